@@ -1,0 +1,85 @@
+"""How many bits of knowledge does a language model store per parameter?
+
+The main process reads and checks the configuration, resolves it to orders (one frozen description an artefact, in
+results/specs/), and includes the rules in the order of the flow. A job on a cluster reads this file again, but nothing
+of the configuration: its own order tells it everything.
+
+Staleness is carried by paths alone: an artefact's folder is named by the digest of all that can change it.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+
+from capacity.errors import UserError
+from capacity.orders import read_order
+from capacity.planning import set_job_environment
+
+RESULTS = Path("results")
+
+set_job_environment(os.environ, RESULTS)
+
+if workflow.is_main_process:
+    from capacity.config.load import load_config
+    from capacity.config.resolve import resolve
+    from capacity.planning import prepare_run
+
+    try:
+        files = [Path("config.yaml"), *map(Path, workflow.overwrite_configfiles)]
+        PLAN = prepare_run(resolve(load_config(files, dict(workflow.config_settings.config))), RESULTS)
+        ORDERS = PLAN.by_id
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+wildcard_constraints:
+    dataset=r"[\w-]+",
+    tokenizer=r"[\w-]+",
+    checkpoint=r"[\w-]+",
+    variants=r"[\w-]+",
+    probes=r"[\w-]+",
+    table=r"[\w-]+",
+    figures=r"[\w-]+",
+
+
+def order(identity):
+    """The order for an artefact: from memory in the main process, from its frozen file in a job."""
+    if workflow.is_main_process:
+        return ORDERS[identity]
+    return read_order(RESULTS / "specs" / f"{identity}.json")
+
+
+def made(name):
+    """An artefact as an input: never too new for its children, unless it is being made again in this run."""
+    path = f"{RESULTS}/{name}/manifest.json"
+    return path if workflow.is_main_process and name in PLAN.remake else ancient(path)
+
+
+localrules:
+    all,
+    publish_table,
+    publish_figures,
+
+
+rule all:
+    """The capacity table, the runs behind it, and the figures."""
+    default_target: True
+    input:
+        "results/capacity_table.csv",
+        "results/figures/capacity.png",
+
+
+include: "rules/dataset.smk"
+include: "rules/tokenizer.smk"
+include: "rules/checkpoint.smk"
+include: "rules/variants.smk"
+include: "rules/probe.smk"
+include: "rules/table.smk"
+include: "rules/figures.smk"

@@ -1,0 +1,47 @@
+"""The capacity table.
+
+In: the scores of all runs. Out: one row a variant, with R, R_max and intervals; published under a fixed path.
+"""
+
+
+def scores_of_all_runs(wildcards):
+    """Every probe set of the grid."""
+    return [made(name) for name in order(wildcards.table).parents["probes"]]
+
+
+rule tabulate_capacity:
+    """Turn the scores into bits and bits per parameter."""
+    input:
+        spec="results/specs/{table}.json",
+        probes=scores_of_all_runs,
+    output:
+        manifest="results/tables/{table}/manifest.json",
+    log:
+        "results/logs/tabulate_capacity/{table}.log",
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    message:
+        "Tabulating {wildcards.table}."
+    shell:
+        "python scripts/tabulate_capacity.py --spec {input.spec:q} > {log:q} 2>&1"
+
+
+rule publish_table:
+    """Copy the table of the present configuration to its fixed path, with its identity beside it."""
+    input:
+        table=lambda wildcards: made(PLAN.grid.table.name),
+        stamp="results/specs/capacity_table.stamp",
+    output:
+        table="results/capacity_table.csv",
+        summary="results/capacity_summary.csv",
+        runs="results/runs.csv",
+        identity="results/capacity_table.id",
+    log:
+        "results/logs/publish_table.log",
+    message:
+        "Publishing {output.table}."
+    shell:
+        "python scripts/publish_table.py --table {input.table:q} --output {output.table:q}"
+        " --summary {output.summary:q} --runs {output.runs:q} --identity {output.identity:q} > {log:q} 2>&1"

@@ -1,0 +1,260 @@
+"""What `config.yaml` may say: one model a section, every key with a description and its limits.
+
+These models feed the checks, the JSON schema for editors and docs/config.md.
+"""
+
+import difflib
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+ARCHITECTURE = re.compile(r"(gpt2)-(\d+)-(\d+)")
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=40)]
+Count = Annotated[int, Field(gt=0)]
+
+
+def problem(text: str) -> PydanticCustomError:
+    """A mistake that no single field shows; the text names key, value and what is allowed."""
+    return PydanticCustomError("problem", text.replace("{", "{{").replace("}", "}}"))
+
+
+class Section(BaseModel):
+    """A mapping with known keys and strict types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, value: Any) -> Any:
+        """Name an unknown key and the nearest valid one."""
+        if isinstance(value, dict):
+            for key in value:
+                if key not in cls.model_fields:
+                    near = difflib.get_close_matches(str(key), cls.model_fields, n=1)
+                    hint = f"did you mean {near[0]}? " if near else ""
+                    raise problem(f"unknown key {key!r}; {hint}valid keys: {', '.join(cls.model_fields)}")
+        return value
+
+
+class Scale(Section):
+    """The hardware that decides a run's numbers."""
+
+    accelerator: Literal["cpu", "gpu"] = Field(description="Where training and probes run.")
+    precision: Literal["fp32", "bf16"] = Field(description="bf16 means mixed precision with fp32 weights.")
+    devices: Literal[1] = Field(1, description="Devices a training uses.")
+    compile: bool | Literal["auto"] = Field(
+        "auto",
+        description="torch.compile. auto: when a C++ compiler is found and the run has more steps than compiling costs.",
+    )
+
+
+class BioD(Section):
+    """Synthetic people of the paper's bioD(N, K, C, D, L, T): random names and random strings as values."""
+
+    kind: Literal["bioD"]
+    N: Count = Field(description="People.")
+    K: Count = Field(description="Attributes a person.")
+    C: Count = Field(1, description="Chunks a value.")
+    D: Count = Field(description="Distinct chunks an attribute can take (its diversity set).")
+    L: Count = Field(1, description="Letters a chunk.")
+    T: Count = Field(description="Letters of the alphabet.")
+    names: Annotated[list[Count], Field(min_length=3, max_length=3)] = Field(
+        description="Sizes of the pools of first, middle and last names; their product is N0."
+    )
+    wording: Literal["atomic", "sentence"] = Field(
+        "sentence", description="sentence: the paper's template. atomic: name and values only, one token each."
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        total = self.names[0] * self.names[1] * self.names[2]
+        if total < self.N:
+            raise problem(f"N: {self.N} people, but names {self.names} give only {total} full names; raise names")
+        if self.T**self.L < self.D:
+            raise problem(f"D: {self.D} distinct chunks, but T^L = {self.T}^{self.L} = {self.T**self.L} strings exist")
+        return self
+
+
+def _pool(description: str, shipped: int, minimum: int = 1) -> Any:
+    return Field(shipped, ge=minimum, le=shipped, description=f"{description} (the first so many of {shipped}).")
+
+
+class Pools(Section):
+    """How many of the shipped values bioS uses; the paper's sizes by default."""
+
+    first_names: int = _pool("First names", 400)
+    middle_names: int = _pool("Middle names", 400)
+    last_names: int = _pool("Last names", 1000)
+    months: int = _pool("Months of birth", 12)
+    days: int = _pool("Days of birth", 28)
+    years: int = _pool("Years of birth, from 1900", 200)
+    cities: int = _pool("Birth cities", 200)
+    universities: int = _pool("Universities", 300)
+    majors: int = _pool("Majors", 100)
+    employers: int = _pool("Employers, each with its city", 263)
+
+
+class BioS(Section):
+    """Synthetic people of the paper's bioS(N): six facts in English sentences, worded anew at every exposure."""
+
+    kind: Literal["bioS"]
+    N: Count = Field(description="People.")
+    pools: Pools = Field(Pools(), description="Sizes of the value pools.")
+    templates: Annotated[int, Field(ge=1, le=52)] = Field(
+        52, description="Sentence templates an attribute, at most (46 to 52 ship)."
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        total = self.pools.first_names * self.pools.middle_names * self.pools.last_names
+        if total < self.N:
+            raise problem(f"N: {self.N} people, but the name pools give only {total} full names; raise pools")
+        return self
+
+
+Dataset = Annotated[BioD | BioS, Field(discriminator="kind")]
+
+
+class Word(Section):
+    """A closed vocabulary: the words that the dataset can produce."""
+
+    kind: Literal["word"]
+
+
+class Bpe(Section):
+    """Byte-level BPE trained on the dataset's own text; rows that it can never use are dropped."""
+
+    kind: Literal["bpe"]
+    vocabulary: Annotated[int, Field(ge=257, le=65_000)] = Field(description="Tokens before unused rows are dropped.")
+
+
+Tokenizer = Annotated[Word | Bpe, Field(discriminator="kind")]
+
+
+class Model(Section):
+    """An architecture in the paper's notation."""
+
+    architecture: Annotated[str, StringConstraints(pattern=rf"^{ARCHITECTURE.pattern}$")] = Field(
+        description="gpt2-<l>-<h>: GPT-2 with rotary positions, l layers, h heads."
+    )
+    head_dim: Annotated[int, Field(gt=0, multiple_of=2)] | None = Field(
+        None, description="Width of a head, even; 64 (the paper's) unless width is given."
+    )
+    width: Count | None = Field(None, description="Width d, instead of head_dim = d / h.")
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.width is None:
+            return self
+        if self.head_dim is not None:
+            raise problem(f"width: {self.width} and head_dim: {self.head_dim} are both given; keep one")
+        heads = int(ARCHITECTURE.fullmatch(self.architecture)[3])
+        if self.width % (2 * heads):
+            raise problem(f"width: {self.width} does not give {heads} heads an even width; use a multiple of {2 * heads}")
+        return self
+
+    def spec(self) -> dict[str, Any]:
+        """The model as training reads it."""
+        family, layers, heads = ARCHITECTURE.fullmatch(self.architecture).groups()
+        head_dim = self.width // int(heads) if self.width else self.head_dim or 64
+        return {"family": family, "l": int(layers), "h": int(heads), "head_dim": head_dim}
+
+
+class Regime(Section):
+    """How a model is trained."""
+
+    exposures: Count = Field(description="Times each person is seen.")
+    batch: Count = Field(description="Rows or windows a step.")
+    lr: Annotated[float, Field(gt=0, lt=1)] = Field(description="Peak learning rate.")
+    packing: Literal["rows", "windows"] = Field(
+        "windows", description="rows: one biography a row. windows: biographies end to end, cut every `context` tokens."
+    )
+    context: Annotated[int, Field(ge=8)] | None = Field(None, description="Tokens a window; the paper's is 512.")
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(1000, description="Steps of linear warm-up.")
+    final_lr_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.1, description="Where the cosine ends, as a share of lr."
+    )
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="AdamW's decoupled weight decay.")
+    betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)] = Field(
+        [0.9, 0.98], description="AdamW's betas."
+    )
+    eps: Annotated[float, Field(gt=0)] = Field(1e-6, description="AdamW's epsilon.")
+    clip: Annotated[float, Field(gt=0)] | None = Field(1.0, description="Largest gradient norm; null: no clipping.")
+
+    @model_validator(mode="after")
+    def _packed(self) -> Self:
+        if self.packing == "windows" and self.context is None:
+            raise problem("context: missing; windows need a length in tokens, for example context: 512")
+        if self.packing == "rows" and self.context is not None:
+            raise problem(f"context: {self.context} with packing: rows; a row is one biography, remove context")
+        return self
+
+
+class Quantizer(Section):
+    """A scheme that turns a checkpoint into a variant."""
+
+    method: Literal["none", "rtn"] = Field(description="none: the checkpoint itself. rtn: round to nearest, per row.")
+    bits: Annotated[int, Field(ge=2, le=8)] | None = Field(None, description="Bits a weight.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.bits is None) != (self.method == "none"):
+            wanted = "takes no bits" if self.method == "none" else "needs bits, 2 to 8"
+            raise problem(f"bits: {self.bits} with method: {self.method}; {self.method} {wanted}")
+        return self
+
+
+class Probe(Section):
+    """How bits are measured."""
+
+    draws: Count = Field(4, description="Freshly worded biographies a person that losses are averaged over.")
+
+
+class Table(Section):
+    """How the capacity table is made."""
+
+    resamples: Annotated[int, Field(ge=100)] = Field(1000, description="Bootstrap resamples over people.")
+
+
+class Display(Section):
+    """What figures look like; never changes a number."""
+
+    title: str = Field("", description="A title above the figure.")
+
+
+class Study(Section):
+    """A grid of runs that answers one question."""
+
+    question: str = Field(description="What the study asks.")
+    paper: str = Field(description="What the paper found.")
+    datasets: Annotated[list[Name], Field(min_length=1)] = Field(description="Names from `datasets`.")
+    tokenizers: Annotated[list[Name], Field(min_length=1)] = Field(description="Names from `tokenizers`.")
+    models: Annotated[list[Name], Field(min_length=1)] = Field(description="Names from `models`.")
+    regimes: Annotated[list[Name], Field(min_length=1)] = Field(description="Names from `regimes`.")
+    quantizers: Annotated[list[Name], Field(min_length=1)] = Field(["none"], description="Names from `quantizers`.")
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field(
+        description="A seed draws its own world and its own training."
+    )
+    vary: dict[Annotated[str, StringConstraints(pattern=r"^(dataset|tokenizer|model|regime)\.\w+$")], list[Any]] = Field(
+        {}, description="Keys to sweep, for example dataset.N: [400, 750, 1500]; several keys are crossed."
+    )
+
+
+class Config(Section):
+    """The whole experiment."""
+
+    scale: Name = Field(description="Which of `scales` to use.")
+    study: Annotated[list[Name], Field(min_length=1)] = Field(description="Which of `studies` to build.")
+    scales: dict[Name, Scale] = Field(description="Hardware by name.")
+    datasets: dict[Name, Dataset] = Field(description="Worlds of facts by name.")
+    tokenizers: dict[Name, Tokenizer] = Field(description="Tokenizers by name.")
+    models: dict[Name, Model] = Field(description="Architectures by name.")
+    regimes: dict[Name, Regime] = Field(description="Training regimes by name.")
+    quantizers: dict[Name, Quantizer] = Field(description="Quantisation schemes by name.")
+    studies: dict[Name, Study] = Field(description="Studies by name.")
+    probe: Probe = Field(Probe(), description="How bits are measured.")
+    table: Table = Field(Table(), description="How the capacity table is made.")
+    display: Display = Field(Display(), description="What figures look like.")

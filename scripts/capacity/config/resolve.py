@@ -1,0 +1,207 @@
+"""From a checked configuration to orders: every artefact of the selected studies, fully described."""
+
+import itertools
+import shutil
+from dataclasses import dataclass, field
+from typing import Any
+
+from capacity.config.load import check
+from capacity.config.models import BioS, Config, Model, Regime, Study
+from capacity.environment import REPOSITORY
+from capacity.errors import UserError
+from capacity.identity import SCRIPTS, file_digest
+from capacity.orders import Order, make_order
+
+POOLS = SCRIPTS / "capacity" / "pools"
+COMPILE_PAYS_FROM = 4000  # steps; compiling costs a job about as much as it saves over so many steps
+
+
+@dataclass
+class Grid:
+    """All orders of the selected studies by name, in the order of the flow, and the two that are published."""
+
+    orders: dict[str, Order] = field(default_factory=dict)
+    table: Order | None = None
+    figures: Order | None = None
+
+    def add(self, order: Order) -> Order:
+        """Keep an order, or return the equal one that another study asked for."""
+        return self.orders.setdefault(order.name, order)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One point of a study's grid: config names for the table, checked sections for the specs."""
+
+    study: str
+    names: dict[str, str]  # section -> config name
+    dataset: Any
+    tokenizer: Any
+    model: Model
+    regime: Regime
+    seed: int
+
+
+def resolve(config: Config) -> Grid:
+    """Every artefact that the selected studies need. Raises UserError for a name that is not there."""
+    grid = Grid()
+    rows = []
+    for name in config.study:
+        study = _known(config.studies, name, "study", "studies")
+        schemes = {q: _known(config.quantizers, q, f"studies.{name}.quantizers", "quantizers") for q in study.quantizers}
+        for run in _runs(config, name, study):
+            rows += _add_run(grid, config, run, {q: scheme.model_dump(exclude_none=True) for q, scheme in schemes.items()})
+    probes = sorted({row["probe_set"] for row in rows})
+    spec = {"rows": rows, "resamples": config.table.resamples}
+    grid.table = grid.add(make_order("tables", "capacity", spec, {"probes": probes}))
+    grid.figures = grid.add(
+        make_order("figures", "capacity", {"display": config.display.model_dump()}, {"table": grid.table.name})
+    )
+    return grid
+
+
+def _known(section: dict[str, Any], name: str, asked_by: str, section_name: str) -> Any:
+    if name not in section:
+        raise UserError(f"{asked_by}: {name!r} is not in {section_name}; there are: {', '.join(section) or 'none'}")
+    return section[name]
+
+
+def _runs(config: Config, name: str, study: Study) -> list[Run]:
+    """The crossed grid of one study, seeds innermost."""
+    sections = {"dataset": "datasets", "tokenizer": "tokenizers", "model": "models", "regime": "regimes"}
+    names = [
+        [(n, _known(getattr(config, plural), n, f"studies.{name}.{plural}", plural)) for n in getattr(study, plural)]
+        for plural in sections.values()
+    ]
+    for key, values in study.vary.items():
+        if not values:
+            raise UserError(f"studies.{name}.vary.{key}: an empty list; give at least one value")
+    settings = list(itertools.product(*study.vary.values()))
+    runs = []
+    for point in itertools.product(*names):
+        for setting in settings:
+            changes = dict(zip(study.vary, setting, strict=True))
+            parts = {
+                section: _varied(part, section, changes, f"studies.{name}.vary")
+                for section, (_, part) in zip(sections, point, strict=True)
+            }
+            labels = {section: label for section, (label, _) in zip(sections, point, strict=True)}
+            runs += [Run(name, labels, **parts, seed=seed) for seed in study.seeds]
+    return runs
+
+
+def _varied(part: Any, section: str, changes: dict[str, Any], source: str) -> Any:
+    """A section with the study's sweep values laid over it, checked again."""
+    mine = {key.split(".", 1)[1]: value for key, value in changes.items() if key.startswith(f"{section}.")}
+    if not mine:
+        return part
+    return check(type(part), {**part.model_dump(exclude_unset=True), **mine}, source)
+
+
+def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add one run's artefacts; returns its table rows."""
+    dataset = grid.add(make_order("datasets", _dataset_slug(run), _dataset_spec(run), {}))
+    tokenizer = grid.add(
+        make_order(
+            "tokenizers", f"{run.tokenizer.kind}-{_dataset_slug(run)}", run.tokenizer.model_dump(), {"dataset": dataset.name}
+        )
+    )
+    world = {"dataset": dataset.name, "tokenizer": tokenizer.name}
+    spec = {
+        "model": run.model.spec(),
+        "regime": run.regime.model_dump(),
+        "hardware": _hardware(config, run),
+        "seed": run.seed,
+    }
+    slug = f"{run.model.architecture}-{_dataset_slug(run, seed=False)}-e{run.regime.exposures}-s{run.seed}"
+    checkpoint = grid.add(make_order("checkpoints", slug, spec, world))
+    variants = grid.add(_variants(slug, checkpoint, schemes))
+    probes = grid.add(_probes(slug, config, run, variants, world, spec["hardware"]["accelerator"]))
+    ids = {"dataset_id": dataset.id, "tokenizer_id": tokenizer.id, "checkpoint_id": checkpoint.id}
+    by_variant = {score.parents["variant"]: score for score in probes.members}
+    rows = []
+    for label, scheme in schemes.items():
+        variant = make_order("variants", _variant_slug(slug, scheme), scheme, {"checkpoint": checkpoint.name})
+        member = {"variant_id": variant.id, "probe_id": by_variant[variant.name].id, "probe_set": probes.name}
+        rows.append({**_row(run, label, scheme), **ids, **member})
+    return rows
+
+
+def _variant_slug(slug: str, scheme: dict[str, Any]) -> str:
+    return f"{slug}-{scheme['method']}{scheme.get('bits', '')}"
+
+
+def _variants(slug: str, checkpoint: Order, schemes: dict[str, dict[str, Any]]) -> Order:
+    """The set of a checkpoint's variants; each member is an artefact of its own, so that schemes are reused."""
+    parents = {"checkpoint": checkpoint.name}
+    members = [make_order("variants", _variant_slug(slug, scheme), scheme, parents) for scheme in schemes.values()]
+    return make_order("variants", slug, {}, parents, members)
+
+
+def _probes(
+    slug: str, config: Config, run: Run, variants: Order, world: dict[str, str], accelerator: str
+) -> Order:
+    """The set of scores of a checkpoint's variants, one member a variant."""
+    spec = {"draws": config.probe.draws, "seed": run.seed, "accelerator": accelerator}
+    members = [
+        make_order("probes", variant.id.rsplit("-", 1)[0], spec, {**world, "variant": variant.name})
+        for variant in variants.members
+    ]
+    return make_order("probes", slug, spec, {**world, "variants": variants.name}, members)
+
+
+def _dataset_slug(run: Run, seed: bool = True) -> str:
+    return f"{run.dataset.kind}-N{run.dataset.N}" + (f"-s{run.seed}" if seed else "")
+
+
+def _dataset_spec(run: Run) -> dict[str, Any]:
+    """The world as make_dataset reads it; files that it reads enter by content."""
+    spec = {**run.dataset.model_dump(), "seed": run.seed}
+    if isinstance(run.dataset, BioS):
+        spec["files"] = {
+            path.relative_to(REPOSITORY).as_posix(): file_digest(path) for path in sorted(POOLS.rglob("*.txt"))
+        }
+    return spec
+
+
+def _hardware(config: Config, run: Run) -> dict[str, Any]:
+    """The scale's hardware with `compile: auto` decided, once, here."""
+    scale = _known(config.scales, config.scale, "scale", "scales").model_dump()
+    if scale["compile"] == "auto":
+        scale["compile"] = has_compiler() and _steps(run) >= COMPILE_PAYS_FROM
+    return scale
+
+
+def has_compiler() -> bool:
+    """Whether a C++ compiler that torch.compile can use on a CPU is on PATH."""
+    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
+
+
+def _steps(run: Run) -> int:
+    """About how many optimizer steps a run takes; decides only whether compiling pays."""
+    if run.regime.packing == "rows":
+        return run.regime.exposures * run.dataset.N // run.regime.batch
+    tokens = 75 if isinstance(run.dataset, BioS) else 5 + run.dataset.K * (2 + run.dataset.C * run.dataset.L)
+    return run.regime.exposures * run.dataset.N * tokens // (run.regime.batch * run.regime.context)
+
+
+def _row(run: Run, label: str, scheme: dict[str, Any]) -> dict[str, Any]:
+    """What the capacity table says of one variant before anything is measured."""
+    model = run.model.spec()
+    return {
+        "study": run.study,
+        **run.names,
+        "kind": run.dataset.kind,
+        "N": run.dataset.N,
+        "exposures": run.regime.exposures,
+        "l": model["l"],
+        "h": model["h"],
+        "d": model["h"] * model["head_dim"],
+        "lr": run.regime.lr,
+        "batch": run.regime.batch,
+        "seed": run.seed,
+        "scheme": label,
+        "bits_per_weight": scheme.get("bits", 32),
+    }
+
+

@@ -1,0 +1,113 @@
+"""Digests that name artefacts: of specs, of the code that a stage can reach, and of the packages that count.
+
+Staleness in this project is carried by paths alone. An artefact lives in `results/<stage>/<slug>-<digest>/`, where the
+digest covers everything that can change its bytes. Nothing here can change a number, so nothing here is in a digest.
+"""
+
+import ast
+import functools
+import hashlib
+import json
+from importlib import metadata
+from modulefinder import ModuleFinder
+from pathlib import Path
+from typing import Any
+
+SCRIPTS = Path(__file__).resolve().parents[1]
+DIGEST_LENGTH = 12  # hex digits in a folder's name: 48 bits, one chance in 5 million of a clash among 10,000 artefacts
+
+# Modules that scripts import but that cannot change a number: how a job is run, written down and shown.
+NEUTRAL_MODULES = frozenset(
+    {
+        "capacity",
+        "capacity.artefacts",
+        "capacity.environment",
+        "capacity.errors",
+        "capacity.identity",
+        "capacity.manifest",
+        "capacity.orders",
+        "capacity.progress",
+        "capacity.stages",
+    }
+)
+
+
+def canonical_json(value: Any) -> str:
+    """JSON text that is equal exactly when the values are: sorted keys, no blanks, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def digest(value: Any) -> str:
+    """SHA-256, in hex, of the canonical JSON of a plain value."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256, in hex, of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def source_digest(source: str) -> str:
+    """SHA-256 of what Python source means: comments, docstrings and formatting do not count."""
+    return hashlib.sha256(_dump(_without_docstrings(ast.parse(source))).encode()).hexdigest()
+
+
+def _without_docstrings(tree: ast.AST) -> ast.AST:
+    """The tree with every docstring removed, in place."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+                node.body = node.body[1:]
+    return tree
+
+
+def _dump(node: Any) -> str:
+    """The tree as text; empty fields are left out, so that a field which a newer Python adds changes nothing."""
+    if isinstance(node, ast.AST):
+        fields = ",".join(f"{name}={_dump(value)}" for name, value in ast.iter_fields(node) if value not in (None, []))
+        return f"{type(node).__name__}({fields})"
+    if isinstance(node, list):
+        return "[" + ",".join(map(_dump, node)) + "]"
+    return repr(node)
+
+
+@functools.cache
+def code_files(script: str, scripts: Path = SCRIPTS) -> dict[str, Path]:
+    """Module name to file of everything under `scripts` that `script` can import, itself as `__main__`.
+
+    Imports inside functions count too. Neutral modules are left out. Raises FileNotFoundError without the script.
+    """
+    finder = ModuleFinder(path=[str(scripts)])
+    finder.run_script(str(scripts / script))
+    files = {name: Path(module.__file__) for name, module in finder.modules.items() if module.__file__}
+    return {name: path for name, path in sorted(files.items()) if name not in NEUTRAL_MODULES}
+
+
+@functools.cache
+def module_digests(script: str, scripts: Path = SCRIPTS) -> dict[str, str]:
+    """Module name to source digest for the code that a stage's script can reach."""
+    return {name: _source_digest_of(path) for name, path in code_files(script, scripts).items()}
+
+
+@functools.cache
+def _source_digest_of(path: Path) -> str:
+    return source_digest(path.read_text())
+
+
+@functools.cache
+def code_digest(script: str, scripts: Path = SCRIPTS) -> str:
+    """One digest for all the code that a stage's script can reach."""
+    return digest(module_digests(script, scripts))
+
+
+@functools.cache
+def package_version(name: str) -> str:
+    """The installed version of a package, without a local part such as +cpu (hardware is in the spec)."""
+    return metadata.version(name).split("+")[0]
+
+
+def package_versions(names: tuple[str, ...]) -> dict[str, str]:
+    """Installed versions of the packages that can change a stage's numbers."""
+    return {name: package_version(name) for name in names}

@@ -1,0 +1,104 @@
+"""Orders: the frozen description of one artefact, and the identity that follows from it."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from capacity.environment import REPOSITORY
+from capacity.errors import UserError
+from capacity.identity import DIGEST_LENGTH, code_digest, digest, file_digest, package_versions
+from capacity.stages import STAGES, without_introduced
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Order:
+    """One artefact to make: everything that decides its bytes, and nothing else. Its name is `<stage>/<id>`."""
+
+    stage: str  # the folder below results/, for example "checkpoints"
+    id: str  # readable slug and digest
+    spec: dict[str, Any]
+    parents: dict[str, str | list[str]]  # role -> artefact name(s)
+    code: str  # digest of the code that the stage's script can reach
+    packages: dict[str, str]  # versions that can change the numbers
+    members: list["Order"] = field(default_factory=list)  # artefacts that the same job makes or reuses
+    remake: str | None = None  # why an artefact that exists is to be made again; not part of the identity
+
+    @property
+    def name(self) -> str:
+        return f"{self.stage}/{self.id}"
+
+    @property
+    def script(self) -> str:
+        return STAGES[self.stage].script
+
+    def parent_names(self) -> list[str]:
+        """All parents in a fixed order."""
+        groups = (value if isinstance(value, list) else [value] for _, value in sorted(self.parents.items()))
+        return [name for group in groups for name in group]
+
+
+def make_order(
+    stage: str,
+    slug: str,
+    spec: dict[str, Any],
+    parents: dict[str, str | list[str]],
+    members: list[Order] | None = None,
+) -> Order:
+    """The order for a spec under the present code and packages."""
+    members = sorted(members or [], key=lambda member: member.name)
+    code, packages = code_digest(STAGES[stage].script), package_versions(STAGES[stage].packages)
+    identity = {
+        "stage": stage,
+        "spec": without_introduced(stage, spec),
+        "parents": parents,
+        "members": [member.name for member in members],
+        "code": code,
+        "packages": packages,
+    }
+    return Order(stage, f"{slug}-{digest(identity)[:DIGEST_LENGTH]}", spec, parents, code, packages, members)
+
+
+def order_text(order: Order) -> str:
+    """The order as it stands in `results/specs/`."""
+    content = {"schema": SCHEMA, **vars(order), "members": [vars(member) for member in order.members]}
+    return json.dumps(content, indent=1, sort_keys=True) + "\n"
+
+
+def read_order(path: Path) -> Order:
+    """The order in a file. Raises UserError where it is missing or not an order of this schema."""
+    try:
+        content = json.loads(path.read_text())
+        if content.pop("schema") != SCHEMA:
+            raise UserError(f"{path}: written by another version of this project; run the workflow again")
+        return _from_json(content)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such order; run the workflow, or a dry run, to write it") from None
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not an order ({error}); run the workflow again to write it anew") from None
+
+
+def _from_json(content: dict[str, Any]) -> Order:
+    members = [_from_json(member) for member in content.pop("members")]
+    return Order(**content, members=members)
+
+
+def check_present(order: Order) -> None:
+    """Refuse to make an artefact with other code, packages or files than its name says. Raises UserError."""
+    if code_digest(order.script) != order.code:
+        raise UserError(f"{order.name}: the code of {order.script} changed since the run began; start the run again")
+    installed = package_versions(tuple(order.packages))
+    for package, version in order.packages.items():
+        if installed[package] != version:
+            raise UserError(
+                f"{order.name}: {package} {installed[package]} is installed here, the run began with {version}; "
+                "use one environment for the whole run"
+            )
+    for file, expected in order.spec.get("files", {}).items():
+        path = REPOSITORY / file
+        if not path.is_file() or file_digest(path) != expected:
+            raise UserError(f"{order.name}: {file} changed or vanished since the run began; start the run again")

@@ -1,0 +1,220 @@
+"""What the main process does before any job starts: survey the artefacts, write the orders, stamp the fixed paths.
+
+Nothing here knows the engine. A job never runs this code.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, MutableMapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capacity.errors import UserError
+from capacity.identity import file_digest
+from capacity.manifest import MANIFEST, read_manifest, verify, write_atomically
+from capacity.orders import Order, order_text
+
+if TYPE_CHECKING:
+    from capacity.config.resolve import Grid
+
+INDEX = "integrity.json"
+# glibc returns big blocks to the system and faults them in again on every step unless told otherwise.
+ALLOCATOR = "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296"
+
+
+class State(StrEnum):
+    """Whether an artefact can be used."""
+
+    DONE = "done"
+    MISSING = "missing"
+    DAMAGED = "damaged"
+
+
+class Survey:
+    """The state of artefacts below a results folder; bytes are hashed once, then recognised by their stat.
+
+    The index remembers size, mtime, ctime and inode of each file that was hashed and found right.
+    """
+
+    def __init__(self, results: Path):
+        self.results = results
+        self.faults: dict[str, str] = {}
+        self._known: dict[str, dict[str, list[int]]] = _read_index(results / INDEX)
+        self._changed = False
+
+    def state(self, name: str) -> State:
+        """The state of one artefact; what is wrong with a damaged one is in `.faults`."""
+        folder = self.results / name
+        if not folder.is_dir() or not any(folder.iterdir()):
+            return State.MISSING
+        known = self._known.get(name)
+        if known and all(_stat(folder / file) == value for file, value in known.items()):
+            return State.DONE
+        try:
+            manifest = verify(folder, name)
+        except UserError as error:
+            self.faults[name] = str(error)
+            self._changed |= self._known.pop(name, None) is not None
+            return State.DAMAGED
+        self._known[name] = {file: _stat(folder / file) for file in [MANIFEST, *manifest["outputs"]]}
+        self._changed = True
+        return State.DONE
+
+    def save(self) -> None:
+        """Write the index where it changed; a results folder that cannot be written is only slower."""
+        if self._changed:
+            try:
+                write_atomically(self.results / INDEX, json.dumps(self._known, sort_keys=True))
+            except OSError:
+                return
+            self._changed = False
+
+
+def _read_index(path: Path) -> dict[str, Any]:
+    """The index, or an empty one: it is only a memory of hashing."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _stat(path: Path) -> list[int]:
+    try:
+        stat = path.stat()
+    except OSError:
+        return []
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+
+
+def survey(orders: Iterable[Order], results: Path) -> tuple[dict[str, State], dict[str, str]]:
+    """State of every artefact and set member, and the faults of damaged ones."""
+    watch = Survey(results)
+    states = {name: watch.state(name) for order in orders for name in (order.name, *(m.name for m in order.members))}
+    watch.save()
+    return states, watch.faults
+
+
+def to_remake(orders: dict[str, Order], states: dict[str, State], faults: dict[str, str]) -> dict[str, str]:
+    """Artefacts to make again although they exist, with the reason: damaged ones and all that followed from them.
+
+    orders: in the order of the flow, parents before children.
+    """
+    reasons: dict[str, str] = {}
+    for name, order in orders.items():
+        bad = next((m for m in (name, *(m.name for m in order.members)) if states[m] == State.DAMAGED), None)
+        parent = next((p for p in order.parent_names() if p in reasons), None)
+        if bad:
+            reasons[name] = f"damaged: {faults[bad]}"
+        elif parent and states[name] == State.DONE:
+            reasons[name] = f"follows from {parent}, which is made again"
+        elif parent:
+            reasons[name] = ""
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
+def write_orders(
+    orders: dict[str, Order], states: dict[str, State], remake: dict[str, str], results: Path
+) -> None:
+    """Put every order into `results/specs/`; what is to be made again gets an order that is new to the engine.
+
+    The engine compares times. An order that asks for nothing new is given the oldest time there is; one that asks for
+    an artefact to be made again keeps the present time and names the reason, so that its checksum differs too.
+    """
+    folder = results / "specs"
+    folder.mkdir(parents=True, exist_ok=True)
+    present = {entry.name: entry.stat().st_mtime for entry in os.scandir(folder)}
+    for order in orders.values():
+        path = folder / f"{order.id}.json"
+        if order.name in remake:
+            write_atomically(path, order_text(replace(order, remake=remake[order.name])))
+        elif present.get(path.name) != 0 or (states[order.name] != State.DONE and path.read_text() != order_text(order)):
+            write_atomically(path, order_text(order))
+            os.utime(path, (0, 0))
+
+
+def stamp_copy(artefact: Order, files: dict[str, Path], id_file: Path, results: Path) -> Path:
+    """The stamp of a fixed path: old while the copies are those of the artefact, else newer than they are.
+
+    files: name in the artefact -> fixed path. Returns the stamp's path, an input of the rule that publishes.
+    """
+    stamp = results / "specs" / f"{id_file.stem}.stamp"
+    published = id_file.read_text().strip() if id_file.is_file() else "nothing"
+    current = published == artefact.id and _copies_match(artefact, files, results)
+    text = f"wanted {artefact.id}, published {published if current else published + ' or altered'}\n"
+    if not stamp.is_file() or stamp.read_text() != text or not current:
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(stamp, text)
+    newest = max((path.stat().st_mtime for path in (*files.values(), id_file) if path.exists()), default=0.0)
+    os.utime(stamp, (0, 0) if current else (newest + 1, newest + 1))
+    return stamp
+
+
+def _copies_match(artefact: Order, files: dict[str, Path], results: Path) -> bool:
+    try:
+        outputs = read_manifest(results / artefact.name)["outputs"]
+    except UserError:  # the artefact is gone or damaged; the copies are all there is, and are named by their id
+        return all(path.is_file() for path in files.values())
+    return all(path.is_file() and file_digest(path) == outputs[name]["sha256"] for name, path in files.items())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A resolved configuration held against the artefacts that exist."""
+
+    grid: "Grid"
+    states: dict[str, State]
+    faults: dict[str, str]
+    remake: dict[str, str]  # artefact name -> why it is made again
+
+    @property
+    def orders(self) -> dict[str, Order]:
+        return self.grid.orders
+
+    @property
+    def by_id(self) -> dict[str, Order]:
+        return {order.id: order for order in self.orders.values()}
+
+
+def hold_against(grid: "Grid", results: Path) -> Plan:
+    """Survey the artefacts of a grid; changes nothing but the index of hashed files."""
+    states, faults = survey(grid.orders.values(), results)
+    return Plan(grid, states, faults, to_remake(grid.orders, states, faults))
+
+
+def prepare_run(grid: "Grid", results: Path) -> Plan:
+    """Survey the artefacts, then write the orders and the stamps that the engine reads."""
+    plan = hold_against(grid, results)
+    write_orders(grid.orders, plan.states, plan.remake, results)
+    for name, reason in plan.remake.items():
+        print(f"{name} is made again: {reason}", file=sys.stderr)
+    for artefact, files, id_file in published(grid):
+        stamp_copy(artefact, {name: results / file for name, file in files.items()}, results / id_file, results)
+    return plan
+
+
+def published(grid: "Grid") -> list[tuple[Order, dict[str, str], str]]:
+    """Fixed paths: the artefact, its files and where each is copied, and where the copy's identity stands."""
+    table = {"capacity_table.csv": "capacity_table.csv", "capacity_summary.csv": "capacity_summary.csv"}
+    figures = {"capacity.png": "figures/capacity.png", "capacity.svg": "figures/capacity.svg"}
+    return [
+        (grid.table, table, "capacity_table.id"),
+        (grid.figures, figures, "figures/capacity_figures.id"),
+    ]
+
+
+def set_job_environment(variables: MutableMapping[str, str], results: Path) -> None:
+    """What every job inherits: this interpreter first, one thread, a calm allocator, one compile cache, no network.
+
+    A variable that the user set already is left alone, except PATH and the thread counts, which decide numbers.
+    """
+    variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables.get('PATH', '')}"
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TORCHINDUCTOR_COMPILE_THREADS"):
+        variables[name] = "1"
+    variables.setdefault("GLIBC_TUNABLES", ALLOCATOR)
+    variables.setdefault("TORCHINDUCTOR_CACHE_DIR", str((results / "cache" / "inductor").absolute()))
+    variables.setdefault("TOKENIZERS_PARALLELISM", "false")
+    variables.setdefault("HF_HUB_OFFLINE", "1")

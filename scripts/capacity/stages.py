@@ -1,0 +1,51 @@
+"""The stages of the flow: where their artefacts lie, which script makes them, which packages can change their numbers."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: artefacts live in `results/<name>/`."""
+
+    name: str
+    rule: str  # the engine's rule and, with .py, the script
+    packages: tuple[str, ...]
+
+    @property
+    def script(self) -> str:
+        return f"{self.rule}.py"
+
+
+STAGES = {
+    stage.name: stage
+    for stage in (
+        Stage("datasets", "make_dataset", ("numpy",)),
+        Stage("tokenizers", "make_tokenizer", ("tokenizers",)),
+        Stage("checkpoints", "train_checkpoint", ("lightning", "numpy", "tokenizers", "torch", "transformers")),
+        Stage("variants", "quantize_checkpoint", ("torch",)),
+        Stage("probes", "probe_checkpoint", ("numpy", "tokenizers", "torch", "transformers")),
+        Stage("tables", "tabulate_capacity", ("numpy", "pandas")),
+        Stage("figures", "plot_capacity", ("matplotlib", "pandas")),
+    )
+}
+
+# Options that came after the first release, with the value that stands for "as before": left at it, an option is not
+# part of an identity. A default that changes later does move digests, because the frozen value here stays.
+# Stage -> dotted key of the spec -> introduction value.
+INTRODUCED: dict[str, dict[str, object]] = {}
+
+
+def without_introduced(stage: str, spec: dict) -> dict:
+    """The spec without options that are at their introduction value."""
+    options = INTRODUCED.get(stage, {})
+    return _pruned(spec, options, "") if options else spec
+
+
+def _pruned(spec: dict, options: dict[str, object], prefix: str) -> dict:
+    kept = {}
+    for key, value in spec.items():
+        dotted = f"{prefix}{key}"
+        if dotted in options and options[dotted] == value:
+            continue
+        kept[key] = _pruned(value, options, f"{dotted}.") if isinstance(value, dict) else value
+    return kept

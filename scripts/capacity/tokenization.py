@@ -1,0 +1,114 @@
+"""Tokenizers of a world: closed word vocabularies and byte-level BPE, with no row that the world cannot use."""
+
+import json
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from capacity.errors import UserError
+from capacity.world.draws import tokenizer_draws
+from capacity.world.facts import World
+from capacity.world.grammar import Grammar
+from capacity.world.pieces import EOS_ID, encode_pieces
+from capacity.world.text import biographies
+
+EOS_TOKEN = "<|endoftext|>"
+TRAINING_BIOGRAPHIES = 20_000  # what BPE learns its merges from: 1.5 million tokens of bioS, each name 20 times
+
+# As GPT-2 splits: a piece starts with its blank, contractions and letters and digits stay apart. Other than there,
+# punctuation is taken one by one, so that no value's last mark can join a sentence's full stop.
+CONTRACTION, MARK = r"'(?:s|t|re|ve|m|ll|d)", r" ?[^\s\p{L}\p{N}]|\s"
+BPE_PATTERN = rf"{CONTRACTION}| ?\p{{L}}+| ?\p{{N}}+|{MARK}"
+WORD_PATTERN = rf"{CONTRACTION}| ?[\p{{L}}\p{{N}}]+|{MARK}"  # a word may hold digits: v17
+
+
+def build_tokenizer(spec: dict[str, Any], world: World) -> Tokenizer:
+    """The tokenizer of a spec for a world. EOS has id 0. Raises UserError where the vocabulary is too small."""
+    if spec["kind"] == "word":
+        return _word_tokenizer(world.grammar)
+    if spec["kind"] == "bpe":
+        return _bpe_tokenizer(world, spec["vocabulary"])
+    raise UserError(f"kind: {spec['kind']}; use word or bpe")
+
+
+def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
+    """Write tokenizer.json and the tokenizer_config.json that transformers.AutoTokenizer needs beside it."""
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": EOS_TOKEN,
+        "bos_token": EOS_TOKEN,
+        "pad_token": EOS_TOKEN,
+        "clean_up_tokenization_spaces": False,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer that `save_tokenizer` wrote."""
+    return Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+
+def _word_tokenizer(grammar: Grammar) -> Tokenizer:
+    """One token for each word that the grammar can produce, its blank included; any other word is an error."""
+    splitter = pre_tokenizers.Split(Regex(WORD_PATTERN), "isolated")
+    words = dict.fromkeys(word for piece in grammar.pieces() for word, _ in splitter.pre_tokenize_str(piece))
+    vocabulary = {EOS_TOKEN: EOS_ID} | {word: index for index, word in enumerate(words, start=1)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=None))
+    tokenizer.pre_tokenizer = splitter
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.add_special_tokens([EOS_TOKEN])
+    return tokenizer
+
+
+def _bpe_tokenizer(world: World, vocabulary: int) -> Tokenizer:
+    """Byte-level BPE with at most `vocabulary` tokens, trained on the world's text and cut to what it uses."""
+    tokenizer = _bpe_shell(models.BPE())
+    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=[EOS_TOKEN], show_progress=False)
+    tokenizer.train_from_iterator(_training_texts(world), trainer)
+    if tokenizer.get_vocab_size() > vocabulary:
+        raise UserError(f"vocabulary: {vocabulary}; this dataset needs {tokenizer.get_vocab_size()} or more")
+    return _compact(tokenizer, world.grammar)
+
+
+def _bpe_shell(model: models.BPE) -> Tokenizer:
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(BPE_PATTERN), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def _training_texts(world: World) -> Iterator[str]:
+    """Every piece once, so that no character is missing, and biographies in training's style."""
+    return chain(world.grammar.pieces(), biographies(world, tokenizer_draws(world, TRAINING_BIOGRAPHIES)))
+
+
+def _compact(tokenizer: Tokenizer, grammar: Grammar) -> Tokenizer:
+    """The same tokenizer with the tokens that the grammar can produce numbered first, from 0 without a gap.
+
+    A merge's parts must be tokens too: those that the grammar never produces are numbered last and are no rows of a
+    model. Tokens that do not even serve as parts are dropped; on the grammar's text nothing changes.
+    """
+    model = json.loads(tokenizer.to_str())["model"]
+    ids = encode_pieces(tokenizer, grammar)
+    names = {index: token for token, index in model["vocab"].items()}
+    used = {EOS_TOKEN}.union(names[index] for index in chain.from_iterable(ids.values()))
+    kept = set(used)
+    for left, right in reversed(model["merges"]):  # a part is always older than the merges that use it
+        if left + right in kept:
+            kept |= {left, right}
+    ordered = sorted(kept, key=lambda token: (token not in used, model["vocab"][token]))
+    merges = [(left, right) for left, right in model["merges"] if left + right in kept]
+    compact = _bpe_shell(models.BPE({token: index for index, token in enumerate(ordered)}, merges))
+    compact.add_special_tokens([EOS_TOKEN])
+    for piece, numbers in encode_pieces(compact, grammar).items():
+        assert [ordered[number] for number in numbers] == [names[number] for number in ids[piece]]
+    return compact

@@ -1,0 +1,31 @@
+"""Worlds of facts: people, the grammar that words them, and the renderer that turns both into labelled tokens."""
+
+from capacity.world.account import Account
+from capacity.world.draws import BLOCK, Draws, name_only_draws, num_blocks, probe_draws, training_draws
+from capacity.world.facts import World, load_world, make_world, save_world
+from capacity.world.grammar import Attribute, Grammar, Slot
+from capacity.world.pieces import EOS_ID, FILLER, FIRST_VALUE, NAME
+from capacity.world.render import Renderer, Rendering
+
+__all__ = [
+    "BLOCK",
+    "EOS_ID",
+    "FILLER",
+    "FIRST_VALUE",
+    "NAME",
+    "Account",
+    "Attribute",
+    "Draws",
+    "Grammar",
+    "Renderer",
+    "Rendering",
+    "Slot",
+    "World",
+    "load_world",
+    "make_world",
+    "name_only_draws",
+    "num_blocks",
+    "probe_draws",
+    "save_world",
+    "training_draws",
+]

@@ -1,0 +1,84 @@
+"""bioD(N, K, C, D, L, T) of arXiv 2404.05405, section 2: K attributes whose values are C chunks of L random letters."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from capacity.errors import UserError
+from capacity.world import streams
+from capacity.world.grammar import Attribute, Grammar, Slot
+from capacity.world.pools import read_pool
+
+NAME_PARTS = ("first", "middle", "last")
+MOST_ATTRIBUTES = 250  # labels and attribute numbers are bytes
+MOST_NAMES = 2**62  # what the keyed bijection can number
+
+
+def make_grammar(spec: dict[str, Any]) -> Grammar:
+    """The grammar of a bioD spec, its chunk sets drawn. Raises UserError where the letters do not match."""
+    _check(spec)
+    K, C = spec["K"], spec["C"]
+    atomic = {"atomic": True, "sentence": False}[spec["wording"]]
+    pools = _names(spec["names"], atomic)
+    pools |= {f"id_{k}": chunk_set(spec["seed"], k, spec["D"], spec["L"], spec["T"]) for k in range(1, K + 1)}
+    if not atomic:
+        pools["pronouns"] = ["Her"]  # tells nothing: one word for everybody, as in the paper
+    between = " " if atomic else ", "
+    attributes = []
+    for k in range(1, K + 1):
+        slots = tuple(Slot(f"id_{k}_{c}", f"id_{k}", between if c > 1 else " ") for c in range(1, C + 1))
+        template = (f" id{k}", "") if atomic else (f" ID {k} is", ".")
+        attributes.append(Attribute(f"id_{k}", slots, (template,)))
+    return Grammar(
+        pools={name: tuple(values) for name, values in pools.items()},
+        name=tuple(Slot(f"{part}_name", f"{part}_names") for part in NAME_PARTS),
+        name_suffix="" if atomic else "'s",
+        pronoun=None if atomic else Slot(None, "pronouns"),
+        attributes=tuple(attributes),
+    )
+
+
+def diversity(spec: dict[str, Any]) -> dict[str, int]:
+    """The sizes that the diversity term K D log2(T^L / D) needs: K sets of D out of T^L strings."""
+    return {"K": spec["K"], "D": spec["D"], "T_pow_L": spec["T"] ** spec["L"]}
+
+
+def chunk_set(seed: int, attribute: int, D: int, L: int, T: int) -> list[str]:
+    """D distinct strings of L letters over an alphabet of T, uniform among all such sets; all strings where D = T^L.
+
+    A letter reads v0, v1, ...; letters of a chunk are parted by blanks, so each is a word of its own.
+    """
+    rng = streams.generator(seed, streams.CHUNK_SETS, attribute)
+    if T**L <= 4 * D:  # few strings: number them all. Otherwise draw until D differ.
+        numbers = np.arange(D) if T**L == D else np.sort(rng.permutation(T**L)[:D])
+        letters = np.stack([numbers // T ** (L - 1 - place) % T for place in range(L)], axis=1)
+    else:
+        letters = np.empty((0, L), dtype=np.int64)
+        while len(letters) < D:
+            letters = np.unique(np.concatenate([letters, rng.integers(0, T, (D - len(letters), L))]), axis=0)
+    words = np.array([f"v{letter}" for letter in range(T)], dtype=object)
+    return [" ".join(row) for row in words[letters]]
+
+
+def _names(sizes: list[int], atomic: bool) -> dict[str, list[str]]:
+    if atomic:
+        return {
+            f"{part}_names": [f"{part}{i}" for i in range(size)] for part, size in zip(NAME_PARTS, sizes, strict=True)
+        }
+    return {f"{part}_names": read_pool(f"{part}_names", size) for part, size in zip(NAME_PARTS, sizes, strict=True)}
+
+
+def _check(spec: dict[str, Any]) -> None:
+    for letter in "KCDLT":
+        if spec[letter] < 1:
+            raise UserError(f"{letter}: {spec[letter]}; use 1 or more")
+    if spec["K"] > MOST_ATTRIBUTES:
+        raise UserError(f"K: {spec['K']} attributes; use at most {MOST_ATTRIBUTES}")
+    if spec["T"] ** spec["L"] < spec["D"]:
+        total = f"T^L = {spec['T']}^{spec['L']} = {spec['T'] ** spec['L']}"
+        raise UserError(f"D: {spec['D']} distinct chunks, but only {total} strings exist; lower D, or raise T or L")
+    if min(spec["names"]) < 1 or math.prod(spec["names"]) > MOST_NAMES:
+        raise UserError(f"names: {spec['names']}; use three sizes of 1 or more, with a product of at most 2^62")
+    if spec["wording"] not in ("atomic", "sentence"):
+        raise UserError(f"wording: {spec['wording']}; use atomic or sentence")

@@ -1,0 +1,56 @@
+"""bioS(N) of arXiv 2404.05405, section 2: six facts a person in English sentences."""
+
+from typing import Any
+
+from capacity.errors import UserError
+from capacity.world.grammar import Attribute, Grammar, Slot
+from capacity.world.pools import read_employers, read_pool, read_templates
+
+MONTHS = (
+    "January", "February", "March", "April", "May", "June",
+    "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
+FIRST_YEAR = 1900
+MOST = {"months": 12, "days": 28, "years": 200}  # the paper's birth dates: 12 * 28 * 200 = 67,200
+
+
+def make_grammar(spec: dict[str, Any]) -> Grammar:
+    """The grammar of a bioS spec. Raises UserError where a pool is larger than what ships."""
+    sizes = spec["pools"]
+    pools = {name: read_pool(name, sizes[name]) for name in ("first_names", "middle_names", "last_names")}
+    pools |= _birth_dates(sizes)
+    pools |= {name: read_pool(name, sizes[name]) for name in ("cities", "universities", "majors")}
+    pools["employers"], pools["working_cities"] = read_employers(sizes["employers"])
+    pools["pronouns"] = ["He", "She"]
+    date = (Slot("birth_month", "months"), Slot("birth_day", "days", after=","), Slot("birth_year", "years"))
+    attributes = {
+        "birth_date": date,
+        "birth_city": (Slot("birth_city", "cities"),),
+        "university": (Slot("university", "universities"),),
+        "major": (Slot("major", "majors"),),
+        "employer": (Slot("employer", "employers"),),
+        "working_city": (Slot("employer", "working_cities"),),
+    }
+    return Grammar(
+        pools={name: tuple(values) for name, values in pools.items()},
+        name=tuple(Slot(f"{part}_name", f"{part}_names") for part in ("first", "middle", "last")),
+        name_suffix="",
+        pronoun=Slot("gender", "pronouns"),
+        attributes=tuple(_attribute(name, slots, spec["templates"]) for name, slots in attributes.items()),
+    )
+
+
+def _birth_dates(sizes: dict[str, int]) -> dict[str, list[str]]:
+    for name, most in MOST.items():
+        if not 1 <= sizes[name] <= most:
+            raise UserError(f"pools.{name}: {sizes[name]}; use 1 to {most}")
+    return {
+        "months": list(MONTHS[: sizes["months"]]),
+        "days": [str(day) for day in range(1, sizes["days"] + 1)],
+        "years": [str(year) for year in range(FIRST_YEAR, FIRST_YEAR + sizes["years"])],
+    }
+
+
+def _attribute(name: str, slots: tuple[Slot, ...], at_most: int) -> Attribute:
+    determined_by = "employer" if name == "working_city" else None
+    return Attribute(name, slots, tuple(read_templates(name, at_most)), determined_by)

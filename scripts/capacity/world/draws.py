@@ -1,0 +1,165 @@
+"""Who is told of, in which words and in which order: the choices behind a rendering, keyed and apart from it.
+
+Any block of any exposure can be drawn on its own, and training, probes and tokenizer text use streams that never meet.
+"""
+
+import functools
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capacity.errors import UserError
+from capacity.world import streams
+from capacity.world.facts import World
+from capacity.world.grammar import Grammar
+
+BLOCK = 65_536  # people whose choices come from one key
+TABLE_LIMIT = 7  # sentences up to which all orders are listed (5,040), seven times faster than sorting
+
+
+@dataclass(frozen=True)
+class Draws:
+    """B biographies of S attributes.
+
+    people: int64 (B,). order: uint8 (B, P), the attribute of the sentence at each position; P = S, or 1 where one
+    sentence is told. templates: uint8 (B, S), the template of each attribute, told or not.
+    """
+
+    people: NDArray[np.int64]
+    order: NDArray[np.uint8]
+    templates: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.people)
+
+    def __getitem__(self, rows: slice) -> "Draws":
+        return Draws(self.people[rows], self.order[rows], self.templates[rows])
+
+
+def concatenate(draws: Iterable[Draws]) -> Draws:
+    """The biographies of several draws, one after another."""
+    parts = list(draws)
+    if len(parts) == 1:
+        return parts[0]
+    return Draws(
+        np.concatenate([part.people for part in parts]),
+        np.concatenate([part.order for part in parts]),
+        np.concatenate([part.templates for part in parts]),
+    )
+
+
+def num_blocks(world: World) -> int:
+    """Blocks an exposure."""
+    return -(-world.N // BLOCK)
+
+
+def training_draws(world: World, seed: int, exposure: int, block: int) -> Draws:
+    """One block of an exposure, in which each person comes once, in an order and in words of its own."""
+    people = _people_order(world.N, seed, exposure)[block * BLOCK : (block + 1) * BLOCK].astype(np.int64)
+    rng = streams.generator(seed, streams.TRAINING, exposure, block)
+    templates = _draw_templates(world.grammar, rng, len(people))
+    return Draws(people, _draw_orders(len(world.grammar.attributes), rng, len(people)), templates)
+
+
+def probe_draws(world: World, seed: int, draw: int, start: int, stop: int) -> Draws:
+    """People start..stop-1 in fresh words; a sentence that gives another's value away comes after that one.
+
+    In training the working city precedes the employer half of the time. Where it would here, the two change places,
+    so that the employer is scored without its city in sight.
+    """
+
+    def block_draws(block: int, people: NDArray[np.int64]) -> Draws:
+        rng = streams.generator(seed, streams.PROBE, draw, block)
+        templates = _draw_templates(world.grammar, rng, len(people))
+        order = _draw_orders(len(world.grammar.attributes), rng, len(people))
+        _hide_leaks(world.grammar, order)
+        return Draws(people, order, templates)
+
+    return _people_in_order(world, start, stop, block_draws)
+
+
+def name_only_draws(world: World, seed: int, draw: int, start: int, stop: int, attribute: str) -> Draws:
+    """People start..stop-1, each with the one sentence of an attribute: its value given name and attribute alone.
+
+    Raises UserError where the world has no such attribute.
+    """
+    try:
+        index = world.grammar.attribute_index(attribute)
+    except KeyError:
+        known = ", ".join(attribute.name for attribute in world.grammar.attributes)
+        raise UserError(f"attribute: {attribute}; this world tells {known}") from None
+
+    def block_draws(block: int, people: NDArray[np.int64]) -> Draws:
+        rng = streams.generator(seed, streams.NAME_ONLY, draw, index, block)
+        templates = _draw_templates(world.grammar, rng, len(people))
+        return Draws(people, np.full((len(people), 1), index, dtype=np.uint8), templates)
+
+    return _people_in_order(world, start, stop, block_draws)
+
+
+def tokenizer_draws(world: World, count: int) -> Draws:
+    """`count` biographies for training a tokenizer, people in turn, keyed by the world's seed."""
+    blocks = []
+    for block, first in enumerate(range(0, count, BLOCK)):
+        people = np.arange(first, min(first + BLOCK, count), dtype=np.int64) % world.N
+        rng = streams.generator(world.seed, streams.TOKENIZER, block)
+        templates = _draw_templates(world.grammar, rng, len(people))
+        blocks.append(Draws(people, _draw_orders(len(world.grammar.attributes), rng, len(people)), templates))
+    return concatenate(blocks)
+
+
+def _people_in_order(world: World, start: int, stop: int, block_draws) -> Draws:
+    """Rows start..stop-1 of the blocks that hold them, so that cutting people up changes nobody's words."""
+    if not 0 <= start < stop <= world.N:
+        raise ValueError(f"people {start}..{stop} of {world.N}")
+    parts = []
+    for block in range(start // BLOCK, (stop - 1) // BLOCK + 1):
+        first = block * BLOCK
+        whole = block_draws(block, np.arange(first, min(first + BLOCK, world.N), dtype=np.int64))
+        parts.append(whole[max(start - first, 0) : stop - first])
+    return concatenate(parts)
+
+
+@functools.lru_cache(maxsize=2)
+def _people_order(num_people: int, seed: int, exposure: int) -> NDArray[np.int32]:
+    """The order of people in an exposure; the last two are kept, for blocks are asked for one after another."""
+    people = np.arange(num_people, dtype=np.int32)
+    streams.generator(seed, streams.PEOPLE_ORDER, exposure).shuffle(people)
+    return people
+
+
+def _draw_templates(grammar: Grammar, rng: np.random.Generator, count: int) -> NDArray[np.uint8]:
+    """A uniform template of each attribute, uint8 (count, S)."""
+    templates = np.zeros((count, len(grammar.attributes)), dtype=np.uint8)
+    for index, attribute in enumerate(grammar.attributes):
+        if len(attribute.templates) > 1:
+            templates[:, index] = rng.integers(0, len(attribute.templates), count, dtype=np.uint16)
+    return templates
+
+
+def _draw_orders(size: int, rng: np.random.Generator, count: int) -> NDArray[np.uint8]:
+    """Uniform orders of `size` sentences, uint8 (count, size)."""
+    if size <= TABLE_LIMIT:
+        table = _all_orders(size)
+        return table.take(rng.integers(0, len(table), count, dtype=np.uint16), axis=0)
+    return rng.random((count, size)).argsort(axis=1).astype(np.uint8)
+
+
+@functools.cache
+def _all_orders(size: int) -> NDArray[np.uint8]:
+    return np.array(list(itertools.permutations(range(size))), dtype=np.uint8)
+
+
+def _hide_leaks(grammar: Grammar, order: NDArray[np.uint8]) -> None:
+    """Swap, in place, each sentence that precedes the one whose value decides its own."""
+    for index, attribute in enumerate(grammar.attributes):
+        if attribute.determined_by is None:
+            continue
+        source = grammar.attribute_index(attribute.determined_by)
+        places, source_places = np.argmax(order == index, axis=1), np.argmax(order == source, axis=1)
+        leaking = np.flatnonzero(places < source_places)
+        order[leaking, places[leaking]] = source
+        order[leaking, source_places[leaking]] = index

@@ -1,0 +1,102 @@
+"""A world: its people's facts as integer codes, its grammar and its account."""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from capacity.errors import UserError
+from capacity.world import biod, bios, streams
+from capacity.world.account import Account, make_account
+from capacity.world.bijection import keyed_bijection
+from capacity.world.grammar import Grammar
+
+MOST_PEOPLE = 2**31 - 1  # person numbers are int32 while they are shuffled
+
+
+@dataclass(frozen=True)
+class World:
+    """N people. facts: column name to codes (N,), an unsigned type that just fits."""
+
+    spec: dict[str, Any]
+    facts: dict[str, NDArray[np.unsignedinteger]]
+    grammar: Grammar
+    account: Account
+
+    @property
+    def N(self) -> int:
+        return self.spec["N"]
+
+    @property
+    def seed(self) -> int:
+        return self.spec["seed"]
+
+
+def make_world(spec: dict[str, Any]) -> World:
+    """The world of a bioD or bioS spec: the same spec gives the same world. Raises UserError for impossible ones."""
+    if spec["kind"] == "bioD":
+        grammar, diversity = biod.make_grammar(spec), biod.diversity(spec)
+    elif spec["kind"] == "bioS":
+        grammar, diversity = bios.make_grammar(spec), {}
+    else:
+        raise UserError(f"kind: {spec['kind']}; use bioD or bioS")
+    facts = draw_facts(grammar, spec["N"], spec["seed"])
+    return World(spec, facts, grammar, make_account(grammar, spec["N"], diversity))
+
+
+def draw_facts(grammar: Grammar, num_people: int, seed: int) -> dict[str, NDArray[np.unsignedinteger]]:
+    """Unique names by a keyed bijection of all full names; every other column uniform and independent.
+
+    Raises UserError where there are fewer full names than people.
+    """
+    name_sizes = [len(grammar.pools[slot.pool]) for slot in grammar.name]
+    num_names = math.prod(name_sizes)
+    if not 1 <= num_people <= min(num_names, MOST_PEOPLE):
+        allowed = f"the name pools {name_sizes} give {num_names} full names; use 1 to {min(num_names, MOST_PEOPLE)}"
+        raise UserError(f"N: {num_people} people, but {allowed}")
+    numbers = keyed_bijection(np.arange(num_people), num_names, streams.key(seed, streams.NAMES))
+    facts = {}
+    for slot, size in reversed(list(zip(grammar.name, name_sizes, strict=True))):
+        numbers, codes = np.divmod(numbers, size)
+        facts[slot.column] = codes.astype(_code_type(size))
+    for index, (column, size) in enumerate(grammar.column_sizes.items()):
+        if column not in facts:
+            rng = streams.generator(seed, streams.VALUES, index)
+            facts[column] = rng.integers(0, size, num_people, dtype=_code_type(size))
+    return {column: facts[column] for column in grammar.column_sizes}
+
+
+def _code_type(size: int) -> type[np.unsignedinteger]:
+    """The smallest unsigned type that holds 0..size-1; bytes are avoided, numpy draws them more slowly."""
+    return np.uint16 if size <= 2**16 else np.uint32 if size <= 2**32 else np.uint64
+
+
+def save_world(world: World, folder: Path) -> None:
+    """Write facts.parquet (one row a person) and grammar.json (spec, grammar, items, account)."""
+    pq.write_table(pa.table(world.facts), folder / "facts.parquet", compression="zstd", use_dictionary=False)
+    content = {
+        "spec": world.spec,
+        "items": world.grammar.items,
+        "account": asdict(world.account),
+        "grammar": world.grammar.to_json(),
+    }
+    (folder / "grammar.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def load_world(folder: Path) -> World:
+    """The world that `save_world` wrote."""
+    content = json.loads((folder / "grammar.json").read_text(encoding="utf-8"))
+    table = pq.read_table(folder / "facts.parquet", use_threads=False)
+    account = content["account"] | {"items": [(item, bits) for item, bits in content["account"]["items"]]}
+    return World(
+        spec=content["spec"],
+        facts={name: table[name].to_numpy() for name in table.column_names},
+        grammar=Grammar.from_json(content["grammar"]),
+        account=Account(**account),
+    )

@@ -1,0 +1,131 @@
+"""How a person's facts are worded: pools, slots, templates and sentences, the same for every kind of world.
+
+A biography is one sentence an attribute, in any order. A sentence is [subject, text before, value slots, text after];
+its template chooses the two texts. The subject of the first sentence is the full name, of all others the pronoun.
+Every piece of text brings the blank in front of it, so a biography is the concatenation of its pieces.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place that a fact fills: code i of its column reads `before + pool[i] + after`."""
+
+    column: str | None  # None: no fact, always code 0
+    pool: str
+    before: str = " "
+    after: str = ""
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """What one sentence tells. Its value is an item (knowledge to be scored) or follows from another attribute."""
+
+    name: str
+    slots: tuple[Slot, ...]
+    templates: tuple[tuple[str, str], ...]  # (text before the value, text after it)
+    determined_by: str | None = None  # the attribute whose value decides this one; then it is no item
+
+    @property
+    def is_item(self) -> bool:
+        return self.determined_by is None
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """Everything but the facts: what can be said of a person, and how."""
+
+    pools: dict[str, tuple[str, ...]]
+    name: tuple[Slot, ...]  # the parts of a full name
+    name_suffix: str  # between the full name and the first sentence's text, for example "'s"
+    pronoun: Slot | None  # the subject of later sentences; None: they have no subject
+    attributes: tuple[Attribute, ...]
+
+    @property
+    def items(self) -> list[str]:
+        """Names of the value items in the order of their labels; a pronoun that tells a fact comes last."""
+        told = [self.pronoun.column] if self.pronoun and self.pronoun.column else []
+        return [attribute.name for attribute in self.attributes if attribute.is_item] + told
+
+    @cached_property
+    def column_sizes(self) -> dict[str, int]:
+        """Number of codes by facts column: the parts of the name first."""
+        sizes = {}
+        for slot in self._slots():
+            if slot.column is not None:
+                assert sizes.setdefault(slot.column, len(self.pools[slot.pool])) == len(self.pools[slot.pool])
+        return sizes
+
+    def _slots(self) -> Iterator[Slot]:
+        yield from self.name
+        for attribute in self.attributes:
+            yield from attribute.slots
+        if self.pronoun:
+            yield self.pronoun
+
+    def attribute_index(self, name: str) -> int:
+        """Position of an attribute. Raises KeyError."""
+        for index, attribute in enumerate(self.attributes):
+            if attribute.name == name:
+                return index
+        raise KeyError(name)
+
+    def texts(self, slot: Slot) -> list[str]:
+        """What each code of a slot reads in a sentence."""
+        return [slot.before + value + slot.after for value in self.pools[slot.pool]]
+
+    def pieces(self) -> list[str]:
+        """Every distinct piece of text that a biography can contain, in a fixed order."""
+        texts = dict.fromkeys(text for slot in self._slots() for text in self.texts(slot))
+        for attribute in self.attributes:
+            texts |= dict.fromkeys(text for template in attribute.templates for text in template)
+        texts |= {self.name_suffix: None}
+        return [text for text in texts if text]
+
+    def junctions(self) -> Iterator[tuple[list[str], list[str]]]:
+        """Pairs of lists such that each text of the first can stand right before each text of the second."""
+        name = [self.texts(slot) for slot in self.name] + ([[self.name_suffix]] if self.name_suffix else [])
+        openings = [before for attribute in self.attributes for before, _ in attribute.templates]
+        subjects = self.texts(self.pronoun) if self.pronoun else openings
+        yield from zip(name, name[1:], strict=False)
+        yield name[-1], openings
+        if self.pronoun:
+            yield subjects, openings
+        for attribute in self.attributes:
+            values = [self.texts(slot) for slot in attribute.slots]
+            befores, afters = (list(texts) for texts in zip(*attribute.templates, strict=True))
+            closings = [after for after in afters if after]
+            yield befores, values[0]
+            yield from zip(values, values[1:], strict=False)
+            yield values[-1], closings
+            yield closings, subjects
+            if len(closings) < len(afters):
+                yield values[-1], subjects
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data from which `from_json` makes an equal grammar."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Grammar":
+        """The grammar that `to_json` wrote."""
+        return cls(
+            pools={name: tuple(values) for name, values in data["pools"].items()},
+            name=tuple(Slot(**slot) for slot in data["name"]),
+            name_suffix=data["name_suffix"],
+            pronoun=Slot(**data["pronoun"]) if data["pronoun"] else None,
+            attributes=tuple(_attribute_from(attribute) for attribute in data["attributes"]),
+        )
+
+
+def _attribute_from(data: dict[str, Any]) -> Attribute:
+    return Attribute(
+        name=data["name"],
+        slots=tuple(Slot(**slot) for slot in data["slots"]),
+        templates=tuple((before, after) for before, after in data["templates"]),
+        determined_by=data["determined_by"],
+    )

@@ -1,0 +1,128 @@
+"""Pieces of text, tokenised once: the tables that a rendering is gathered from."""
+
+from collections.abc import Iterable
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from capacity.errors import UserError
+from capacity.world.grammar import Attribute, Grammar
+
+EOS_ID = 0  # id of the token between biographies, in every tokenizer of this project; no piece contains it
+FILLER, NAME, FIRST_VALUE = 0, 1, 2  # labels; value items count on from FIRST_VALUE in the account's order
+EMPTY = 0  # the piece of no tokens
+
+
+class PieceTable:
+    """All pieces of a grammar by number. Each slot, side of a template, and subject owns a run of numbers.
+
+    tokens, labels, first_chunk: flat, pieces end to end. sizes, starts: by piece number. names, values: the facts
+    column and the first number of each slot's run. vocab_size: V, the ids that the grammar can produce and EOS.
+    Raises UserError where the tokenizer does not know the grammar's words or merges across the ends of pieces.
+    """
+
+    def __init__(self, grammar: Grammar, chunked: bool, tokenizer: Tokenizer):
+        self.grammar, self.chunked = grammar, chunked
+        self._texts, self._labels, self._first = [""], [FILLER], [False]
+        self._number_subjects()
+        self._number_sentences()
+        self._tokenise(tokenizer)
+
+    def _add(self, texts: Iterable[str], label: int, first_chunk: bool = False) -> int:
+        """Append a run of pieces; returns the number of its first."""
+        start = len(self._texts)
+        self._texts += texts
+        self._labels += [label] * (len(self._texts) - start)
+        self._first += [first_chunk] * (len(self._texts) - start)
+        return start
+
+    def _number_subjects(self) -> None:
+        grammar = self.grammar
+        self.names = [(slot.column, self._add(grammar.texts(slot), NAME)) for slot in grammar.name]
+        self.suffix = self._add([grammar.name_suffix], FILLER) if grammar.name_suffix else EMPTY
+        if grammar.pronoun:
+            texts, column = grammar.texts(grammar.pronoun), grammar.pronoun.column
+            told = FIRST_VALUE + grammar.items.index(column) if column else FILLER
+            self.first_pronoun, self.later_pronoun = self._add(texts, told), self._add(texts, FILLER)
+
+    def _number_sentences(self) -> None:
+        self.befores, self.values, self.afters = [], [], []
+        for attribute in self.grammar.attributes:
+            label = FIRST_VALUE + self.grammar.items.index(attribute.name) if attribute.is_item else FILLER
+            self.befores.append(self._add((before for before, _ in attribute.templates), FILLER))
+            self.afters.append(self._add((after for _, after in attribute.templates), FILLER))
+            self.values.append(self._value_runs(attribute, label))
+
+    def _value_runs(self, attribute: Attribute, label: int) -> list[tuple[str, int]]:
+        runs = []
+        for place, slot in enumerate(attribute.slots):
+            runs.append((slot.column, self._add(self.grammar.texts(slot), label, self.chunked and place == 0)))
+        return runs
+
+    def _tokenise(self, tokenizer: Tokenizer) -> None:
+        known = encode_pieces(tokenizer, self.grammar)
+        pieces = [known[text] if text else [] for text in self._texts]
+        self.sizes = np.array([len(piece) for piece in pieces], dtype=np.int64)
+        self.starts = np.cumsum(self.sizes) - self.sizes
+        used = {EOS_ID}.union(*known.values())
+        self.vocab_size = len(used)
+        if max(used) >= self.vocab_size:
+            raise UserError("tokenizer: it has rows that this dataset never uses; build it for this dataset")
+        token_type = np.uint16 if self.vocab_size <= 2**16 else np.uint32
+        self.tokens = np.fromiter(chain.from_iterable(pieces), token_type, self.sizes.sum())
+        self.labels = np.repeat(np.array(self._labels, dtype=np.uint8), self.sizes)
+        self.first_chunk = np.repeat(np.array(self._first, dtype=bool), self.sizes)
+
+    def column_sizes(self) -> dict[str, NDArray[np.int64]]:
+        """Tokens that each code of a facts column brings into a whole biography, by column."""
+        counts = {column: np.zeros(size, dtype=np.int64) for column, size in self.grammar.column_sizes.items()}
+        runs = [*self.names, *chain.from_iterable(self.values)]
+        if self.grammar.pronoun and self.grammar.pronoun.column:
+            runs += [(self.grammar.pronoun.column, self.first_pronoun)] * (len(self.grammar.attributes) - 1)
+        for column, base in runs:
+            counts[column] += self.sizes[base : base + len(counts[column])]
+        return counts
+
+    def template_sizes(self) -> list[NDArray[np.int64]]:
+        """Tokens that each template brings into a sentence, by attribute."""
+        sizes = []
+        for attribute, before, after in zip(self.grammar.attributes, self.befores, self.afters, strict=True):
+            count = len(attribute.templates)
+            sizes.append(self.sizes[before : before + count] + self.sizes[after : after + count])
+        return sizes
+
+    def constant_size(self) -> int:
+        """Tokens of every whole biography that neither facts nor templates decide."""
+        grammar = self.grammar
+        pronouns = len(grammar.attributes) - 1 if grammar.pronoun and not grammar.pronoun.column else 0
+        return int(self.sizes[self.suffix] + (pronouns * self.sizes[self.first_pronoun] if pronouns else 0))
+
+
+def encode_pieces(tokenizer: Tokenizer, grammar: Grammar) -> dict[str, list[int]]:
+    """Token ids of every piece of a grammar, tokenised alone.
+
+    Raises UserError where pieces that can stand side by side read otherwise together. Pre-tokenisers look at the
+    characters around a junction, so one left piece for each last three characters and one right piece for each first
+    two stand for all.
+    """
+    pieces = grammar.pieces()
+    try:
+        known = dict(zip(pieces, _encode(tokenizer, pieces), strict=True))
+    except Exception as error:  # tokenizers raises plain Exception for a word outside a closed vocabulary
+        raise UserError(f"tokenizer: it cannot read this dataset's words ({error}); build it for this dataset") from None
+    pairs: dict[tuple[str, str], None] = {}
+    for lefts, rights in grammar.junctions():
+        some_lefts = {left[-3:]: left for left in lefts}.values()
+        some_rights = {right[:2]: right for right in rights}.values()
+        pairs |= dict.fromkeys((left, right) for left in some_lefts for right in some_rights)
+    together = _encode(tokenizer, [left + right for left, right in pairs])
+    for (left, right), ids in zip(pairs, together, strict=True):
+        if ids != known[left] + known[right]:
+            raise UserError(f"tokenizer: it merges {left!r} and {right!r} where they meet; use one that splits at blanks")
+    return known
+
+
+def _encode(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
+    return [encoding.ids for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]

@@ -1,0 +1,144 @@
+"""From draws to labelled tokens: a biography is a row of piece numbers, and its tokens are gathered from tables.
+
+Legend of shapes: B biographies, S attributes, P sentences told, Q pieces a sentence, F pieces in front of the first.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from capacity.world.draws import Draws
+from capacity.world.facts import World
+from capacity.world.pieces import EMPTY, PieceTable
+from capacity.world.text import biographies
+
+CHUNK = 40_000  # pieces gathered at a time, so that the temporaries stay in the cache
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """Tokens of B biographies, end to end, without EOS.
+
+    tokens, labels, first_chunk: (sum of lengths,). lengths, people: (B,). labels name each token's item: 0 filler,
+    1 full name, 2.. value items in the account's order. first_chunk marks the first chunk of each bioD value.
+    """
+
+    tokens: NDArray[np.unsignedinteger]
+    lengths: NDArray[np.int64]
+    people: NDArray[np.int64]
+    labels: NDArray[np.uint8] | None
+    first_chunk: NDArray[np.bool_] | None
+
+
+class Renderer:
+    """Renders draws of one world in the tokens of one tokenizer. Raises UserError where the two do not match."""
+
+    def __init__(self, world: World, tokenizer: Tokenizer):
+        self.world, self.grammar = world, world.grammar
+        self.pieces = PieceTable(world.grammar, bool(world.account.diversity), tokenizer)
+        self._has_subject = world.grammar.pronoun is not None
+        self._num_slots = max(len(attribute.slots) for attribute in world.grammar.attributes)
+        self._has_after = any(after for attribute in world.grammar.attributes for _, after in attribute.templates)
+        self._template_sizes = self.pieces.template_sizes()
+
+    @property
+    def vocab_size(self) -> int:
+        """V: the ids that this world can produce, EOS included; the rows of a model's embedding."""
+        return self.pieces.vocab_size
+
+    @cached_property
+    def max_length(self) -> int:
+        """Tokens of the longest biography that the grammar can produce, whoever lives in the world."""
+        columns, templates = self.pieces.column_sizes().values(), self._template_sizes
+        return self.pieces.constant_size() + int(sum(sizes.max() for sizes in [*columns, *templates]))
+
+    @cached_property
+    def _person_lengths(self) -> NDArray[np.int32]:
+        """Tokens of each person's biography that no template decides, (N,)."""
+        lengths = np.full(self.world.N, self.pieces.constant_size(), dtype=np.int32)
+        for column, sizes in self.pieces.column_sizes().items():
+            lengths += sizes.astype(np.int32).take(self.world.facts[column])
+        return lengths
+
+    def lengths(self, draws: Draws) -> NDArray[np.int64]:
+        """Tokens of each whole biography without rendering it, (B,): the order of its sentences plays no part."""
+        lengths = self._person_lengths.take(draws.people).astype(np.int64)
+        for index, sizes in enumerate(self._template_sizes):
+            lengths += sizes.take(draws.templates[:, index])
+        return lengths
+
+    def texts(self, draws: Draws) -> list[str]:
+        """The draws as text; tokenising it gives what `tokens` gives, slowly."""
+        return list(biographies(self.world, draws))
+
+    def tokens(self, draws: Draws, labels: bool) -> Rendering:
+        """The draws as tokens, with the item of each where labels are asked for."""
+        rows = max(CHUNK // self._width(draws), 1)
+        parts = [self._gather(draws[start : start + rows], labels) for start in range(0, max(len(draws), 1), rows)]
+        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+        tokens, lengths, *marks = columns
+        token_labels, first_chunk = marks or (None, None)
+        return Rendering(tokens, lengths, draws.people, token_labels, first_chunk)
+
+    def _gather(self, draws: Draws, labels: bool) -> list[NDArray]:
+        """Tokens and lengths, with labels also labels and first-chunk marks, of a few biographies."""
+        matrix, table = self._piece_matrix(draws), self.pieces
+        flat = matrix.ravel()
+        sizes = table.sizes.take(flat)
+        ends = np.cumsum(sizes)
+        shifts = table.starts.take(flat)  # from a token's place in the output to its place in the table
+        shifts -= ends
+        shifts += sizes
+        source = np.repeat(shifts, sizes)
+        source += np.arange(len(source))
+        lengths = np.diff(ends[matrix.shape[1] - 1 :: matrix.shape[1]], prepend=0)
+        tables = [table.labels, table.first_chunk] if labels else []
+        return [table.tokens.take(source), lengths, *(table.take(source) for table in tables)]
+
+    def _width(self, draws: Draws) -> int:
+        return len(self.pieces.names) + 1 + draws.order.shape[1] * (3 + self._num_slots)
+
+    def _piece_matrix(self, draws: Draws) -> NDArray[np.int64]:
+        """Piece numbers in reading order, (B, F + P * Q): name and suffix, then [subject, before, values, after] each."""
+        B, P = draws.order.shape
+        S, table = len(self.grammar.attributes), self.pieces
+        sentences = self._sentences(draws)
+        Q = sentences.shape[1] // S
+        told = (draws.order + np.arange(0, B * S, S)[:, None]).ravel()
+        front = [self._numbers(draws, column, base) for column, base in table.names]
+        if table.suffix != EMPTY:
+            front.append(table.suffix)
+        F = len(front)
+        matrix = np.empty((B, F + P * Q), dtype=np.int64)
+        for place, numbers in enumerate(front):
+            matrix[:, place] = numbers
+        matrix[:, F:] = sentences.reshape(B * S, Q).take(told, axis=0).reshape(B, P * Q)
+        if self._has_subject:
+            column = self.grammar.pronoun.column
+            matrix[:, F] = EMPTY  # the full name is the first subject
+            matrix[:, F + Q : F + 2 * Q : Q] = self._numbers(draws, column, table.first_pronoun)[:, None]
+            matrix[:, F + 2 * Q :: Q] = self._numbers(draws, column, table.later_pronoun)[:, None]
+        return matrix
+
+    def _sentences(self, draws: Draws) -> NDArray[np.int64]:
+        """Piece numbers of the sentence of each attribute in the grammar's order, (B, S * Q), subjects left out."""
+        S, table, start = len(self.grammar.attributes), self.pieces, int(self._has_subject)
+        Q = start + 1 + self._num_slots + int(self._has_after)
+        sentences = np.full((len(draws), S * Q), EMPTY, dtype=np.int64)
+        for index in range(S):
+            template, first = draws.templates[:, index].astype(np.int64), index * Q + start
+            sentences[:, first] = template + table.befores[index]
+            for place, (column, base) in enumerate(table.values[index], start=first + 1):
+                sentences[:, place] = self._numbers(draws, column, base)
+            if self._has_after:
+                sentences[:, index * Q + Q - 1] = template + table.afters[index]
+        return sentences
+
+    def _numbers(self, draws: Draws, column: str | None, base: int) -> NDArray[np.int64]:
+        """Piece numbers of what a column says of each person, (B,), for a run of pieces that begins at base."""
+        if column is None:
+            return np.full(len(draws), base, dtype=np.int64)
+        return self.world.facts[column].take(draws.people) + np.int64(base)

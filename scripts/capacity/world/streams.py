@@ -1,0 +1,25 @@
+"""Keyed randomness: every random choice has a fixed stream number, so that a new stream shifts no other.
+
+A number once given is never reused or changed: it decides the bytes of every world.
+"""
+
+import numpy as np
+
+NAMES = 1  # the bijection that hands out full names
+VALUES = 2  # facts, by column
+CHUNK_SETS = 3  # the D strings of each bioD attribute
+PEOPLE_ORDER = 4  # training: the order of people, by exposure
+TRAINING = 5  # training: templates and sentence order, by exposure and block
+PROBE = 6  # probes: templates and sentence order, by draw and block
+NAME_ONLY = 7  # probes of one attribute: templates, by draw, attribute and block
+TOKENIZER = 8  # the text that a tokenizer is trained on, by block
+
+
+def key(seed: int, stream: int, *more: int) -> np.random.SeedSequence:
+    """The key of one stream; `more` are counters such as exposure and block."""
+    return np.random.SeedSequence([seed, stream, *more])
+
+
+def generator(seed: int, stream: int, *more: int) -> np.random.Generator:
+    """A counter-based generator that depends on its key alone."""
+    return np.random.Generator(np.random.Philox(key(seed, stream, *more)))
