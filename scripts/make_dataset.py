@@ -1,0 +1,19 @@
+"""Make a world: facts.parquet, one row a person, and grammar.json, all that can be said of them and what it offers."""
+
+from dataclasses import asdict
+
+from capacity.artefacts import Job, job_parser
+from capacity.world import make_world, save_world
+
+
+def main() -> None:
+    """Make the world that the order describes."""
+    args = job_parser(__doc__).parse_args()
+    with Job(args) as job:
+        world = make_world(job.spec)
+        save_world(world, job.folder)
+        job.metrics.update(people=world.N, account=asdict(world.account))
+
+
+if __name__ == "__main__":
+    main()

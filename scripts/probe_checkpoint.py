@@ -1,1 +1,43 @@
-"""x"""
+"""Score every variant of one checkpoint on the facts it was trained on; variants that were scored before are reused."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from safetensors.torch import load_file
+
+from capacity.artefacts import Job, job_parser
+from capacity.models import load_model
+from capacity.score import score_people
+from capacity.tokenization import load_tokenizer
+from capacity.world import Renderer, World, load_world
+
+
+def about(world: World, variant: Path) -> dict:
+    """What the table needs beside the scores: the bits on offer, and how the model was trained."""
+    return {"account": vars(world.account), "training": json.loads((variant / "training.json").read_text())}
+
+
+def main() -> None:
+    """Probe the variants that the order names."""
+    args = job_parser(__doc__).parse_args()
+    with Job(args) as job:
+        missing = job.missing_members()
+        if missing:
+            world = load_world(job.parent("dataset"))
+            renderer = Renderer(world, load_tokenizer(job.parent("tokenizer")))
+            model = load_model(job.results / missing[0].parents["variant"], job.spec["accelerator"])
+        for member in missing:
+            variant = job.results / job.add_input(member.parents["variant"])
+            model.load_state_dict(load_file(variant / "model.safetensors"), strict=False)
+            with job.making_member(member) as probe:
+                scores = score_people(model, renderer, world, member.spec, device=str(model.device))
+                pq.write_table(scores, probe.folder / "scores.parquet")
+                (probe.folder / "about.json").write_text(json.dumps(about(world, variant), indent=1) + "\n")
+        for member in job.order.members:
+            job.add_input(member.name)
+        job.metrics = {"variants": len(job.order.members), "reused": len(job.order.members) - len(missing)}
+
+
+if __name__ == "__main__":
+    main()

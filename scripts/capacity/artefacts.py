@@ -136,10 +136,10 @@ class Job(Making):
         """The scratch folder of one member, with this job's verified parents as its inputs."""
         return Making(member, self.results, {name: self.inputs[name] for name in member.parent_names()})
 
-    def record_member(self, member: Order) -> Path:
-        """Verify a member that exists and chain its content into this job's manifest; returns its folder."""
-        folder = self.results / member.name
-        self.inputs[member.name] = {"content": verify(folder, member.name)["content"]}
+    def add_input(self, name: str) -> Path:
+        """Verify an artefact that a parent or this job made, and chain its content into the manifest."""
+        folder = self.results / name
+        self.inputs[name] = {"content": verify(folder, name)["content"]}
         return folder
 
 

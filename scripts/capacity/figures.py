@@ -25,10 +25,15 @@ COLOURS = ("#000000", "#0072B2", "#D55E00", "#56B4E9", "#009E73", "#E69F00", "#C
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES = ("-", "--", ":", "-.", (0, (8, 2, 1, 2, 1, 2)))
 R, R_MAX = "$R$", "$R^{\\mathrm{max}}$"
-GUIDE = {"color": "0.6", "linewidth": 0.9, "zorder": 1}
+GUIDE: dict[str, Any] = {"color": "0.6", "linewidth": 0.9, "zorder": 1}
 LOWEST_R = 0.02  # below it, and at R <= 0, a point on a log axis stands hollow at the lower edge
 LOWEST_R_BY_SCHEME = -0.5  # quantised models can fall far below zero: hollow at the lower edge, too
-STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "capacity"}
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.hashsalt": "capacity",
+}
 
 # (R_max, R) of GPT-2 on bioS at 1000 exposures, N = 50K, 100K, 200K, 500K and 1M (five models each): arXiv
 # 2404.05405, Figure 1(a), as a third party digitised it from the figure's vector graphics.
@@ -159,7 +164,7 @@ def _plot_points(
     axes.plot(x, y, **style)
     axes.vlines(x, low, high, color=style["color"], linewidth=0.9)
     hollow = rows["R"].to_numpy(float) < lowest
-    axes.plot(x[hollow], y[hollow], **{**style, "linestyle": "none", "markerfacecolor": "white"}, zorder=3)
+    axes.plot(x[hollow], y[hollow], **(style | {"linestyle": "none", "markerfacecolor": "white"}), zorder=3)
 
 
 def _guide(axes: Axes, slope: float, label: str) -> None:
@@ -185,6 +190,11 @@ def _legend(series: Series) -> list[Line2D]:
     paper = Line2D(
         [], [], marker="+", color="0.7", linestyle="none", label="paper: GPT-2, bioS, 1000 exposures"
     )
-    hollow = {"marker": "o", "markerfacecolor": "white", "markeredgecolor": "0.3", "linestyle": "none"}
+    hollow: dict[str, Any] = {
+        "marker": "o",
+        "markerfacecolor": "white",
+        "markeredgecolor": "0.3",
+        "linestyle": "none",
+    }
     below = f"hollow: {R} below {LOWEST_R:g}, among schemes below −{-LOWEST_R_BY_SCHEME:g}"
     return [*handles, paper, Line2D([], [], label=below, **hollow)]

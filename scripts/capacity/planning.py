@@ -6,6 +6,7 @@ Nothing here knows the engine. A job never runs this code.
 import json
 import os
 import sys
+import time
 from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -136,29 +137,37 @@ def write_orders(
             os.utime(path, (0, 0))
 
 
-def stamp_copy(artefact: Order, files: dict[str, Path], id_file: Path, results: Path) -> Path:
-    """The stamp of a fixed path: old while the copies are those of the artefact, else newer than they are.
+def is_published(artefact: Order, files: dict[str, str], id_file: str, results: Path) -> bool:
+    """Whether the fixed paths hold copies of this artefact and say so.
 
-    files: name in the artefact -> fixed path. Returns the stamp's path, an input of the rule that publishes.
+    files: name in the artefact -> fixed path below results.
     """
-    stamp = results / "specs" / f"{id_file.stem}.stamp"
-    published = id_file.read_text().strip() if id_file.is_file() else "nothing"
-    current = published == artefact.id and _copies_match(artefact, files, results)
-    text = f"wanted {artefact.id}, published {published if current else published + ' or altered'}\n"
-    if not stamp.is_file() or stamp.read_text() != text or not current:
-        stamp.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(stamp, text)
-    newest = max((path.stat().st_mtime for path in (*files.values(), id_file) if path.exists()), default=0.0)
+    identity = results / id_file
+    published_id = identity.read_text().strip() if identity.is_file() else ""
+    return published_id == artefact.id and _copies_match(artefact, files, results)
+
+
+def stamp_copy(artefact: Order, files: dict[str, str], id_file: str, results: Path) -> None:
+    """Write the stamp of a fixed path, an input of its rule: old while the copy is current, else newer than the copy.
+
+    The text differs each time something is to be published, because the engine takes equal bytes for no change.
+    """
+    stamp = results / "specs" / f"{Path(id_file).stem}.stamp"
+    current = is_published(artefact, files, id_file, results)
+    if not current or not stamp.is_file():
+        write_atomically(stamp, f"wanted {artefact.id} at {time.time_ns()}\n")
+    copies = [results / file for file in (*files.values(), id_file)]
+    newest = max((path.stat().st_mtime for path in copies if path.exists()), default=0.0)
     os.utime(stamp, (0, 0) if current else (newest + 1, newest + 1))
-    return stamp
 
 
-def _copies_match(artefact: Order, files: dict[str, Path], results: Path) -> bool:
+def _copies_match(artefact: Order, files: dict[str, str], results: Path) -> bool:
+    paths = {name: results / file for name, file in files.items()}
     try:
         outputs = read_manifest(results / artefact.name)["outputs"]
-    except UserError:  # the artefact is gone or damaged; the copies are all there is, and are named by their id
-        return all(path.is_file() for path in files.values())
-    return all(path.is_file() and file_digest(path) == outputs[name]["sha256"] for name, path in files.items())
+    except UserError:  # the artefact is gone; the copies are all there is, and their identity names them
+        return all(path.is_file() for path in paths.values())
+    return all(path.is_file() and file_digest(path) == outputs[name]["sha256"] for name, path in paths.items())
 
 
 @dataclass(frozen=True)
@@ -192,7 +201,7 @@ def prepare_run(grid: "Grid", results: Path) -> Plan:
     for name, reason in plan.remake.items():
         print(f"{name} is made again: {reason}", file=sys.stderr)
     for artefact, files, id_file in published(grid):
-        stamp_copy(artefact, {name: results / file for name, file in files.items()}, results / id_file, results)
+        stamp_copy(artefact, files, id_file, results)
     return plan
 
 

@@ -36,7 +36,6 @@ BATCH_TOKENS = 8192  # tokens a forward pass, padding included; changes speed, a
 NATS, FIRST_CHUNK_NATS, EXACT = range(3)  # the first axis of an array of scores
 
 
-@torch.inference_mode()
 def score_people(
     model: Model,
     renderer: Renderer,
@@ -109,33 +108,34 @@ def score_items(model: Model, rendering: Rendering, num_items: int, device: str,
     Item i is what the rendering labels i + 1. NaN where a biography does not tell the item or marks no first
     chunk. Token losses are fp32 log-softmax; they are summed in float64.
     """
-    scored = np.flatnonzero(rendering.labels != FILLER)
     nats, hit = _score_tokens(model, rendering, device, batch_tokens)
+    labels, first = _labels(rendering)
+    scored = np.flatnonzero(labels != FILLER)
     B = len(rendering.lengths)
-    rows = np.repeat(np.arange(B), rendering.lengths)[scored]
-    cells = rows * num_items + (rendering.labels[scored].astype(np.int64) - NAME)
-    first = rendering.first_chunk[scored]
+    cells = np.repeat(np.arange(B), rendering.lengths)[scored] * num_items + labels[scored] - NAME
+    nats, hit, first = nats[scored], hit[scored], first[scored]
 
     def sums(cells: NDArray[np.int64], weights: Array | None = None) -> Array:
-        return np.bincount(cells, weights, minlength=B * num_items).reshape(B, num_items)
+        return np.bincount(cells, weights, minlength=B * num_items).astype(float).reshape(B, num_items)
 
-    told, marked, missed = sums(cells), sums(cells[first]), sums(cells, ~hit[scored])
-    scores = np.stack([sums(cells, nats[scored]), sums(cells[first], nats[scored][first]), missed == 0])
-    scores[:, told == 0] = np.nan
-    scores[FIRST_CHUNK_NATS, marked == 0] = np.nan
+    scores = np.stack([sums(cells, nats), sums(cells[first], nats[first]), sums(cells[~hit]) == 0])
+    scores[:, sums(cells) == 0] = np.nan
+    scores[FIRST_CHUNK_NATS, sums(cells[first]) == 0] = np.nan
     return scores
 
 
+@torch.inference_mode()
 def _score_tokens(
     model: Model, rendering: Rendering, device: str, batch_tokens: int
 ) -> tuple[Array, NDArray[np.bool_]]:
     """Loss in nats of each labelled token, 0 for filler, and whether it is the model's first choice."""
     nats, hit = np.zeros(len(rendering.tokens)), np.zeros(len(rendering.tokens), dtype=bool)
     _check_context(model, int(rendering.lengths.max()))
+    labels, _ = _labels(rendering)
     for places, told in _batches(rendering.lengths, batch_tokens):
         tokens = np.where(told, rendering.tokens[places], EOS_ID).astype(np.int64)
         inputs = np.concatenate([np.full((len(tokens), 1), EOS_ID), tokens[:, :-1]], axis=1)
-        scored = told & (rendering.labels[places] != FILLER)
+        scored = told & (labels[places] != FILLER)
         logits_RTV = model(torch.from_numpy(inputs).to(device)).logits
         logits_MV = logits_RTV[torch.from_numpy(scored).to(device)].float()
         targets_M = torch.from_numpy(tokens[scored]).to(device)
@@ -148,21 +148,29 @@ def _score_tokens(
 def _batches(
     lengths: NDArray[np.int64], batch_tokens: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
-    """Batches of rows: where in the flat tokens each (row, column) stands, and whether the row is so long.
+    """Batches of rows: where in the flat tokens each (row, column) stands, and whether the row has it.
 
-    Rows of similar length come together. Rows times width stays within batch_tokens, one row at least. Padding
+    Rows of like length come together; rows times width stays within batch_tokens, one row at least. Padding
     stands at the end, out of sight of the tokens before it; its places are clipped to the flat array.
     """
-    starts = np.cumsum(lengths) - lengths
+    starts = lengths.cumsum() - lengths
     by_length = np.argsort(lengths, kind="stable")
     first = 0
     while first < len(lengths):
-        widths = lengths[by_length[first : first + max(1, batch_tokens // lengths[by_length[first]])]]
-        num_rows = max(1, np.count_nonzero(widths * np.arange(1, len(widths) + 1) <= batch_tokens))
+        most = max(1, batch_tokens // int(lengths[by_length[first]]))
+        widths = lengths[by_length[first : first + most]]
+        num_rows = max(1, int(np.count_nonzero(widths * np.arange(1, len(widths) + 1) <= batch_tokens)))
         rows = by_length[first : first + num_rows]
         column = np.arange(widths[num_rows - 1])
         yield np.minimum(starts[rows, None] + column, lengths.sum() - 1), column < lengths[rows, None]
         first += num_rows
+
+
+def _labels(rendering: Rendering) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The labels and first-chunk marks of a rendering that has them."""
+    assert rendering.labels is not None, "render with labels=True"
+    assert rendering.first_chunk is not None, "render with labels=True"
+    return rendering.labels.astype(np.int64), rendering.first_chunk
 
 
 def _check_context(model: Model, length: int) -> None:

@@ -16,20 +16,13 @@ from capacity.errors import UserError
 
 # What the caller knows about a variant, and what is measured here, in the order of the columns.
 RUN_COLUMNS = (
-    "study",
-    "run",
-    "setting",
-    "dataset",
-    "kind",
-    "N",
-    "exposures",
-    "tokenizer",
-    "vocabulary",
-    "model",
+    *("study", "run", "setting", "dataset", "kind", "N", "exposures", "tokenizer", "vocabulary", "model"),
+    *("l", "h", "d", "regime", "lr", "batch", "seed", "scheme", "bits_per_weight"),
 )
-RUN_COLUMNS += ("l", "h", "d", "regime", "lr", "batch", "seed", "scheme", "bits_per_weight")
-BITS_COLUMNS = ("P", "bits_offered", "bits_stored", "bits_name", "bits_value", "bits_diversity")
-BITS_COLUMNS += ("R", "R_low", "R_high", "R_max", "R_name_only", "accuracy", "accuracy_name")
+BITS_COLUMNS = (
+    *("P", "bits_offered", "bits_stored", "bits_name", "bits_value", "bits_diversity"),
+    *("R", "R_low", "R_high", "R_max", "R_name_only", "accuracy", "accuracy_name"),
+)
 COST_COLUMNS = ("tokens", "flops", "final_loss_nats")
 ID_COLUMNS = ("dataset_id", "tokenizer_id", "checkpoint_id", "variant_id", "probe_id")
 COLUMNS = (*RUN_COLUMNS, *BITS_COLUMNS, *COST_COLUMNS, *ID_COLUMNS)
@@ -38,8 +31,10 @@ INTEGER_COLUMNS = ("N", "exposures", "vocabulary", "l", "h", "d", "batch", "seed
 NUMBER_COLUMNS = (*INTEGER_COLUMNS, "lr", "bits_per_weight", *BITS_COLUMNS[1:], "flops", "final_loss_nats")
 
 # Rows that differ in none of these are the seeds of one run.
-GROUP_COLUMNS = ("study", "setting", "dataset", "kind", "N", "exposures", "tokenizer", "model", "l", "h", "d")
-GROUP_COLUMNS += ("regime", "lr", "batch", "scheme")
+GROUP_COLUMNS = (
+    *("study", "setting", "dataset", "kind", "N", "exposures", "tokenizer", "model", "l", "h", "d"),
+    *("regime", "lr", "batch", "scheme"),
+)
 MEAN_COLUMNS = ("P", "bits_stored", "R_max", "R_name_only", "accuracy", "accuracy_name", "final_loss_nats")
 
 CONFIDENCE = 0.95

@@ -16,7 +16,9 @@ from capacity.world.pieces import EOS_ID, encode_pieces
 from capacity.world.text import biographies
 
 EOS_TOKEN = "<|endoftext|>"
-TRAINING_BIOGRAPHIES = 20_000  # what BPE learns its merges from: 1.5 million tokens of bioS, each name 20 times
+TRAINING_BIOGRAPHIES = (
+    20_000  # what BPE learns its merges from: 1.5 million tokens of bioS, each name 20 times
+)
 
 # As GPT-2 splits: a piece starts with its blank, contractions and letters and digits stay apart. Other than there,
 # punctuation is taken one by one, so that no value's last mark can join a sentence's full stop.
@@ -65,13 +67,18 @@ def _word_tokenizer(grammar: Grammar) -> Tokenizer:
 
 
 def _bpe_tokenizer(world: World, vocabulary: int) -> Tokenizer:
-    """Byte-level BPE with at most `vocabulary` tokens, trained on the world's text and cut to what it uses."""
+    """Byte-level BPE of at most `vocabulary` tokens, the world's own, cut to the rows that it uses."""
+    return _compact(_train_bpe(world, vocabulary), world.grammar)
+
+
+def _train_bpe(world: World, vocabulary: int) -> Tokenizer:
+    """Merges learned from the world's text; at most `vocabulary` tokens, used or not."""
     tokenizer = _bpe_shell(models.BPE())
     trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=[EOS_TOKEN], show_progress=False)
     tokenizer.train_from_iterator(_training_texts(world), trainer)
     if tokenizer.get_vocab_size() > vocabulary:
         raise UserError(f"vocabulary: {vocabulary}; this dataset needs {tokenizer.get_vocab_size()} or more")
-    return _compact(tokenizer, world.grammar)
+    return tokenizer
 
 
 def _bpe_shell(model: models.BPE) -> Tokenizer:
@@ -94,8 +101,9 @@ def _training_texts(world: World) -> Iterator[str]:
 def _compact(tokenizer: Tokenizer, grammar: Grammar) -> Tokenizer:
     """The same tokenizer with the tokens that the grammar can produce numbered first, from 0 without a gap.
 
-    A merge's parts must be tokens too: those that the grammar never produces are numbered last and are no rows of a
-    model. Tokens that do not even serve as parts are dropped; on the grammar's text nothing changes.
+    A merge's parts must be tokens too: those that the grammar never produces are numbered last and are no
+    rows of a model. Tokens that do not even serve as parts are dropped; on the grammar's text nothing
+    changes.
     """
     model = json.loads(tokenizer.to_str())["model"]
     ids = encode_pieces(tokenizer, grammar)

@@ -86,7 +86,7 @@ def _first_line(error: ValidationError) -> str:
     tags = {"bioD", "bioS", "word", "bpe"}
     keys = [str(part) for i, part in enumerate(first["loc"]) if not (part in tags and i > 1)]
     key = ".".join(keys) or "top level"
-    message = first["msg"][0].lower() + first["msg"][1:]
+    message = first["msg"] if first["type"] == "problem" else first["msg"][0].lower() + first["msg"][1:]
     value = first["input"]
     shown = "" if first["type"] in ("problem", "missing") or isinstance(value, dict) else f"{value!r} is not allowed: "
     return f"{key}: {shown}{message}" + (f" (and {more} more)" if more else "")

@@ -9,6 +9,7 @@ from capacity.config.load import check
 from capacity.config.models import BioS, Config, Model, Regime, Study
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
+from capacity.estimate import training_steps
 from capacity.identity import SCRIPTS, file_digest
 from capacity.orders import Order, make_order
 
@@ -40,6 +41,7 @@ class Run:
     model: Model
     regime: Regime
     seed: int
+    setting: str  # what the study sweeps, for example "dataset.N=400"
 
 
 def resolve(config: Config) -> Grid:
@@ -86,7 +88,8 @@ def _runs(config: Config, name: str, study: Study) -> list[Run]:
                 for section, (_, part) in zip(sections, point, strict=True)
             }
             labels = {section: label for section, (label, _) in zip(sections, point, strict=True)}
-            runs += [Run(name, labels, **parts, seed=seed) for seed in study.seeds]
+            text = " ".join(f"{key}={value}" for key, value in changes.items())
+            runs += [Run(name, labels, **parts, seed=seed, setting=text) for seed in study.seeds]
     return runs
 
 
@@ -113,7 +116,7 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
         "hardware": _hardware(config, run),
         "seed": run.seed,
     }
-    slug = f"{run.model.architecture}-{_dataset_slug(run, seed=False)}-e{run.regime.exposures}-s{run.seed}"
+    slug = _run_slug(run)
     checkpoint = grid.add(make_order("checkpoints", slug, spec, world))
     variants = grid.add(_variants(slug, checkpoint, schemes))
     probes = grid.add(_probes(slug, config, run, variants, world, spec["hardware"]["accelerator"]))
@@ -150,6 +153,10 @@ def _probes(
     return make_order("probes", slug, spec, {**world, "variants": variants.name}, members)
 
 
+def _run_slug(run: Run) -> str:
+    return f"{run.model.architecture}-{_dataset_slug(run, seed=False)}-e{run.regime.exposures}-s{run.seed}"
+
+
 def _dataset_slug(run: Run, seed: bool = True) -> str:
     return f"{run.dataset.kind}-N{run.dataset.N}" + (f"-s{run.seed}" if seed else "")
 
@@ -168,8 +175,12 @@ def _hardware(config: Config, run: Run) -> dict[str, Any]:
     """The scale's hardware with `compile: auto` decided, once, here."""
     scale = _known(config.scales, config.scale, "scale", "scales").model_dump()
     if scale["compile"] == "auto":
-        scale["compile"] = has_compiler() and _steps(run) >= COMPILE_PAYS_FROM
+        scale["compile"] = has_compiler() and _pays(run)
     return scale
+
+
+def _pays(run: Run) -> bool:
+    return training_steps(run.dataset.model_dump(), run.regime.model_dump()) >= COMPILE_PAYS_FROM
 
 
 def has_compiler() -> bool:
@@ -177,19 +188,13 @@ def has_compiler() -> bool:
     return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
 
 
-def _steps(run: Run) -> int:
-    """About how many optimizer steps a run takes; decides only whether compiling pays."""
-    if run.regime.packing == "rows":
-        return run.regime.exposures * run.dataset.N // run.regime.batch
-    tokens = 75 if isinstance(run.dataset, BioS) else 5 + run.dataset.K * (2 + run.dataset.C * run.dataset.L)
-    return run.regime.exposures * run.dataset.N * tokens // (run.regime.batch * run.regime.context)
-
-
 def _row(run: Run, label: str, scheme: dict[str, Any]) -> dict[str, Any]:
     """What the capacity table says of one variant before anything is measured."""
     model = run.model.spec()
     return {
         "study": run.study,
+        "run": _run_slug(run),
+        "setting": run.setting,
         **run.names,
         "kind": run.dataset.kind,
         "N": run.dataset.N,

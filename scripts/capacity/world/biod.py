@@ -47,7 +47,7 @@ def diversity(spec: dict[str, Any]) -> dict[str, int]:
 def chunk_set(seed: int, attribute: int, D: int, L: int, T: int) -> list[str]:
     """D distinct strings of L letters over an alphabet of T, uniform among all such sets; all strings where D = T^L.
 
-    A letter reads v0, v1, ...; letters of a chunk are parted by blanks, so each is a word of its own.
+    Letters of a chunk are parted by blanks, so each is a word of its own.
     """
     rng = streams.generator(seed, streams.CHUNK_SETS, attribute)
     if T**L <= 4 * D:  # few strings: number them all. Otherwise draw until D differ.
@@ -57,16 +57,23 @@ def chunk_set(seed: int, attribute: int, D: int, L: int, T: int) -> list[str]:
         letters = np.empty((0, L), dtype=np.int64)
         while len(letters) < D:
             letters = np.unique(np.concatenate([letters, rng.integers(0, T, (D - len(letters), L))]), axis=0)
-    words = np.array([f"v{letter}" for letter in range(T)], dtype=object)
+    words = np.array(numbered("v", T), dtype=object)
     return [" ".join(row) for row in words[letters]]
+
+
+def numbered(stem: str, count: int) -> list[str]:
+    """Words v00, v01, ...: equally long, so that none begins another and no value ends before its last token."""
+    width = len(str(count - 1))
+    return [f"{stem}{number:0{width}}" for number in range(count)]
 
 
 def _names(sizes: list[int], atomic: bool) -> dict[str, list[str]]:
     if atomic:
-        return {
-            f"{part}_names": [f"{part}{i}" for i in range(size)] for part, size in zip(NAME_PARTS, sizes, strict=True)
-        }
-    return {f"{part}_names": read_pool(f"{part}_names", size) for part, size in zip(NAME_PARTS, sizes, strict=True)}
+        return {f"{part}_names": numbered(part, size) for part, size in zip(NAME_PARTS, sizes, strict=True)}
+    return {
+        f"{part}_names": read_pool(f"{part}_names", size)
+        for part, size in zip(NAME_PARTS, sizes, strict=True)
+    }
 
 
 def _check(spec: dict[str, Any]) -> None:
@@ -77,8 +84,12 @@ def _check(spec: dict[str, Any]) -> None:
         raise UserError(f"K: {spec['K']} attributes; use at most {MOST_ATTRIBUTES}")
     if spec["T"] ** spec["L"] < spec["D"]:
         total = f"T^L = {spec['T']}^{spec['L']} = {spec['T'] ** spec['L']}"
-        raise UserError(f"D: {spec['D']} distinct chunks, but only {total} strings exist; lower D, or raise T or L")
+        raise UserError(
+            f"D: {spec['D']} distinct chunks, but only {total} strings exist; lower D, or raise T or L"
+        )
     if min(spec["names"]) < 1 or math.prod(spec["names"]) > MOST_NAMES:
-        raise UserError(f"names: {spec['names']}; use three sizes of 1 or more, with a product of at most 2^62")
+        raise UserError(
+            f"names: {spec['names']}; use three sizes of 1 or more, with a product of at most 2^62"
+        )
     if spec["wording"] not in ("atomic", "sentence"):
         raise UserError(f"wording: {spec['wording']}; use atomic or sentence")

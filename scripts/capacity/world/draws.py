@@ -1,6 +1,7 @@
 """Who is told of, in which words and in which order: the choices behind a rendering, keyed and apart from it.
 
-Any block of any exposure can be drawn on its own, and training, probes and tokenizer text use streams that never meet.
+Any block of any exposure can be drawn on its own, and training, probes and tokenizer text use streams that
+never meet.
 """
 
 import functools
@@ -24,8 +25,8 @@ TABLE_LIMIT = 7  # sentences up to which all orders are listed (5,040), seven ti
 class Draws:
     """B biographies of S attributes.
 
-    people: int64 (B,). order: uint8 (B, P), the attribute of the sentence at each position; P = S, or 1 where one
-    sentence is told. templates: uint8 (B, S), the template of each attribute, told or not.
+    people: int64 (B,). order: uint8 (B, P), the attribute of the sentence at each position; P = S, or 1 where
+    one sentence is told. templates: uint8 (B, S), the template of each attribute, told or not.
     """
 
     people: NDArray[np.int64]
@@ -67,8 +68,8 @@ def training_draws(world: World, seed: int, exposure: int, block: int) -> Draws:
 def probe_draws(world: World, seed: int, draw: int, start: int, stop: int) -> Draws:
     """People start..stop-1 in fresh words; a sentence that gives another's value away comes after that one.
 
-    In training the working city precedes the employer half of the time. Where it would here, the two change places,
-    so that the employer is scored without its city in sight.
+    In training the working city precedes the employer half of the time. Where it would here, the two change
+    places, so that the employer is scored without its city in sight.
     """
 
     def block_draws(block: int, people: NDArray[np.int64]) -> Draws:

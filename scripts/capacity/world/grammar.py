@@ -1,8 +1,9 @@
 """How a person's facts are worded: pools, slots, templates and sentences, the same for every kind of world.
 
-A biography is one sentence an attribute, in any order. A sentence is [subject, text before, value slots, text after];
-its template chooses the two texts. The subject of the first sentence is the full name, of all others the pronoun.
-Every piece of text brings the blank in front of it, so a biography is the concatenation of its pieces.
+A biography is one sentence an attribute, in any order. A sentence is [subject, text before, value slots, text
+after]; its template chooses the two texts. The subject of the first sentence is the full name, of all others
+the pronoun. Every piece of text brings the blank in front of it, so a biography is the concatenation of its
+pieces.
 """
 
 from collections.abc import Iterator

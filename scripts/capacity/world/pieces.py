@@ -18,9 +18,10 @@ EMPTY = 0  # the piece of no tokens
 class PieceTable:
     """All pieces of a grammar by number. Each slot, side of a template, and subject owns a run of numbers.
 
-    tokens, labels, first_chunk: flat, pieces end to end. sizes, starts: by piece number. names, values: the facts
-    column and the first number of each slot's run. vocab_size: V, the ids that the grammar can produce and EOS.
-    Raises UserError where the tokenizer does not know the grammar's words or merges across the ends of pieces.
+    tokens, labels, first_chunk: flat, pieces end to end. sizes, starts: by piece number. names, values: the
+    facts column and the first number of each slot's run. vocab_size: V, the ids that the grammar can produce
+    and EOS. Raises UserError where the tokenizer does not know the grammar's words or merges across the ends
+    of pieces.
     """
 
     def __init__(self, grammar: Grammar, chunked: bool, tokenizer: Tokenizer):
@@ -58,7 +59,9 @@ class PieceTable:
     def _value_runs(self, attribute: Attribute, label: int) -> list[tuple[str, int]]:
         runs = []
         for place, slot in enumerate(attribute.slots):
-            runs.append((slot.column, self._add(self.grammar.texts(slot), label, self.chunked and place == 0)))
+            runs.append(
+                (slot.column, self._add(self.grammar.texts(slot), label, self.chunked and place == 0))
+            )
         return runs
 
     def _tokenise(self, tokenizer: Tokenizer) -> None:
@@ -77,7 +80,9 @@ class PieceTable:
 
     def column_sizes(self) -> dict[str, NDArray[np.int64]]:
         """Tokens that each code of a facts column brings into a whole biography, by column."""
-        counts = {column: np.zeros(size, dtype=np.int64) for column, size in self.grammar.column_sizes.items()}
+        counts = {
+            column: np.zeros(size, dtype=np.int64) for column, size in self.grammar.column_sizes.items()
+        }
         runs = [*self.names, *chain.from_iterable(self.values)]
         if self.grammar.pronoun and self.grammar.pronoun.column:
             runs += [(self.grammar.pronoun.column, self.first_pronoun)] * (len(self.grammar.attributes) - 1)
@@ -103,24 +108,28 @@ class PieceTable:
 def encode_pieces(tokenizer: Tokenizer, grammar: Grammar) -> dict[str, list[int]]:
     """Token ids of every piece of a grammar, tokenised alone.
 
-    Raises UserError where pieces that can stand side by side read otherwise together. Pre-tokenisers look at the
-    characters around a junction, so one left piece for each last three characters and one right piece for each first
-    two stand for all.
+    Raises UserError where pieces that can stand side by side read otherwise together. Pre-tokenisers look at
+    the characters around a junction, so one left piece for each last two characters and one right piece for
+    each first two stand for all.
     """
     pieces = grammar.pieces()
     try:
         known = dict(zip(pieces, _encode(tokenizer, pieces), strict=True))
     except Exception as error:  # tokenizers raises plain Exception for a word outside a closed vocabulary
-        raise UserError(f"tokenizer: it cannot read this dataset's words ({error}); build it for this dataset") from None
+        raise UserError(
+            f"tokenizer: it cannot read this dataset's words ({error}); build it for this dataset"
+        ) from None
     pairs: dict[tuple[str, str], None] = {}
     for lefts, rights in grammar.junctions():
-        some_lefts = {left[-3:]: left for left in lefts}.values()
+        some_lefts = {left[-2:]: left for left in lefts}.values()
         some_rights = {right[:2]: right for right in rights}.values()
         pairs |= dict.fromkeys((left, right) for left in some_lefts for right in some_rights)
     together = _encode(tokenizer, [left + right for left, right in pairs])
     for (left, right), ids in zip(pairs, together, strict=True):
         if ids != known[left] + known[right]:
-            raise UserError(f"tokenizer: it merges {left!r} and {right!r} where they meet; use one that splits at blanks")
+            raise UserError(
+                f"tokenizer: it merges {left!r} and {right!r} where they meet; use one that splits at blanks"
+            )
     return known
 
 

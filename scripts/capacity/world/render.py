@@ -1,6 +1,7 @@
 """From draws to labelled tokens: a biography is a row of piece numbers, and its tokens are gathered from tables.
 
-Legend of shapes: B biographies, S attributes, P sentences told, Q pieces a sentence, F pieces in front of the first.
+Legend of shapes: B biographies, S attributes, P sentences told, Q pieces a sentence, F pieces in front of the
+first.
 """
 
 from dataclasses import dataclass
@@ -22,8 +23,9 @@ CHUNK = 40_000  # pieces gathered at a time, so that the temporaries stay in the
 class Rendering:
     """Tokens of B biographies, end to end, without EOS.
 
-    tokens, labels, first_chunk: (sum of lengths,). lengths, people: (B,). labels name each token's item: 0 filler,
-    1 full name, 2.. value items in the account's order. first_chunk marks the first chunk of each bioD value.
+    tokens, labels, first_chunk: (sum of lengths,). lengths, people: (B,). labels name each token's item: 0
+    filler, 1 full name, 2.. value items in the account's order. first_chunk marks the first chunk of each
+    bioD value.
     """
 
     tokens: NDArray[np.unsignedinteger]
@@ -41,7 +43,9 @@ class Renderer:
         self.pieces = PieceTable(world.grammar, bool(world.account.diversity), tokenizer)
         self._has_subject = world.grammar.pronoun is not None
         self._num_slots = max(len(attribute.slots) for attribute in world.grammar.attributes)
-        self._has_after = any(after for attribute in world.grammar.attributes for _, after in attribute.templates)
+        self._has_after = any(
+            after for attribute in world.grammar.attributes for _, after in attribute.templates
+        )
         self._template_sizes = self.pieces.template_sizes()
 
     @property
@@ -77,7 +81,9 @@ class Renderer:
     def tokens(self, draws: Draws, labels: bool) -> Rendering:
         """The draws as tokens, with the item of each where labels are asked for."""
         rows = max(CHUNK // self._width(draws), 1)
-        parts = [self._gather(draws[start : start + rows], labels) for start in range(0, max(len(draws), 1), rows)]
+        parts = [
+            self._gather(draws[start : start + rows], labels) for start in range(0, max(len(draws), 1), rows)
+        ]
         columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
         tokens, lengths, *marks = columns
         token_labels, first_chunk = marks or (None, None)

@@ -1,0 +1,102 @@
+"""Tokens a second on one core: the renderer against making text and tokenising it with Hugging Face tokenizers.
+
+Both routes start from the same draws and end with the same ids, which is checked first. The best of several
+rounds counts. No route uses more than one thread.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ |= {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+
+from capacity.tokenization import build_tokenizer
+from capacity.world import BLOCK, Draws, Renderer, make_world, training_draws
+
+POOLS = {
+    "first_names": 400, "middle_names": 400, "last_names": 1000, "months": 12, "days": 28, "years": 200,
+    "cities": 200, "universities": 300, "majors": 100, "employers": 263,
+}  # fmt: skip
+BIO_S = {"kind": "bioS", "N": BLOCK, "pools": POOLS, "templates": 52, "seed": 1}
+BIO_D = {
+    "kind": "bioD",
+    "N": BLOCK,
+    "K": 4,
+    "C": 1,
+    "D": 64,
+    "L": 1,
+    "T": 64,
+    "names": [64, 64, 64],
+    "seed": 1,
+}
+CASES = {
+    "bioS, full pools, BPE": (BIO_S, {"kind": "bpe", "vocabulary": 3275}),
+    "bioD, atomic, words": (BIO_D | {"wording": "atomic"}, {"kind": "word"}),
+}
+
+
+def best_rate(make: Callable[[], object], num_tokens: int, rounds: int) -> float:
+    """Million tokens a second in the fastest round."""
+    seconds = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        make()
+        seconds.append(time.perf_counter() - start)
+    return num_tokens / min(seconds) / 1e6
+
+
+def measure(title: str, world_spec: dict, tokenizer_spec: dict, rounds: int, text_people: int) -> None:
+    """Print one table: a row a route, with its rate and its multiple of the whole text route."""
+    world = make_world(world_spec)
+    tokenizer = build_tokenizer(tokenizer_spec, world)
+    renderer = Renderer(world, tokenizer)
+    draws = training_draws(world, 1, 0, 0)
+    few = draws[:text_people]
+
+    def encode(texts: list[str]) -> list[int]:
+        return [token for encoding in tokenizer.encode_batch(texts) for token in encoding.ids]
+
+    def by_text(some: Draws) -> list[int]:
+        return encode(renderer.texts(some))
+
+    texts, tokens = renderer.texts(few), renderer.tokens(draws, labels=False).tokens
+    ids = by_text(few)
+    assert ids == tokens[: len(ids)].tolist(), "the two routes differ"
+    text_rate = best_rate(lambda: by_text(few), len(ids), rounds)
+    rates = {
+        "render text, then encode_batch": text_rate,
+        "encode_batch alone": best_rate(lambda: encode(texts), len(ids), rounds),
+        "renderer": best_rate(lambda: renderer.tokens(draws, labels=False), len(tokens), rounds),
+        "renderer, with labels": best_rate(lambda: renderer.tokens(draws, labels=True), len(tokens), rounds),
+        "draw people, words, order + renderer": best_rate(
+            lambda: renderer.tokens(training_draws(world, 1, 1, 0), labels=False), len(tokens), rounds
+        ),
+    }
+    print(f"\n{title}: V = {renderer.vocab_size}, {len(tokens) / len(draws):.1f} tokens a biography")
+    print(f"  {'route':40}{'M tokens/s':>12}{'ratio':>10}")
+    for route, rate in rates.items():
+        print(f"  {route:40}{rate:12.1f}{rate / text_rate:10.1f}")
+
+
+def main() -> None:
+    """Measure both worlds."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="rounds a route; the fastest counts (default: 7)"
+    )
+    parser.add_argument(
+        "--text-people", type=int, default=5000, help="people on the text route (default: 5000)"
+    )
+    args = parser.parse_args()
+    for title, (world_spec, tokenizer_spec) in CASES.items():
+        measure(title, world_spec, tokenizer_spec, args.rounds, args.text_people)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""What a training will cost, estimated from its spec alone, before anything exists.
+
+Estimates order jobs, size their resources and fill `make plan`; no number in a table comes from here.
+"""
+
+from typing import Any
+
+CPU_FLOPS = 8e9  # of one core on a model of ten to fifty thousand parameters: 6 P tokens per second, measured
+GPU_FLOPS = 2e13  # of one GPU on models of a million parameters and more: assumed, the published cost implies 2.4e13
+
+
+def biography_tokens(dataset: dict[str, Any]) -> int:
+    """About how many tokens a biography has, EOS included."""
+    if dataset["kind"] == "bioS":
+        return 74
+    value = dataset["C"] * dataset["L"]
+    return 4 + dataset["K"] * (1 + value if dataset["wording"] == "atomic" else 5 + value)
+
+
+def vocabulary(dataset: dict[str, Any], tokenizer: dict[str, Any]) -> int:
+    """About how many rows the embedding has."""
+    if tokenizer["kind"] == "bpe":
+        return tokenizer["vocabulary"]
+    if dataset["kind"] == "bioS":
+        return 8 * dataset["templates"] + sum(dataset["pools"].values())
+    return sum(dataset["names"]) + dataset["T"] + dataset["K"] + 1
+
+
+def parameters(model: dict[str, Any], vocab_size: int) -> int:
+    """12 l d^2 + 13 l d + 2 d + V d, the count of a tied GPT-2 with rotary positions."""
+    l, d = model["l"], model["h"] * model["head_dim"]
+    return 12 * l * d * d + 13 * l * d + 2 * d + vocab_size * d
+
+
+def training_tokens(dataset: dict[str, Any], regime: dict[str, Any]) -> int:
+    """About how many tokens a training sees."""
+    return dataset["N"] * regime["exposures"] * biography_tokens(dataset)
+
+
+def training_steps(dataset: dict[str, Any], regime: dict[str, Any]) -> int:
+    """About how many optimizer steps a training takes."""
+    if regime["packing"] == "rows":
+        return -(-dataset["N"] * regime["exposures"] // regime["batch"])
+    return -(-training_tokens(dataset, regime) // (regime["batch"] * regime["context"]))
+
+
+def training_flops(dataset: dict[str, Any], tokenizer: dict[str, Any], spec: dict[str, Any]) -> float:
+    """6 P tokens, forward and backward."""
+    P = parameters(spec["model"], vocabulary(dataset, tokenizer))
+    return 6.0 * P * training_tokens(dataset, spec["regime"])
+
+
+def training_seconds(dataset: dict[str, Any], tokenizer: dict[str, Any], spec: dict[str, Any]) -> float:
+    """About how long a training takes on the hardware of its spec, start-up included."""
+    hardware = spec["hardware"]
+    rate = CPU_FLOPS if hardware["accelerator"] == "cpu" else GPU_FLOPS * hardware["devices"]
+    return 10 + training_flops(dataset, tokenizer, spec) / rate

@@ -1,0 +1,104 @@
+"""What would run and why, in words, and what it would cost. Changes nothing.
+
+Reasons compare each new artefact with the most similar one that exists; with --against, the edit itself is told too:
+which keys of the configuration differ from another one, and the runs that this makes new.
+"""
+
+import argparse
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from capacity.artefacts import fail
+from capacity.config.cli import RESULTS, add_config_options, read_config
+from capacity.config.load import load_config
+from capacity.config.models import Config
+from capacity.config.resolve import Grid, resolve
+from capacity.errors import UserError
+from capacity.forecast import Forecast, compare, forecast
+from capacity.planning import hold_against
+
+SECTIONS = {
+    "scales": "scale",
+    "datasets": "dataset",
+    "tokenizers": "tokenizer",
+    "models": "model",
+    "regimes": "regime",
+    "quantizers": "quantizer",
+    "studies": "study",
+}
+
+
+def edits(old: Config, new: Config) -> list[str]:
+    """What differs between two configurations, for example `regime long: lr 0.01 -> 0.005`."""
+    lines = []
+    for key, before, after in compare(old.model_dump(), new.model_dump()):
+        section, _, rest = key.partition(".")
+        name, _, option = rest.partition(".")
+        subject = f"{SECTIONS[section]} {name}" if section in SECTIONS else section
+        lines.append(f"{subject}: {' '.join(filter(None, [option or rest if section not in SECTIONS else option]))} ".rstrip())
+        lines[-1] += f" {_show(before)} -> {_show(after)}"
+    return lines
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k}: {_show(v)}" for k, v in value.items() if v is not None) + "}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def new_runs(grid: Grid, answer: Forecast) -> list[str]:
+    """Runs whose checkpoint would be trained."""
+    trained = {job.name.split("/")[1] for job in answer.jobs if job.rule == "train_checkpoint"}
+    rows = [row for row in grid.table.spec["rows"] if row["checkpoint_id"] in trained]
+    return list(dict.fromkeys(f"{row['run']} (study {row['study']}, regime {row['regime']})" for row in rows))
+
+
+def as_text(changes: list[str], runs: list[str], answer: Forecast) -> str:
+    """The plan as people read it."""
+    lines = [f"edit: {line}" for line in changes]
+    total = answer.total()
+    if not answer.jobs:
+        return "\n".join([*lines, f"nothing to do: {answer.reused} artefacts are current"])
+    for rule, count in Counter(job.rule for job in answer.jobs).items():
+        lines.append(f"\n{rule}: {count} job{'s' if count > 1 else ''}")
+        reasons = Counter(job.reason for job in answer.jobs if job.rule == rule)
+        lines += [f"  {number} x {reason}" for reason, number in reasons.most_common(5)]
+        if len(reasons) > 5:
+            lines.append(f"  and {len(reasons) - 5} other reasons (--json lists every job)")
+    if runs:
+        lines += ["\nnew runs:", *(f"  {run}" for run in runs[:20])]
+        lines += [f"  and {len(runs) - 20} more"] if len(runs) > 20 else []
+    mark = " (partly estimated from FLOPs)" if total["estimated"] else " (from past manifests)"
+    minutes = total["core_seconds"] / 60
+    lines.append(f"\n{total['jobs']} jobs, {total['reused']} artefacts reused, about {minutes:.1f} core minutes{mark},")
+    lines.append(f"about {total['bytes'] / 1e6:.1f} MB")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the plan."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_config_options(parser)
+    parser.add_argument("--against", type=Path, help="another configuration file: tell what differs from it")
+    parser.add_argument("--json", action="store_true", help="every job, as JSON")
+    args = parser.parse_args()
+    try:
+        config = read_config(args)
+        changes = edits(load_config([args.against]), config) if args.against else []
+        grid = resolve(config)
+        answer = forecast(hold_against(grid, RESULTS), RESULTS)
+    except UserError as error:
+        fail(error)
+    runs = new_runs(grid, answer)
+    if args.json:
+        jobs = [asdict(job) for job in answer.jobs]
+        print(json.dumps({"edits": changes, "runs": runs, "jobs": jobs, "total": answer.total()}, indent=1))
+    else:
+        print(as_text(changes, runs, answer))
+
+
+if __name__ == "__main__":
+    main()

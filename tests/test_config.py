@@ -1,0 +1,147 @@
+"""What config.yaml may say, and what a mistake in it looks like: one line with the key, the value and the remedy."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from capacity.config.load import load_config, read_yaml
+from capacity.config.resolve import resolve
+from capacity.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def raw() -> dict[str, Any]:
+    return read_yaml(ROOT / "config.yaml")
+
+
+def complaint(tmp_path: Path, raw: dict[str, Any]) -> str:
+    """The one line that a configuration's mistake gives."""
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(raw, sort_keys=False))
+    with pytest.raises(UserError) as caught:
+        resolve(load_config([path]))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def put(raw: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
+    """A copy with one value changed."""
+    changed = copy.deepcopy(raw)
+    *path, last = dotted.split(".")
+    section = changed
+    for key in path:
+        section = section[key]
+    section[last] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("regimes.long.exposure", 10, ["regimes.long", "'exposure'", "did you mean exposures"]),
+        ("quantisers", {}, ["'quantisers'", "did you mean quantizers"]),
+        ("regimes.long.lr", "fast", ["regimes.long.lr", "'fast'", "number"]),
+        ("regimes.long.lr", -0.1, ["regimes.long.lr", "-0.1", "greater than 0"]),
+        ("regimes.long.exposures", 1.5, ["regimes.long.exposures", "1.5", "integer"]),
+        ("regimes.long.exposures", True, ["regimes.long.exposures", "True", "integer"]),
+        ("datasets.atomic.N", -5, ["datasets.atomic", "N", "-5", "greater than 0"]),
+        ("datasets.atomic.N", 0, ["datasets.atomic", "N", "0", "greater than 0"]),
+        ("datasets.atomic.N", 40_000, ["N: 40000", "32768 full names"]),
+        ("datasets.atomic.D", 65, ["D: 65", "T^L = 64^1 = 64"]),
+        ("datasets.atomic.kind", "bioX", ["datasets.atomic", "bioX", "bioD", "bioS"]),
+        ("models.gpt2-2-2", {"architecture": "gpt2-2-3", "width": 16}, ["width: 16", "3 heads", "multiple of 6"]),
+        ("models.gpt2-2-2.architecture", "gpt3-2-2", ["models.gpt2-2-2.architecture", "gpt3-2-2"]),
+        ("models.gpt2-2-2.head_dim", 7, ["models.gpt2-2-2.head_dim", "7", "multiple of 2"]),
+        ("studies.base-law.models", ["gpt2-9-9"], ["studies.base-law.models", "'gpt2-9-9'", "gpt2-2-2"]),
+        ("studies.base-law.quantizers", ["int3"], ["studies.base-law.quantizers", "'int3'", "int8, int4"]),
+        ("quantizers.int8.method", "gptqq", ["quantizers.int8.method", "gptqq", "rtn"]),
+        ("quantizers.int8.bits", 9, ["quantizers.int8.bits", "9", "less than or equal to 8"]),
+        ("study", [], ["study", "at least 1"]),
+        ("study", ["no-such"], ["study", "'no-such'", "base-law"]),
+        ("studies.base-law.seeds", [], ["studies.base-law.seeds", "at least 1"]),
+        ("studies.base-law.vary", {"dataset.N": []}, ["vary.dataset.N", "empty list"]),
+        ("studies.base-law.vary", {"dataset.M": [1]}, ["vary", "'M'", "valid keys"]),
+        ("studies.base-law.vary", {"dataset.N": [400, -1]}, ["vary", "-1", "greater than 0"]),
+        ("scale", "cloud", ["scale", "'cloud'", "laptop"]),
+        ("regimes.short-windows.context", None, ["context", "missing"]),
+        ("regimes.long.lr", float("nan"), ["regimes.long.lr", "nan"]),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_key_value_and_what_is_allowed(tmp_path, raw, key, value, words):
+    message = complaint(tmp_path, put(raw, key, value))
+    for word in words:
+        assert word in message, message
+
+
+def test_a_missing_key_is_named(tmp_path, raw):
+    del raw["regimes"]["long"]["batch"]
+    assert "regimes.long.batch" in complaint(tmp_path, raw)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: 1\na: 2\n", ["config.yaml, line 2", "'a' stands twice"]),
+        ("regimes:\n  long: {lr: 1}\n  long: {lr: 2}\n", ["line 3", "'long' stands twice"]),
+        ("a: [1, 2\n", ["config.yaml", "not valid YAML"]),
+        ("just words", ["a configuration is a mapping"]),
+        ("\x00\x01", ["config.yaml", "not valid YAML"]),
+    ],
+)
+def test_a_file_that_is_not_a_configuration_is_named_with_its_line(tmp_path, text, words):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        load_config([path])
+    for word in words:
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_bytes_that_are_not_utf8_are_named(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_bytes(b"a: \xff\xfe")
+    with pytest.raises(UserError, match="UTF-8"):
+        load_config([path])
+
+
+def test_a_file_that_does_not_exist_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"other\.yaml: no such file"):
+        load_config([tmp_path / "other.yaml"])
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1E-3", "+1e-3", "1.0e-3", "0.001"])
+def test_every_way_to_write_a_number_is_a_number(tmp_path, text):
+    path = tmp_path / "c.yaml"
+    path.write_text(f"lr: {text}\n")
+    assert read_yaml(path)["lr"] == 0.001
+
+
+def test_a_later_file_and_then_an_override_win(tmp_path):
+    path = tmp_path / "change.yaml"
+    path.write_text("regimes: {long: {lr: 2e-2}}\n")
+    overrides = {"regimes": {"long": {"batch": 32}}, "study": "biographies"}
+    config = load_config([ROOT / "config.yaml", path], overrides)
+    assert (config.regimes["long"].lr, config.regimes["long"].batch, config.study) == (0.02, 32, ["biographies"])
+    assert config.regimes["long"].exposures == 1000
+
+
+def test_docs_and_schema_are_those_of_the_models():
+    import document_config
+
+    assert (ROOT / "docs" / "config.md").read_text() == document_config.markdown(), "run `make docs`"
+    assert (ROOT / "docs" / "config.schema.json").read_text() == document_config.schema_text(), "run `make docs`"
+
+
+def test_every_key_of_the_configuration_is_described():
+    import document_config
+    from capacity.config.models import Config
+
+    for model in document_config._models_below(Config, {Config}):
+        for name, field in model.model_fields.items():
+            assert field.description or name == "kind", f"{model.__name__}.{name} has no description"

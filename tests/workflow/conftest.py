@@ -1,0 +1,29 @@
+"""One built checkout for all workflow tests; each test works on a copy."""
+
+import fcntl
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from checkout import Checkout
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """The tiny configuration, built once for all test processes."""
+    shared = tmp_path_factory.getbasetemp().parent
+    folder = shared / "built"
+    with open(shared / "built.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "results" / "capacity_table.csv").is_file():
+            Checkout.new(folder).build()
+    return Checkout(folder)
+
+
+@pytest.fixture
+def checkout(built: Checkout, tmp_path: Path) -> Checkout:
+    """A copy to do with as a test likes."""
+    return built.copy(tmp_path / "checkout")
