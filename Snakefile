@@ -28,12 +28,13 @@ set_job_environment(os.environ, RESULTS)
 if workflow.is_main_process:
     from capacity.config.load import load_config
     from capacity.config.resolve import resolve
-    from capacity.planning import prepare_run
+    from capacity.planning import lock_run, prepare_run, use_store
 
     try:
         files = [Path("config.yaml"), *map(Path, workflow.overwrite_configfiles)]
         PLAN = prepare_run(resolve(load_config(files, dict(workflow.config_settings.config))), RESULTS)
         ORDERS = PLAN.by_id
+        use_store(os.environ, PLAN.grid.store)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
@@ -60,6 +61,10 @@ def made(name):
     """An artefact as an input: never too new for its children, unless it is being made again in this run."""
     path = f"{RESULTS}/{name}/manifest.json"
     return path if workflow.is_main_process and name in PLAN.remake else ancient(path)
+
+
+onstart:
+    LOCK = lock_run(RESULTS)
 
 
 localrules:

@@ -1,4 +1,4 @@
-"""Make a world: facts.parquet, one row a person, and grammar.json, all that can be said of them and what it offers."""
+"""Make a world: facts.parquet, one row a person, and grammar.json, how they are worded, what they offer."""
 
 from dataclasses import asdict
 

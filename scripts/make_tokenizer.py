@@ -1,4 +1,4 @@
-"""Make a world's tokenizer: tokenizer.json and tokenizer_config.json, as transformers.AutoTokenizer loads them."""
+"""Make a world's tokenizer: tokenizer.json and tokenizer_config.json, for transformers.AutoTokenizer."""
 
 from capacity.artefacts import Job, job_parser
 from capacity.tokenization import build_tokenizer, save_tokenizer

@@ -28,7 +28,7 @@ def main() -> None:
             renderer = Renderer(world, load_tokenizer(job.parent("tokenizer")))
             model = load_model(job.results / missing[0].parents["variant"], job.spec["accelerator"])
         for member in missing:
-            variant = job.results / job.add_input(member.parents["variant"])
+            variant = job.results / member.parents["variant"]
             model.load_state_dict(load_file(variant / "model.safetensors"), strict=False)
             with job.making_member(member) as probe:
                 scores = score_people(model, renderer, world, member.spec, device=str(model.device))

@@ -15,7 +15,7 @@ def measured_row(job: Job, row: dict) -> dict:
     about = json.loads((folder / "about.json").read_text())
     training = about["training"]
     given = {
-        **row,
+        **{column: value for column, value in row.items() if column != "probe_set"},
         "vocabulary": training["vocabulary"],
         "tokens": training["tokens"],
         "flops": training["flops"],

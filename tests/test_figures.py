@@ -1,24 +1,26 @@
 """The capacity figure: what it draws from planted tables, and that its bytes never change."""
 
+from itertools import pairwise
+
+import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from capacity.figures import LOWEST_R, PUBLISHED, plot_capacity
-from capacity.table import COLUMNS, capacity_table
+from capacity.table import COLUMNS, ID_COLUMNS, capacity_table
 
-TEXTS = dict.fromkeys(
-    ("run", "setting", "tokenizer_id", "dataset_id", "checkpoint_id", "variant_id", "probe_id"), ""
-)
+TEXTS = dict.fromkeys(("run", "setting", *ID_COLUMNS), "")
 TEXTS |= {
     "study": "base",
     "dataset": "d",
     "kind": "bioD",
     "tokenizer": "word",
     "model": "m",
-    "regime": "full",
+    "regime": "long",
 }
-NUMBERS = {name: 1 for name in COLUMNS if name not in TEXTS} | {"N": 400, "exposures": 1000, "P": 10_000}
+NUMBERS = {name: 1 for name in COLUMNS if name not in TEXTS}
+NUMBERS |= {"N": 400, "exposures": 1000, "P": 10_000, "bits_per_weight": 32}
 
 
 def variant(R, **changes):
@@ -33,8 +35,8 @@ TABLE = table(
     *(variant(R, seed=seed) for seed, R in enumerate((1.9, 2.0, 2.1))),
     variant(1.9, scheme="int8", bits_per_weight=8),
     variant(-3.0, scheme="int4", bits_per_weight=4),
-    variant(0.9, regime="brief", exposures=100),
-    variant(-0.1, regime="junk", exposures=100),
+    variant(0.9, regime="short", exposures=100),
+    variant(-0.1, regime="junk", exposures=100),  # the second series: squares
 )
 
 
@@ -78,18 +80,16 @@ def test_full_precision_fills_the_first_panels_with_means_over_seeds(drawn):
 def test_each_series_has_its_own_marker_line_and_colour(drawn):
     rows = [variant(1 + index / 10, regime=f"r{index}") for index in range(30)]
     panel = drawn(table(*rows))[1]
-    lines = [line for line in panel.lines if line.get_marker() not in ("+", "None")]
-    looks = {
-        (line.get_marker(), str(line.get_linestyle()), line.get_color())
-        for line in lines
-        if len(line.get_xdata())
-    }
-    assert len(looks) == 30
+    lines = [line for line in panel.lines if line.get_marker() not in ("+", "None") and len(line.get_xdata())]
+    looks = [(line.get_marker(), line.get_linestyle(), line.get_color()) for line in lines]
+    assert len(set(looks)) == 30
+    for look, following in pairwise(looks):
+        assert all(one != other for one, other in zip(look, following, strict=True))
 
 
 def test_points_at_or_below_zero_stand_hollow_at_the_edge(drawn):
     _, ratio, schemes = drawn(TABLE)
-    assert (2.5, LOWEST_R, "white") in points(ratio, "^")
+    assert (2.5, LOWEST_R, "white") in points(ratio, "s")
     assert (2, -0.5, "white") in points(schemes, "o")
     assert schemes.get_ylim()[0] > -1
 
@@ -97,6 +97,20 @@ def test_points_at_or_below_zero_stand_hollow_at_the_edge(drawn):
 def test_schemes_stand_from_wide_to_narrow(drawn):
     labels = [text.get_text() for text in drawn(TABLE)[2].get_xticklabels()]
     assert labels == ["none", "int8", "int4"]
+
+
+@pytest.mark.parametrize(("panel", "slopes"), [(0, {1, 2}), (1, {1})])
+def test_guides_stand_where_they_say(drawn, panel, slopes):
+    guides = [line for line in drawn(TABLE)[panel].lines if line.get_marker() == "None"]
+    found = {round(ratio, 9) for line in guides for ratio in np.divide(*line.get_data()[::-1])}
+    assert found == slopes
+
+
+def test_a_scheme_of_any_name_is_drawn_by_its_bits(drawn):
+    renamed = TABLE.replace({"scheme": {"none": "whole", "int8": "a"}})
+    bits, _, schemes = drawn(renamed)
+    assert len(points(bits, "o")) == 1
+    assert [text.get_text() for text in schemes.get_xticklabels()] == ["whole", "a", "int4"]
 
 
 def test_without_quantised_variants_there_is_no_panel_of_schemes(drawn):

@@ -1,16 +1,30 @@
 """Promises of the renderer: the text route's ids, labels on just the items, lengths that hold."""
 
 import itertools
+import re
 from dataclasses import replace
 from itertools import groupby
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from worlds import ATOMIC, FULL_POOLS, PAIRS, SENTENCE, SMALL_BIOS, TOKENIZERS, ids_of, setting, world_of
+from worlds import (
+    ATOMIC,
+    FULL_POOLS,
+    PAIRS,
+    SENTENCE,
+    SMALL_BIOS,
+    SPECS,
+    TOKENIZERS,
+    ids_of,
+    setting,
+    world_of,
+)
 
+from capacity import tokenization
 from capacity.errors import UserError
 from capacity.tokenization import build_tokenizer
 from capacity.world import Draws, Renderer, World, make_world, name_only_draws, probe_draws, training_draws
@@ -35,7 +49,7 @@ def test_the_fast_route_gives_the_text_routes_ids(world_name: str, tokenizer_nam
     world, tokenizer, renderer = setting(world_name, tokenizer_name)
     for draws in some_draws(world):
         rendering = renderer.tokens(draws, labels=False)
-        by_text = [ids_of(tokenizer, text) for text in renderer.texts(draws)]
+        by_text = [encoding.ids for encoding in tokenizer.encode_batch(renderer.texts(draws))]
         assert [ids.tolist() for ids in split(rendering.tokens, rendering.lengths)] == by_text
         assert np.array_equal(rendering.people, draws.people)
         assert rendering.labels is rendering.first_chunk is None
@@ -57,7 +71,8 @@ def test_the_routes_agree_for_any_biod(
 ) -> None:
     spec = {"kind": "bioD", "N": 40, "K": K, "C": C, "D": min(D, T**L), "L": L, "T": T}
     world = make_world(spec | {"names": [5, 4, 3], "wording": wording, "seed": seed})
-    tokenizer = build_tokenizer(TOKENIZERS[tokenizer_name], world)
+    with patch.object(tokenization, "TRAINING_BIOGRAPHIES", 100):
+        tokenizer = build_tokenizer(TOKENIZERS[tokenizer_name], world)
     renderer, draws = Renderer(world, tokenizer), training_draws(world, seed, 0, 0)
     assert renderer.tokens(draws, labels=False).tokens.tolist() == [
         token for text in renderer.texts(draws) for token in ids_of(tokenizer, text)
@@ -83,7 +98,8 @@ def test_texts_read_as_the_paper_words_them() -> None:
     )
     assert text == (
         f" {name} worked for {told['employer']}. {told['gender']} was born on {told['birth_date']}."
-        f" {told['gender']} worked in {told['working_city']}. {told['gender']} was born in {told['birth_city']}."
+        f" {told['gender']} worked in {told['working_city']}."
+        f" {told['gender']} was born in {told['birth_city']}."
         f" {told['gender']} studied at {told['university']}. {told['gender']} majored in {told['major']}."
     )
 
@@ -114,18 +130,21 @@ def planted(world: World, person: int) -> tuple[str, dict[str, str]]:
 
 @EACH_PAIR
 def test_labels_mark_the_items_and_nothing_else(world_name: str, tokenizer_name: str) -> None:
-    """The labelled tokens of each item read as the person's fact, once; in whole biographies every item is there."""
+    """Labelled tokens read as the person's facts, each once; a whole biography has every item."""
     world, tokenizer, renderer = setting(world_name, tokenizer_name)
     items = ["filler", "name", *(item for item, _ in world.account.items)]
     for draws in some_draws(world):
         rendering = renderer.tokens(draws, labels=True)
-        rows = zip(draws.people, draws.order, split(rendering.tokens, rendering.lengths),
-                   split(rendering.labels, rendering.lengths), strict=True)  # fmt: skip
-        for person, order, tokens, labels in rows:
+        tokens_of, labels_of = (
+            split(flat, rendering.lengths) for flat in (rendering.tokens, rendering.labels)
+        )
+        for person, order, tokens, labels in zip(
+            draws.people, draws.order, tokens_of, labels_of, strict=True
+        ):
             name, told = planted(world, person)
             expected = told | {"name": name}
-            runs = [(label, [token for token, _ in run]) for label, run in
-                    groupby(zip(tokens.tolist(), labels.tolist(), strict=True), key=lambda pair: pair[1])]  # fmt: skip
+            pairs = groupby(zip(labels.tolist(), tokens.tolist(), strict=True), key=lambda pair: pair[0])
+            runs = [(label, [token for _, token in run]) for label, run in pairs]
             marked = {items[label]: tokenizer.decode(run) for label, run in runs if label}
             assert len(marked) == sum(label > 0 for label, _ in runs)
             assert marked == {item: " " + expected[item] for item in marked}
@@ -139,13 +158,13 @@ def test_the_gender_is_the_first_pronoun_only(tokenizer_name: str) -> None:
     world, tokenizer, renderer = setting("small_bios", tokenizer_name)
     rendering = renderer.tokens(training_draws(world, 7, 0, 0), labels=True)
     gender = 2 + [item for item, _ in world.account.items].index("gender")
-    pronouns = [ids_of(tokenizer, word)[0] for word in (" He", " She")]
-    for tokens, labels in zip(
-        split(rendering.tokens, rendering.lengths), split(rendering.labels, rendering.lengths), strict=True
-    ):
-        places = np.flatnonzero(np.isin(tokens, pronouns))
-        assert len(places) == 5
-        assert np.flatnonzero(labels == gender).tolist() == [places[0]]
+    flat = (rendering.tokens, rendering.labels)
+    for tokens, labels in zip(*(split(part, rendering.lengths) for part in flat), strict=True):
+        first, last = np.flatnonzero(labels == gender)[[0, -1]]
+        before, told, after = (tokenizer.decode(part) for part in np.split(tokens, [first, last + 1]))
+        assert told in (" He", " She")
+        assert re.findall(r"\.( He| She) ", before + told + after) == [told] * 5
+        assert before.count(".") == 1
 
 
 @EACH_PAIR
@@ -238,11 +257,16 @@ def test_a_rendering_is_its_parts_end_to_end() -> None:
         assert {getattr(part, field).dtype for part in parts} == {getattr(whole, field).dtype}
 
 
-@pytest.mark.parametrize("tokenizer_name", TOKENIZERS)
-@pytest.mark.parametrize("world_name", ["atomic", "sentence", "small_bios"])
-def test_no_value_begins_another_of_its_slot(world_name: str, tokenizer_name: str) -> None:
-    """Else the shorter would be scored without its end, and an ignorant model would seem to know it."""
-    world, tokenizer, _ = setting(world_name, tokenizer_name)
+@pytest.mark.parametrize("kind", ["word", "bpe"])
+@pytest.mark.parametrize(("world_name", "vocabulary"), [("atomic", 40), ("sentence", 75), ("small_bios", 90)])
+def test_no_value_begins_another_of_its_slot(world_name: str, vocabulary: int, kind: str) -> None:
+    """Else the shorter would be scored without its end, and an ignorant model would seem to know it.
+
+    The BPE vocabularies are so small that digits stand alone.
+    """
+    world = world_of(SPECS[world_name])
+    with patch.object(tokenization, "TRAINING_BIOGRAPHIES", 100):
+        tokenizer = build_tokenizer({"kind": kind, "vocabulary": vocabulary}, world)
     for slot in [world.grammar.name[-1], *(attribute.slots[-1] for attribute in world.grammar.attributes)]:
         codes = sorted({tuple(ids_of(tokenizer, text)) for text in world.grammar.texts(slot)})
         assert not [pair for pair in itertools.pairwise(codes) if pair[1][: len(pair[0])] == pair[0]]
@@ -267,5 +291,12 @@ def test_a_tokenizer_that_merges_across_pieces_is_refused_in_one_line() -> None:
     texts = renderer.texts(training_draws(world, 1, 0, 0))
     trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=["<|endoftext|>"], show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
-    with pytest.raises(UserError, match="tokenizer: it merges '.*' and '.*' where they meet"):
+    with pytest.raises(UserError, match=r"tokenizer: it merges '.*' and '.*' where they meet"):
         Renderer(world, tokenizer)
+
+
+def test_a_tokenizer_that_drops_characters_is_refused_in_one_line() -> None:
+    """Byte-level BPE leaves out what its alphabet lacks: here capitals and most small letters."""
+    letters = build_tokenizer({"kind": "bpe", "vocabulary": 700}, world_of(ATOMIC))
+    with pytest.raises(UserError, match=r"tokenizer: it reads '.*' as '.*'; build it for this dataset"):
+        Renderer(world_of(SMALL_BIOS), letters)

@@ -1,11 +1,14 @@
 """Scores of models whose knowledge is known: lookup tables, and transformers' own loss."""
 
+import json
 import math
 from collections import Counter, defaultdict
 from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given
@@ -14,9 +17,10 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from capacity.bits import bits_offered, bits_stored, person_bits
 from capacity.errors import UserError
-from capacity.score import EXACT, FIRST_CHUNK_NATS, NATS, _batches, score_items, score_people
-from capacity.tokenization import EOS_ID, build_tokenizer
-from capacity.world import Renderer, make_world, name_only_draws, probe_draws, training_draws
+from capacity.score import EXACT, NATS, _batches, score_items, score_people
+from capacity.table import GIVEN_COLUMNS, variant_row
+from capacity.tokenization import build_tokenizer
+from capacity.world import EOS_ID, Account, Renderer, make_world, name_only_draws, probe_draws, training_draws
 
 PROBE = {"draws": 2, "seed": 5}
 ATOMIC = {
@@ -212,8 +216,8 @@ def test_one_wrong_token_makes_an_item_inexact_for_that_person_alone(bios):
 
 @pytest.mark.parametrize("unsure_of_first", [True, False])
 def test_first_chunk_nats_are_the_loss_of_the_first_chunk_alone(unsure_of_first):
-    small = make(SENTENCE)
-    model = knows_everything(small)
+    small, probe = make(SENTENCE), {"draws": 1, "seed": 5}
+    model = knows_everything(small, probe)
     rendering = small.renderer.tokens(probe_draws(small.world, 5, 0, 0, small.world.N), labels=True)
     cuts = np.cumsum(rendering.lengths)[:-1]
     split = (np.split(part, cuts) for part in (rendering.tokens, rendering.labels, rendering.first_chunk))
@@ -221,11 +225,11 @@ def test_first_chunk_nats_are_the_loss_of_the_first_chunk_alone(unsure_of_first)
         for place in np.flatnonzero((labels > 1) & (first == unsure_of_first)):
             prefix, token = prefixes(tokens)[place]
             model.table[prefix] = Counter({token: 1, EOS_ID: 1})
-    scores = score_items(model, rendering, len(small.items), "cpu", 4096)
-    first, nats = scores[FIRST_CHUNK_NATS, :, 1:], scores[NATS, :, 1:]
+    table = score_people(model, small.renderer, small.world, probe)
+    first, nats = matrix(table, "first_chunk_nats", small), matrix(table, "nats", small)[:, 1:]
     assert nats.min() > SENTENCE["L"] * math.log(2) - 1e-5
-    np.testing.assert_allclose(first, nats if unsure_of_first else 0, atol=1e-5)
-    assert np.isnan(scores[FIRST_CHUNK_NATS, :, 0]).all()
+    np.testing.assert_allclose(first[:, 1:], nats if unsure_of_first else 0, atol=1e-5)
+    assert np.isnan(first[:, 0]).all()
 
 
 def tiny_transformer(vocab_size, **changes):
@@ -277,6 +281,25 @@ def test_scores_are_means_over_draws(bios):
     singles = [score_items(model, rendering, len(bios.items), "cpu", 8192) for rendering in renderings]
     np.testing.assert_allclose(matrix(table, "nats", bios), np.mean(singles, axis=0)[NATS])
     np.testing.assert_allclose(matrix(table, "exact", bios), np.mean(singles, axis=0)[EXACT])
+    for column, attribute in enumerate(bios.items[1:-1], start=1):
+        draws = [name_only_draws(bios.world, 5, draw, 0, bios.world.N, attribute) for draw in range(3)]
+        renderings = [bios.renderer.tokens(draw, labels=True) for draw in draws]
+        singles = [
+            score_items(model, one, len(bios.items), "cpu", 8192)[NATS, :, column] for one in renderings
+        ]
+        name_only = matrix(table, "nats_name_only", bios)[:, column]
+        np.testing.assert_allclose(name_only, np.mean(singles, axis=0), rtol=1e-5)
+
+
+def test_scores_pass_through_parquet_into_the_table(small, tmp_path):
+    pq.write_table(
+        score_people(knows_everything(small), small.renderer, small.world, PROBE), tmp_path / "scores"
+    )
+    account = Account(**json.loads(json.dumps(vars(small.world.account))))
+    given = dict.fromkeys(GIVEN_COLUMNS, 1) | {"N": small.world.N}
+    row = variant_row(given, pd.read_parquet(tmp_path / "scores"), account, P=100, num_resamples=100)
+    assert row["R"] == pytest.approx(row["R_max"], abs=1e-4)
+    assert (row["accuracy"], row["R_name_only"]) == (1, pytest.approx(row["R"], abs=1e-4))
 
 
 def test_dropout_is_off_while_scoring(bios):

@@ -138,6 +138,7 @@ def test_scores_in_another_order_or_of_other_items_are_refused():
         table.iloc[::-1].reset_index(drop=True),
         table.iloc[:-1],
         table.replace({"item": {"id_3": "id_9"}}),
+        table.assign(person=table["person"].to_numpy()[::-1]),
     ):
         with pytest.raises(UserError, match="probe this dataset again"):
             variant_row(given(), wrong, ACCOUNT, P, num_resamples=100)

@@ -26,7 +26,7 @@ FULL_POOLS = {
     "cities": 200, "universities": 300, "majors": 100, "employers": 263,
 }  # fmt: skip
 SMALL_BIOS = {"kind": "bioS", "N": 400, "pools": SMALL_POOLS, "templates": 5, "seed": 3}
-FULL_BIOS = {"kind": "bioS", "N": 2000, "pools": FULL_POOLS, "templates": 52, "seed": 4}
+FULL_BIOS = {"kind": "bioS", "N": 800, "pools": FULL_POOLS, "templates": 52, "seed": 4}
 SPECS = {"atomic": ATOMIC, "sentence": SENTENCE, "small_bios": SMALL_BIOS, "full_bios": FULL_BIOS}
 TOKENIZERS = {"word": {"kind": "word"}, "bpe": {"kind": "bpe", "vocabulary": 700}}
 PAIRS = [(world, tokenizer) for world in SPECS for tokenizer in TOKENIZERS]

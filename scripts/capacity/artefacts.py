@@ -22,6 +22,7 @@ from capacity.errors import UserError
 from capacity.identity import module_digests
 from capacity.manifest import MANIFEST, SCHEMA, content_digest, list_outputs, verify, write_atomically
 from capacity.orders import Order, check_present, read_order
+from capacity.store import Store
 
 
 class Making:
@@ -35,6 +36,7 @@ class Making:
         self.target = results / order.name
         self.inputs = inputs
         self.metrics: dict[str, Any] = {}
+        self.store = Store.from_environment()
         self.folder = results / "scratch" / f"{order.id}.{socket.gethostname()}.{os.getpid()}"
 
     def __enter__(self) -> Self:
@@ -48,8 +50,20 @@ class Making:
             if kind is None:
                 write_atomically(self.folder / MANIFEST, json.dumps(self.manifest(), indent=1, sort_keys=True) + "\n")
                 self._publish()
+                if self.store and not self.order.members:
+                    self.store.add(self.order.name, self.target)
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def fetched(self) -> bool:
+        """Whether the shared store had this artefact; it is in its place then."""
+        if self.store is None or self.order.members or self.order.remake:
+            return False
+        if not self.store.fetch(self.order.name, self.inputs, self.folder):
+            return False
+        self._publish()
+        print(f"{self.order.name}: taken from the store {self.store.root}", flush=True)
+        return True
 
     def _publish(self) -> None:
         """Rename the scratch folder into place; an older folder there (empty, or ordered anew) makes room first."""
@@ -71,7 +85,7 @@ class Making:
             "members": [member.name for member in order.members],
             "inputs": self.inputs,
             "outputs": outputs,
-            "content": content_digest(outputs),
+            "content": content_digest(outputs, self._member_contents()),
             "code": {"digest": order.code, "script": order.script, "modules": module_digests(order.script)},
             "packages": order.packages,
             "git": git_state(),
@@ -84,6 +98,9 @@ class Making:
             **usage(),
             "metrics": self.metrics,
         }
+
+    def _member_contents(self) -> dict[str, str]:
+        return {member.name: self.inputs[member.name]["content"] for member in self.order.members}
 
 
 def job_parser(description: str | None) -> argparse.ArgumentParser:
@@ -112,6 +129,12 @@ class Job(Making):
         self.spec = order.spec
         self.resume = self.results / "resume" / order.id
 
+    def __enter__(self) -> Self:
+        super().__enter__()
+        if self.fetched():
+            raise SystemExit(0)
+        return self
+
     def parent(self, role: str) -> Path:
         """The verified folder of the one parent in a role."""
         return self.results / str(self.order.parents[role])
@@ -129,11 +152,19 @@ class Job(Making):
 
     def missing_members(self) -> list[Order]:
         """Members that are still to be made; an order to make the set again makes all of them again."""
-        made = set() if self.order.remake else {m.name for m in self.order.members if (self.results / m.name).exists()}
-        return [member for member in self.order.members if member.name not in made]
+        if self.order.remake:
+            return self.order.members
+        return [m for m in self.order.members if not (self.results / m.name).exists() and not self._fetched_member(m)]
+
+    def _fetched_member(self, member: Order) -> bool:
+        making = self.making_member(member)
+        return making.store is not None and making.fetched()
 
     def making_member(self, member: Order) -> Making:
-        """The scratch folder of one member, with this job's verified parents as its inputs."""
+        """The scratch folder of one member; its parents are verified and become this job's inputs too."""
+        for name in member.parent_names():
+            if name not in self.inputs:
+                self.add_input(name)
         return Making(member, self.results, {name: self.inputs[name] for name in member.parent_names()})
 
     def add_input(self, name: str) -> Path:

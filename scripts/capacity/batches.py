@@ -1,7 +1,6 @@
 """Training steps made on demand: any step of a run, on its own, as arrays.
 
-Over E exposures the people come in E fresh orders, one after another, each biography worded anew; nothing is
-stored.
+Over E exposures the people come in E fresh orders, each biography worded anew; nothing is stored.
 """
 
 import functools
@@ -69,8 +68,6 @@ class TrainingBatches:
         shape = (count, self.batch, self.context)
         return inputs.reshape(shape), targets.reshape(shape)
 
-    # Rows.
-
     def _row_steps(self, first: int, count: int) -> Steps:
         start, stop = first * self.batch, min((first + count) * self.batch, self.num_biographies)
         rendering = self.renderer.tokens(self._biographies(start, stop), labels=False)
@@ -93,18 +90,14 @@ class TrainingBatches:
                 parts.append(draws[max(low - block * BLOCK, 0) : high - block * BLOCK])
         return concatenate(parts)
 
-    # Windows.
-
     def _window_steps(self, first: int, count: int) -> Steps:
         size = self.batch * self.context
         start, stop = first * size, min((first + count) * size, self.num_exposure_tokens)
-        stream = self._targets(
-            max(start - 1, 0), stop
-        )  # one token earlier: the first input, EOS at the very start
+        stream = self._targets(max(start - 1, 0), stop)  # from one token earlier, the first input
         num_targets, before = stop - start, stream[:-1]
         inputs, targets = self._padding(count)
         targets[:num_targets] = stream[-num_targets:]
-        inputs[num_targets - len(before) : num_targets] = before
+        inputs[num_targets - len(before) : num_targets] = before  # the training's first input stays EOS
         return inputs, targets
 
     def _targets(self, start: int, stop: int) -> NDArray[np.unsignedinteger]:
@@ -131,36 +124,31 @@ class TrainingBatches:
         stream[inside] = rendering.tokens
         return stream
 
-    # Both.
-
     def _padding(self, count: int) -> Steps:
         size = count * self.batch * self.context
         return np.full(size, EOS_ID, dtype=np.int32), np.full(size, IGNORED, dtype=np.int32)
 
     def _draw_block(self, index: int) -> tuple[Draws, NDArray[np.int64]]:
-        """Block `index` of the training, counted through all exposures, and each biography's tokens with its EOS."""
+        """A block, counted through all exposures, and the tokens of each of its biographies with EOS."""
         exposure, block = divmod(index, num_blocks(self.world))
         draws = training_draws(self.world, self.seed, exposure, block)
         return draws, self.renderer.lengths(draws) + 1
 
     @functools.cached_property
     def _block_ends(self) -> NDArray[np.int64]:
-        """Where each block of the training ends in the stream: from lengths alone, 0.1 microseconds a biography."""
+        """Where each block of the training ends in the stream; from lengths alone, nothing is rendered."""
         num_indices = self.exposures * num_blocks(self.world)
         return np.cumsum([self._draw_block(index)[1].sum() for index in range(num_indices)])
 
 
 def _check(regime: dict[str, Any]) -> None:
-    if regime["packing"] not in ("rows", "windows"):
-        raise UserError(f"packing: {regime['packing']}; use rows or windows")
-    if regime["packing"] == "rows" and regime["context"] is not None:
-        raise UserError(
-            f"context: {regime['context']} with packing: rows; a row is one biography, remove context"
-        )
-    if regime["packing"] == "windows" and (regime["context"] is None or regime["context"] < 1):
-        raise UserError(
-            f"context: {regime['context']} with packing: windows; give a length in tokens, 1 or more"
-        )
+    packing, context = regime["packing"], regime["context"]
+    if packing not in ("rows", "windows"):
+        raise UserError(f"packing: {packing}; use rows or windows")
+    if packing == "rows" and context is not None:
+        raise UserError(f"context: {context} with packing: rows; a row is one biography, remove context")
+    if packing == "windows" and (context is None or context < 1):
+        raise UserError(f"context: {context} with packing: windows; give a length in tokens, 1 or more")
     for key in ("batch", "exposures"):
         if regime[key] < 1:
             raise UserError(f"{key}: {regime[key]}; use 1 or more")

@@ -26,6 +26,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES = ("-", "--", ":", "-.", (0, (8, 2, 1, 2, 1, 2)))
 R, R_MAX = "$R$", "$R^{\\mathrm{max}}$"
 GUIDE: dict[str, Any] = {"color": "0.6", "linewidth": 0.9, "zorder": 1}
+FULL_PRECISION_BITS = 16  # a weight of fewer bits is a quantised one
 LOWEST_R = 0.02  # below it, and at R <= 0, a point on a log axis stands hollow at the lower edge
 LOWEST_R_BY_SCHEME = -0.5  # quantised models can fall far below zero: hollow at the lower edge, too
 STYLE: dict[Any, Any] = {
@@ -51,17 +52,17 @@ Series = dict[tuple[str, int], dict[str, Any]]
 def plot_capacity(table: pd.DataFrame, folder: Path, title: str = "") -> None:
     """Writes capacity.png and capacity.svg into the folder; equal tables give equal bytes.
 
-    table: as `capacity.table.capacity_table` returns it. The first two panels show the variants of scheme
-    "none", the third every scheme and is left out where there is no other.
+    table: as `capacity.table.capacity_table` returns it. The first two panels show its variants in full
+    precision, the third every scheme; it is left out where there is but one.
     """
     summary = summarise(table)
-    schemes = _schemes_by_width(table)
+    schemes = _schemes_by_width(summary)
     series = _series_styles(summary)
     with matplotlib.rc_context(STYLE):
         num_panels = 3 if len(schemes) > 1 else 2
         figure = Figure(figsize=(3.9 * num_panels, 4.6), layout="constrained")
         panels = figure.subplots(1, num_panels)
-        full_precision = summary[summary["scheme"] == "none"]
+        full_precision = summary[summary["bits_per_weight"] >= FULL_PRECISION_BITS]
         _plot_bits(panels[0], full_precision, series)
         _plot_ratio(panels[1], full_precision, series)
         if num_panels == 3:
@@ -85,10 +86,10 @@ def _series_styles(summary: pd.DataFrame) -> Series:
     }
 
 
-def _schemes_by_width(table: pd.DataFrame) -> list[str]:
-    """Schemes from the most bits a weight to the fewest, "none" first."""
-    widths = table.groupby("scheme")["bits_per_weight"].mean()
-    return sorted(widths.index, key=lambda scheme: (scheme != "none", -widths[scheme], scheme))
+def _schemes_by_width(summary: pd.DataFrame) -> list[str]:
+    """Schemes from the most bits a weight to the fewest."""
+    widths = dict(zip(summary["scheme"], summary["bits_per_weight"], strict=True))
+    return sorted(widths, key=lambda scheme: (-widths[scheme], scheme))
 
 
 def _plot_bits(axes: Axes, summary: pd.DataFrame, series: Series) -> None:
@@ -118,7 +119,7 @@ def _plot_ratio(axes: Axes, summary: pd.DataFrame, series: Series) -> None:
     )
     axes.margins(0.12)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
+        axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 3, 5)))
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter(NullFormatter())
     _guide(axes, slope=1, label=f"{R} = {R_MAX}")
@@ -126,7 +127,7 @@ def _plot_ratio(axes: Axes, summary: pd.DataFrame, series: Series) -> None:
 
 def _plot_schemes(axes: Axes, summary: pd.DataFrame, schemes: list[str], series: Series) -> None:
     """R by quantisation scheme, one line a model."""
-    model_columns = [column for column in GROUP_COLUMNS if column != "scheme"]
+    model_columns = [column for column in GROUP_COLUMNS if column not in ("scheme", "bits_per_weight")]
     for name, rows in _rows_of(summary, series):
         for _, curve in rows.groupby(model_columns, sort=False, dropna=False):
             places = curve["scheme"].map(schemes.index)
@@ -173,28 +174,19 @@ def _guide(axes: Axes, slope: float, label: str) -> None:
     x = np.array([max(left, bottom / slope), min(right, top / slope)])
     axes.plot(x, slope * x, **GUIDE)
     axes.set(xlim=(left, right), ylim=(bottom, top))
-    text = {
-        "rotation_mode": "anchor",
-        "transform_rotates_text": True,
-        "rotation": 45,
-        "ha": "right",
-        "va": "bottom",
-    }
-    axes.text(x[1], slope * x[1], label, fontsize=7.5, color="0.35", **text)
+    along: dict[str, Any] = {"rotation": np.degrees(np.arctan(slope)), "transform_rotates_text": True}
+    along |= {"rotation_mode": "anchor", "ha": "right", "va": "bottom", "fontsize": 8, "color": "0.35"}
+    axes.text(0.97 * x[1], 1.03 * slope * x[1], label, **along)
 
 
 def _legend(series: Series) -> list[Line2D]:
     handles = [
-        Line2D([], [], label=f"{name}, {count} exposures", **style) for (name, count), style in series.items()
+        Line2D([], [], label=f"{regime}, {count} exposures", **style)
+        for (regime, count), style in series.items()
     ]
-    paper = Line2D(
-        [], [], marker="+", color="0.7", linestyle="none", label="paper: GPT-2, bioS, 1000 exposures"
-    )
-    hollow: dict[str, Any] = {
-        "marker": "o",
-        "markerfacecolor": "white",
-        "markeredgecolor": "0.3",
-        "linestyle": "none",
-    }
+    published = "paper: GPT-2, bioS, 1000 exposures"
+    paper = Line2D([], [], marker="+", color="0.7", linestyle="none", label=published)
+    hollow: dict[str, Any] = {"marker": "o", "linestyle": "none"}
+    hollow |= {"markerfacecolor": "white", "markeredgecolor": "0.3"}
     below = f"hollow: {R} below {LOWEST_R:g}, among schemes below −{-LOWEST_R_BY_SCHEME:g}"
     return [*handles, paper, Line2D([], [], label=below, **hollow)]

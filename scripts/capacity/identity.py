@@ -28,6 +28,7 @@ NEUTRAL_MODULES = frozenset(
         "capacity.orders",
         "capacity.progress",
         "capacity.stages",
+        "capacity.store",
     }
 )
 

@@ -38,9 +38,13 @@ def list_outputs(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def content_digest(outputs: dict[str, dict[str, Any]]) -> str:
-    """One digest for the bytes of an artefact, whatever its manifest says of times and machines."""
-    return digest({name: entry["sha256"] for name, entry in outputs.items()})
+def content_digest(outputs: dict[str, dict[str, Any]], members: dict[str, str] | None = None) -> str:
+    """One digest for the bytes of an artefact and its members, whatever its manifest says of times and machines.
+
+    members: content digests of the artefacts that belong to a set, by name.
+    """
+    files = {name: entry["sha256"] for name, entry in outputs.items()}
+    return digest({"files": files, "members": members} if members else files)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -3,20 +3,23 @@
 Nothing here knows the engine. A job never runs this code.
 """
 
+import fcntl
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from capacity.errors import UserError
 from capacity.identity import file_digest
 from capacity.manifest import MANIFEST, read_manifest, verify, write_atomically
 from capacity.orders import Order, order_text
+from capacity.store import VARIABLE
 
 if TYPE_CHECKING:
     from capacity.config.resolve import Grid
@@ -215,6 +218,13 @@ def published(grid: "Grid") -> list[tuple[Order, dict[str, str], str]]:
     ]
 
 
+def use_store(variables: MutableMapping[str, str], store: str | None) -> None:
+    """Tell the jobs which shared store to use, or that there is none."""
+    variables.pop(VARIABLE, None)
+    if store:
+        variables[VARIABLE] = str(Path(store).expanduser().absolute())
+
+
 def set_job_environment(variables: MutableMapping[str, str], results: Path) -> None:
     """What every job inherits: this interpreter first, one thread, a calm allocator, one compile cache, no network.
 
@@ -227,3 +237,18 @@ def set_job_environment(variables: MutableMapping[str, str], results: Path) -> N
     variables.setdefault("TORCHINDUCTOR_CACHE_DIR", str((results / "cache" / "inductor").absolute()))
     variables.setdefault("TOKENIZERS_PARALLELISM", "false")
     variables.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def lock_run(results: Path) -> IO[str]:
+    """Hold the results folder for this process until it ends, however it ends. Raises SystemExit where another does."""
+    file = open(results / "engine.lock", "a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        print(f"error: {results}: another run is under way here ({file.read().strip()}); wait for it", file=sys.stderr)
+        raise SystemExit(1) from None
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    file.flush()
+    return file

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from capacity.errors import UserError
-from capacity.tokenization import EOS_ID
 from capacity.world import (
     BLOCK,
+    EOS_ID,
     FILLER,
     NAME,
     Attribute,
@@ -32,7 +32,8 @@ Array = NDArray[np.float64]
 Model = Callable[[torch.Tensor], Any]  # token ids (rows, width) to anything with .logits (rows, width, V)
 Render = Callable[[int, int, int], Rendering]  # draw, first person, last person + 1
 
-BATCH_TOKENS = 8192  # tokens a forward pass, padding included; changes speed, and scores by rounding alone
+# Tokens a forward pass, padding included: sets the speed, and moves scores by rounding alone.
+BATCH_TOKENS = {"cpu": 4096, "gpu": 65_536}
 NATS, FIRST_CHUNK_NATS, EXACT = range(3)  # the first axis of an array of scores
 
 
@@ -42,7 +43,7 @@ def score_people(
     world: World,
     probe: dict[str, Any],
     device: str = "cpu",
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
 ) -> pa.Table:
     """Scores of a world, one row a person and item; people in order, the name first, then the value items.
 
@@ -55,6 +56,7 @@ def score_people(
     """
     if isinstance(model, torch.nn.Module):
         model.eval()
+    batch_tokens = batch_tokens or BATCH_TOKENS["cpu" if device == "cpu" else "gpu"]
     items = ["name", *(name for name, _ in world.account.items)]
 
     def mean_scores(render: Render, num_draws: int) -> Array:

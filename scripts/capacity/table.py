@@ -33,7 +33,7 @@ NUMBER_COLUMNS = (*INTEGER_COLUMNS, "lr", "bits_per_weight", *BITS_COLUMNS[1:], 
 # Rows that differ in none of these are the seeds of one run.
 GROUP_COLUMNS = (
     *("study", "setting", "dataset", "kind", "N", "exposures", "tokenizer", "model", "l", "h", "d"),
-    *("regime", "lr", "batch", "scheme"),
+    *("regime", "lr", "batch", "scheme", "bits_per_weight"),
 )
 MEAN_COLUMNS = ("P", "bits_stored", "R_max", "R_name_only", "accuracy", "accuracy_name", "final_loss_nats")
 

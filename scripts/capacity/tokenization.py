@@ -1,4 +1,4 @@
-"""Tokenizers of a world: closed word vocabularies and byte-level BPE, with no row that the world cannot use."""
+"""Tokenizers of a world: closed word vocabularies and byte-level BPE, without rows that it cannot use."""
 
 import json
 from collections.abc import Iterator
@@ -16,19 +16,17 @@ from capacity.world.pieces import EOS_ID, encode_pieces
 from capacity.world.text import biographies
 
 EOS_TOKEN = "<|endoftext|>"
-TRAINING_BIOGRAPHIES = (
-    20_000  # what BPE learns its merges from: 1.5 million tokens of bioS, each name 20 times
-)
+TRAINING_BIOGRAPHIES = 10_000  # the text that BPE learns from: each last name of bioS ten times
 
-# As GPT-2 splits: a piece starts with its blank, contractions and letters and digits stay apart. Other than there,
-# punctuation is taken one by one, so that no value's last mark can join a sentence's full stop.
+# As GPT-2 splits: a piece starts with its blank; contractions, letters, digits stay apart. Unlike there, a
+# mark is a piece of its own, so that a value's last mark can never join a sentence's full stop.
 CONTRACTION, MARK = r"'(?:s|t|re|ve|m|ll|d)", r" ?[^\s\p{L}\p{N}]|\s"
 BPE_PATTERN = rf"{CONTRACTION}| ?\p{{L}}+| ?\p{{N}}+|{MARK}"
 WORD_PATTERN = rf"{CONTRACTION}| ?[\p{{L}}\p{{N}}]+|{MARK}"  # a word may hold digits: v17
 
 
 def build_tokenizer(spec: dict[str, Any], world: World) -> Tokenizer:
-    """The tokenizer of a spec for a world. EOS has id 0. Raises UserError where the vocabulary is too small."""
+    """A world's tokenizer; EOS has id 0. Raises UserError where the vocabulary is too small."""
     if spec["kind"] == "word":
         return _word_tokenizer(world.grammar)
     if spec["kind"] == "bpe":
@@ -55,7 +53,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
 
 def _word_tokenizer(grammar: Grammar) -> Tokenizer:
-    """One token for each word that the grammar can produce, its blank included; any other word is an error."""
+    """One token a word that the grammar can produce, blank included; any other word is an error."""
     splitter = pre_tokenizers.Split(Regex(WORD_PATTERN), "isolated")
     words = dict.fromkeys(word for piece in grammar.pieces() for word, _ in splitter.pre_tokenize_str(piece))
     vocabulary = {EOS_TOKEN: EOS_ID} | {word: index for index, word in enumerate(words, start=1)}

@@ -83,7 +83,7 @@ def _fresh_clone(c: Checkout) -> None:
     shutil.copytree(results, kept, copy_function=shutil.copyfile)
     shutil.rmtree(c.path)
     Checkout.new(c.path)
-    (kept / "integrity.json").unlink()
+    (kept / "integrity.json").unlink(missing_ok=True)
     shutil.rmtree(kept / "specs")
     shutil.move(kept, results)
 

@@ -258,3 +258,6 @@ class Config(Section):
     probe: Probe = Field(Probe(), description="How bits are measured.")
     table: Table = Field(Table(), description="How the capacity table is made.")
     display: Display = Field(Display(), description="What figures look like.")
+    store: str | None = Field(
+        None, description="A folder shared by several checkouts or users, from which artefacts are taken by identity."
+    )

@@ -22,6 +22,7 @@ class Grid:
     """All orders of the selected studies by name, in the order of the flow, and the two that are published."""
 
     orders: dict[str, Order] = field(default_factory=dict)
+    store: str | None = None
     table: Order | None = None
     figures: Order | None = None
 
@@ -46,7 +47,7 @@ class Run:
 
 def resolve(config: Config) -> Grid:
     """Every artefact that the selected studies need. Raises UserError for a name that is not there."""
-    grid = Grid()
+    grid = Grid(store=config.store)
     rows = []
     for name in config.study:
         study = _known(config.studies, name, "study", "studies")

@@ -1,4 +1,4 @@
-"""Worlds of facts: people, the grammar that words them, and the renderer that turns both into labelled tokens."""
+"""Worlds of facts: people, the grammar that words them, and the renderer that makes labelled tokens."""
 
 from capacity.world.account import Account
 from capacity.world.draws import BLOCK, Draws, name_only_draws, num_blocks, probe_draws, training_draws

@@ -18,7 +18,7 @@ def keyed_bijection(
     with left < a, right < b and a * b just above size (Black and Rogaway 2002, "Ciphers with arbitrary finite
     domains"); images at or beyond size walk on along their cycle until they fall inside.
     """
-    round_keys = key.generate_state(ROUNDS, np.uint64)
+    round_keys = key.generate_state(ROUNDS, np.uint64).astype(np.uint64)
     a = math.isqrt(size - 1) + 1
     b = -(-size // a)
     images = np.empty(len(numbers), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""bioD(N, K, C, D, L, T) of arXiv 2404.05405, section 2: K attributes whose values are C chunks of L random letters."""
+"""bioD(N, K, C, D, L, T) of arXiv 2404.05405, section 2: K values of C chunks of L random letters."""
 
 import math
 from typing import Any
@@ -45,7 +45,7 @@ def diversity(spec: dict[str, Any]) -> dict[str, int]:
 
 
 def chunk_set(seed: int, attribute: int, D: int, L: int, T: int) -> list[str]:
-    """D distinct strings of L letters over an alphabet of T, uniform among all such sets; all strings where D = T^L.
+    """D distinct strings of L letters out of T, uniform among all such sets; all strings where D = T^L.
 
     Letters of a chunk are parted by blanks, so each is a word of its own.
     """
@@ -62,7 +62,7 @@ def chunk_set(seed: int, attribute: int, D: int, L: int, T: int) -> list[str]:
 
 
 def numbered(stem: str, count: int) -> list[str]:
-    """Words v00, v01, ...: equally long, so that none begins another and no value ends before its last token."""
+    """Words v00, v01, ...: equally long, so that none begins another and a value needs no end mark."""
     width = len(str(count - 1))
     return [f"{stem}{number:0{width}}" for number in range(count)]
 

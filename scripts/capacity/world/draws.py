@@ -6,7 +6,7 @@ never meet.
 
 import functools
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +40,9 @@ class Draws:
         return Draws(self.people[rows], self.order[rows], self.templates[rows])
 
 
+BlockDraws = Callable[[int, NDArray[np.int64]], Draws]  # block number, its people
+
+
 def concatenate(draws: Iterable[Draws]) -> Draws:
     """The biographies of several draws, one after another."""
     parts = list(draws)
@@ -61,8 +64,7 @@ def training_draws(world: World, seed: int, exposure: int, block: int) -> Draws:
     """One block of an exposure, in which each person comes once, in an order and in words of its own."""
     people = _people_order(world.N, seed, exposure)[block * BLOCK : (block + 1) * BLOCK].astype(np.int64)
     rng = streams.generator(seed, streams.TRAINING, exposure, block)
-    templates = _draw_templates(world.grammar, rng, len(people))
-    return Draws(people, _draw_orders(len(world.grammar.attributes), rng, len(people)), templates)
+    return _draw_words(world.grammar, rng, people)
 
 
 def probe_draws(world: World, seed: int, draw: int, start: int, stop: int) -> Draws:
@@ -74,16 +76,15 @@ def probe_draws(world: World, seed: int, draw: int, start: int, stop: int) -> Dr
 
     def block_draws(block: int, people: NDArray[np.int64]) -> Draws:
         rng = streams.generator(seed, streams.PROBE, draw, block)
-        templates = _draw_templates(world.grammar, rng, len(people))
-        order = _draw_orders(len(world.grammar.attributes), rng, len(people))
-        _hide_leaks(world.grammar, order)
-        return Draws(people, order, templates)
+        draws = _draw_words(world.grammar, rng, people)
+        _hide_leaks(world.grammar, draws.order)
+        return draws
 
     return _people_in_order(world, start, stop, block_draws)
 
 
 def name_only_draws(world: World, seed: int, draw: int, start: int, stop: int, attribute: str) -> Draws:
-    """People start..stop-1, each with the one sentence of an attribute: its value given name and attribute alone.
+    """People start..stop-1, each with one attribute's sentence: its value given name and attribute alone.
 
     Raises UserError where the world has no such attribute.
     """
@@ -107,12 +108,11 @@ def tokenizer_draws(world: World, count: int) -> Draws:
     for block, first in enumerate(range(0, count, BLOCK)):
         people = np.arange(first, min(first + BLOCK, count), dtype=np.int64) % world.N
         rng = streams.generator(world.seed, streams.TOKENIZER, block)
-        templates = _draw_templates(world.grammar, rng, len(people))
-        blocks.append(Draws(people, _draw_orders(len(world.grammar.attributes), rng, len(people)), templates))
+        blocks.append(_draw_words(world.grammar, rng, people))
     return concatenate(blocks)
 
 
-def _people_in_order(world: World, start: int, stop: int, block_draws) -> Draws:
+def _people_in_order(world: World, start: int, stop: int, block_draws: BlockDraws) -> Draws:
     """Rows start..stop-1 of the blocks that hold them, so that cutting people up changes nobody's words."""
     if not 0 <= start < stop <= world.N:
         raise ValueError(f"people {start}..{stop} of {world.N}")
@@ -126,10 +126,16 @@ def _people_in_order(world: World, start: int, stop: int, block_draws) -> Draws:
 
 @functools.lru_cache(maxsize=2)
 def _people_order(num_people: int, seed: int, exposure: int) -> NDArray[np.int32]:
-    """The order of people in an exposure; the last two are kept, for blocks are asked for one after another."""
+    """The order of people in an exposure; two are kept, for blocks are asked for in turn."""
     people = np.arange(num_people, dtype=np.int32)
     streams.generator(seed, streams.PEOPLE_ORDER, exposure).shuffle(people)
     return people
+
+
+def _draw_words(grammar: Grammar, rng: np.random.Generator, people: NDArray[np.int64]) -> Draws:
+    """A uniform template of each attribute, and a uniform order of all of them, for each of the people."""
+    templates = _draw_templates(grammar, rng, len(people))
+    return Draws(people, _draw_orders(len(grammar.attributes), rng, len(people)), templates)
 
 
 def _draw_templates(grammar: Grammar, rng: np.random.Generator, count: int) -> NDArray[np.uint8]:

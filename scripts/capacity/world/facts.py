@@ -39,7 +39,7 @@ class World:
 
 
 def make_world(spec: dict[str, Any]) -> World:
-    """The world of a bioD or bioS spec: the same spec gives the same world. Raises UserError for impossible ones."""
+    """The world of a bioD or bioS spec; equal specs, equal worlds. Raises UserError for impossible ones."""
     if spec["kind"] == "bioD":
         grammar, diversity = biod.make_grammar(spec), biod.diversity(spec)
     elif spec["kind"] == "bioS":

@@ -9,6 +9,7 @@ pieces.
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 
@@ -24,7 +25,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Attribute:
-    """What one sentence tells. Its value is an item (knowledge to be scored) or follows from another attribute."""
+    """What one sentence tells: an item (knowledge to be scored), or what follows from another attribute."""
 
     name: str
     slots: tuple[Slot, ...]
@@ -55,7 +56,7 @@ class Grammar:
     @cached_property
     def column_sizes(self) -> dict[str, int]:
         """Number of codes by facts column: the parts of the name first."""
-        sizes = {}
+        sizes: dict[str, int] = {}
         for slot in self._slots():
             if slot.column is not None:
                 assert sizes.setdefault(slot.column, len(self.pools[slot.pool])) == len(self.pools[slot.pool])
@@ -92,7 +93,7 @@ class Grammar:
         name = [self.texts(slot) for slot in self.name] + ([[self.name_suffix]] if self.name_suffix else [])
         openings = [before for attribute in self.attributes for before, _ in attribute.templates]
         subjects = self.texts(self.pronoun) if self.pronoun else openings
-        yield from zip(name, name[1:], strict=False)
+        yield from pairwise(name)
         yield name[-1], openings
         if self.pronoun:
             yield subjects, openings
@@ -101,7 +102,7 @@ class Grammar:
             befores, afters = (list(texts) for texts in zip(*attribute.templates, strict=True))
             closings = [after for after in afters if after]
             yield befores, values[0]
-            yield from zip(values, values[1:], strict=False)
+            yield from pairwise(values)
             yield values[-1], closings
             yield closings, subjects
             if len(closings) < len(afters):

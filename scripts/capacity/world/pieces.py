@@ -8,11 +8,14 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from capacity.errors import UserError
-from capacity.world.grammar import Attribute, Grammar
+from capacity.world.grammar import Grammar
 
 EOS_ID = 0  # id of the token between biographies, in every tokenizer of this project; no piece contains it
 FILLER, NAME, FIRST_VALUE = 0, 1, 2  # labels; value items count on from FIRST_VALUE in the account's order
 EMPTY = 0  # the piece of no tokens
+REMEDY = "build it for this dataset"
+
+Run = tuple[str | None, int]  # facts column and the number of the piece of its code 0
 
 
 class PieceTable:
@@ -49,20 +52,17 @@ class PieceTable:
             self.first_pronoun, self.later_pronoun = self._add(texts, told), self._add(texts, FILLER)
 
     def _number_sentences(self) -> None:
-        self.befores, self.values, self.afters = [], [], []
+        self.befores, self.afters = [], []
+        self.values: list[list[Run]] = []
         for attribute in self.grammar.attributes:
             label = FIRST_VALUE + self.grammar.items.index(attribute.name) if attribute.is_item else FILLER
             self.befores.append(self._add((before for before, _ in attribute.templates), FILLER))
             self.afters.append(self._add((after for _, after in attribute.templates), FILLER))
-            self.values.append(self._value_runs(attribute, label))
-
-    def _value_runs(self, attribute: Attribute, label: int) -> list[tuple[str, int]]:
-        runs = []
-        for place, slot in enumerate(attribute.slots):
-            runs.append(
-                (slot.column, self._add(self.grammar.texts(slot), label, self.chunked and place == 0))
-            )
-        return runs
+            runs = []
+            for place, slot in enumerate(attribute.slots):
+                first_chunk = self.chunked and place == 0
+                runs.append((slot.column, self._add(self.grammar.texts(slot), label, first_chunk)))
+            self.values.append(runs)
 
     def _tokenise(self, tokenizer: Tokenizer) -> None:
         known = encode_pieces(tokenizer, self.grammar)
@@ -72,7 +72,7 @@ class PieceTable:
         used = {EOS_ID}.union(*known.values())
         self.vocab_size = len(used)
         if max(used) >= self.vocab_size:
-            raise UserError("tokenizer: it has rows that this dataset never uses; build it for this dataset")
+            raise UserError(f"tokenizer: it has rows that this dataset never uses; {REMEDY}")
         token_type = np.uint16 if self.vocab_size <= 2**16 else np.uint32
         self.tokens = np.fromiter(chain.from_iterable(pieces), token_type, self.sizes.sum())
         self.labels = np.repeat(np.array(self._labels, dtype=np.uint8), self.sizes)
@@ -80,14 +80,13 @@ class PieceTable:
 
     def column_sizes(self) -> dict[str, NDArray[np.int64]]:
         """Tokens that each code of a facts column brings into a whole biography, by column."""
-        counts = {
-            column: np.zeros(size, dtype=np.int64) for column, size in self.grammar.column_sizes.items()
-        }
+        counts = {column: np.zeros(size, np.int64) for column, size in self.grammar.column_sizes.items()}
         runs = [*self.names, *chain.from_iterable(self.values)]
-        if self.grammar.pronoun and self.grammar.pronoun.column:
+        if self.grammar.pronoun:
             runs += [(self.grammar.pronoun.column, self.first_pronoun)] * (len(self.grammar.attributes) - 1)
         for column, base in runs:
-            counts[column] += self.sizes[base : base + len(counts[column])]
+            if column is not None:
+                counts[column] += self.sizes[base : base + len(counts[column])]
         return counts
 
     def template_sizes(self) -> list[NDArray[np.int64]]:
@@ -100,25 +99,27 @@ class PieceTable:
 
     def constant_size(self) -> int:
         """Tokens of every whole biography that neither facts nor templates decide."""
-        grammar = self.grammar
-        pronouns = len(grammar.attributes) - 1 if grammar.pronoun and not grammar.pronoun.column else 0
-        return int(self.sizes[self.suffix] + (pronouns * self.sizes[self.first_pronoun] if pronouns else 0))
+        pronoun, suffix = self.grammar.pronoun, int(self.sizes[self.suffix])
+        if pronoun is None or pronoun.column is not None:
+            return suffix
+        return suffix + (len(self.grammar.attributes) - 1) * int(self.sizes[self.first_pronoun])
 
 
 def encode_pieces(tokenizer: Tokenizer, grammar: Grammar) -> dict[str, list[int]]:
     """Token ids of every piece of a grammar, tokenised alone.
 
-    Raises UserError where pieces that can stand side by side read otherwise together. Pre-tokenisers look at
-    the characters around a junction, so one left piece for each last two characters and one right piece for
-    each first two stand for all.
+    Raises UserError where the tokenizer does not give a piece's text back, and where pieces that can stand
+    side by side read otherwise together. Pre-tokenisers look at the characters around a junction, so left
+    pieces with different last two characters, and right ones with different first two, stand for all.
     """
     pieces = grammar.pieces()
     try:
         known = dict(zip(pieces, _encode(tokenizer, pieces), strict=True))
     except Exception as error:  # tokenizers raises plain Exception for a word outside a closed vocabulary
-        raise UserError(
-            f"tokenizer: it cannot read this dataset's words ({error}); build it for this dataset"
-        ) from None
+        raise UserError(f"tokenizer: it cannot read this dataset's words ({error}); {REMEDY}") from None
+    for piece, text in zip(pieces, tokenizer.decode_batch(list(known.values())), strict=True):
+        if text != piece:  # byte-level BPE drops what is not in its alphabet without a word
+            raise UserError(f"tokenizer: it reads {piece!r} as {text!r}; {REMEDY}")
     pairs: dict[tuple[str, str], None] = {}
     for lefts, rights in grammar.junctions():
         some_lefts = {left[-2:]: left for left in lefts}.values()
@@ -127,9 +128,8 @@ def encode_pieces(tokenizer: Tokenizer, grammar: Grammar) -> dict[str, list[int]
     together = _encode(tokenizer, [left + right for left, right in pairs])
     for (left, right), ids in zip(pairs, together, strict=True):
         if ids != known[left] + known[right]:
-            raise UserError(
-                f"tokenizer: it merges {left!r} and {right!r} where they meet; use one that splits at blanks"
-            )
+            both = f"{left!r} and {right!r}"
+            raise UserError(f"tokenizer: it merges {both} where they meet; use one that splits at blanks")
     return known
 
 

@@ -10,7 +10,7 @@ TEMPLATE = re.compile(r"\{subject\}(?P<before> [^{}]*[^{} ]) \{value\}(?P<after>
 
 
 def read_pool(name: str, count: int) -> list[str]:
-    """The first `count` values of a shipped list. Raises UserError where it has fewer, or count is below 1."""
+    """The first `count` values of a shipped list. Raises UserError where it does not have so many."""
     values = (FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines()
     if not 1 <= count <= len(values):
         raise UserError(f"pools.{name}: {count}; {len(values)} values ship, use 1 to {len(values)}")

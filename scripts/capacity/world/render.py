@@ -1,7 +1,6 @@
-"""From draws to labelled tokens: a biography is a row of piece numbers, and its tokens are gathered from tables.
+"""From draws to labelled tokens: a biography is a row of piece numbers, its tokens are gathered from tables.
 
-Legend of shapes: B biographies, S attributes, P sentences told, Q pieces a sentence, F pieces in front of the
-first.
+Shapes: B biographies, S attributes, P sentences told, Q pieces a sentence, F pieces before the sentences.
 """
 
 from dataclasses import dataclass
@@ -36,16 +35,14 @@ class Rendering:
 
 
 class Renderer:
-    """Renders draws of one world in the tokens of one tokenizer. Raises UserError where the two do not match."""
+    """Renders draws of one world in the tokens of one tokenizer. Raises UserError where they do not match."""
 
     def __init__(self, world: World, tokenizer: Tokenizer):
         self.world, self.grammar = world, world.grammar
         self.pieces = PieceTable(world.grammar, bool(world.account.diversity), tokenizer)
-        self._has_subject = world.grammar.pronoun is not None
         self._num_slots = max(len(attribute.slots) for attribute in world.grammar.attributes)
-        self._has_after = any(
-            after for attribute in world.grammar.attributes for _, after in attribute.templates
-        )
+        templates = [template for attribute in world.grammar.attributes for template in attribute.templates]
+        self._has_after = any(after for _, after in templates)
         self._template_sizes = self.pieces.template_sizes()
 
     @property
@@ -68,7 +65,7 @@ class Renderer:
         return lengths
 
     def lengths(self, draws: Draws) -> NDArray[np.int64]:
-        """Tokens of each whole biography without rendering it, (B,): the order of its sentences plays no part."""
+        """Tokens of each whole biography without rendering it, (B,): the order of sentences plays no part."""
         lengths = self._person_lengths.take(draws.people).astype(np.int64)
         for index, sizes in enumerate(self._template_sizes):
             lengths += sizes.take(draws.templates[:, index])
@@ -81,11 +78,9 @@ class Renderer:
     def tokens(self, draws: Draws, labels: bool) -> Rendering:
         """The draws as tokens, with the item of each where labels are asked for."""
         rows = max(CHUNK // self._width(draws), 1)
-        parts = [
-            self._gather(draws[start : start + rows], labels) for start in range(0, max(len(draws), 1), rows)
-        ]
-        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-        tokens, lengths, *marks = columns
+        starts = range(0, max(len(draws), 1), rows)
+        parts = [self._gather(draws[start : start + rows], labels) for start in starts]
+        tokens, lengths, *marks = (np.concatenate(part) for part in zip(*parts, strict=True))
         token_labels, first_chunk = marks or (None, None)
         return Rendering(tokens, lengths, draws.people, token_labels, first_chunk)
 
@@ -105,10 +100,11 @@ class Renderer:
         return [table.tokens.take(source), lengths, *(table.take(source) for table in tables)]
 
     def _width(self, draws: Draws) -> int:
+        """At least the pieces of one biography."""
         return len(self.pieces.names) + 1 + draws.order.shape[1] * (3 + self._num_slots)
 
     def _piece_matrix(self, draws: Draws) -> NDArray[np.int64]:
-        """Piece numbers in reading order, (B, F + P * Q): name and suffix, then [subject, before, values, after] each."""
+        """Piece numbers in reading order, (B, F + P * Q): name, suffix, then each sentence's Q pieces."""
         B, P = draws.order.shape
         S, table = len(self.grammar.attributes), self.pieces
         sentences = self._sentences(draws)
@@ -116,13 +112,13 @@ class Renderer:
         told = (draws.order + np.arange(0, B * S, S)[:, None]).ravel()
         front = [self._numbers(draws, column, base) for column, base in table.names]
         if table.suffix != EMPTY:
-            front.append(table.suffix)
+            front.append(self._numbers(draws, None, table.suffix))
         F = len(front)
         matrix = np.empty((B, F + P * Q), dtype=np.int64)
         for place, numbers in enumerate(front):
             matrix[:, place] = numbers
         matrix[:, F:] = sentences.reshape(B * S, Q).take(told, axis=0).reshape(B, P * Q)
-        if self._has_subject:
+        if self.grammar.pronoun:
             column = self.grammar.pronoun.column
             matrix[:, F] = EMPTY  # the full name is the first subject
             matrix[:, F + Q : F + 2 * Q : Q] = self._numbers(draws, column, table.first_pronoun)[:, None]
@@ -130,8 +126,8 @@ class Renderer:
         return matrix
 
     def _sentences(self, draws: Draws) -> NDArray[np.int64]:
-        """Piece numbers of the sentence of each attribute in the grammar's order, (B, S * Q), subjects left out."""
-        S, table, start = len(self.grammar.attributes), self.pieces, int(self._has_subject)
+        """Piece numbers of all attributes' sentences, in the grammar's order, (B, S * Q); no subjects yet."""
+        S, table, start = len(self.grammar.attributes), self.pieces, int(self.grammar.pronoun is not None)
         Q = start + 1 + self._num_slots + int(self._has_after)
         sentences = np.full((len(draws), S * Q), EMPTY, dtype=np.int64)
         for index in range(S):
@@ -144,7 +140,7 @@ class Renderer:
         return sentences
 
     def _numbers(self, draws: Draws, column: str | None, base: int) -> NDArray[np.int64]:
-        """Piece numbers of what a column says of each person, (B,), for a run of pieces that begins at base."""
+        """Piece numbers of what a column says of each person, (B,); its run of pieces begins at base."""
         if column is None:
             return np.full(len(draws), base, dtype=np.int64)
         return self.world.facts[column].take(draws.people) + np.int64(base)
