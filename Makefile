@@ -34,7 +34,7 @@ test: env ## the tests, under ten minutes on two cores
 	@python -m pytest -n 2 tests
 
 test-long: env ## every row of the table of edits, and the kill test
-	@python -m pytest tests/long
+	@python -m pytest -n 2 tests/long
 
 plan: env ## what would run and why (AGAINST=other.yaml)
 	@python scripts/plan.py $(if $(AGAINST),--against $(AGAINST)) $(if $(STUDY),--study $(STUDY)) $(ARGS)

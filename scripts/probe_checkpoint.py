@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from safetensors.torch import load_file
 
 from capacity.artefacts import Job, job_parser
 from capacity.models import load_model
@@ -26,11 +25,10 @@ def main() -> None:
         if missing:
             world = load_world(job.parent("dataset"))
             renderer = Renderer(world, load_tokenizer(job.parent("tokenizer")))
-            model = load_model(job.results / missing[0].parents["variant"], job.spec["accelerator"])
         for member in missing:
             variant = job.results / member.parents["variant"]
-            model.load_state_dict(load_file(variant / "model.safetensors"), strict=False)
             with job.making_member(member) as probe:
+                model = load_model(variant, job.spec["accelerator"])
                 scores = score_people(model, renderer, world, member.spec, device=str(model.device))
                 pq.write_table(scores, probe.folder / "scores.parquet")
                 (probe.folder / "about.json").write_text(json.dumps(about(world, variant), indent=1) + "\n")

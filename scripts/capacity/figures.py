@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, Formatter, LogLocator, NullFormatter, StrMethodFormatter
 
 from capacity.table import GROUP_COLUMNS, summarise
 
@@ -26,6 +26,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES = ("-", "--", ":", "-.", (0, (8, 2, 1, 2, 1, 2)))
 R, R_MAX = "$R$", "$R^{\\mathrm{max}}$"
 GUIDE: dict[str, Any] = {"color": "0.6", "linewidth": 0.9, "zorder": 1}
+NOTE: dict[str, Any] = {"fontsize": 8, "color": "0.35"}
 FULL_PRECISION_BITS = 16  # a weight of fewer bits is a quantised one
 LOWEST_R = 0.02  # below it, and at R <= 0, a point on a log axis stands hollow at the lower edge
 LOWEST_R_BY_SCHEME = -0.5  # quantised models can fall far below zero: hollow at the lower edge, too
@@ -100,8 +101,13 @@ def _plot_bits(axes: Axes, summary: pd.DataFrame, series: Series) -> None:
             _plot_points(axes, curve["P"], curve, series[name], lowest=LOWEST_R, factor=curve["P"])
     axes.set(xscale="log", yscale="log", xlabel="parameters, $P$", ylabel="bits stored")
     axes.margins(0.12)
-    for bits in (1, 2):
-        _guide(axes, slope=bits, label=f"{bits} bit{'s' * (bits > 1)} a parameter")
+    left, right = axes.get_xlim() if summary.empty else (summary["P"].min() / 1.6, summary["P"].max() * 1.6)
+    bottom, top = axes.get_ylim()
+    axes.set(xlim=(left, right), ylim=(min(bottom / 1.5, left), max(top, 2.5 * right)))  # both guides in full
+    _label_ticks(axes, EngFormatter(sep=""))
+    for bits, label in ((1, "1 bit a\nparameter"), (2, "2 bits a\nparameter")):
+        _guide(axes, slope=bits)
+        axes.text(1.01, bits * right, label, transform=axes.get_yaxis_transform(), va="center", **NOTE)
 
 
 def _plot_ratio(axes: Axes, summary: pd.DataFrame, series: Series) -> None:
@@ -118,11 +124,9 @@ def _plot_ratio(axes: Axes, summary: pd.DataFrame, series: Series) -> None:
         ylabel=f"bits stored a parameter, {R}",
     )
     axes.margins(0.12)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 3, 5)))
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter(NullFormatter())
-    _guide(axes, slope=1, label=f"{R} = {R_MAX}")
+    _label_ticks(axes, StrMethodFormatter("{x:g}"))
+    x, y = _guide(axes, slope=1)
+    axes.text(x, y, f"{R} = {R_MAX}", ha="right", va="bottom", **NOTE)
 
 
 def _plot_schemes(axes: Axes, summary: pd.DataFrame, schemes: list[str], series: Series) -> None:
@@ -168,15 +172,20 @@ def _plot_points(
     axes.plot(x[hollow], y[hollow], **(style | {"linestyle": "none", "markerfacecolor": "white"}), zorder=3)
 
 
-def _guide(axes: Axes, slope: float, label: str) -> None:
-    """A grey line y = slope x on log axes, named at its upper end; the limits stay as they are."""
+def _guide(axes: Axes, slope: float) -> tuple[float, float]:
+    """Draws a grey line y = slope x across log axes whose limits stay as they are; returns its upper end."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     x = np.array([max(left, bottom / slope), min(right, top / slope)])
     axes.plot(x, slope * x, **GUIDE)
     axes.set(xlim=(left, right), ylim=(bottom, top))
-    along: dict[str, Any] = {"rotation": np.degrees(np.arctan(slope)), "transform_rotates_text": True}
-    along |= {"rotation_mode": "anchor", "ha": "right", "va": "bottom", "fontsize": 8, "color": "0.35"}
-    axes.text(0.97 * x[1], 1.03 * slope * x[1], label, **along)
+    return float(x[1]), float(slope * x[1])
+
+
+def _label_ticks(axes: Axes, formatter: Formatter) -> None:
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
+        axis.set_major_formatter(formatter)
+        axis.set_minor_formatter(NullFormatter())
 
 
 def _legend(series: Series) -> list[Line2D]:

@@ -24,8 +24,8 @@ STAGES = {
         Stage("checkpoints", "train_checkpoint", ("lightning", "numpy", "tokenizers", "torch", "transformers")),
         Stage("variants", "quantize_checkpoint", ("torch",)),
         Stage("probes", "probe_checkpoint", ("numpy", "tokenizers", "torch", "transformers")),
-        Stage("tables", "tabulate_capacity", ("numpy", "pandas")),
-        Stage("figures", "plot_capacity", ("matplotlib", "pandas")),
+        Stage("tables", "tabulate_capacity", ("numpy", "pandas", "scipy")),
+        Stage("figures", "plot_capacity", ("matplotlib", "numpy", "pandas", "scipy")),
     )
 }
 

@@ -1,4 +1,4 @@
-"""A real SLURM cluster for the tests in this folder: up when the first test asks for it, down after the last."""
+"""A real SLURM cluster for the tests here: up when the first test asks for it, down after the last."""
 
 from __future__ import annotations
 

@@ -80,14 +80,17 @@ def test_a_job_without_gpus_sees_none(slurm: Slurm) -> None:
     assert slurm.ask("srun", "bash", "-c", script) == "[unset]"
 
 
-def test_sixteen_one_core_jobs_run_at_once(slurm: Slurm, tmp_path: Path) -> None:
+def test_sixteen_one_core_jobs_run_at_once_and_the_next_waits(slurm: Slurm, tmp_path: Path) -> None:
     for number in range(17):
         slurm.submit("sleep 60", tmp_path / f"{number}")
 
-    def running() -> int:
-        return len(slurm.ask("squeue", "--noheader", "--states=RUNNING").splitlines())
+    def count(state: str) -> int:
+        return len(slurm.ask("squeue", "--noheader", f"--states={state}").splitlines())
 
-    slurm.wait("16 run", lambda: running() == 16)
+    slurm.wait("16 run", lambda: count("RUNNING") >= 16)
+    reasons = ["squeue", "--noheader", "--states=PENDING", "--format=%r"]
+    slurm.wait("one waits", lambda: slurm.ask(*reasons) == "Resources")
+    assert count("RUNNING") == 16
 
 
 def test_high_requeues_low_which_starts_again_within_half_a_minute(slurm: Slurm, tmp_path: Path) -> None:
@@ -118,7 +121,7 @@ def test_a_node_that_loses_power_loses_its_jobs_and_gets_them_back(slurm: Slurm,
     slurm.manage("node-stop", "n2")
     assert not living(int(orphan.read_text()))
     slurm.wait_for_state(job, "PENDING", seconds=60)
-    assert "n2" in slurm.ask("sinfo", "--noheader", "--partition=main", "--states=down", "--format=%n")
+    assert "n2" in slurm.ask("sinfo", "--noheader", "--partition=main", "--states=down", "--format=%N")
     assert slurm.manage("status", check=False).returncode == 1
     slurm.manage("node-start", "n2")
     assert slurm.ask("srun", "--nodelist=n2", "printenv", "SLURMD_NODENAME") == "n2"

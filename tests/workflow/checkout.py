@@ -70,6 +70,19 @@ class Checkout:
         command = [sys.executable, f"scripts/{name}", *words]
         return subprocess.run(command, cwd=self.path, env=self.environment(), capture_output=True, text=True)
 
+    def forget(self) -> None:
+        """Lose the engine's memory."""
+        shutil.rmtree(self.path / ".snakemake")
+
+    def take_sources(self, other: "Checkout") -> None:
+        """Undo every edit: the sources of another checkout, the results of this one."""
+        for name in (*COPIED, "config.yaml"):
+            target = self.path / name
+            shutil.rmtree(target) if target.is_dir() else target.unlink()
+            source = other.path / name
+            shutil.copytree(source, target) if source.is_dir() else shutil.copyfile(source, target)
+        self.python_path = other.python_path
+
     def logs(self) -> str:
         """Ends of all job logs, for a failing test's message."""
         files = sorted((self.path / "results" / "logs").rglob("*.log"))

@@ -50,6 +50,7 @@ class Edit:
     make: Callable[[Checkout], None]
     must_run: Jobs
     executed: bool = False  # executed by `make test` too, not only planned
+    undone: bool = False  # executed, then undone, by `make test-long`
 
 
 def _touch_sources(c: Checkout) -> None:
@@ -73,7 +74,7 @@ def _lose_times(c: Checkout) -> None:
 
 
 def _forget(c: Checkout) -> None:
-    shutil.rmtree(c.path / ".snakemake")
+    c.forget()
 
 
 def _fresh_clone(c: Checkout) -> None:
@@ -230,6 +231,7 @@ EDITS = [
         lambda c: c.edit("config.yaml", lambda t: t.replace("lr: 1e-2", "lr: 5e-3", 1)),
         stages("CVP", "long") | A | F,
         executed=True,
+        undone=True,
     ),
     Edit(
         "exposures of one regime",
@@ -262,7 +264,7 @@ EDITS = [
     Edit("real change in training code", _append("scripts/train_checkpoint.py", PLANTED), stages("CVP", *ALL) | A | F),
     Edit("version of torch", _package("torch"), stages("CVP", *ALL) | A | F),
     Edit("module of one stage: quantiser", _append("scripts/capacity/quantize.py", PLANTED), stages("VP", *ALL) | A | F),
-    Edit("table code", _append("scripts/tabulate_capacity.py", PLANTED), A | F, executed=True),
+    Edit("table code", _append("scripts/tabulate_capacity.py", PLANTED), A | F, executed=True, undone=True),
     Edit(
         "code changed, .snakemake missing",
         _both(_append("scripts/capacity/score.py", PLANTED), _forget),

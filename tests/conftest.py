@@ -1,4 +1,4 @@
-"""One built checkout for all workflow tests; each test works on a copy."""
+"""One built checkout for all tests that drive the engine; each works on a copy."""
 
 import fcntl
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "workflow"))
 
 from checkout import Checkout
 

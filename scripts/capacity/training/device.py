@@ -1,0 +1,66 @@
+"""The device of a training, by Lightning Fabric, and what of a machine decides the last bits of its numbers."""
+
+import os
+import resource
+import sys
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
+
+from capacity.environment import hardware as describe_hardware
+from capacity.errors import UserError
+from capacity.models import device_of
+
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
+
+
+def make_fabric(hardware: dict[str, Any]) -> Fabric:
+    """The one device that a spec's hardware asks for, with deterministic algorithms and one CPU thread.
+
+    hardware: {"accelerator": "cpu" | "gpu", "precision": "fp32" | "bf16", "devices": 1, ...}. Raises UserError for
+    anything that this machine or this version cannot give. SLURM's variables are not looked at: a job is one process.
+    """
+    if hardware["devices"] != 1:
+        raise UserError(f"devices: {hardware['devices']}; a training uses one device, set devices: 1")
+    if hardware["precision"] not in PRECISIONS:
+        raise UserError(f"precision: {hardware['precision']}; use fp32 or bf16")
+    if hardware["accelerator"] == "gpu":
+        os.environ.setdefault(
+            "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+        )  # before CUDA starts, or cuBLAS is not repeatable
+    device_of(hardware["accelerator"])
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # filling it finds bugs and costs time
+    fabric = Fabric(
+        accelerator="cuda" if hardware["accelerator"] == "gpu" else "cpu",
+        devices=1,
+        precision=PRECISIONS[hardware["precision"]],
+        plugins=[LightningEnvironment()],
+    )
+    fabric.launch()
+    return fabric
+
+
+def device_name(device: torch.device) -> str:
+    """The processor's or the GPU's own name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else describe_hardware()["cpu"]
+
+
+def numeric_conditions(device: torch.device) -> dict[str, Any]:
+    """What must be equal for two processes to compute the same bits from the same spec."""
+    return {
+        "torch": torch.__version__,
+        "device": device_name(device),
+        "CPU capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Of the GPU's memory, or of this process's resident memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,96 @@
+"""The training loop: steps of one model on one device, from any position, with the state that decides the rest."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from capacity.batches import TrainingBatches
+from capacity.errors import UserError
+from capacity.models import build_model
+from capacity.training.objective import IGNORED, Objective
+from capacity.training.optimizer import Optimizer, check_schedule, learning_rate
+
+CHUNK_TOKENS = (
+    2**18
+)  # rendered at once: large enough that a step does not feel it, small enough for the cache
+NUM_ROWS = 200  # of metrics.csv, at most
+
+
+class Training:
+    """One training under way. Everything that decides the rest of it is in `state()`, and nothing else is."""
+
+    def __init__(self, spec: dict[str, Any], batches: TrainingBatches, fabric: Fabric):
+        self.regime, self.batches, self.device = spec["regime"], batches, fabric.device
+        self.num_steps = batches.num_steps
+        check_schedule(self.regime, self.num_steps)
+        model = build_model(spec["model"], batches.vocab_size, batches.context, spec["seed"]).to(self.device)
+        hardware = spec["hardware"]
+        self.objective = Objective(model, batches.context, hardware["precision"], hardware["compile"])
+        self.vector = self.objective.initial_vector()
+        self.optimizer = Optimizer(self.regime, self.vector)
+        rows = min(NUM_ROWS, self.num_steps)
+        self.row_steps = [self.num_steps * (row + 1) // rows for row in range(rows)]
+        self.row_losses = torch.zeros(rows, dtype=torch.float64)
+        self.row_tokens = torch.zeros(rows, dtype=torch.int64)
+        self.loss_sum = torch.zeros(
+            (), dtype=torch.float64, device=self.device
+        )  # of the steps since the last row
+        self.loss = torch.zeros((), device=self.device)  # of the latest step, nats a token
+        self.step = self.tokens = self.row = 0  # done; scored so far; next row of metrics.csv
+
+    def steps(self) -> Iterator[int]:
+        """Do the steps that are left, one at a time; gives the number of steps done after each."""
+        size = max(1, CHUNK_TOKENS // (self.batches.batch * self.batches.context))
+        while self.step < self.num_steps:
+            yield from self._chunk(min(size, self.num_steps - self.step))
+
+    def _chunk(self, count: int) -> Iterator[int]:
+        inputs, targets = self.batches.steps(self.step, count)
+        ends = (self.tokens + np.cumsum(np.count_nonzero(targets != IGNORED, axis=(1, 2)))).tolist()
+        on_device = [torch.from_numpy(array).to(self.device, torch.int64) for array in (inputs, targets)]
+        for inputs_BT, targets_BT, tokens in zip(*on_device, ends, strict=True):
+            gradient, self.loss = self.objective.gradient(self.vector, inputs_BT, targets_BT)
+            self.optimizer.step(self.vector, gradient, self.learning_rate(self.step))
+            self.loss_sum.add_(self.loss)
+            self.step, self.tokens = self.step + 1, tokens
+            if self.step == self.row_steps[self.row]:
+                self._close_row()
+            yield self.step
+
+    def learning_rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        return learning_rate(self.regime, self.num_steps, step)
+
+    def _close_row(self) -> None:
+        """Note the mean loss since the last row. Raises UserError where the training has diverged."""
+        since = self.row_steps[self.row - 1] if self.row else 0
+        mean = float(self.loss_sum) / (self.step - since)
+        if not math.isfinite(mean):
+            raise UserError(f"lr: {self.regime['lr']}; the loss is {mean} by step {self.step}; lower lr")
+        self.row_losses[self.row], self.row_tokens[self.row] = mean, self.tokens
+        self.loss_sum.zero_()
+        self.row += 1
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, int]]:
+        """Tensors and counters from which `restore` goes on with the same bits."""
+        tensors = {
+            "vector": self.vector,
+            "mean": self.optimizer.mean_P,
+            "square": self.optimizer.square_P,
+            "num_updates": self.optimizer.num_updates,
+            "loss_sum": self.loss_sum,
+            "row_losses": self.row_losses,
+            "row_tokens": self.row_tokens,
+        }
+        return tensors, {"step": self.step, "tokens": self.tokens, "row": self.row}
+
+    def restore(self, tensors: dict[str, Tensor], counters: dict[str, int]) -> None:
+        """Take the place of the training that gave this state."""
+        for name, tensor in self.state()[0].items():
+            tensor.copy_(tensors[name])
+        self.step, self.tokens, self.row = counters["step"], counters["tokens"], counters["row"]

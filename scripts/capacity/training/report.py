@@ -1,0 +1,114 @@
+"""What a finished training leaves behind: a folder that transformers loads, with metrics, facts and a model card.
+
+Nothing here depends on the clock or the machine: two honest trainings leave equal bytes.
+"""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from capacity.training.loop import Training
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+SIGNIFICANT_DIGITS = 9  # of a float32, so that reading gives it back
+
+CARD = """---
+library_name: transformers
+tags: [knowledge-capacity, synthetic]
+---
+
+# {title}
+
+A causal language model trained from scratch on synthetic facts, to measure how many bits of knowledge it stores a
+parameter (arXiv 2404.05405). It knows nothing else.
+
+| | |
+|---|---|
+| dataset | {dataset} |
+| exposures of each person | {exposures} |
+| architecture | {architecture} |
+| parameters | {parameters:,} |
+| vocabulary | {vocabulary:,} |
+| context | {context} tokens |
+| scored training tokens | {tokens:,} |
+| final training loss | {final_loss:.4f} nats a token |
+
+Every text starts with the token `<|endoftext|>`.
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained(folder)
+tokenizer = AutoTokenizer.from_pretrained(folder)
+```
+"""
+
+
+def write_checkpoint(
+    training: Training, spec: dict[str, Any], dataset: str, tokenizer: Path, folder: Path
+) -> dict:
+    """Write model, tokenizer, metrics.csv, training.json and README.md; the facts of training.json."""
+    model = training.objective.write_back(training.vector)
+    model.save_pretrained(folder)
+    for name in TOKENIZER_FILES:
+        shutil.copyfile(tokenizer / name, folder / name)
+    write_metrics(training, folder / "metrics.csv")
+    facts = training_facts(training, spec)
+    (folder / "training.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
+    model_spec = spec["model"]
+    architecture = f"{model_spec['family']}-{model_spec['l']}-{model_spec['h']}"
+    card = {"title": f"{architecture} on {dataset}", "dataset": dataset}
+    width = model_spec["h"] * model_spec["head_dim"]
+    card["architecture"] = (
+        f"{architecture}: {model_spec['l']} layers, {model_spec['h']} heads, width {width}, rotary"
+    )
+    (folder / "README.md").write_text(CARD.format(**card, **facts))
+    for path in folder.iterdir():
+        path.chmod(0o644)  # safetensors makes files that only their owner may read
+    return facts
+
+
+def training_facts(training: Training, spec: dict[str, Any]) -> dict[str, Any]:
+    """Numbers that a table needs beside the scores; final_loss is the mean of the last row of metrics.csv."""
+    regime, batches = spec["regime"], training.batches
+    parameters = training.vector.numel()
+    model = spec["model"]
+    width = model["h"] * model["head_dim"]
+    return {
+        "parameters": parameters,
+        "vocabulary": batches.vocab_size,
+        "context": batches.context,
+        "exposures": regime["exposures"],
+        "steps": training.num_steps,
+        "tokens": training.tokens,
+        "flops": training_flops(parameters, model["l"], width, batches.context, training.tokens),
+        "final_loss": _rounded(float(training.row_losses[-1])),
+    }
+
+
+def training_flops(P: int, l: int, d: int, T: int, tokens: int) -> int:
+    """Floating-point operations of a training: 6 P a scored token, and 12 l d T a token for attention.
+
+    A multiplication and an addition count as two; the backward pass as twice the forward pass; attention as if it
+    saw the whole context of T tokens (Kaplan et al., arXiv 2001.08361, Section 2.1; PaLM, arXiv 2204.02311,
+    Appendix B).
+    """
+    return (6 * P + 12 * l * d * T) * tokens
+
+
+def write_metrics(training: Training, path: Path) -> None:
+    """One row for each of at most 200 equal parts of the training: mean loss of the part, learning rate at its end."""
+    exposures = training.regime["exposures"]
+    rows = zip(training.row_steps, training.row_tokens.tolist(), training.row_losses.tolist(), strict=True)
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("step", "exposures", "tokens", "loss", "lr"))
+        for step, tokens, loss in rows:
+            seen = _rounded(exposures * tokens / training.tokens)
+            writer.writerow((step, seen, tokens, _rounded(loss), _rounded(training.learning_rate(step - 1))))
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")

@@ -1,0 +1,73 @@
+"""The state of a training that was stopped: written whole or not at all, and never believed without a check.
+
+One file: a SHA-256 in hex, a line of JSON, a safetensors payload. The digest covers the other two. Nothing in it is
+code.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+STATE = "state"
+DIGEST_LENGTH = 64  # hex digits of SHA-256
+
+Facts = dict[str, Any]
+
+
+def save_state(folder: Path, tensors: dict[str, Tensor], counters: Facts, conditions: Facts) -> None:
+    """Replace the folder's state; a reader or a crash sees the old one or the new one.
+
+    counters: plain numbers that belong to the state. conditions: what must be equal for the state to be of use.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = json.dumps({"counters": counters, "conditions": conditions}, sort_keys=True).encode()
+    body = facts + b"\n" + save({name: tensor.cpu() for name, tensor in tensors.items()})
+    scratch = folder / f".{STATE}.{os.getpid()}"
+    with open(scratch, "wb") as file:
+        file.write(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(scratch, folder / STATE)
+
+
+def load_state(folder: Path, conditions: Facts) -> tuple[dict[str, Tensor], Facts] | None:
+    """The tensors and counters of a stopped training, or None where there is nothing to go on from.
+
+    A state that is damaged, or that was made under other conditions, is left alone and named in one line on stderr.
+    """
+    path = folder / STATE
+    try:
+        digest, _, body = path.read_bytes().partition(b"\n")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return _refuse(path, f"cannot be read ({error})")
+    if digest.decode("ascii", "replace") != hashlib.sha256(body).hexdigest():
+        return _refuse(path, "is damaged")
+    try:
+        line, _, payload = body.partition(b"\n")
+        facts, tensors = json.loads(line), load(payload)
+        counters, found = facts["counters"], facts["conditions"]
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        return _refuse(path, f"is of another layout ({type(error).__name__})")
+    for name, value in json.loads(json.dumps(conditions)).items():
+        if found.get(name) != value:
+            return _refuse(path, f"was made with {name} {found.get(name)}, now {value}")
+    return tensors, counters
+
+
+def forget(folder: Path) -> None:
+    """Remove a state that is no longer needed."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse(path: Path, why: str) -> None:
+    print(f"{path}: the saved training {why}; starting over", file=sys.stderr, flush=True)

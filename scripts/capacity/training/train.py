@@ -1,0 +1,131 @@
+"""Train one checkpoint: set up or resume, run the loop with saves and progress lines, write the folder."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import transformers
+
+from capacity.batches import TrainingBatches
+from capacity.progress import Progress
+from capacity.startup import permanent_objects
+from capacity.training.device import device_name, make_fabric, numeric_conditions, peak_memory_bytes
+from capacity.training.loop import Training
+from capacity.training.report import write_checkpoint
+from capacity.training.resume import forget, load_state, save_state
+from capacity.training.stop import Interrupted, StopRequest
+
+SAVE_SECONDS = 60.0  # between saves of the state
+
+__all__ = ["Interrupted", "forget", "train_checkpoint"]
+
+
+class Session:
+    """One process's part of a training, from start or resume to its end or an interruption."""
+
+    def __init__(self, spec: dict[str, Any], batches: TrainingBatches, resume: Path):
+        fabric = make_fabric(spec["hardware"])
+        self.device, self.resume = fabric.device, resume
+        self.training = Training(spec, batches, fabric)
+        self.conditions = {
+            "spec": spec,
+            "transformers": transformers.__version__,
+            **numeric_conditions(fabric.device),
+        }
+        self.step_seconds = 0.0  # wall time of all sessions' steps, the first of each left out
+        self.num_sessions = 1
+        self._restore()
+
+    def _restore(self) -> None:
+        saved = load_state(self.resume, self.conditions)
+        if saved is None:
+            return
+        tensors, counters = saved
+        self.training.restore(tensors, counters)
+        self.step_seconds, self.num_sessions = counters["step_seconds"], counters["num_sessions"] + 1
+        print(
+            f"going on from step {self.training.step:,} of {self.training.num_steps:,}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def save(self) -> None:
+        """Save the state; the training's numbers are read, never changed."""
+        tensors, counters = self.training.state()
+        sessions = {"step_seconds": self.step_seconds, "num_sessions": self.num_sessions}
+        save_state(self.resume, tensors, counters | sessions, self.conditions)
+
+    def run(self, stop: StopRequest) -> float:
+        """Do the steps that are left; the seconds of the first one, which compiles. Raises Interrupted when told to."""
+        training = self.training
+        steps, started = training.steps(), time.monotonic()
+        with permanent_objects():
+            next(steps, None)
+            float(training.loss)  # waits for the device
+        first_seconds = time.monotonic() - started
+        progress = Progress(training.num_steps, training.regime["exposures"], training.step, training.tokens)
+        clock, save_due = time.monotonic(), time.monotonic() + SAVE_SECONDS
+        self._stop_if_asked(stop)
+        for step in steps:
+            now = time.monotonic()
+            if now < min(progress.due, save_due, stop.deadline) and stop.signal is None:
+                continue
+            self.step_seconds, clock = self.step_seconds + now - clock, now
+            self._stop_if_asked(stop)
+            if now >= save_due:
+                self.save()
+                save_due = time.monotonic() + SAVE_SECONDS
+            if now >= progress.due:
+                progress.show(step, training.tokens, float(training.loss))
+        float(training.loss)
+        self.step_seconds += time.monotonic() - clock
+        progress.show(training.step, training.tokens, float(training.loss))
+        return first_seconds
+
+    def _stop_if_asked(self, stop: StopRequest) -> None:
+        reason, training = stop.reason, self.training
+        if reason and training.step < training.num_steps:
+            self.save()
+            raise Interrupted(
+                f"stopped by {reason} at step {training.step:,} of {training.num_steps:,}, state saved"
+            )
+
+
+def train_checkpoint(
+    spec: dict[str, Any],
+    batches: TrainingBatches,
+    dataset: str,
+    tokenizer: Path,
+    folder: Path,
+    resume: Path,
+    time_budget_seconds: float | None = None,
+) -> dict[str, Any]:
+    """Train the model of a checkpoint spec, write its folder, and say what it took.
+
+    dataset: a few words for the model card. tokenizer: a folder whose tokenizer files are copied. resume: where the
+    state is kept while the training runs; the caller calls `forget(resume)` when the folder is safe. A training that
+    is stopped, by SIGTERM, SIGINT, SIGKILL or its budget in seconds of wall time, and started again, ends with the
+    same bits as one that was never stopped. Raises Interrupted after a stop, UserError for what cannot be run.
+    """
+    started = time.monotonic()
+    with StopRequest(time_budget_seconds) as stop:
+        session = Session(spec, batches, resume)
+        setup_seconds = time.monotonic() - started
+        first_seconds = session.run(stop)
+    training = session.training
+    trained = time.monotonic()
+    facts = write_checkpoint(training, spec, dataset, tokenizer, folder)
+    return {
+        **facts,
+        "device": device_name(session.device),
+        "peak_memory_bytes": peak_memory_bytes(session.device),
+        "num_sessions": session.num_sessions,
+        "seconds": {  # wall time; steps of all sessions, the rest of the last one
+            "setup": round(setup_seconds, 3),
+            "first_step": round(first_seconds, 3),
+            "steps": round(session.step_seconds, 3),
+            "write": round(time.monotonic() - trained, 3),
+        },
+        "tokens_per_second": round(training.tokens / max(session.step_seconds, 1e-9), 1),
+    }

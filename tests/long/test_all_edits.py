@@ -1,0 +1,36 @@
+"""Every row of the table of edits, executed."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from checkout import Checkout
+from edits import EDITS, Edit
+
+OUTCOMES = os.environ.get("EDIT_OUTCOMES")  # a file that gets one JSON line a row, for the table in the docs
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.name)
+def test_an_edit_runs_exactly_the_jobs_it_makes_necessary(checkout: Checkout, edit: Edit):
+    edit.make(checkout)
+    ran = checkout.build()
+    if OUTCOMES:
+        with open(OUTCOMES, "a") as file:
+            file.write(json.dumps({"edit": edit.name, "wanted": sorted(edit.must_run), "ran": sorted(ran)}) + "\n")
+    assert ran == edit.must_run
+    assert checkout.planned() == set()
+
+
+@pytest.mark.parametrize("edit", [edit for edit in EDITS if edit.undone], ids=lambda edit: edit.name)
+@pytest.mark.parametrize("forget", [False, True], ids=["with .snakemake", "without .snakemake"])
+def test_undoing_an_edit_costs_at_most_the_fixed_paths(checkout: Checkout, edit: Edit, forget: bool, tmp_path: Path):
+    before = checkout.table()
+    original = checkout.copy(tmp_path / "original")
+    edit.make(checkout)
+    checkout.build()
+    checkout.take_sources(original)
+    if forget:
+        checkout.forget()
+    assert checkout.build() <= {("publish_table", ""), ("publish_figures", "")}
+    assert checkout.table() == before

@@ -1,0 +1,73 @@
+"""Jobs, their shells and the engine itself are killed at random instants; the finished table is that of a quiet run."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from checkout import TARGETS, Checkout
+
+INSTANTS = 30
+LONGEST = 25.0  # seconds; about a whole run of the tiny configuration
+
+
+def descendants(pid: int) -> list[tuple[int, str]]:
+    """Processes below one, with their command lines."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except (OSError, IndexError):
+                continue
+            found.append((int(entry.name), parent, command))
+    below, frontier = [], {pid}
+    while frontier:
+        step = [(child, command) for child, parent, command in found if parent in frontier]
+        below += step
+        frontier = {child for child, _ in step}
+    return below
+
+
+def victim(engine: int, kind: str) -> int | None:
+    """A process of the kind: the job's Python, the shell above it, or the engine."""
+    if kind == "engine":
+        return engine
+    jobs = [(pid, command) for pid, command in descendants(engine) if "scripts/" in command]
+    wanted = [pid for pid, command in jobs if ("bash" in command.split()[0]) == (kind == "shell")]
+    return random.choice(wanted) if wanted else None
+
+
+def run_and_kill(checkout: Checkout, kind: str, instant: float) -> str:
+    """Start the engine, kill one process at an instant, wait until all that was started has ended."""
+    command = [sys.executable, "-m", "snakemake", *TARGETS, "--cores", "2"]
+    log = open(checkout.path / "engine.log", "w")
+    engine = subprocess.Popen(command, cwd=checkout.path, env=checkout.environment(), stdout=log, stderr=log)
+    time.sleep(instant)
+    family = [pid for pid, _ in descendants(engine.pid)]
+    target = victim(engine.pid, kind) if engine.poll() is None else None
+    if target is not None:
+        os.kill(target, signal.SIGKILL)
+    engine.wait(timeout=120)
+    deadline = time.monotonic() + 60
+    while any(Path(f"/proc/{pid}").exists() for pid in family) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return "killed" if target is not None else "nothing to kill at that instant"
+
+
+@pytest.mark.parametrize("number", range(INSTANTS))
+def test_a_kill_at_any_instant_changes_no_number(built: Checkout, tmp_path: Path, number: int):
+    random.seed(number)
+    kind = ("job", "shell", "engine")[number % 3]
+    checkout = Checkout.new(tmp_path / "checkout")
+    run_and_kill(checkout, kind, random.uniform(1.5, LONGEST))
+    checkout.build()
+    assert checkout.table() == built.table()
+    assert checkout.planned() == set()
+    states = checkout.script("runs.py", "--format", "csv").stdout.splitlines()
+    assert all(line.startswith("done,") for line in states[1:]), states
