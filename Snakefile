@@ -22,6 +22,7 @@ from capacity.orders import read_order
 from capacity.planning import set_job_environment
 
 RESULTS = Path("results")
+FIRST = 10**15  # priority of what every training waits for, so that the longest training can start first
 
 set_job_environment(os.environ, RESULTS)
 

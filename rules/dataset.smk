@@ -13,6 +13,7 @@ rule make_dataset:
     log:
         "results/logs/make_dataset/{dataset}.log",
     threads: 1
+    priority: FIRST
     resources:
         mem_mb=2000,
         runtime=30,

@@ -14,6 +14,7 @@ rule make_tokenizer:
     log:
         "results/logs/make_tokenizer/{tokenizer}.log",
     threads: 1
+    priority: FIRST
     resources:
         mem_mb=2000,
         runtime=30,

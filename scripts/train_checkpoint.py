@@ -1,7 +1,7 @@
 """Train one model on one dataset: a folder that transformers loads, with metrics.csv and a model card.
 
-A training that is stopped (SIGTERM, SIGINT, a time budget) saves its state and exits with code 75; it goes on from
-there when started again, and ends with the bits of a training that was never stopped.
+A training that is stopped (SIGTERM, SIGINT, a time budget) saves its state and exits with code 75; it goes on
+from there when started again, and ends with the bits of a training that was never stopped.
 """
 
 import os

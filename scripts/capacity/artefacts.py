@@ -5,6 +5,8 @@ before any job starts. Jobs read nothing else of the configuration. Artefacts ar
 """
 
 import argparse
+import contextlib
+import errno
 import json
 import os
 import shlex
@@ -12,6 +14,7 @@ import shutil
 import socket
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -66,13 +69,37 @@ class Making:
         return True
 
     def _publish(self) -> None:
-        """Rename the scratch folder into place; an older folder there (empty, or ordered anew) makes room first."""
+        """Rename the scratch folder into place, where an empty folder makes room at once.
+
+        The same artefact, made there by another process meanwhile, stays, unless this order asks to make it again;
+        anything else moves aside.
+        """
         self.target.parent.mkdir(parents=True, exist_ok=True)
-        if self.target.exists():
-            replaced = self.folder.with_name(self.folder.name + ".replaced")
+        while True:
+            try:
+                os.rename(self.folder, self.target)
+                return
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+            if not self.order.remake and self._is_made():
+                shutil.rmtree(self.folder)
+                return
+            self._move_aside()
+
+    def _is_made(self) -> bool:
+        try:
+            verify(self.target, self.order.name)
+        except UserError:
+            return False
+        return True
+
+    def _move_aside(self) -> None:
+        replaced = self.folder.with_name(self.folder.name + ".replaced")
+        shutil.rmtree(replaced, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
             os.rename(self.target, replaced)
-            shutil.rmtree(replaced)
-        os.rename(self.folder, self.target)
+        shutil.rmtree(replaced, ignore_errors=True)
 
     def manifest(self) -> dict[str, Any]:
         """What really happened: digests of outputs and inputs, code, environment, time, cost."""
@@ -165,7 +192,8 @@ class Job(Making):
         for name in member.parent_names():
             if name not in self.inputs:
                 self.add_input(name)
-        return Making(member, self.results, {name: self.inputs[name] for name in member.parent_names()})
+        ordered = replace(member, remake=self.order.remake)  # made again with its set
+        return Making(ordered, self.results, {name: self.inputs[name] for name in member.parent_names()})
 
     def add_input(self, name: str) -> Path:
         """Verify an artefact that a parent or this job made, and chain its content into the manifest."""

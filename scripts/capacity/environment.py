@@ -1,5 +1,6 @@
 """What a job ran on: interpreter, packages, machine, threads, git state. Written down, never hashed into an identity."""
 
+import functools
 import os
 import platform
 import resource
@@ -34,6 +35,7 @@ RECORDED_VARIABLES = (
 )
 
 
+@functools.cache
 def environment() -> dict[str, Any]:
     """Interpreter, package versions and variables that a reader may need to explain a difference."""
     packages = {}
@@ -46,6 +48,7 @@ def environment() -> dict[str, Any]:
     return {"python": platform.python_version(), "packages": packages, "variables": variables}
 
 
+@functools.cache
 def hardware() -> dict[str, Any]:
     """The machine, as far as the operating system tells without a GPU library."""
     return {"host": socket.gethostname(), "system": platform.platform(), "cpu": _cpu_name(), "cores": os.cpu_count()}
@@ -59,6 +62,7 @@ def _cpu_name() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
+@functools.cache
 def git_state() -> dict[str, Any]:
     """The commit and whether tracked files differ from it; None where the tree is no git checkout."""
 

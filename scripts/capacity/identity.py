@@ -33,9 +33,12 @@ NEUTRAL_MODULES = frozenset(
 )
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
 def canonical_json(value: Any) -> str:
-    """JSON text that is equal exactly when the values are: sorted keys, no blanks, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    """JSON text that is equal exactly when plain values are: sorted keys, no blanks, no NaN (ValueError)."""
+    return _CANONICAL.encode(value)
 
 
 def digest(value: Any) -> str:

@@ -16,17 +16,24 @@ SCHEMA = 1
 MANIFEST = "manifest.json"
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Put text at a path such that a reader sees the old file or the new one, never a part."""
+def write_atomically(path: Path, text: str, durable: bool = True, time: float | None = None) -> None:
+    """Put text at a path such that a reader sees the old file or the new one, never a part.
+
+    durable: survive a power cut too, at milliseconds a file. time: the file's mtime, from the beginning.
+    """
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with open(scratch, "w") as file:
+        with open(scratch, "w", encoding="utf-8") as file:
             file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        if time is not None:
+            os.utime(scratch, (time, time))
         os.replace(scratch, path)
-    finally:
+    except BaseException:
         scratch.unlink(missing_ok=True)
+        raise
 
 
 def list_outputs(folder: Path) -> dict[str, dict[str, Any]]:

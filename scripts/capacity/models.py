@@ -1,6 +1,7 @@
 """The models that are trained: stock transformers classes in the paper's notation.
 
-transformers and torch are heavy to import, so this module is imported by jobs that need a model and by no others.
+transformers and torch are heavy to import, so this module is imported by jobs that need a model and by no
+others.
 """
 
 import json
@@ -23,11 +24,12 @@ WEIGHTS = 101  # stream of the initial weights; a world's streams are below 100
 def build_model(model: dict[str, Any], vocab_size: int, context: int, seed: int) -> PreTrainedModel:
     """A new model, weights drawn from the seed alone: matrices normal with std init_std, biases 0, norms 1.
 
-    model: {"family": "gpt2", "l": layers, "h": heads, "head_dim": width of a head, even, "init_std": 0.02 where it
-    is not given, as in GPT-2 (the paper does not say)}. context: positions, in
-    tokens; no parameter depends on it. The paper's GPT-2: rotary positions (here over the whole head), tied head,
-    no dropout (arXiv 2404.05405, Section 2 and Appendix A), as GPTNeoX without parallel residual. GPT-2's smaller
-    initial residual projections, init_std / sqrt(2 l), are not applied. Raises UserError for an unknown family.
+    model: {"family": "gpt2", "l": layers, "h": heads, "head_dim": width of a head, even, "init_std": 0.02
+    where it is not given, as in GPT-2 (the paper does not say)}. context: positions, in tokens; no parameter
+    depends on it. The paper's GPT-2: rotary positions (here over the whole head), tied head, no dropout
+    (arXiv 2404.05405, Section 2 and Appendix A), as GPTNeoX without parallel residual. GPT-2's smaller
+    initial residual projections, init_std / sqrt(2 l), are not applied. Raises UserError for an unknown
+    family.
     """
     if model["family"] != "gpt2":
         raise UserError(f"model family: {model['family']}; use gpt2")
@@ -39,7 +41,9 @@ def build_model(model: dict[str, Any], vocab_size: int, context: int, seed: int)
 
 def _gpt2_config(model: dict[str, Any], vocab_size: int, context: int) -> GPTNeoXConfig:
     width = model["h"] * model["head_dim"]
+    settings: dict[str, Any] = {"attn_implementation": "eager"}  # the fused kernel is slower on short rows
     return GPTNeoXConfig(
+        **settings,
         vocab_size=vocab_size,
         max_position_embeddings=context,
         hidden_size=width,
@@ -56,7 +60,6 @@ def _gpt2_config(model: dict[str, Any], vocab_size: int, context: int) -> GPTNeo
         hidden_dropout=0.0,
         bos_token_id=0,
         eos_token_id=0,  # no pad_token_id: some classes would freeze that token's row, and EOS is the padding
-        attn_implementation="eager",  # on rows of 12 tokens the fused kernel costs more than it saves
     )
 
 
@@ -65,15 +68,15 @@ def parameter_formula(model: dict[str, Any], vocab_size: int) -> int:
 
     Reproduces every model size in the figures of arXiv 2404.05405 with d = 64 h and V = 3275.
     """
-    l, d = model["l"], model["h"] * model["head_dim"]
-    return 12 * l * d**2 + 13 * l * d + 2 * d + vocab_size * d
+    d = model["h"] * model["head_dim"]
+    return model["l"] * (12 * d**2 + 13 * d) + 2 * d + vocab_size * d
 
 
 def load_model(folder: Path, accelerator: str = "cpu") -> PreTrainedModel:
     """The model of a checkpoint folder, in evaluation mode, on the CPU or on the GPU.
 
-    accelerator: "cpu" or "gpu". Raises UserError where there is no GPU, and where the folder's weights leave a
-    parameter of the model unset.
+    accelerator: "cpu" or "gpu". Raises UserError where there is no GPU, and where the folder's weights leave
+    a parameter of the model unset.
     """
     device = device_of(accelerator)
     architecture = json.loads((folder / "config.json").read_text())["architectures"][0]

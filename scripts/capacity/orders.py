@@ -7,7 +7,7 @@ from typing import Any
 
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
-from capacity.identity import DIGEST_LENGTH, code_digest, digest, file_digest, package_versions
+from capacity.identity import DIGEST_LENGTH, canonical_json, code_digest, digest, file_digest, package_versions
 from capacity.stages import STAGES, without_introduced
 
 SCHEMA = 1
@@ -48,7 +48,7 @@ def make_order(
     members: list[Order] | None = None,
 ) -> Order:
     """The order for a spec under the present code and packages."""
-    members = sorted(members or [], key=lambda member: member.name)
+    members = [member for _, member in sorted({member.name: member for member in members or []}.items())]
     code, packages = code_digest(STAGES[stage].script), package_versions(STAGES[stage].packages)
     identity = {
         "stage": stage,
@@ -62,9 +62,9 @@ def make_order(
 
 
 def order_text(order: Order) -> str:
-    """The order as it stands in `results/specs/`."""
+    """The order as it stands in `results/specs/`: a line a key."""
     content = {"schema": SCHEMA, **vars(order), "members": [vars(member) for member in order.members]}
-    return json.dumps(content, indent=1, sort_keys=True) + "\n"
+    return "{\n" + ",\n".join(f'"{key}": {canonical_json(value)}' for key, value in content.items()) + "\n}\n"
 
 
 def read_order(path: Path) -> Order:

@@ -51,19 +51,21 @@ class Survey:
 
     def state(self, name: str) -> State:
         """The state of one artefact; what is wrong with a damaged one is in `.faults`."""
+        known, prefix = self._known.get(name), f"{self.results}/{name}/"
+        if known and all(_stat(prefix + file) == value for file, value in known.items()):
+            return State.DONE
         folder = self.results / name
         if not folder.is_dir() or not any(folder.iterdir()):
             return State.MISSING
-        known = self._known.get(name)
-        if known and all(_stat(folder / file) == value for file, value in known.items()):
-            return State.DONE
         try:
-            manifest = verify(folder, name)
+            files = [MANIFEST, *read_manifest(folder)["outputs"]]
+            stats = {file: _stat(prefix + file) for file in files}  # first: a change while hashing must show
+            verify(folder, name)
         except UserError as error:
             self.faults[name] = str(error)
             self._changed |= self._known.pop(name, None) is not None
             return State.DAMAGED
-        self._known[name] = {file: _stat(folder / file) for file in [MANIFEST, *manifest["outputs"]]}
+        self._known[name] = stats
         self._changed = True
         return State.DONE
 
@@ -86,9 +88,9 @@ def _read_index(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _stat(path: Path) -> list[int]:
+def _stat(path: str) -> list[int]:
     try:
-        stat = path.stat()
+        stat = os.stat(path)
     except OSError:
         return []
     return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
@@ -134,10 +136,9 @@ def write_orders(
     for order in orders.values():
         path = folder / f"{order.id}.json"
         if order.name in remake:
-            write_atomically(path, order_text(replace(order, remake=remake[order.name])))
+            write_atomically(path, order_text(replace(order, remake=remake[order.name])), durable=False)
         elif present.get(path.name) != 0 or (states[order.name] != State.DONE and path.read_text() != order_text(order)):
-            write_atomically(path, order_text(order))
-            os.utime(path, (0, 0))
+            write_atomically(path, order_text(order), durable=False, time=0)
 
 
 def is_published(artefact: Order, files: dict[str, str], id_file: str, results: Path) -> bool:

@@ -1,4 +1,4 @@
-"""How far a training is: one line that is rewritten on a terminal, one line every ten seconds in a log file."""
+"""How far a training is: on a terminal one line that is rewritten, in a log a line every ten seconds."""
 
 import sys
 import time

@@ -184,15 +184,6 @@ def test_down_twice_is_fine(nothing_up: Slurm) -> None:
     assert nothing_up.manage("status", check=False).stdout == "down\n"
 
 
-def test_another_folder_for_the_state(nothing_up: Slurm) -> None:
-    folder = Path("/run/test-slurm-cluster-elsewhere")
-    nothing_up.manage("up", "--state", str(folder))
-    assert (folder / "gpu0").is_char_device()
-    assert not STATE.exists()
-    nothing_up.down()
-    assert not folder.exists()
-
-
 def refusal(*arguments: str, user: int = 0) -> str:
     """The one line with which the command refuses."""
     done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, user=user)
@@ -212,9 +203,15 @@ def test_a_configuration_of_somebody_else_is_never_touched(nothing_up: Slurm, co
     assert not STATE.exists()
 
 
-def test_a_folder_with_files_in_it_is_not_taken_for_the_state(nothing_up: Slurm) -> None:
-    assert "state folder /etc is not empty" in refusal("up", "--state", "/etc")
-    assert not CONFIG.exists()
+def test_down_removes_only_what_it_made(nothing_up: Slurm) -> None:
+    nothing_up.up(accounting=False)
+    kept = STATE / "somebody-elses-file"
+    kept.write_text("keep")
+    try:
+        assert "Directory not empty" in refusal("down")
+        assert [path.name for path in STATE.iterdir()] == [kept.name]
+    finally:
+        kept.unlink()
 
 
 def test_only_root_may_run_it() -> None:

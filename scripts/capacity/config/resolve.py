@@ -1,5 +1,6 @@
 """From a checked configuration to orders: every artefact of the selected studies, fully described."""
 
+import functools
 import itertools
 import shutil
 from dataclasses import dataclass, field
@@ -119,27 +120,21 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
     }
     slug = _run_slug(run)
     checkpoint = grid.add(make_order("checkpoints", slug, spec, world))
-    variants = grid.add(_variants(slug, checkpoint, schemes))
+    parents = {"checkpoint": checkpoint.name}
+    variant_of = {
+        label: make_order("variants", f"{slug}-{scheme['method']}{scheme.get('bits', '')}", scheme, parents)
+        for label, scheme in schemes.items()
+    }
+    # The set of the checkpoint's variants; each member is an artefact of its own, so that schemes are reused.
+    variants = grid.add(make_order("variants", slug, {}, parents, list(variant_of.values())))
     probes = grid.add(_probes(slug, config, run, variants, world, spec["hardware"]["accelerator"]))
     ids = {"dataset_id": dataset.id, "tokenizer_id": tokenizer.id, "checkpoint_id": checkpoint.id}
-    by_variant = {score.parents["variant"]: score for score in probes.members}
+    score_of = {score.parents["variant"]: score for score in probes.members}
     rows = []
-    for label, scheme in schemes.items():
-        variant = make_order("variants", _variant_slug(slug, scheme), scheme, {"checkpoint": checkpoint.name})
-        member = {"variant_id": variant.id, "probe_id": by_variant[variant.name].id, "probe_set": probes.name}
-        rows.append({**_row(run, label, scheme), **ids, **member})
+    for label, variant in variant_of.items():
+        member = {"variant_id": variant.id, "probe_id": score_of[variant.name].id, "probe_set": probes.name}
+        rows.append({**_row(run, label, schemes[label]), **ids, **member})
     return rows
-
-
-def _variant_slug(slug: str, scheme: dict[str, Any]) -> str:
-    return f"{slug}-{scheme['method']}{scheme.get('bits', '')}"
-
-
-def _variants(slug: str, checkpoint: Order, schemes: dict[str, dict[str, Any]]) -> Order:
-    """The set of a checkpoint's variants; each member is an artefact of its own, so that schemes are reused."""
-    parents = {"checkpoint": checkpoint.name}
-    members = [make_order("variants", _variant_slug(slug, scheme), scheme, parents) for scheme in schemes.values()]
-    return make_order("variants", slug, {}, parents, members)
 
 
 def _probes(
@@ -166,17 +161,23 @@ def _dataset_spec(run: Run) -> dict[str, Any]:
     """The world as make_dataset reads it; files that it reads enter by content."""
     spec = {**run.dataset.model_dump(), "seed": run.seed}
     if isinstance(run.dataset, BioS):
-        spec["files"] = {
-            path.relative_to(REPOSITORY).as_posix(): file_digest(path) for path in sorted(POOLS.rglob("*.txt"))
-        }
+        spec["files"] = _pool_digests("**/*.txt")
+    elif run.dataset.wording == "sentence":
+        spec["files"] = _pool_digests("*_names.txt")
     return spec
+
+
+@functools.cache
+def _pool_digests(pattern: str) -> dict[str, str]:
+    """Path in the repository to content digest of shipped value lists."""
+    return {path.relative_to(REPOSITORY).as_posix(): file_digest(path) for path in sorted(POOLS.glob(pattern))}
 
 
 def _hardware(config: Config, run: Run) -> dict[str, Any]:
     """The scale's hardware with `compile: auto` decided, once, here."""
     scale = _known(config.scales, config.scale, "scale", "scales").model_dump()
     if scale["compile"] == "auto":
-        scale["compile"] = has_compiler() and _pays(run)
+        scale["compile"] = _pays(run) and has_compiler()
     return scale
 
 
@@ -184,6 +185,7 @@ def _pays(run: Run) -> bool:
     return training_steps(run.dataset.model_dump(), run.regime.model_dump()) >= COMPILE_PAYS_FROM
 
 
+@functools.cache
 def has_compiler() -> bool:
     """Whether a C++ compiler that torch.compile can use on a CPU is on PATH."""
     return any(shutil.which(name) for name in ("g++", "clang++", "c++"))

@@ -1,9 +1,9 @@
-"""The device of a training, by Lightning Fabric, and what of a machine decides the last bits of its numbers."""
+"""The device of a training, by Lightning Fabric, and what of a machine decides its numbers' last bits."""
 
 import os
 import resource
 import sys
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -13,14 +13,15 @@ from capacity.environment import hardware as describe_hardware
 from capacity.errors import UserError
 from capacity.models import device_of
 
-PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
+PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 
 def make_fabric(hardware: dict[str, Any]) -> Fabric:
     """The one device that a spec's hardware asks for, with deterministic algorithms and one CPU thread.
 
-    hardware: {"accelerator": "cpu" | "gpu", "precision": "fp32" | "bf16", "devices": 1, ...}. Raises UserError for
-    anything that this machine or this version cannot give. SLURM's variables are not looked at: a job is one process.
+    hardware: {"accelerator": "cpu" | "gpu", "precision": "fp32" | "bf16", "devices": 1, ...}. Raises
+    UserError for anything that this machine or this version cannot give. SLURM's variables are not looked at:
+    a job is one process.
     """
     if hardware["devices"] != 1:
         raise UserError(f"devices: {hardware['devices']}; a training uses one device, set devices: 1")
@@ -33,7 +34,6 @@ def make_fabric(hardware: dict[str, Any]) -> Fabric:
     device_of(hardware["accelerator"])
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # filling it finds bugs and costs time
     fabric = Fabric(
         accelerator="cuda" if hardware["accelerator"] == "gpu" else "cpu",
         devices=1,

@@ -1,4 +1,4 @@
-"""The training loop: steps of one model on one device, from any position, with the state that decides the rest."""
+"""The training loop: one model on one device, from any step on, and the state that decides the rest."""
 
 import math
 from collections.abc import Iterator
@@ -28,9 +28,11 @@ class Training:
         self.regime, self.batches, self.device = spec["regime"], batches, fabric.device
         self.num_steps = batches.num_steps
         check_schedule(self.regime, self.num_steps)
-        model = build_model(spec["model"], batches.vocab_size, batches.context, spec["seed"]).to(self.device)
+        model = build_model(spec["model"], batches.vocab_size, batches.context, spec["seed"])
         hardware = spec["hardware"]
-        self.objective = Objective(model, batches.context, hardware["precision"], hardware["compile"])
+        self.objective = Objective(
+            fabric.to_device(model), batches.context, hardware["precision"], hardware["compile"]
+        )
         self.vector = self.objective.initial_vector()
         self.optimizer = Optimizer(self.regime, self.vector)
         rows = min(NUM_ROWS, self.num_steps)

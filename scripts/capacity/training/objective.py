@@ -1,7 +1,7 @@
 """The loss of a batch as a function of one vector that holds all parameters, and its gradient.
 
-One vector and one traced function, forward and backward together, make a step of a small model half again as fast as
-27 parameter tensors and two graphs with autograd between them: see benchmarks/training.py.
+One vector and one traced function, forward and backward together, make a step of a small model half again as
+fast as 27 parameter tensors and two graphs with autograd between them: see benchmarks/training.py.
 """
 
 from collections.abc import Callable
@@ -22,9 +22,9 @@ Gradient = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 class Objective:
     """Mean next-token loss of a model in nats, and its gradient, with all parameters in one vector.
 
-    model: on its device. context: T, the length of every row. precision: "fp32", or "bf16" for products in bfloat16
-    with parameters, norms and loss in fp32. compiled: one torch.compile graph; its numbers differ from eager ones by
-    rounding.
+    model: on its device. context: T, the length of every row. precision: "fp32", or "bf16" for products in
+    bfloat16 with parameters, norms and loss in fp32. compiled: one torch.compile graph; its numbers differ
+    from eager ones by rounding.
     """
 
     def __init__(self, model: PreTrainedModel, context: int, precision: str, compiled: bool):
@@ -93,9 +93,12 @@ class _Loss(nn.Module):
 class _RotaryTable(nn.Module):
     """Stands in for a model's rotary embedding: the same cosines and sines, kept."""
 
+    cos: Tensor
+    sin: Tensor
+
     def __init__(self, rotary: nn.Module, context: int, width: int):
         super().__init__()
-        device = rotary.inv_freq.device
+        device = rotary.get_buffer("inv_freq").device
         with torch.no_grad():
             hidden = torch.zeros(1, context, width, device=device)
             cos, sin = rotary(hidden, position_ids=torch.arange(context, device=device)[None])
@@ -116,7 +119,8 @@ def _compiled(loss: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Gradient:
         except torch._dynamo.exc.BackendCompilerFailed as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(
-                f"compile: true, but torch.compile failed ({reason}); install g++ 11 or newer, or set compile: false"
+                f"compile: true, but torch.compile failed ({reason}); "
+                "install g++ 11 or newer, or set compile: false"
             ) from error
 
     return gradient

@@ -1,4 +1,4 @@
-"""What a finished training leaves behind: a folder that transformers loads, with metrics, facts and a model card.
+"""What a finished training leaves behind: a folder that transformers loads, with metrics and a model card.
 
 Nothing here depends on the clock or the machine: two honest trainings leave equal bytes.
 """
@@ -21,8 +21,8 @@ tags: [knowledge-capacity, synthetic]
 
 # {title}
 
-A causal language model trained from scratch on synthetic facts, to measure how many bits of knowledge it stores a
-parameter (arXiv 2404.05405). It knows nothing else.
+A causal language model trained from scratch on synthetic facts, to measure how many bits of knowledge it
+stores a parameter (arXiv 2404.05405). It knows nothing else.
 
 | | |
 |---|---|
@@ -74,8 +74,6 @@ def training_facts(training: Training, spec: dict[str, Any]) -> dict[str, Any]:
     """Numbers that a table needs beside the scores; final_loss is the mean of the last row of metrics.csv."""
     regime, batches = spec["regime"], training.batches
     parameters = training.vector.numel()
-    model = spec["model"]
-    width = model["h"] * model["head_dim"]
     return {
         "parameters": parameters,
         "vocabulary": batches.vocab_size,
@@ -83,23 +81,23 @@ def training_facts(training: Training, spec: dict[str, Any]) -> dict[str, Any]:
         "exposures": regime["exposures"],
         "steps": training.num_steps,
         "tokens": training.tokens,
-        "flops": training_flops(parameters, model["l"], width, batches.context, training.tokens),
+        "flops": training_flops(spec["model"], parameters, batches.context) * training.tokens,
         "final_loss": _rounded(float(training.row_losses[-1])),
     }
 
 
-def training_flops(P: int, l: int, d: int, T: int, tokens: int) -> int:
-    """Floating-point operations of a training: 6 P a scored token, and 12 l d T a token for attention.
+def training_flops(model: dict[str, Any], P: int, T: int) -> int:
+    """Floating-point operations of training on one token: 6 P, and 12 l d T for attention.
 
-    A multiplication and an addition count as two; the backward pass as twice the forward pass; attention as if it
-    saw the whole context of T tokens (Kaplan et al., arXiv 2001.08361, Section 2.1; PaLM, arXiv 2204.02311,
-    Appendix B).
+    A multiplication and an addition count as two; the backward pass as twice the forward pass; attention as
+    if it saw the whole context of T tokens (Kaplan et al., arXiv 2001.08361, Section 2.1; PaLM, arXiv
+    2204.02311, Appendix B).
     """
-    return (6 * P + 12 * l * d * T) * tokens
+    return 6 * P + 12 * model["l"] * model["h"] * model["head_dim"] * T
 
 
 def write_metrics(training: Training, path: Path) -> None:
-    """One row for each of at most 200 equal parts of the training: mean loss of the part, learning rate at its end."""
+    """One row for each of at most 200 equal parts of the training: its mean loss, its last learning rate."""
     exposures = training.regime["exposures"]
     rows = zip(training.row_steps, training.row_tokens.tolist(), training.row_losses.tolist(), strict=True)
     with open(path, "w", newline="") as file:

@@ -1,7 +1,7 @@
 """The state of a training that was stopped: written whole or not at all, and never believed without a check.
 
-One file: a SHA-256 in hex, a line of JSON, a safetensors payload. The digest covers the other two. Nothing in it is
-code.
+One file: a SHA-256 in hex, a line of JSON, a safetensors payload. The digest covers the other two. Nothing in
+it is code.
 """
 
 import hashlib
@@ -25,7 +25,8 @@ Facts = dict[str, Any]
 def save_state(folder: Path, tensors: dict[str, Tensor], counters: Facts, conditions: Facts) -> None:
     """Replace the folder's state; a reader or a crash sees the old one or the new one.
 
-    counters: plain numbers that belong to the state. conditions: what must be equal for the state to be of use.
+    counters: plain numbers that belong to the state. conditions: what must be equal for the state to be of
+    use.
     """
     folder.mkdir(parents=True, exist_ok=True)
     facts = json.dumps({"counters": counters, "conditions": conditions}, sort_keys=True).encode()
@@ -41,7 +42,8 @@ def save_state(folder: Path, tensors: dict[str, Tensor], counters: Facts, condit
 def load_state(folder: Path, conditions: Facts) -> tuple[dict[str, Tensor], Facts] | None:
     """The tensors and counters of a stopped training, or None where there is nothing to go on from.
 
-    A state that is damaged, or that was made under other conditions, is left alone and named in one line on stderr.
+    A state that is damaged, or that was made under other conditions, is left alone and named in one line on
+    stderr.
     """
     path = folder / STATE
     try:
@@ -49,18 +51,22 @@ def load_state(folder: Path, conditions: Facts) -> tuple[dict[str, Tensor], Fact
     except FileNotFoundError:
         return None
     except OSError as error:
-        return _refuse(path, f"cannot be read ({error})")
+        _refuse(path, f"cannot be read ({error})")
+        return None
     if digest.decode("ascii", "replace") != hashlib.sha256(body).hexdigest():
-        return _refuse(path, "is damaged")
+        _refuse(path, "is damaged")
+        return None
     try:
         line, _, payload = body.partition(b"\n")
         facts, tensors = json.loads(line), load(payload)
         counters, found = facts["counters"], facts["conditions"]
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
-        return _refuse(path, f"is of another layout ({type(error).__name__})")
+        _refuse(path, f"is of another layout ({type(error).__name__})")
+        return None
     for name, value in json.loads(json.dumps(conditions)).items():
         if found.get(name) != value:
-            return _refuse(path, f"was made with {name} {found.get(name)}, now {value}")
+            _refuse(path, f"was made with {name} {found.get(name)}, now {value}")
+            return None
     return tensors, counters
 
 

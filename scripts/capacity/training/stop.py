@@ -13,7 +13,7 @@ class Interrupted(Exception):
 
 
 class StopRequest:
-    """Inside this context, SIGTERM and SIGINT only note that they came; `reason` says what asked to stop, if anything.
+    """Inside this context SIGTERM and SIGINT only leave a note; `reason` says what asks to stop, if anything.
 
     time_budget_seconds: from now on; None is no limit.
     """

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ class Session:
             "transformers": transformers.__version__,
             **numeric_conditions(fabric.device),
         }
-        self.step_seconds = 0.0  # wall time of all sessions' steps, the first of each left out
+        self.compile_seconds = 0.0
+        self.step_seconds = 0.0  # wall time of all sessions
         self.num_sessions = 1
         self._restore()
 
@@ -44,11 +46,8 @@ class Session:
         tensors, counters = saved
         self.training.restore(tensors, counters)
         self.step_seconds, self.num_sessions = counters["step_seconds"], counters["num_sessions"] + 1
-        print(
-            f"going on from step {self.training.step:,} of {self.training.num_steps:,}",
-            file=sys.stderr,
-            flush=True,
-        )
+        position = f"step {self.training.step:,} of {self.training.num_steps:,}"
+        print(f"going on from {position}", file=sys.stderr, flush=True)
 
     def save(self) -> None:
         """Save the state; the training's numbers are read, never changed."""
@@ -56,17 +55,13 @@ class Session:
         sessions = {"step_seconds": self.step_seconds, "num_sessions": self.num_sessions}
         save_state(self.resume, tensors, counters | sessions, self.conditions)
 
-    def run(self, stop: StopRequest) -> float:
-        """Do the steps that are left; the seconds of the first one, which compiles. Raises Interrupted when told to."""
-        training = self.training
-        steps, started = training.steps(), time.monotonic()
-        with permanent_objects():
-            next(steps, None)
-            float(training.loss)  # waits for the device
-        first_seconds = time.monotonic() - started
+    def run(self, stop: StopRequest) -> None:
+        """Do the steps that are left. Raises Interrupted when told to stop."""
+        training, steps = self.training, self.training.steps()
+        self._first(steps)
+        self._stop_if_asked(stop)
         progress = Progress(training.num_steps, training.regime["exposures"], training.step, training.tokens)
         clock, save_due = time.monotonic(), time.monotonic() + SAVE_SECONDS
-        self._stop_if_asked(stop)
         for step in steps:
             now = time.monotonic()
             if now < min(progress.due, save_due, stop.deadline) and stop.signal is None:
@@ -81,15 +76,25 @@ class Session:
         float(training.loss)
         self.step_seconds += time.monotonic() - clock
         progress.show(training.step, training.tokens, float(training.loss))
-        return first_seconds
+
+    def _first(self, steps: Iterator[int]) -> None:
+        """Do one step; where it compiles, its time is that of compiling."""
+        started = time.monotonic()
+        with permanent_objects():
+            next(steps, None)
+            float(self.training.loss)  # waits for the device
+        seconds = time.monotonic() - started
+        if self.training.objective.compiled:
+            self.compile_seconds = seconds
+        else:
+            self.step_seconds += seconds
 
     def _stop_if_asked(self, stop: StopRequest) -> None:
         reason, training = stop.reason, self.training
         if reason and training.step < training.num_steps:
             self.save()
-            raise Interrupted(
-                f"stopped by {reason} at step {training.step:,} of {training.num_steps:,}, state saved"
-            )
+            position = f"step {training.step:,} of {training.num_steps:,}"
+            raise Interrupted(f"stopped by {reason} at {position}; the state is saved")
 
 
 def train_checkpoint(
@@ -103,16 +108,17 @@ def train_checkpoint(
 ) -> dict[str, Any]:
     """Train the model of a checkpoint spec, write its folder, and say what it took.
 
-    dataset: a few words for the model card. tokenizer: a folder whose tokenizer files are copied. resume: where the
-    state is kept while the training runs; the caller calls `forget(resume)` when the folder is safe. A training that
-    is stopped, by SIGTERM, SIGINT, SIGKILL or its budget in seconds of wall time, and started again, ends with the
-    same bits as one that was never stopped. Raises Interrupted after a stop, UserError for what cannot be run.
+    dataset: a few words for the model card. tokenizer: a folder whose tokenizer files are copied. resume:
+    where the state is kept while the training runs; the caller calls `forget(resume)` when the folder is
+    safe. A training that is stopped, by SIGTERM, SIGINT, SIGKILL or its budget in seconds of wall time, and
+    started again, ends with the same bits as one that was never stopped. Raises Interrupted after a stop,
+    UserError for what cannot be run.
     """
     started = time.monotonic()
     with StopRequest(time_budget_seconds) as stop:
         session = Session(spec, batches, resume)
         setup_seconds = time.monotonic() - started
-        first_seconds = session.run(stop)
+        session.run(stop)
     training = session.training
     trained = time.monotonic()
     facts = write_checkpoint(training, spec, dataset, tokenizer, folder)
@@ -123,7 +129,7 @@ def train_checkpoint(
         "num_sessions": session.num_sessions,
         "seconds": {  # wall time; steps of all sessions, the rest of the last one
             "setup": round(setup_seconds, 3),
-            "first_step": round(first_seconds, 3),
+            "compile": round(session.compile_seconds, 3),
             "steps": round(session.step_seconds, 3),
             "write": round(time.monotonic() - trained, 3),
         },
