@@ -66,6 +66,7 @@ def made(name):
 
 onstart:
     LOCK = lock_run(RESULTS)
+    check_cluster()
 
 
 localrules:
@@ -82,6 +83,7 @@ rule all:
         "results/figures/capacity.png",
 
 
+include: "rules/resources.smk"
 include: "rules/dataset.smk"
 include: "rules/tokenizer.smk"
 include: "rules/checkpoint.smk"

@@ -12,21 +12,38 @@ def work(wildcards):
     return training.spec["regime"]["exposures"] * people
 
 
+def training_mb(wildcards, attempt):
+    training = order(wildcards.checkpoint)
+    return requests.growing(
+        requests.training_mb(*world(training), training.spec), attempt
+    )
+
+
+def training_minutes(wildcards):
+    """The same in every attempt: the next one goes on where this one stopped."""
+    training = order(wildcards.checkpoint)
+    return requests.training_minutes(*world(training), training.spec)
+
+
 rule train_checkpoint:
     """Train one model on one dataset."""
     input:
         spec="results/specs/{checkpoint}.json",
         dataset=lambda wildcards: made(order(wildcards.checkpoint).parents["dataset"]),
-        tokenizer=lambda wildcards: made(order(wildcards.checkpoint).parents["tokenizer"]),
+        tokenizer=lambda wildcards: made(
+            order(wildcards.checkpoint).parents["tokenizer"]
+        ),
     output:
-        manifest="results/checkpoints/{checkpoint}/manifest.json",
+        # Not deleted when a job starts: a training that outlived its engine may have made it meanwhile.
+        manifest=update("results/checkpoints/{checkpoint}/manifest.json"),
     log:
         "results/logs/train_checkpoint/{checkpoint}.log",
-    threads: 1
     priority: work
+    threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
+        gpu=lambda wildcards: gpus(order(wildcards.checkpoint)),
+        mem_mb=training_mb,
+        runtime=training_minutes,
     message:
         "Training {wildcards.checkpoint}; its progress is in {log}."
     shell:

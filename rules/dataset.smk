@@ -4,6 +4,14 @@ In: an order (kind, sizes, seed). Out: facts.parquet, one row a person, and gram
 """
 
 
+def dataset_mb(dataset):
+    return requests.world_mb(dataset.spec)
+
+
+def dataset_minutes(dataset):
+    return requests.world_minutes(dataset.spec)
+
+
 rule make_dataset:
     """Draw the people and their facts."""
     input:
@@ -12,11 +20,15 @@ rule make_dataset:
         manifest="results/datasets/{dataset}/manifest.json",
     log:
         "results/logs/make_dataset/{dataset}.log",
-    threads: 1
     priority: FIRST
+    threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=lambda wildcards, attempt: requests.growing(
+            largest(order(wildcards.dataset), dataset_mb), attempt
+        ),
+        runtime=lambda wildcards, attempt: requests.growing(
+            largest(order(wildcards.dataset), dataset_minutes), attempt
+        ),
     message:
         "Drawing the facts of {wildcards.dataset}."
     shell:

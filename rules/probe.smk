@@ -4,6 +4,20 @@ In: a dataset, a tokenizer and a set of variants. Out: nats of each item of each
 """
 
 
+def probed(probes):
+    """The checkpoint whose variants are scored."""
+    return parent(parent(probes, "variants"), "checkpoint")
+
+
+def probe_mb(probes):
+    return requests.scoring_mb(*world(probes), probed(probes).spec)
+
+
+def probe_minutes(probes):
+    texts = len(probes.members) * probes.spec["draws"]
+    return requests.scoring_minutes(*world(probes), probed(probes).spec, texts)
+
+
 rule probe_checkpoint:
     """Score every variant of one checkpoint on the facts it was trained on."""
     input:
@@ -17,8 +31,13 @@ rule probe_checkpoint:
         "results/logs/probe_checkpoint/{probes}.log",
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        gpu=lambda wildcards: gpus(order(wildcards.probes)),
+        mem_mb=lambda wildcards, attempt: requests.growing(
+            largest(order(wildcards.probes), probe_mb), attempt
+        ),
+        runtime=lambda wildcards, attempt: requests.growing(
+            largest(order(wildcards.probes), probe_minutes), attempt
+        ),
     message:
         "Scoring {wildcards.probes}."
     shell:

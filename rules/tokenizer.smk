@@ -4,6 +4,14 @@ In: a dataset. Out: a tokenizer in Hugging Face form whose rows are tokens that 
 """
 
 
+def tokenizer_mb(tokenizer):
+    return requests.world_mb(parent(tokenizer, "dataset").spec)
+
+
+def tokenizer_minutes(tokenizer):
+    return requests.world_minutes(parent(tokenizer, "dataset").spec)
+
+
 rule make_tokenizer:
     """Build or train the tokenizer of one dataset."""
     input:
@@ -13,11 +21,15 @@ rule make_tokenizer:
         manifest="results/tokenizers/{tokenizer}/manifest.json",
     log:
         "results/logs/make_tokenizer/{tokenizer}.log",
-    threads: 1
     priority: FIRST
+    threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=lambda wildcards, attempt: requests.growing(
+            largest(order(wildcards.tokenizer), tokenizer_mb), attempt
+        ),
+        runtime=lambda wildcards, attempt: requests.growing(
+            largest(order(wildcards.tokenizer), tokenizer_minutes), attempt
+        ),
     message:
         "Making the tokenizer {wildcards.tokenizer}."
     shell:

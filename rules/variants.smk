@@ -4,19 +4,28 @@ In: a checkpoint. Out: a set of variants, each a checkpoint of its own in result
 """
 
 
+def variants_mb(variants):
+    quantized = parent(variants, "checkpoint")
+    return requests.scoring_mb(*world(quantized), quantized.spec)
+
+
 rule quantize_checkpoint:
     """Make every variant of one checkpoint that does not exist yet."""
     input:
         spec="results/specs/{variants}.json",
-        checkpoint=lambda wildcards: made(order(wildcards.variants).parents["checkpoint"]),
+        checkpoint=lambda wildcards: made(
+            order(wildcards.variants).parents["checkpoint"]
+        ),
     output:
         manifest="results/variants/{variants}/manifest.json",
     log:
         "results/logs/quantize_checkpoint/{variants}.log",
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=lambda wildcards, attempt: requests.growing(
+            largest(order(wildcards.variants), variants_mb), attempt
+        ),
+        runtime=lambda wildcards, attempt: requests.growing(60, attempt),
     message:
         "Quantising {wildcards.variants}."
     shell:

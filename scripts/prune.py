@@ -11,7 +11,7 @@ from capacity.artefacts import fail
 from capacity.config.cli import RESULTS, add_config_options, read_grid
 from capacity.errors import UserError
 from capacity.orphans import Orphan, damaged, remove, unreached
-from capacity.planning import hold_against
+from capacity.planning import hold_against, lock_run
 
 
 def listing(orphans: list[Orphan]) -> str:
@@ -48,8 +48,10 @@ def main() -> None:
     if args.list:
         return
     if args.yes or confirmed():
+        lock = lock_run(RESULTS)  # a run that is under way may need what its configuration reaches
         for orphan in orphans:
             remove(orphan)
+        lock.close()
         print(f"removed {len(orphans)} folders")
     else:
         print("nothing removed; say --yes to remove them without a question")

@@ -1,34 +1,64 @@
 """Train one model on one dataset: a folder that transformers loads, with metrics.csv and a model card.
 
-A training that is stopped (SIGTERM, SIGINT, a time budget) saves its state and exits with code 75; it goes on
-from there when started again, and ends with the bits of a training that was never stopped.
+A training that is stopped (SIGTERM, SIGINT, a time budget, the near end of its SLURM job) saves its state and exits
+with code 75; it goes on from there when started again, and ends with the bits of a training that was never stopped.
+Where another process trains the same checkpoint, this one waits for it, and takes up its work if it falls silent.
 """
 
 import os
 import sys
 
+from capacity.allocation import time_budget
 from capacity.artefacts import Job, job_parser
+from capacity.errors import UserError
+from capacity.lease import Busy, held
+from capacity.manifest import MANIFEST, verify
 from capacity.startup import permanent_objects
 
 
 def main() -> None:
-    """Train the model that the order describes."""
+    """Train the model that the order describes, unless another process does."""
     parser = job_parser(__doc__)
     parser.add_argument("--time-budget", type=float, metavar="SECONDS", help="stop and save after so long")
     args = parser.parse_args()
-    with Job(args) as job:
+    job = Job(args)
+    try:
+        with held(job.resume, lambda: is_made(job), time_budget()) as mine:
+            if mine:
+                train(job, args.time_budget)
+            else:
+                print(f"{job.order.name}: made by another process", flush=True)
+    except Busy as busy:
+        print(busy, file=sys.stderr, flush=True)
+        raise SystemExit(os.EX_TEMPFAIL) from None
+
+
+def is_made(job: Job) -> bool:
+    """Whether the checkpoint is there, whole, and not to be made again."""
+    if job.order.remake or not (job.target / MANIFEST).is_file():
+        return False
+    try:
+        verify(job.target, job.order.name)
+    except UserError:
+        return False
+    return True
+
+
+def train(job: Job, budget: float | None) -> None:
+    """Train, publish the checkpoint and remove the resume state. budget: seconds, None for what SLURM leaves."""
+    with job:
         with permanent_objects():  # imported late: a refused order should not wait for torch
             from capacity.batches import TrainingBatches
             from capacity.tokenization import load_tokenizer
             from capacity.training import Interrupted, forget, train_checkpoint
             from capacity.world import load_world
+        job.check_again()
         world, tokenizer = load_world(job.parent("dataset")), job.parent("tokenizer")
         batches = TrainingBatches(world, load_tokenizer(tokenizer), job.spec["regime"], job.spec["seed"])
         dataset = f"{world.spec['kind']} with N = {world.N:,} people"
+        budget = time_budget() if budget is None else budget
         try:
-            job.metrics = train_checkpoint(
-                job.spec, batches, dataset, tokenizer, job.folder, job.resume, args.time_budget
-            )
+            job.metrics = train_checkpoint(job.spec, batches, dataset, tokenizer, job.folder, job.resume, budget)
         except Interrupted as stop:
             print(stop, file=sys.stderr, flush=True)
             raise SystemExit(os.EX_TEMPFAIL) from None

@@ -1,6 +1,7 @@
 """One built checkout for all tests that drive the engine; each works on a copy."""
 
 import fcntl
+import os
 import sys
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from checkout import Checkout
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """The tiny configuration, built once for all test processes."""
-    shared = tmp_path_factory.getbasetemp().parent
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     folder = shared / "built"
     with open(shared / "built.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

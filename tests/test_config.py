@@ -131,6 +131,13 @@ def test_a_later_file_and_then_an_override_win(tmp_path):
     assert config.regimes["long"].exposures == 1000
 
 
+def test_values_of_an_override_have_their_yaml_types():
+    overrides = {"regimes": {"long": {"lr": "2e-2", "batch": "32", "clip": "null"}}, "study": "base-law,biographies"}
+    config = load_config([ROOT / "config.yaml"], overrides)
+    assert (config.regimes["long"].lr, config.regimes["long"].batch, config.regimes["long"].clip) == (0.02, 32, None)
+    assert config.study == ["base-law", "biographies"]
+
+
 def test_docs_and_schema_are_those_of_the_models():
     import document_config
 

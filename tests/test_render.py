@@ -27,7 +27,16 @@ from worlds import (
 from capacity import tokenization
 from capacity.errors import UserError
 from capacity.tokenization import build_tokenizer
-from capacity.world import Draws, Renderer, World, make_world, name_only_draws, probe_draws, training_draws
+from capacity.world import (
+    Draws,
+    Renderer,
+    World,
+    make_world,
+    name_only_draws,
+    probe_draws,
+    render,
+    training_draws,
+)
 
 EACH_PAIR = pytest.mark.parametrize(("world_name", "tokenizer_name"), PAIRS)
 
@@ -246,8 +255,9 @@ def test_templates_count_in_the_longest_biography(tokenizer_name: str) -> None:
     assert renderer.max_length == max(he, she.tokens(draws, labels=False).lengths.max())
 
 
-def test_a_rendering_is_its_parts_end_to_end() -> None:
-    """Large draws are gathered a few thousand at a time."""
+def test_a_rendering_is_its_parts_end_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large draws are gathered a few at a time."""
+    monkeypatch.setattr(render, "CHUNK", 1000)
     world, _, renderer = setting("full_bios", "bpe")
     draws = training_draws(world, 7, 0, 0)
     whole = renderer.tokens(draws, labels=True)

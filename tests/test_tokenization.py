@@ -84,8 +84,8 @@ def test_dropping_unused_rows_changes_no_token(world_name: str) -> None:
 
 def test_bpe_pieces_start_with_their_blank_and_keep_letters_digits_and_marks_apart() -> None:
     _, tokenizer, _ = setting("full_bios", "bpe")
-    pieces = [piece for piece, _ in tokenizer.pre_tokenizer.pre_tokenize_str(" Ann's May 5, 1985..")]
-    assert pieces == ["ĠAnn", "'s", "ĠMay", "Ġ5", ",", "Ġ1985", ".", "."]
+    pieces = [piece for piece, _ in tokenizer.pre_tokenizer.pre_tokenize_str(" Ann's May 5, v17..")]
+    assert pieces == ["ĠAnn", "'s", "ĠMay", "Ġ5", ",", "Ġv", "17", ".", "."]
 
 
 @pytest.mark.usefixtures("short_training")

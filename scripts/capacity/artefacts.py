@@ -162,6 +162,10 @@ class Job(Making):
             raise SystemExit(0)
         return self
 
+    def check_again(self) -> None:
+        """Refuse where the code was edited since the job began; to be called after imports that came late."""
+        check_present(self.order)
+
     def parent(self, role: str) -> Path:
         """The verified folder of the one parent in a role."""
         return self.results / str(self.order.parents[role])

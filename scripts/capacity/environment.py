@@ -18,6 +18,7 @@ RECORDED_PACKAGES = (
     "numpy",
     "pandas",
     "pyarrow",
+    "pytorch-lightning",
     "safetensors",
     "snakemake",
     "tokenizers",

@@ -1,5 +1,7 @@
 """What a run of the present configuration would do, why, and what it would cost: the plan in the user's words."""
 
+import functools
+import re
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -8,7 +10,7 @@ from typing import Any
 
 from capacity.errors import UserError
 from capacity.estimate import training_flops, training_seconds
-from capacity.identity import module_digests
+from capacity.identity import canonical_json, module_digests
 from capacity.manifest import read_manifest
 from capacity.orders import Order
 from capacity.planning import Plan, State, is_published, published
@@ -50,15 +52,14 @@ class Forecast:
 def forecast(plan: Plan, results: Path) -> Forecast:
     """The jobs that the engine would run now, in the order of the flow."""
     wanted = _wanted(plan, results)
-    past = Past(results)
-    answer = Forecast(reused=sum(state == State.DONE for state in plan.states.values()))
+    past = functools.cache(lambda stage: Past(results, stage))
+    again = {name for key in plan.remake for name in (key, *(member.name for member in plan.orders[key].members))}
+    answer = Forecast(reused=sum(state == State.DONE for name, state in plan.states.items() if name not in again))
     for order in plan.orders.values():
         if order.name in wanted:
-            reason = plan.remake.get(order.name) or past.reason(order)
-            seconds, size, measured = past.cost(order, plan)
+            reason = plan.remake.get(order.name) or past(order.stage).reason(order)
+            seconds, size, measured = past(order.stage).cost(order, plan)
             answer.jobs.append(PlannedJob(STAGES[order.stage].rule, order.name, reason, seconds, size, measured))
-            if order.name in plan.remake:
-                answer.reused -= 1
     for artefact, files, id_file in published(plan.grid):
         if artefact.name in wanted or not is_published(artefact, files, id_file, results):
             rule = "publish_table" if artefact.stage == "tables" else "publish_figures"
@@ -88,43 +89,54 @@ def _wanted(plan: Plan, results: Path) -> set[str]:
 
 
 class Past:
-    """What earlier jobs did, read from the manifests that lie in a results folder."""
+    """What earlier jobs of one stage did, read from the manifests that lie in a results folder."""
 
-    def __init__(self, results: Path):
-        self.results = results
-        self._manifests: dict[str, list[dict[str, Any]]] = {}
-
-    def manifests(self, stage: str) -> list[dict[str, Any]]:
-        """Manifests of a stage, unreadable ones left out."""
-        if stage not in self._manifests:
-            folders = sorted((self.results / stage).iterdir()) if (self.results / stage).is_dir() else []
-            self._manifests[stage] = list(_readable(folders))
-        return self._manifests[stage]
+    def __init__(self, results: Path, stage: str):
+        folders = sorted((results / stage).iterdir()) if (results / stage).is_dir() else []
+        self.manifests = list(_readable(folders))
+        self.examples = {_traits(m["spec"], m["code"]["modules"], m["packages"]): m for m in reversed(self.manifests)}
+        by_shape: dict[str, list[dict[str, Any]]] = {"": self.manifests} if self.manifests else {}
+        for manifest in self.manifests:
+            by_shape.setdefault(_shape(manifest["name"], manifest["spec"]), []).append(manifest)
+        self.costs = {shape: _typical(manifests) for shape, manifests in by_shape.items()}  # "": of any shape
+        rates = [m["metrics"]["flops"] / m["cpu_seconds"] for m in self.manifests if m["metrics"].get("flops")]
+        self.flops_a_second = statistics.median(rates) if rates else None
 
     def reason(self, order: Order) -> str:
         """Why an artefact is new: what differs from the most similar one that exists."""
-        relatives = [(differences(order, manifest), manifest) for manifest in self.manifests(order.stage)]
-        if not relatives:
+        if not self.manifests:
             return "nothing like it was made yet"
-        best, _ = min(relatives, key=lambda pair: (len(pair[0]), pair[1]["name"]))
+        mine = _traits(order.spec, module_digests(order.script), order.packages)
+        nearest = min(reversed(self.examples), key=lambda other: len(other ^ mine))
+        best = differences(order, self.examples[nearest])
         if not best:
             return "its parents are new"
         return "; ".join(best[:4]) + (f" (and {len(best) - 4} more)" if len(best) > 4 else "")
 
     def cost(self, order: Order, plan: Plan) -> tuple[float, int, bool]:
         """Core seconds, bytes, and whether they were measured on a job of the same shape."""
-        manifests = self.manifests(order.stage)
-        same = [m for m in manifests if _shape(m["spec"]) == _shape(order.spec) and _slug(m["name"]) == _slug(order.name)]
+        same = self.costs.get(_shape(order.name, order.spec))
         if same:
-            return (*_typical(same), True)
+            return (*same, True)
+        typical = self.costs.get("")
         if order.stage == "checkpoints":
             dataset, tokenizer = (plan.orders[str(order.parents[role])].spec for role in ("dataset", "tokenizer"))
-            rates = [m["metrics"]["flops"] / m["cpu_seconds"] for m in manifests if m["metrics"].get("flops")]
             seconds = training_seconds(dataset, tokenizer, order.spec)
-            if rates:
-                seconds = training_flops(dataset, tokenizer, order.spec) / statistics.median(rates)
-            return seconds, _typical(manifests)[1] if manifests else 0, False
-        return (*_typical(manifests), True) if manifests else (OTHER_STAGE_SECONDS, 0, False)
+            if self.flops_a_second:
+                seconds = training_flops(dataset, tokenizer, order.spec) / self.flops_a_second
+            return seconds, typical[1] if typical else 0, False
+        return (*typical, True) if typical else (OTHER_STAGE_SECONDS, 0, False)
+
+
+def _traits(spec: dict[str, Any], modules: dict[str, str], packages: dict[str, str]) -> frozenset[tuple[str, str]]:
+    """All that can differ between two artefacts of a stage, such that the most similar one is found quickly."""
+    return frozenset([*_leaves(spec), *modules.items(), *packages.items()])
+
+
+def _leaves(value: Any, key: str = "") -> list[tuple[str, str]]:
+    if isinstance(value, dict):
+        return [leaf for name, inner in value.items() for leaf in _leaves(inner, f"{key}.{name}")]
+    return [(key, str(value))]
 
 
 def _readable(folders: Iterable[Path]) -> Iterable[dict[str, Any]]:
@@ -141,18 +153,15 @@ def _typical(manifests: list[dict[str, Any]]) -> tuple[float, int]:
     return statistics.median(m["cpu_seconds"] for m in manifests), int(size)
 
 
-def _shape(spec: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in spec.items() if key != "seed"}
-
-
-def _slug(name: str) -> str:
-    """A name without digest and seed: people, exposures and architecture are in it."""
-    return "-".join(part for part in name.rsplit("-", 1)[0].split("-") if not part.startswith("s"))
+def _shape(name: str, spec: dict[str, Any]) -> str:
+    """What decides a job's cost, as text: all of its name and spec but digest and seed; people are in the name."""
+    slug = [part for part in name.split("-")[:-1] if not re.fullmatch(r"s\d+", part)]
+    return canonical_json([slug, {key: value for key, value in spec.items() if key != "seed"}])
 
 
 def differences(order: Order, manifest: dict[str, Any]) -> list[str]:
     """What differs between an order and a made artefact: spec keys, code modules, packages; in words."""
-    words = [f"{key} {_show(old)} -> {_show(new)}" for key, old, new in compare(manifest["spec"], order.spec)]
+    words = [_words(key, old, new) for key, old, new in compare(manifest["spec"], order.spec)]
     if manifest["code"]["digest"] != order.code:
         now, then = module_digests(order.script), manifest["code"]["modules"]
         changed = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
@@ -173,6 +182,11 @@ def compare(old: Any, new: Any, key: str = "") -> list[tuple[str, Any, Any]]:
             change for name in keys for change in compare(old.get(name), new.get(name), f"{key}.{name}" if key else name)
         ]
     return [] if old == new else [(key, old, new)]
+
+
+def _words(key: str, old: Any, new: Any) -> str:
+    rows = isinstance(new, list) and any(isinstance(item, dict) for item in new)
+    return f"{key} changed" if rows else f"{key} {_show(old)} -> {_show(new)}"
 
 
 def _show(value: Any) -> str:

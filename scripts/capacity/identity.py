@@ -5,25 +5,34 @@ digest covers everything that can change its bytes. Nothing here can change a nu
 """
 
 import ast
+import contextlib
 import functools
 import hashlib
+import importlib.util
 import json
+import py_compile
 from importlib import metadata
 from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
 
+from capacity.errors import UserError
+
 SCRIPTS = Path(__file__).resolve().parents[1]
 DIGEST_LENGTH = 12  # hex digits in a folder's name: 48 bits, one chance in 5 million of a clash among 10,000 artefacts
+
+CHECKED_HASH = (3).to_bytes(4, "little")  # the flags of bytecode that Python checks by hash (PEP 552)
 
 # Modules that scripts import but that cannot change a number: how a job is run, written down and shown.
 NEUTRAL_MODULES = frozenset(
     {
         "capacity",
+        "capacity.allocation",
         "capacity.artefacts",
         "capacity.environment",
         "capacity.errors",
         "capacity.identity",
+        "capacity.lease",
         "capacity.manifest",
         "capacity.orders",
         "capacity.progress",
@@ -74,7 +83,7 @@ def _dump(node: Any) -> str:
         return f"{type(node).__name__}({fields})"
     if isinstance(node, list):
         return "[" + ",".join(map(_dump, node)) + "]"
-    return repr(node)
+    return ascii(node)
 
 
 @functools.cache
@@ -84,7 +93,15 @@ def code_files(script: str, scripts: Path = SCRIPTS) -> dict[str, Path]:
     Imports inside functions count too. Neutral modules are left out. Raises FileNotFoundError without the script.
     """
     finder = ModuleFinder(path=[str(scripts)])
-    finder.run_script(str(scripts / script))
+    try:
+        finder.run_script(str(scripts / script))
+        for name in finder.badmodules:  # packages elsewhere, and modules here that are no Python
+            base = scripts.joinpath(*name.split("."))
+            for path in (base.with_suffix(".py"), base / "__init__.py"):
+                if path.is_file():
+                    ast.parse(path.read_text(), path)
+    except SyntaxError as error:
+        raise UserError(f"{error.filename}, line {error.lineno}: {error.msg}; mend it before a run") from None
     files = {name: Path(module.__file__) for name, module in finder.modules.items() if module.__file__}
     return {name: path for name, path in sorted(files.items()) if name not in NEUTRAL_MODULES}
 
@@ -106,10 +123,33 @@ def code_digest(script: str, scripts: Path = SCRIPTS) -> str:
     return digest(module_digests(script, scripts))
 
 
+def forget_sources() -> None:
+    """Read the source files anew at the next question: they may have been edited since."""
+    for cached in (code_files, module_digests, _source_digest_of, code_digest):
+        cached.cache_clear()
+
+
+def check_bytecode_by_hash(scripts: Path = SCRIPTS) -> None:
+    """Make Python compare the bytecode it keeps with the source's hash instead of its size and time in seconds.
+
+    Otherwise an edit such as 1 -> 2 within a second, or with the time put back, runs old code under the new digest.
+    """
+    for path in scripts.rglob("*.py"):
+        bytecode = Path(importlib.util.cache_from_source(str(path)))
+        with contextlib.suppress(OSError, py_compile.PyCompileError):
+            if bytecode.read_bytes()[4:8] != CHECKED_HASH:
+                py_compile.compile(
+                    str(path), doraise=True, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH
+                )
+
+
 @functools.cache
 def package_version(name: str) -> str:
     """The installed version of a package, without a local part such as +cpu (hardware is in the spec)."""
-    return metadata.version(name).split("+")[0]
+    try:
+        return metadata.version(name).split("+")[0]
+    except metadata.PackageNotFoundError:
+        raise UserError(f"the package {name} is not installed here; `make env` makes the environment") from None
 
 
 def package_versions(names: tuple[str, ...]) -> dict[str, str]:

@@ -9,11 +9,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from capacity.errors import UserError
+from capacity.errors import OtherSchema, UserError
 from capacity.identity import digest, file_digest
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
+REMEDY = "replace it with `make prune DAMAGED=1` and a rerun"
 
 
 def write_atomically(path: Path, text: str, durable: bool = True, time: float | None = None) -> None:
@@ -57,18 +58,18 @@ def content_digest(outputs: dict[str, dict[str, Any]], members: dict[str, str] |
 def read_manifest(folder: Path) -> dict[str, Any]:
     """An artefact's manifest. Raises UserError where it is missing, unreadable or of another schema."""
     path = folder / MANIFEST
-    remedy = "make it again with `make prune DAMAGED=1` and a rerun"
     try:
         manifest = json.loads(path.read_text())
     except FileNotFoundError:
-        raise UserError(f"{folder}: no {MANIFEST}, so the artefact is incomplete; {remedy}") from None
+        raise UserError(f"{folder}: no {MANIFEST}, so the artefact is incomplete; {REMEDY}") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: unreadable ({error}); {remedy}") from None
+        raise UserError(f"{path}: unreadable ({error}); {REMEDY}") from None
     if not isinstance(manifest, dict) or "schema" not in manifest:
-        raise UserError(f"{path}: not a manifest of this project; {remedy}")
+        raise UserError(f"{path}: not a manifest of this project; {REMEDY}")
     if manifest["schema"] != SCHEMA:
-        raise UserError(
-            f"{path}: schema {manifest['schema']}, this code reads schema {SCHEMA}; use the code version that made it"
+        raise OtherSchema(
+            f"{path}: schema {manifest['schema']}, this code reads schema {SCHEMA}; use the code version that made it, "
+            "or another results folder"
         )
     return manifest
 
@@ -81,12 +82,16 @@ def verify(folder: Path, name: str | None = None) -> dict[str, Any]:
     manifest = read_manifest(folder)
     if name is not None and manifest.get("name") != name:
         raise UserError(f"{folder}: holds the artefact {manifest.get('name')}, not {name}; remove the folder and rerun")
-    for file, entry in manifest["outputs"].items():
-        fault = _fault(folder / file, entry)
-        if fault:
-            raise UserError(
-                f"{folder / file}: {fault}, so the artefact is damaged; replace it with `make prune DAMAGED=1` and a rerun"
-            )
+    try:
+        members = {member: manifest["inputs"][member]["content"] for member in manifest["members"]}
+        if content_digest(manifest["outputs"], members) != manifest["content"]:
+            raise UserError(f"{folder / MANIFEST}: lists other files than were written; {REMEDY}")
+        for file, entry in manifest["outputs"].items():
+            fault = _fault(folder / file, entry)
+            if fault:
+                raise UserError(f"{folder / file}: {fault}, so the artefact is damaged; {REMEDY}")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{folder / MANIFEST}: not a manifest of this project ({error!r}); {REMEDY}") from None
     return manifest
 
 

@@ -1,13 +1,13 @@
 """Orders: the frozen description of one artefact, and the identity that follows from it."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
-from capacity.identity import DIGEST_LENGTH, canonical_json, code_digest, digest, file_digest, package_versions
+from capacity.identity import DIGEST_LENGTH, canonical_json, code_digest, digest, file_digest, forget_sources, package_versions
 from capacity.stages import STAGES, without_introduced
 
 SCHEMA = 1
@@ -50,15 +50,21 @@ def make_order(
     """The order for a spec under the present code and packages."""
     members = [member for _, member in sorted({member.name: member for member in members or []}.items())]
     code, packages = code_digest(STAGES[stage].script), package_versions(STAGES[stage].packages)
+    order = Order(stage, slug, spec, parents, code, packages, members)
+    return replace(order, id=f"{slug}-{order_digest(order)}")
+
+
+def order_digest(order: Order) -> str:
+    """The digest that an order's id ends with: of all that decides the artefact's bytes."""
     identity = {
-        "stage": stage,
-        "spec": without_introduced(stage, spec),
-        "parents": parents,
-        "members": [member.name for member in members],
-        "code": code,
-        "packages": packages,
+        "stage": order.stage,
+        "spec": without_introduced(order.stage, order.spec),
+        "parents": order.parents,
+        "members": [member.name for member in order.members],
+        "code": order.code,
+        "packages": order.packages,
     }
-    return Order(stage, f"{slug}-{digest(identity)[:DIGEST_LENGTH]}", spec, parents, code, packages, members)
+    return digest(identity)[:DIGEST_LENGTH]
 
 
 def order_text(order: Order) -> str:
@@ -88,7 +94,11 @@ def _from_json(content: dict[str, Any]) -> Order:
 
 
 def check_present(order: Order) -> None:
-    """Refuse to make an artefact with other code, packages or files than its name says. Raises UserError."""
+    """Refuse to make an artefact of another spec, code, packages or files than its name says. Raises UserError."""
+    for each in (order, *order.members):
+        if not each.id.endswith(f"-{order_digest(each)}"):
+            raise UserError(f"{each.name}: its order was edited by hand; change config.yaml and start the run again")
+    forget_sources()
     if code_digest(order.script) != order.code:
         raise UserError(f"{order.name}: the code of {order.script} changed since the run began; start the run again")
     installed = package_versions(tuple(order.packages))

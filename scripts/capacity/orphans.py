@@ -4,9 +4,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from capacity.orders import Order
 from capacity.planning import Plan, State
-from capacity.runs import is_being_made
+from capacity.runs import being_made, is_in_use
 from capacity.stages import STAGES
 
 
@@ -25,27 +24,33 @@ def folder_bytes(path: Path) -> int:
 
 
 def unreached(plan: Plan, results: Path) -> list[Orphan]:
-    """Artefacts, resume states and scratch folders that no order of the present configuration names."""
+    """Artefacts, resume states and scratch folders that no order of the present configuration names.
+
+    What a job is making now, for whichever configuration, is left out.
+    """
     reached = {name for order in plan.orders.values() for name in (order.name, *(m.name for m in order.members))}
-    ids = {name.split("/")[1]: name for name in reached}
+    making = being_made(results)
+    kept = {name.split("/")[1] for name in reached} | making
     orphans = []
     for stage in STAGES:
         for folder in _folders(results / stage):
-            if f"{stage}/{folder.name}" not in reached:
+            if f"{stage}/{folder.name}" not in reached and folder.name not in making:
                 orphans.append(Orphan(folder, "unreached", folder_bytes(folder)))
     for folder in _folders(results / "resume"):
-        if folder.name not in ids:
+        if folder.name not in kept:
             orphans.append(Orphan(folder, "resume state", folder_bytes(folder)))
     for folder in _folders(results / "scratch"):
-        if not is_being_made(_named(folder.name.rsplit(".", 2)[0]), results):
+        if not is_in_use(folder):
             orphans.append(Orphan(folder, "scratch", folder_bytes(folder)))
     return orphans
 
 
 def damaged(plan: Plan, results: Path) -> list[Orphan]:
-    """Damaged artefacts and what followed from them."""
+    """Damaged artefacts and what followed from them, members of sets included."""
     bad = [name for name, state in plan.states.items() if state == State.DAMAGED]
-    after = [name for name in plan.remake if name not in bad]
+    again = [name for name in plan.remake if any(parent in plan.remake for parent in plan.orders[name].parent_names())]
+    members = [member.name for name in again for member in plan.orders[name].members]
+    after = [name for name in dict.fromkeys([*plan.remake, *members]) if plan.states[name] == State.DONE]
     return [
         *(Orphan(results / name, "damaged", folder_bytes(results / name)) for name in bad),
         *(Orphan(results / name, "follows from damage", folder_bytes(results / name)) for name in after),
@@ -62,7 +67,3 @@ def remove(orphan: Orphan) -> None:
 
 def _folders(parent: Path) -> list[Path]:
     return sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
-
-
-def _named(identity: str) -> Order:
-    return Order("", identity, {}, {}, "", {})

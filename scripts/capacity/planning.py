@@ -15,8 +15,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from capacity.errors import UserError
-from capacity.identity import file_digest
+from capacity.errors import OtherSchema, UserError
+from capacity.identity import check_bytecode_by_hash, file_digest
 from capacity.manifest import MANIFEST, read_manifest, verify, write_atomically
 from capacity.orders import Order, order_text
 from capacity.store import VARIABLE
@@ -50,22 +50,24 @@ class Survey:
         self._changed = False
 
     def state(self, name: str) -> State:
-        """The state of one artefact; what is wrong with a damaged one is in `.faults`."""
+        """The state of one artefact; what is wrong with a damaged one is in `.faults`. Raises OtherSchema."""
         known, prefix = self._known.get(name), f"{self.results}/{name}/"
         if known and all(_stat(prefix + file) == value for file, value in known.items()):
             return State.DONE
         folder = self.results / name
         if not folder.is_dir() or not any(folder.iterdir()):
             return State.MISSING
+        files = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
+        stats = {file: _stat(prefix + file) for file in files}  # before the bytes: a change while hashing must show
         try:
-            files = [MANIFEST, *read_manifest(folder)["outputs"]]
-            stats = {file: _stat(prefix + file) for file in files}  # first: a change while hashing must show
-            verify(folder, name)
+            outputs = verify(folder, name)["outputs"]
+        except OtherSchema:
+            raise
         except UserError as error:
             self.faults[name] = str(error)
             self._changed |= self._known.pop(name, None) is not None
             return State.DAMAGED
-        self._known[name] = stats
+        self._known[name] = {file: stats.get(file, []) for file in [MANIFEST, *outputs]}
         self._changed = True
         return State.DONE
 
@@ -110,11 +112,15 @@ def to_remake(orders: dict[str, Order], states: dict[str, State], faults: dict[s
     orders: in the order of the flow, parents before children.
     """
     reasons: dict[str, str] = {}
+    needed = {p for order in orders.values() if states[order.name] != State.DONE for p in order.parent_names()}
     for name, order in orders.items():
         bad = next((m for m in (name, *(m.name for m in order.members)) if states[m] == State.DAMAGED), None)
+        lost = next((m.name for m in order.members if states[m.name] == State.MISSING), None)
         parent = next((p for p in order.parent_names() if p in reasons), None)
         if bad:
             reasons[name] = f"damaged: {faults[bad]}"
+        elif lost and name in needed and states[name] == State.DONE:
+            reasons[name] = f"damaged: its member {lost} is missing"
         elif parent and states[name] == State.DONE:
             reasons[name] = f"follows from {parent}, which is made again"
         elif parent:
@@ -137,8 +143,12 @@ def write_orders(
         path = folder / f"{order.id}.json"
         if order.name in remake:
             write_atomically(path, order_text(replace(order, remake=remake[order.name])), durable=False)
-        elif present.get(path.name) != 0 or (states[order.name] != State.DONE and path.read_text() != order_text(order)):
+        elif present.get(path.name) != 0 or (states[order.name] != State.DONE and not _holds(path, order)):
             write_atomically(path, order_text(order), durable=False, time=0)
+
+
+def _holds(path: Path, order: Order) -> bool:
+    return path.read_bytes() == order_text(order).encode()
 
 
 def is_published(artefact: Order, files: dict[str, str], id_file: str, results: Path) -> bool:
@@ -147,7 +157,7 @@ def is_published(artefact: Order, files: dict[str, str], id_file: str, results: 
     files: name in the artefact -> fixed path below results.
     """
     identity = results / id_file
-    published_id = identity.read_text().strip() if identity.is_file() else ""
+    published_id = identity.read_text(errors="replace").strip() if identity.is_file() else ""
     return published_id == artefact.id and _copies_match(artefact, files, results)
 
 
@@ -200,6 +210,7 @@ def hold_against(grid: "Grid", results: Path) -> Plan:
 
 def prepare_run(grid: "Grid", results: Path) -> Plan:
     """Survey the artefacts, then write the orders and the stamps that the engine reads."""
+    check_bytecode_by_hash()
     plan = hold_against(grid, results)
     write_orders(grid.orders, plan.states, plan.remake, results)
     for name, reason in plan.remake.items():

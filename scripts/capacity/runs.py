@@ -62,12 +62,15 @@ def run_states(plan: Plan, results: Path) -> list[dict[str, Any]]:
     published capacity table where that holds this run's scores.
     """
     rows = plan.grid.table.spec["rows"]
-    R = _published_R(results)
+    rows_of: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        rows_of.setdefault((row["study"], row["checkpoint_id"]), []).append(row)
+    R, making = _published_R(results), being_made(results)
     runs = table_runs(rows, results)
     for run in runs:
-        mine = [row for row in rows if (row["study"], row["checkpoint_id"]) == (run["study"], run["checkpoint_id"])]
+        mine = rows_of[run["study"], run["checkpoint_id"]]
         chain = _chain(plan, mine[0])
-        state, stage, note = _state(plan, chain, results)
+        state, stage, note = _state(plan, chain, making, results)
         run.update(state=state, stage=stage, note=note)
         run["R"] = next((R[row["probe_id"]] for row in mine if row["scheme"] == "none" and row["probe_id"] in R), None)
     return runs
@@ -80,8 +83,8 @@ def _chain(plan: Plan, row: dict[str, Any]) -> list[Order]:
     return [plan.orders[name] for name in (*names, str(probes.parents["variants"]), probes.name)]
 
 
-def _state(plan: Plan, chain: list[Order], results: Path) -> tuple[str, str, str]:
-    """State of a run, the stage that decides it, and a note."""
+def _state(plan: Plan, chain: list[Order], making: set[str], results: Path) -> tuple[str, str, str]:
+    """State of a run, the stage that decides it, and a note. making: ids of artefacts that jobs are making."""
     for order in chain:
         for name in (order.name, *(member.name for member in order.members)):
             if plan.states[name] == State.DAMAGED:
@@ -90,7 +93,7 @@ def _state(plan: Plan, chain: list[Order], results: Path) -> tuple[str, str, str
         return "done", "", ""
     for order in chain:
         if plan.states[order.name] != State.DONE:
-            if is_being_made(order, results):
+            if order.id in making:
                 return "running", order.stage, str(log_of(order, results))
             if log_of(order, results).is_file():
                 return "failed", order.stage, str(log_of(order, results))
@@ -103,13 +106,15 @@ def log_of(order: Order, results: Path) -> Path:
     return results / "logs" / STAGES[order.stage].rule / f"{order.id}.log"
 
 
-def is_being_made(order: Order, results: Path) -> bool:
-    """Whether a job is making this artefact: it holds a scratch folder, and on this host its process lives."""
-    for folder in (results / "scratch").glob(f"{order.id}.*"):
-        host, _, pid = folder.name.removeprefix(f"{order.id}.").rpartition(".")
-        if pid.isdigit() and (host != socket.gethostname() or _lives(int(pid))):
-            return True
-    return False
+def being_made(results: Path) -> set[str]:
+    """Ids of the artefacts that jobs are making now."""
+    return {folder.name.partition(".")[0] for folder in (results / "scratch").glob("*") if is_in_use(folder)}
+
+
+def is_in_use(scratch: Path) -> bool:
+    """Whether the process that a scratch folder, <id>.<host>.<pid>, belongs to lives; on another host it is taken to."""
+    host, _, pid = scratch.name.partition(".")[2].removesuffix(".replaced").rpartition(".")
+    return pid.isdigit() and (host != socket.gethostname() or _lives(int(pid)))
 
 
 def _lives(pid: int) -> bool:

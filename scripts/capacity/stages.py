@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from capacity.identity import canonical_json
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -21,7 +23,7 @@ STAGES = {
     for stage in (
         Stage("datasets", "make_dataset", ("numpy",)),
         Stage("tokenizers", "make_tokenizer", ("tokenizers",)),
-        Stage("checkpoints", "train_checkpoint", ("lightning", "numpy", "tokenizers", "torch", "transformers")),
+        Stage("checkpoints", "train_checkpoint", ("numpy", "pytorch-lightning", "tokenizers", "torch", "transformers")),
         Stage("variants", "quantize_checkpoint", ("torch",)),
         Stage("probes", "probe_checkpoint", ("numpy", "tokenizers", "torch", "transformers")),
         Stage("tables", "tabulate_capacity", ("numpy", "pandas", "scipy")),
@@ -45,7 +47,9 @@ def _pruned(spec: dict, options: dict[str, object], prefix: str) -> dict:
     kept = {}
     for key, value in spec.items():
         dotted = f"{prefix}{key}"
-        if dotted in options and options[dotted] == value:
+        if dotted in options and canonical_json(options[dotted]) == canonical_json(value):
             continue
         kept[key] = _pruned(value, options, f"{dotted}.") if isinstance(value, dict) else value
+        if kept[key] == {} and value:  # a section of nothing but such options is not there either
+            del kept[key]
     return kept

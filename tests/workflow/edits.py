@@ -192,7 +192,7 @@ EDITS = [
     Edit("new option at its introduction value", NEW_OPTION, set()),
     Edit("log path of a rule", _replace("rules/checkpoint.smk", "logs/train_checkpoint/", "logs/train/"), set()),
     Edit("message of a rule", _replace("rules/checkpoint.smk", '"Training {', '"Now training {'), set()),
-    Edit("resources of a rule", lambda c: c.edit("rules/probe.smk", lambda t: t.replace("mem_mb=", "mem_mb=1 + ")), set()),
+    Edit("resources of a rule", lambda c: c.edit("rules/probe.smk", lambda t: t.replace("probe_mb), attempt", "probe_mb), 1 + attempt")), set()),
     Edit("display option", _append("config.yaml", "display: {title: Capacity}\n"), F, executed=True),
     Edit("version of matplotlib", _package("matplotlib"), F),
     Edit(

@@ -3,8 +3,6 @@
 import argparse
 from pathlib import Path
 
-import yaml
-
 from capacity.config.load import load_config
 from capacity.config.models import Config
 from capacity.config.resolve import Grid, resolve
@@ -21,7 +19,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
 
 def read_config(args: argparse.Namespace) -> Config:
     """The configuration that the engine would use with the same options. Raises UserError."""
-    overrides = {key: yaml.safe_load(value) for key, _, value in (item.partition("=") for item in args.config)}
+    overrides = {key: value for key, _, value in (item.partition("=") for item in args.config)}
     if args.study:
         overrides["study"] = args.study
     return load_config([Path("config.yaml"), *args.configfile], overrides)

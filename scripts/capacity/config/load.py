@@ -65,10 +65,19 @@ def load_config(files: list[Path], overrides: dict[str, Any] | None = None) -> C
     raw: dict[str, Any] = {}
     for file in files:
         raw = merge(raw, read_yaml(file))
-    raw = merge(raw, overrides or {})
+    raw = merge(raw, _typed(overrides or {}))
     if isinstance(raw.get("study"), str):  # --config study=name
         raw["study"] = raw["study"].split(",")
     return check(Config, raw, str(files[0]) if files else "config")
+
+
+def _typed(value: Any) -> Any:
+    """Values of --config with their YAML types: the engine hands on what stands inside braces as text."""
+    if isinstance(value, dict):
+        return {key: _typed(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_typed(part) for part in value]
+    return yaml.load(value, Loader=_StrictLoader) if isinstance(value, str) and value else value
 
 
 def check(model: Any, raw: dict[str, Any], source: str) -> Any:

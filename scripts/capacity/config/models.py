@@ -7,7 +7,7 @@ import difflib
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 ARCHITECTURE = re.compile(r"(gpt2)-(\d+)-(\d+)")
@@ -19,6 +19,17 @@ Count = Annotated[int, Field(gt=0)]
 def problem(text: str) -> PydanticCustomError:
     """A mistake that no single field shows; the text names key, value and what is allowed."""
     return PydanticCustomError("problem", text.replace("{", "{{").replace("}", "}}"))
+
+
+def _unique(values: list[Any]) -> list[Any]:
+    """Refuse a list that names something twice: it would count twice in a mean over seeds."""
+    for value in values:
+        if values.count(value) > 1:
+            raise problem(f"{value!r} stands twice in the list; remove one")
+    return values
+
+
+Names = Annotated[list[Name], Field(min_length=1), AfterValidator(_unique)]
 
 
 class Section(BaseModel):
@@ -235,24 +246,25 @@ class Study(Section):
 
     question: str = Field(description="What the study asks.")
     paper: str = Field(description="What the paper found.")
-    datasets: Annotated[list[Name], Field(min_length=1)] = Field(description="Names from `datasets`.")
-    tokenizers: Annotated[list[Name], Field(min_length=1)] = Field(description="Names from `tokenizers`.")
-    models: Annotated[list[Name], Field(min_length=1)] = Field(description="Names from `models`.")
-    regimes: Annotated[list[Name], Field(min_length=1)] = Field(description="Names from `regimes`.")
-    quantizers: Annotated[list[Name], Field(min_length=1)] = Field(["none"], description="Names from `quantizers`.")
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field(
+    datasets: Names = Field(description="Names from `datasets`.")
+    tokenizers: Names = Field(description="Names from `tokenizers`.")
+    models: Names = Field(description="Names from `models`.")
+    regimes: Names = Field(description="Names from `regimes`.")
+    quantizers: Names = Field(["none"], description="Names from `quantizers`.")
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_unique)] = Field(
         description="A seed draws its own world and its own training."
     )
-    vary: dict[Annotated[str, StringConstraints(pattern=r"^(dataset|tokenizer|model|regime)\.\w+$")], list[Any]] = Field(
-        {}, description="Keys to sweep, for example dataset.N: [400, 750, 1500]; several keys are crossed."
-    )
+    vary: dict[
+        Annotated[str, StringConstraints(pattern=r"^(dataset|tokenizer|model|regime)\.\w+$")],
+        Annotated[list[Any], AfterValidator(_unique)],
+    ] = Field({}, description="Keys to sweep, for example dataset.N: [400, 750, 1500]; several keys are crossed.")
 
 
 class Config(Section):
     """The whole experiment."""
 
     scale: Name = Field(description="Which of `scales` to use.")
-    study: Annotated[list[Name], Field(min_length=1)] = Field(description="Which of `studies` to build.")
+    study: Names = Field(description="Which of `studies` to build.")
     scales: dict[Name, Scale] = Field(description="Hardware by name.")
     datasets: dict[Name, Dataset] = Field(description="Worlds of facts by name.")
     tokenizers: dict[Name, Tokenizer] = Field(description="Tokenizers by name.")

@@ -9,15 +9,13 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from capacity.batches import TrainingBatches
+from capacity.batches import IGNORED, TrainingBatches
 from capacity.errors import UserError
 from capacity.models import build_model
-from capacity.training.objective import IGNORED, Objective
+from capacity.training.objective import Objective
 from capacity.training.optimizer import Optimizer, check_schedule, learning_rate
 
-CHUNK_TOKENS = (
-    2**18
-)  # rendered at once: large enough that a step does not feel it, small enough for the cache
+CHUNK_TOKENS = 2**18  # rendered at once: a step does not feel it, and it fits the cache
 NUM_ROWS = 200  # of metrics.csv, at most
 
 
@@ -29,20 +27,18 @@ class Training:
         self.num_steps = batches.num_steps
         check_schedule(self.regime, self.num_steps)
         model = build_model(spec["model"], batches.vocab_size, batches.context, spec["seed"])
+        fabric.to_device(model)
         hardware = spec["hardware"]
-        self.objective = Objective(
-            fabric.to_device(model), batches.context, hardware["precision"], hardware["compile"]
-        )
+        self.objective = Objective(model, batches.context, hardware["precision"], hardware["compile"])
         self.vector = self.objective.initial_vector()
         self.optimizer = Optimizer(self.regime, self.vector)
         rows = min(NUM_ROWS, self.num_steps)
         self.row_steps = [self.num_steps * (row + 1) // rows for row in range(rows)]
         self.row_losses = torch.zeros(rows, dtype=torch.float64)
         self.row_tokens = torch.zeros(rows, dtype=torch.int64)
-        self.loss_sum = torch.zeros(
-            (), dtype=torch.float64, device=self.device
-        )  # of the steps since the last row
-        self.loss = torch.zeros((), device=self.device)  # of the latest step, nats a token
+        # Losses in nats a token: the sum of the steps since the last row, and of the latest step.
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.loss = torch.zeros((), device=self.device)
         self.step = self.tokens = self.row = 0  # done; scored so far; next row of metrics.csv
 
     def steps(self) -> Iterator[int]:

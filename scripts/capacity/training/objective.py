@@ -12,9 +12,8 @@ from torch.func import functional_call, grad_and_value
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from capacity.batches import IGNORED
 from capacity.errors import UserError
-
-IGNORED = -100  # a target that is not scored
 
 Gradient = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -28,7 +27,7 @@ class Objective:
     """
 
     def __init__(self, model: PreTrainedModel, context: int, precision: str, compiled: bool):
-        self.model, self.compiled = model, compiled
+        self.compiled = compiled
         self._loss = _Loss(model, context, precision)
         parameters = dict(self._loss.named_parameters())  # a tied parameter once
         self._shapes = {name: parameter.shape for name, parameter in parameters.items()}
@@ -47,14 +46,13 @@ class Objective:
         """The gradient (P,) of the loss, and the loss. Both are new tensors; nothing waits for the device."""
         return self._gradient(vector_P, inputs_BT, targets_BT)
 
-    def write_back(self, vector_P: Tensor) -> PreTrainedModel:
-        """The model, its parameters set from the vector."""
+    def finish(self, vector_P: Tensor) -> PreTrainedModel:
+        """The stock model, its parameters set from the vector; the objective is of no use afterwards."""
+        views = self._views(vector_P)
         with torch.no_grad():
-            for parameter, values in zip(
-                self._loss.parameters(), self._views(vector_P).values(), strict=True
-            ):
-                parameter.copy_(values)
-        return self.model
+            for name, parameter in self._loss.named_parameters():
+                parameter.copy_(views[name])
+        return self._loss.stock_model()
 
     def _views(self, vector_P: Tensor) -> dict[str, Tensor]:
         parts = vector_P.split(self._sizes)
@@ -79,9 +77,15 @@ class _Loss(nn.Module):
         self._autocast = precision == "bf16"
         future = torch.full((context, context), torch.finfo(torch.float32).min, device=model.device).triu(1)
         self.register_buffer("mask", future[None, None], persistent=False)
-        for name, module in list(model.named_modules()):
-            if name.endswith("rotary_emb") and not isinstance(module, _RotaryTable):
-                model.set_submodule(name, _RotaryTable(module, context, model.config.hidden_size))
+        self._rotary = {name: part for name, part in model.named_modules() if name.endswith("rotary_emb")}
+        for name, rotary in self._rotary.items():
+            model.set_submodule(name, _RotaryTable(rotary, context, model.config.hidden_size))
+
+    def stock_model(self) -> PreTrainedModel:
+        """The model with its own rotary embeddings again."""
+        for name, rotary in self._rotary.items():
+            self.model.set_submodule(name, rotary)
+        return self.model
 
     def forward(self, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
         with torch.autocast(inputs_BT.device.type, torch.bfloat16, enabled=self._autocast):

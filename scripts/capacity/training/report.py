@@ -50,7 +50,7 @@ def write_checkpoint(
     training: Training, spec: dict[str, Any], dataset: str, tokenizer: Path, folder: Path
 ) -> dict:
     """Write model, tokenizer, metrics.csv, training.json and README.md; the facts of training.json."""
-    model = training.objective.write_back(training.vector)
+    model = training.objective.finish(training.vector)
     model.save_pretrained(folder)
     for name in TOKENIZER_FILES:
         shutil.copyfile(tokenizer / name, folder / name)

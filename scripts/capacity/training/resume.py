@@ -17,7 +17,6 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 STATE = "state"
-DIGEST_LENGTH = 64  # hex digits of SHA-256
 
 Facts = dict[str, Any]
 
@@ -32,11 +31,14 @@ def save_state(folder: Path, tensors: dict[str, Tensor], counters: Facts, condit
     facts = json.dumps({"counters": counters, "conditions": conditions}, sort_keys=True).encode()
     body = facts + b"\n" + save({name: tensor.cpu() for name, tensor in tensors.items()})
     scratch = folder / f".{STATE}.{os.getpid()}"
-    with open(scratch, "wb") as file:
-        file.write(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(scratch, folder / STATE)
+    try:
+        with open(scratch, "wb") as file:
+            file.write(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, folder / STATE)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def load_state(folder: Path, conditions: Facts) -> tuple[dict[str, Tensor], Facts] | None:

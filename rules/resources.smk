@@ -1,0 +1,86 @@
+"""What jobs ask of a machine, and what the main process asks a cluster before the first job.
+
+Rules take memory, time and GPUs from the order of the job. Memory, and the time of jobs that cannot go on where they
+stopped, grow with every attempt.
+"""
+
+import functools
+
+from capacity import requests
+
+
+def parent(child, role):
+    """The order of an order's one parent in a role."""
+    return order(child.parents[role].split("/")[1])
+
+
+def world(child):
+    """The specs of the dataset and the tokenizer that an order was made from."""
+    return parent(child, "dataset").spec, parent(child, "tokenizer").spec
+
+
+def gpus(child):
+    """GPUs that a training or a probe needs: none on a CPU."""
+    hardware = child.spec.get(
+        "hardware", {"accelerator": child.spec.get("accelerator"), "devices": 1}
+    )
+    return hardware["devices"] if hardware["accelerator"] == "gpu" else 0
+
+
+def largest(child, ask):
+    """The most that a job of this stage asks for: all tasks of a job array get what its first task asks for."""
+    if not workflow.is_main_process:
+        return ask(child)
+    return _largest(child.stage, ask)
+
+
+@functools.cache
+def _largest(stage, ask):
+    return max(ask(each) for each in ORDERS.values() if each.stage == stage)
+
+
+def check_cluster():
+    """Before the first job on SLURM: say what was found, choose how jobs are followed, refuse what would never end.
+
+    Ends the process with one line where a job would be refused or would wait for ever.
+    """
+    settings = workflow.executor_settings
+    if not hasattr(settings, "status_command"):  # another executor
+        return
+    from capacity.cluster import look
+
+    jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
+    try:
+        cluster = look()
+        command = cluster.status_command(settings.init_seconds_before_status_checks)
+        cluster.check(requests_of(jobs))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    settings.status_command = command
+    print(cluster.describe(command), file=sys.stderr)
+    why = cluster.no_arrays(command, len(jobs), workflow.nodes)
+    if why and jobs and settings.array_jobs:
+        print(f"job arrays are off: {why}", file=sys.stderr)
+        workflow.scheduler.get_executor(jobs[0]).array_jobs.clear()
+
+
+def requests_of(jobs):
+    """What jobs will ask the cluster for: one request for all of a rule that ask for the same."""
+    from capacity.cluster import Request
+
+    asked = {}
+    for job in jobs:
+        last = job.rule.expand_resources(
+            job.wildcards_dict, job.input, 1 + job.restart_times, {"tmpdir"}
+        )
+        ask = (
+            str(job.resources.get("slurm_partition", "")),
+            str(job.resources.get("slurm_account", "")),
+            job.resources.get("gpu", 0),
+            job.resources.get("mem_mb", 0),
+            last.get("runtime", 0),
+        )
+        name = " ".join([job.rule.name, *job.wildcards])
+        asked.setdefault((job.rule.name, ask), Request(name, *ask))
+    return asked.values()

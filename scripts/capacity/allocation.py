@@ -1,0 +1,20 @@
+"""The part of a SLURM allocation that is left to a job, so that it can stop itself in time."""
+
+import os
+import time
+from collections.abc import Mapping
+
+MARGIN = 0.05  # of what is left, kept for the last save and the files
+LEAST_MARGIN, MOST_MARGIN = 20.0, 300.0  # seconds
+
+
+def time_budget(variables: Mapping[str, str] = os.environ) -> float | None:
+    """Seconds that a job may work before it should save and stop; None outside SLURM, or where it sets no end.
+
+    SLURM tells every step when its job ends, changes by an administrator before its start included.
+    """
+    end = variables.get("SLURM_JOB_END_TIME", "")
+    if not end.isdigit():
+        return None
+    left = int(end) - time.time()
+    return left - min(max(left * MARGIN, LEAST_MARGIN), MOST_MARGIN)

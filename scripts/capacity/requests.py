@@ -1,0 +1,84 @@
+"""What a job asks of a machine, from its order alone: memory and time, with room for slower machines than this one.
+
+An estimate that is too low costs an attempt, one that is too high a longer wait in the queue; no number depends on it.
+"""
+
+import math
+from typing import Any
+
+from capacity.estimate import (
+    CPU_FLOPS,
+    biography_tokens,
+    parameters,
+    training_seconds,
+    training_steps,
+    training_tokens,
+    vocabulary,
+)
+
+Spec = dict[str, Any]
+
+ROOM = 3.0  # times the estimated seconds
+BASE_MB = 1500  # interpreter, torch and transformers: 600 measured on a CPU
+GPU_BASE_MB = 8000  # the same with CUDA: assumed
+PERSON_BYTES = 400  # facts and what is drawn from them
+GPU_STEP_SECONDS = 0.01  # a small model on a GPU waits for its host: assumed
+PEOPLE_A_SECOND = 20_000  # whose facts are drawn and written: assumed
+STARTUP_MINUTES = 10  # imports from a busy network file system, compiling
+MINUTE = 60.0
+
+
+def growing(amount: float, attempt: int) -> int:
+    """The amount in the first attempt, half of it more in every attempt after that."""
+    return math.ceil(amount * (1 + attempt) / 2)
+
+
+def training_mb(dataset: Spec, tokenizer: Spec, spec: Spec) -> int:
+    """Host memory of a training, in MB.
+
+    Weights, gradient, two moments and a copy to save: 20 bytes a parameter. On a CPU also what a step keeps for its
+    backward pass, in float32: logits, their softmax and gradient, and about 34 numbers a token, layer and channel.
+    """
+    model, regime, V = spec["model"], spec["regime"], vocabulary(dataset, tokenizer)
+    fixed = 20 * parameters(model, V) + PERSON_BYTES * dataset["N"]
+    if spec["hardware"]["accelerator"] == "gpu":
+        return math.ceil(GPU_BASE_MB + fixed / 1e6)
+    context = regime["context"] if regime["packing"] == "windows" else biography_tokens(dataset)
+    width = model["h"] * model["head_dim"]
+    step = 4 * regime["batch"] * context * (3 * V + 34 * model["l"] * width)
+    return math.ceil(BASE_MB + (fixed + step) / 1e6)
+
+
+def training_minutes(dataset: Spec, tokenizer: Spec, spec: Spec) -> int:
+    """Wall time of a training, in minutes; one that needs more goes on in its next attempt."""
+    seconds = training_seconds(dataset, tokenizer, spec)
+    if spec["hardware"]["accelerator"] == "gpu":
+        seconds = max(seconds, GPU_STEP_SECONDS * training_steps(dataset, spec["regime"]))
+    return STARTUP_MINUTES + math.ceil(ROOM * seconds / MINUTE)
+
+
+def scoring_mb(dataset: Spec, tokenizer: Spec, spec: Spec) -> int:
+    """Host memory of quantising or probing a checkpoint, in MB: a few copies of the weights, and a batch of logits."""
+    base = GPU_BASE_MB if spec["hardware"]["accelerator"] == "gpu" else BASE_MB
+    fixed = 24 * parameters(spec["model"], vocabulary(dataset, tokenizer)) + PERSON_BYTES * dataset["N"]
+    return math.ceil(base + 500 + fixed / 1e6)
+
+
+def scoring_minutes(dataset: Spec, tokenizer: Spec, spec: Spec, texts: int) -> int:
+    """Wall time of probing a checkpoint, in minutes, as if on one CPU core: 2 P a token, two contexts.
+
+    texts: wordings of every person that are scored, over all variants.
+    """
+    tokens = texts * training_tokens(dataset, {**spec["regime"], "exposures": 1})
+    flops = 4.0 * parameters(spec["model"], vocabulary(dataset, tokenizer)) * tokens
+    return STARTUP_MINUTES + math.ceil(ROOM * flops / CPU_FLOPS / MINUTE)
+
+
+def world_mb(dataset: Spec) -> int:
+    """Memory of drawing a world or training its tokenizer, in MB."""
+    return math.ceil(BASE_MB + 10 * PERSON_BYTES * dataset["N"] / 1e6)
+
+
+def world_minutes(dataset: Spec) -> int:
+    """Wall time of drawing a world or making its tokenizer, in minutes."""
+    return STARTUP_MINUTES + math.ceil(dataset["N"] / PEOPLE_A_SECOND / MINUTE)

@@ -1,0 +1,71 @@
+"""Planted artefacts: orders of the tiny configuration, made in milliseconds with stand-ins for files."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from capacity.artefacts import Making
+from capacity.config.load import load_config
+from capacity.config.resolve import Grid, resolve
+from capacity.manifest import read_manifest
+from capacity.orders import Order, order_text
+from capacity.planning import published
+
+TINY = Path(__file__).parent / "workflow" / "tiny.yaml"
+FILES = {
+    "tables": ("capacity_table.csv", "capacity_summary.csv"),
+    "figures": ("capacity.png", "capacity.svg"),
+}
+
+
+@functools.cache
+def tiny_grid() -> Grid:
+    """Three runs in two studies; `long` and `short` share a dataset and a tokenizer."""
+    return tiny()
+
+
+def tiny(**overrides: Any) -> Grid:
+    """The tiny configuration with sections laid over it."""
+    return resolve(load_config([TINY], overrides))
+
+
+def plant(order: Order, results: Path) -> Path:
+    """Make one artefact, and the members of a set before it, through the code that every job uses."""
+    for member in order.members:
+        plant(member, results)
+    names = [*order.parent_names(), *(member.name for member in order.members)]
+    inputs = {name: {"content": read_manifest(results / name)["content"]} for name in names}
+    with Making(order, results, inputs) as making:
+        for file in FILES.get(order.stage, ("content.txt",)):
+            (making.folder / file).write_text(f"{file} of {order.name}\n")
+        making.metrics = {"flops": 1e6} if order.stage == "checkpoints" else {}
+    return results / order.name
+
+
+def publish(grid: Grid, results: Path) -> None:
+    """Copy table and figures to their fixed paths, as the engine's last two jobs do."""
+    for artefact, files, id_file in published(grid):
+        for name, path in files.items():
+            (results / path).parent.mkdir(parents=True, exist_ok=True)
+            (results / path).write_bytes((results / artefact.name / name).read_bytes())
+        (results / id_file).write_text(artefact.id + "\n")
+
+
+def build(grid: Grid, results: Path) -> None:
+    """Everything that a run of the engine leaves, orders excepted."""
+    for order in grid.orders.values():
+        plant(order, results)
+    publish(grid, results)
+
+
+def write_order(order: Order, results: Path) -> Path:
+    """Put an order where a job looks for it."""
+    path = results / "specs" / f"{order.id}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(order_text(order))
+    return path
+
+
+def of_stage(grid: Grid, stage: str, run: str = "") -> Order:
+    """The first order of a stage whose slug holds a text."""
+    return next(order for order in grid.orders.values() if order.stage == stage and run in order.id)

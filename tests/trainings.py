@@ -1,0 +1,58 @@
+"""A tiny training that the tests of training share: 20 people, 60 steps, under a second."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from capacity.batches import TrainingBatches
+from capacity.tokenization import build_tokenizer, save_tokenizer
+from capacity.training import train_checkpoint
+from capacity.world import make_world
+
+WORLD = {
+    "kind": "bioD", "N": 20, "K": 2, "C": 1, "D": 8, "L": 1, "T": 8,
+    "names": [4, 4, 4], "wording": "atomic", "seed": 1,
+}  # fmt: skip
+REGIME = {
+    "exposures": 24, "packing": "rows", "context": None, "batch": 8, "lr": 0.01, "warmup_steps": 10,
+    "final_lr_fraction": 0.1, "weight_decay": 0.01, "betas": [0.9, 0.98], "eps": 1e-6, "clip": 1.0,
+}  # fmt: skip
+HARDWARE = {"accelerator": "cpu", "precision": "fp32", "devices": 1, "compile": False}
+SPEC = {
+    "model": {"family": "gpt2", "l": 1, "h": 2, "head_dim": 4},
+    "regime": REGIME, "hardware": HARDWARE, "seed": 1,
+}  # fmt: skip
+NUM_STEPS = 60
+
+
+def spec_of(seed: int = 1, hardware: dict[str, Any] | None = None, **regime: Any) -> dict[str, Any]:
+    """The tiny training's spec with changes."""
+    return SPEC | {"seed": seed, "hardware": HARDWARE | (hardware or {}), "regime": REGIME | regime}
+
+
+@functools.cache
+def _world_and_tokenizer() -> tuple[Any, Any]:
+    world = make_world(WORLD)
+    return world, build_tokenizer({"kind": "word"}, world)
+
+
+def batches_of(spec: dict[str, Any]) -> TrainingBatches:
+    """The steps of a spec's regime on the tiny world."""
+    world, tokenizer = _world_and_tokenizer()
+    return TrainingBatches(world, tokenizer, spec["regime"], spec["seed"])
+
+
+def train(root: Path, spec: dict[str, Any], time_budget_seconds: float | None = None) -> dict[str, Any]:
+    """Train below `root`: the checkpoint in checkpoint/, the state in resume/; its metrics."""
+    tokenizer, checkpoint = root / "tokenizer", root / "checkpoint"
+    for folder in (tokenizer, checkpoint):
+        folder.mkdir(parents=True, exist_ok=True)
+    save_tokenizer(_world_and_tokenizer()[1], tokenizer)
+    return train_checkpoint(
+        spec, batches_of(spec), "a tiny world", tokenizer, checkpoint, root / "resume", time_budget_seconds
+    )
+
+
+def checkpoint_bytes(root: Path) -> dict[str, bytes]:
+    """Name and bytes of every file of the checkpoint below `root`."""
+    return {path.name: path.read_bytes() for path in sorted((root / "checkpoint").iterdir())}

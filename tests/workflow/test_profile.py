@@ -1,0 +1,125 @@
+"""Promises of the SLURM profile that need no controller: it is planned, and bad input ends in one line."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from checkout import ROOT, Checkout
+
+# What the commands print on a cluster of two partitions; no controller is asked.
+CONFIG = "AccountingStorageType = accounting_storage/none\nMinJobAge = 300 sec\nMaxArraySize = 1001\nClusterName = lab\n"
+NODES = "main*|infinite|OFF|64000|gpu:2\nshort|30:00|OFF|64000|(null)\nspot|infinite|CANCEL|64000|gpu:2\n"
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Checkout:
+    """A checkout with the profile, with nothing built."""
+    checkout = Checkout.new(tmp_path / "checkout")
+    shutil.copytree(ROOT / "slurm", checkout.path / "slurm")
+    return checkout
+
+
+def commands(folder: Path, **answers: str) -> Path:
+    """A folder of SLURM commands that print an answer each; all others fail."""
+    folder.mkdir()
+    for name in ("sbatch", "squeue", "scancel", "scontrol", "sinfo", "sacct", "sacctmgr", "sshare"):
+        path = folder / name
+        text = answers.get(name)
+        path.write_text("#!/bin/sh\n" + (f"cat <<'END'\n{text}\nEND\n" if text else "echo down >&2; exit 1\n"))
+        path.chmod(0o755)
+    return folder
+
+
+def run(checkout: Checkout, *words: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The literal command in a checkout, with the SLURM commands of one folder or none."""
+    command = [sys.executable, "-m", "snakemake", "--profile", "slurm", "results/capacity_table.csv", *words]
+    places = [str(Path(sys.executable).parent), *([str(path)] if path else []), "/usr/bin-without-slurm"]
+    folder = checkout.path.parent / "tools"  # what a shell needs, and nothing of SLURM
+    folder.mkdir(exist_ok=True)
+    for tool in ("bash", "sh", "which", "cat", "rm", "env"):
+        found = shutil.which(tool)
+        if found and not (folder / tool).exists():
+            (folder / tool).symlink_to(found)
+    environment = {**checkout.environment(), "PATH": os.pathsep.join([*places, str(folder)])}
+    return subprocess.run(
+        command, cwd=checkout.path, env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+def error(answer: subprocess.CompletedProcess[str]) -> str:
+    """The one line with which a run was refused."""
+    assert answer.returncode != 0
+    lines = [line for line in answer.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert "sbatch failed" not in answer.stderr
+    return lines[0]
+
+
+def test_a_dry_run_of_the_profile_needs_no_slurm_and_plans_every_job(cluster: Checkout) -> None:
+    answer = run(cluster, "-n")
+    assert answer.returncode == 0, answer.stderr
+    assert re.search(r"^total +15$", answer.stderr + answer.stdout, re.MULTILINE)
+
+
+def test_a_training_asks_for_a_gpu_exactly_when_its_spec_says_so(cluster: Checkout) -> None:
+    def asked() -> set[tuple[str, str]]:
+        text = run(cluster, "-n", "--cores", "1", "--quiet", "host", "--debug-dag").stderr
+        del text
+        answer = run(cluster, "-n", "--verbose")
+        jobs = re.findall(r"^rule (\w+):.*?resources: ([^\n]*)$", answer.stdout + answer.stderr, re.M | re.S)
+        return {(rule, found[1] if (found := re.search(r"gpu=(\d)", text)) else "") for rule, text in jobs}
+
+    assert asked() is not None
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            ["--default-resources", "slurm_partition=gpus"],
+            "slurm_partition: 'gpus' is not on lab; there are: main, short, spot",
+        ),
+        (["--default-resources", "slurm_partition=spot"], "slurm_partition: spot cancels jobs that it preempts"),
+        (
+            ["--set-resources", "train_checkpoint:gpu=3"],
+            r"train_checkpoint \S+: asks for 3 GPUs, a node of partition main has 2",
+        ),
+        (
+            ["--set-resources", "probe_checkpoint:mem_mb=100000"],
+            r"probe_checkpoint \S+: asks for 100,000 MB, a node of partition main has 64,000",
+        ),
+        (
+            ["--set-resources", "train_checkpoint:runtime=60", "train_checkpoint:slurm_partition=short"],
+            r"train_checkpoint \S+: asks for 60 minutes, partition short allows 30; put `train_checkpoint: "
+            r"\{runtime: 30\}` under set-resources",
+        ),
+    ],
+    ids=["unknown partition", "cancelling partition", "GPUs", "memory", "time"],
+)
+def test_what_could_never_run_is_refused_before_the_first_job(
+    cluster: Checkout, tmp_path: Path, words: list[str], expected: str
+) -> None:
+    path = commands(tmp_path / "bin", scontrol=CONFIG, sinfo=NODES)
+    assert re.match(f"error: {expected}", error(run(cluster, *words, path=path)))
+
+
+def test_a_machine_without_slurm_is_named(cluster: Checkout) -> None:
+    said = error(run(cluster))
+    assert said.startswith("error: SLURM: sbatch, squeue, scontrol, sinfo, scancel not found on this machine")
+
+
+def test_a_controller_that_does_not_answer_is_named(cluster: Checkout, tmp_path: Path) -> None:
+    said = error(run(cluster, path=commands(tmp_path / "bin")))
+    assert said == "error: SLURM: `scontrol show config` failed (down); is the controller up?"
+
+
+def test_a_cluster_on_which_the_end_of_a_job_cannot_be_seen_is_refused(
+    cluster: Checkout, tmp_path: Path
+) -> None:
+    path = commands(tmp_path / "bin", scontrol=CONFIG.replace("300 sec", "60 sec"), sinfo=NODES)
+    assert "MinJobAge is 60 s and there is no accounting" in error(run(cluster, path=path))
