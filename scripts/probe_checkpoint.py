@@ -3,13 +3,16 @@
 import json
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from capacity.artefacts import Job, job_parser
-from capacity.models import load_model
-from capacity.score import score_people
-from capacity.tokenization import load_tokenizer
-from capacity.world import Renderer, World, load_world
+from capacity.startup import permanent_objects
+
+with permanent_objects():
+    import pyarrow.parquet as pq
+
+    from capacity.models import load_model
+    from capacity.score import score_people
+    from capacity.tokenization import load_tokenizer
+    from capacity.world import Renderer, World, load_world
 
 
 def about(world: World, variant: Path) -> dict:

@@ -4,10 +4,13 @@ import json
 import shutil
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
-
 from capacity.artefacts import Job, job_parser
-from capacity.quantize import State, quantize_state
+from capacity.startup import permanent_objects
+
+with permanent_objects():
+    from safetensors.torch import load_file, save_file
+
+    from capacity.quantize import State, quantize_state
 
 CARRIED = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "training.json")
 

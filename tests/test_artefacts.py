@@ -310,6 +310,19 @@ def test_an_artefact_that_another_job_made_meanwhile_stays(results: Path, order:
     assert scratch(results) == []
 
 
+def test_an_artefact_from_the_store_that_is_here_already_stays_and_leaves_no_scratch(
+    results: Path, order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CAPACITY_STORE", str(tmp_path / "store"))
+    folder = make(order, results)
+    inode = folder.stat().st_ino
+    with pytest.raises(SystemExit) as caught:
+        in_process(order, results).__enter__()
+    assert caught.value.code == 0
+    assert folder.stat().st_ino == inode
+    assert scratch(results) == []
+
+
 def test_an_artefact_that_is_ordered_anew_is_replaced_even_if_another_job_made_it_meanwhile(
     results: Path, order: Order
 ):

@@ -157,6 +157,7 @@ FAULTS = {
     "manifest truncated": (lambda f: keeping_times(f / MANIFEST, lambda b: b[:50]), "json: unreadable"),
     "manifest is bytes": (lambda f: (f / MANIFEST).write_bytes(b"\xff\x00"), "json: unreadable"),
     "manifest is a list": (lambda f: (f / MANIFEST).write_text("[]"), NO_MANIFEST),
+    "manifest is a word": (lambda f: (f / MANIFEST).write_text('"schema"'), NO_MANIFEST),
     "manifest without schema": (in_manifest(lambda m: m.pop("schema")), NO_MANIFEST),
     "manifest of another schema": (in_manifest(lambda m: m.update(schema=99)), "schema 99, .* schema 1"),
     "manifest of another": (in_manifest(lambda m: m.update(name="d/x")), "holds the artefact d/x, not"),

@@ -222,6 +222,7 @@ TEXT = order_text(variants(8))
         TEXT[: len(TEXT) // 2].encode(),
         TEXT.replace('"schema": 1', '"schema": 2').encode(),
         TEXT.replace('"schema": 1', '"scheme": 1').encode(),
+        TEXT.replace('"schema": 1,\n', "").encode(),
         TEXT.replace('"spec"', '"specs"', 1).encode(),
         TEXT.replace('"stage": "variants",\n', "", 1).encode(),
         TEXT.replace('"members": [', '"members": [3, ', 1).encode(),

@@ -172,7 +172,7 @@ def _config(text: str) -> dict[str, str]:
 def _partitions(text: str) -> tuple[str, dict[str, Partition]]:
     """The default partition, "" where there is none, and all partitions; the text has a line for each kind of node."""
     default, found = "", {}
-    for line in text.splitlines():
+    for line in filter(None, text.splitlines()):
         name, limit, preemption, memory, gres = line.split("|")
         if name.endswith("*"):
             name = default = name[:-1]

@@ -28,7 +28,7 @@ def commands(folder: Path, **answers: str) -> Path:
     folder.mkdir()
     for name in ("sbatch", "squeue", "scancel", "scontrol", "sinfo", "sacct", "sacctmgr", "sshare"):
         path = folder / name
-        text = answers.get(name)
+        text = answers.get(name, "").strip()
         path.write_text("#!/bin/sh\n" + (f"cat <<'END'\n{text}\nEND\n" if text else "echo down >&2; exit 1\n"))
         path.chmod(0o755)
     return folder
@@ -36,8 +36,9 @@ def commands(folder: Path, **answers: str) -> Path:
 
 def run(checkout: Checkout, *words: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     """The literal command in a checkout, with the SLURM commands of one folder or none."""
-    command = [sys.executable, "-m", "snakemake", "--profile", "slurm", "results/capacity_table.csv", *words]
-    places = [str(Path(sys.executable).parent), *([str(path)] if path else []), "/usr/bin-without-slurm"]
+    fast = ["--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1"]
+    command = [sys.executable, "-m", "snakemake", "--profile", "slurm", "results/capacity_table.csv", *fast, *words]
+    places = [str(Path(sys.executable).parent), *([str(path)] if path else [])]
     folder = checkout.path.parent / "tools"  # what a shell needs, and nothing of SLURM
     folder.mkdir(exist_ok=True)
     for tool in ("bash", "sh", "which", "cat", "rm", "env"):
@@ -66,15 +67,53 @@ def test_a_dry_run_of_the_profile_needs_no_slurm_and_plans_every_job(cluster: Ch
     assert re.search(r"^total +15$", answer.stderr + answer.stdout, re.MULTILINE)
 
 
-def test_a_training_asks_for_a_gpu_exactly_when_its_spec_says_so(cluster: Checkout) -> None:
-    def asked() -> set[tuple[str, str]]:
-        text = run(cluster, "-n", "--cores", "1", "--quiet", "host", "--debug-dag").stderr
-        del text
-        answer = run(cluster, "-n", "--verbose")
-        jobs = re.findall(r"^rule (\w+):.*?resources: ([^\n]*)$", answer.stdout + answer.stderr, re.M | re.S)
-        return {(rule, found[1] if (found := re.search(r"gpu=(\d)", text)) else "") for rule, text in jobs}
+def submitted(checkout: Checkout, bin_folder: Path, *words: str) -> list[str]:
+    """The calls of sbatch with which a run begins; each of them fails."""
+    shutil.copytree(ROOT / "slurm", checkout.path / "slurm", dirs_exist_ok=True)
+    path = commands(bin_folder, scontrol=CONFIG, sinfo=NODES)
+    calls = bin_folder / "calls"
+    (path / "sbatch").write_text(f'#!/bin/sh\necho "$@" >> {calls}\necho refused >&2\nexit 1\n')
+    assert run(checkout, "--retries", "0", *words, path=path).returncode != 0
+    return calls.read_text().splitlines()
 
-    assert asked() is not None
+
+GPU = ("laptop: {accelerator: cpu, precision: fp32", "laptop: {accelerator: gpu, precision: bf16")
+OTHER_RATE = ("short: {exposures: 1, packing: rows, batch: 4, lr: 1e-2", "short: {exposures: 1, packing: rows, batch: 4, lr: 2e-2")
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "flag"),
+    [
+        (OTHER_RATE, [], None),
+        (OTHER_RATE, ["--set-resources", "train_checkpoint:gpu=1"], "--gpus=1"),
+        (GPU, [], "--gpus=1"),
+        (GPU, ["--set-resources", "train_checkpoint:gpu_model=a100"], "--gpus=a100:1"),
+        (GPU, ["--set-resources", "train_checkpoint:gpu=0"], None),
+    ],
+    ids=["CPU", "CPU, told to", "GPU", "GPU of a model", "GPU, told not to"],
+)
+def test_a_training_asks_for_a_gpu_where_its_spec_or_the_user_says_so(
+    checkout: Checkout, tmp_path: Path, change: tuple[str, str], words: list[str], flag: str | None
+) -> None:
+    checkout.replace("config.yaml", *change)
+    calls = submitted(checkout, tmp_path / "bin", *words)
+    assert calls
+    for call in calls:
+        assert "rule_train_checkpoint_" in call
+        assert re.findall(r"--gpus=\S+", call) == ([flag] if flag else [])
+
+
+def test_a_job_asks_for_the_memory_and_time_of_its_order(checkout: Checkout, tmp_path: Path) -> None:
+    checkout.replace("config.yaml", *OTHER_RATE)
+    (small,) = submitted(checkout, tmp_path / "small")
+    checkout.replace("config.yaml", "exposures: 1, packing: rows, batch: 4", "exposures: 900000000, packing: rows, batch: 40960")
+    (large,) = submitted(checkout, tmp_path / "large")
+
+    def asked(call: str, flag: str) -> int:
+        return int(re.search(rf"{flag} (\d+)", call)[1])  # type: ignore[index]
+
+    assert asked(small, "-t") < asked(large, "-t")
+    assert asked(small, "--mem") + 100 < asked(large, "--mem")
 
 
 @pytest.mark.parametrize(
