@@ -64,8 +64,11 @@ def made(name):
     return path if workflow.is_main_process and name in PLAN.remake else ancient(path)
 
 
+HELD = []  # a lock that nothing refers to is released
+
+
 onstart:
-    LOCK = lock_run(RESULTS)
+    HELD.append(lock_run(RESULTS))
     check_cluster()
 
 

@@ -59,10 +59,17 @@ def check_cluster():
         sys.exit(1)
     settings.status_command = command
     print(cluster.describe(command), file=sys.stderr)
-    why = cluster.no_arrays(command, len(jobs), workflow.nodes)
+    why = cluster.no_arrays(command, len(jobs), most_jobs_at_once())
     if why and jobs and settings.array_jobs:
         print(f"job arrays are off: {why}", file=sys.stderr)
         workflow.scheduler.get_executor(jobs[0]).array_jobs.clear()
+
+
+def most_jobs_at_once():
+    """Ready jobs that the engine hands over in one round, at most; one where resources of the whole run are capped."""
+    rate = workflow.scheduling_settings.max_jobs_per_timespan
+    capped = set(workflow.global_resources) - {"_cores", "_nodes"}
+    return 1 if capped else min(workflow.nodes, rate.max_jobs if rate else sys.maxsize)
 
 
 def requests_of(jobs):

@@ -1,8 +1,9 @@
 """Train one model on one dataset: a folder that transformers loads, with metrics.csv and a model card.
 
-A training that is stopped (SIGTERM, SIGINT, a time budget, the near end of its SLURM job) saves its state and exits
-with code 75; it goes on from there when started again, and ends with the bits of a training that was never stopped.
-Where another process trains the same checkpoint, this one waits for it, and takes up its work if it falls silent.
+A training that is stopped (SIGTERM, SIGINT, a time budget, the near end of its SLURM job) saves its state and
+exits with code 75; it goes on from there when started again, and ends with the bits of a training that was
+never stopped. Where another process trains the same checkpoint, this one waits for it, and takes up its work
+if it falls silent.
 """
 
 import os
@@ -45,7 +46,7 @@ def is_made(job: Job) -> bool:
 
 
 def train(job: Job, budget: float | None) -> None:
-    """Train, publish the checkpoint and remove the resume state. budget: seconds, None for what SLURM leaves."""
+    """Train, publish, and remove the resume state. budget: seconds, None for what SLURM leaves."""
     with job:
         with permanent_objects():  # imported late: a refused order should not wait for torch
             from capacity.batches import TrainingBatches
@@ -58,7 +59,9 @@ def train(job: Job, budget: float | None) -> None:
         dataset = f"{world.spec['kind']} with N = {world.N:,} people"
         budget = time_budget() if budget is None else budget
         try:
-            job.metrics = train_checkpoint(job.spec, batches, dataset, tokenizer, job.folder, job.resume, budget)
+            job.metrics = train_checkpoint(
+                job.spec, batches, dataset, tokenizer, job.folder, job.resume, budget
+            )
         except Interrupted as stop:
             print(stop, file=sys.stderr, flush=True)
             raise SystemExit(os.EX_TEMPFAIL) from None

@@ -349,6 +349,19 @@ def test_a_damaged_artefact_that_appeared_meanwhile_is_replaced(
     assert scratch(results) == []
 
 
+def test_an_artefact_of_another_version_of_the_project_is_left_alone(
+    results: Path, order: Order, capsys: pytest.CaptureFixture[str]
+):
+    folder = make(order, results, "theirs")
+    text = (folder / MANIFEST).read_text().replace('"schema": 1', '"schema": 99')
+    (folder / MANIFEST).write_text(text)
+    with pytest.raises(SystemExit):
+        make(order, results, "ours")
+    assert "schema 99" in capsys.readouterr().err
+    assert (folder / "content.txt").read_text() == "theirs"
+    assert scratch(results) == []
+
+
 def test_an_old_folder_that_another_job_moves_away_first_does_no_harm(
     results: Path, order: Order, monkeypatch: pytest.MonkeyPatch
 ):

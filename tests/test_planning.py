@@ -15,6 +15,7 @@ from planted import build, of_stage, plant, publish, tiny, tiny_grid
 
 from capacity import manifest, planning
 from capacity.config.resolve import Grid
+from capacity.errors import OtherSchema
 from capacity.manifest import MANIFEST
 from capacity.orders import read_order
 from capacity.planning import (
@@ -196,6 +197,17 @@ def test_looking_changes_nothing_but_the_index(results: Path, grid: Grid):
     after = {path: path.stat().st_mtime_ns for path in results.rglob("*") if path.is_file()}
     assert after.pop(results / INDEX)
     assert after == before
+
+
+def test_an_artefact_of_another_version_of_the_project_stops_the_run_and_is_left_alone(
+    results: Path, grid: Grid
+):
+    path = results / of_stage(grid, "checkpoints").name / MANIFEST
+    path.write_text(path.read_text().replace('"schema": 1', '"schema": 99'))
+    with pytest.raises(OtherSchema, match="schema 99"):
+        prepare_run(grid, results)
+    assert path.exists()
+    assert not (results / "specs").exists()
 
 
 # --- what is made again

@@ -255,6 +255,18 @@ def test_each_seed_draws_its_own_world_and_its_own_training():
     for stage, count in (("datasets", 4), ("tokenizers", 4), ("checkpoints", 7)):
         assert len(names(grid, stage)) == count
     assert names(grid, "checkpoints") >= names(tiny_grid(), "checkpoints")
+    for order in grid.orders.values():
+        if order.stage in ("datasets", "checkpoints", "probes"):
+            assert f"-s{order.spec['seed']}-" in order.id
+    assert [row["seed"] for row in grid.table.spec["rows"] if row["scheme"] == "int8"] == [
+        1,
+        2,
+        3,
+        1,
+        2,
+        3,
+        1,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -302,6 +314,8 @@ def test_parents_come_before_children_and_every_parent_is_an_order_or_a_member()
 
 def test_every_row_of_the_table_names_the_artefacts_it_comes_from():
     grid = tiny_grid()
+    probes_of_table = grid.table.parents["probes"]
+    assert probes_of_table == sorted({row["probe_set"] for row in grid.table.spec["rows"]})
     for row in grid.table.spec["rows"]:
         probes = grid.orders[row["probe_set"]]
         assert row["probe_set"] in grid.table.parents["probes"]
@@ -319,6 +333,7 @@ def test_every_row_of_the_table_names_the_artefacts_it_comes_from():
             == probes.parents["tokenizer"]
         )
         assert (row["l"], row["h"], row["d"]) == (1, 2, 8)
+        assert row["bits_per_weight"] == variant.spec.get("bits", 32)
 
 
 def test_ids_are_readable_and_fit_the_engine_s_wildcards():

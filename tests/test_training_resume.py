@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 from trainings import NUM_STEPS, SPEC, checkpoint_bytes, spec_of, train
 
 from capacity.training import Interrupted, forget
@@ -208,8 +209,8 @@ def test_a_state_of_another_spec_is_not_used(straight: dict, tmp_path: Path) -> 
 def test_a_state_of_another_layout_is_not_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     conditions = {"torch": "2"}
     save_state(tmp_path, {"vector": torch.ones(2)}, {"step": 3}, conditions)
-    tensors, counters = load_state(tmp_path, conditions)
-    assert counters == {"step": 3}
+    tensors, numbers = load_state(tmp_path, conditions)
+    assert numbers == {"step": 3}
     assert torch.equal(tensors["vector"], torch.ones(2))
     body = b'{"conditions": {"torch": "2"}}\nno safetensors'
     (tmp_path / STATE).write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
@@ -227,8 +228,8 @@ def test_a_save_that_dies_leaves_the_state_before_it(tmp_path: Path, monkeypatch
         patch.setattr(os, "fsync", die)
         with pytest.raises(OSError, match="no space"):
             save_state(tmp_path, {"vector": torch.zeros(2)}, {"step": 2}, {})
-    _, counters = load_state(tmp_path, {})
-    assert counters == {"step": 1}
+    _, numbers = load_state(tmp_path, {})
+    assert numbers == {"step": 1}
     assert [path.name for path in tmp_path.iterdir()] == [STATE]
 
 
@@ -239,6 +240,7 @@ def test_forgetting_a_state_that_is_not_there_is_no_error(tmp_path: Path) -> Non
 def test_a_compiled_training_resumes_to_the_same_bits_and_learns_what_an_eager_one_does(
     straight: dict, tmp_path: Path
 ) -> None:
+    counters.clear()
     spec = spec_of(hardware={"compile": True})
     train(tmp_path / "straight", spec)
     for _ in range(2):
@@ -246,6 +248,7 @@ def test_a_compiled_training_resumes_to_the_same_bits_and_learns_what_an_eager_o
             train(tmp_path / "stopped", spec, time_budget_seconds=0)
     metrics = train(tmp_path / "stopped", spec)
     assert metrics["num_sessions"] == 3
+    assert counters["aot_autograd"]["autograd_cache_bypass"] == 0  # what other jobs compiled is found again
     assert checkpoint_bytes(tmp_path / "stopped") == checkpoint_bytes(tmp_path / "straight")
     compiled, eager = (
         losses(files["metrics.csv"]) for files in (checkpoint_bytes(tmp_path / "straight"), straight)

@@ -9,7 +9,7 @@ LEAST_MARGIN, MOST_MARGIN = 20.0, 300.0  # seconds
 
 
 def time_budget(variables: Mapping[str, str] = os.environ) -> float | None:
-    """Seconds that a job may work before it should save and stop; None outside SLURM, or where it sets no end.
+    """Seconds that a job may work before it should save and stop; None where no SLURM sets an end.
 
     SLURM tells every step when its job ends, changes by an administrator before its start included.
     """

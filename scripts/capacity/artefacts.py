@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from capacity.environment import environment, git_state, hardware, usage
-from capacity.errors import UserError
+from capacity.errors import OtherSchema, UserError
 from capacity.identity import module_digests
 from capacity.manifest import MANIFEST, SCHEMA, content_digest, list_outputs, verify, write_atomically
 from capacity.orders import Order, check_present, read_order
@@ -90,6 +90,8 @@ class Making:
     def _is_made(self) -> bool:
         try:
             verify(self.target, self.order.name)
+        except OtherSchema:
+            raise
         except UserError:
             return False
         return True
@@ -175,7 +177,10 @@ class Job(Making):
         return [self.results / name for name in self.order.parents[role]]
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
-        super().__exit__(kind, error, trace)
+        try:
+            super().__exit__(kind, error, trace)
+        except UserError as refused:
+            fail(refused)
         if isinstance(error, UserError):
             fail(error)
         if kind is None:

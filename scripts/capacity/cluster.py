@@ -1,6 +1,7 @@
 """A SLURM cluster as the engine's main process sees it before the first job, and what it would never run.
 
-The engine itself waits for ever, or fails job by job with pages of text, where one line at the start can say what is wrong.
+The engine itself waits for ever, or fails job by job with pages of text, where one line at the start can say
+what is wrong.
 """
 
 import getpass
@@ -19,7 +20,7 @@ COMMANDS = ("sbatch", "squeue", "scontrol", "sinfo", "scancel")
 
 @dataclass(frozen=True)
 class Partition:
-    """What one partition allows. minutes: None is no limit. gpus and memory_mb: the most that one of its nodes has."""
+    """What one partition allows. minutes: None is no limit. gpus, memory_mb: the most that one node has."""
 
     minutes: int | None
     gpus: int
@@ -54,8 +55,9 @@ class Cluster:
     def status_command(self, first_look: int) -> str:
         """How the engine can follow its jobs here: squeue, or sacct where squeue forgets too soon.
 
-        first_look: seconds before the plugin's first look; it takes sacct, present or not, for less than three times
-        these. Raises UserError where neither can be trusted, because the engine would wait for ever.
+        first_look: seconds before the plugin's first look; it takes sacct, present or not, for less than
+        three times these. Raises UserError where neither can be trusted, because the engine would wait for
+        ever.
         """
         needed = max(LONGEST_POLL + SAFETY, 3 * first_look)
         if self.min_job_age >= needed:
@@ -63,8 +65,8 @@ class Cluster:
         if self.accounting:
             return "sacct"
         raise UserError(
-            f"SLURM cluster {self.name}: MinJobAge is {self.min_job_age} s and there is no accounting, so that the end of "
-            f"a job cannot be seen; ask the administrators for MinJobAge={max(needed, 300)} or slurmdbd"
+            f"SLURM cluster {self.name}: MinJobAge is {self.min_job_age} s and there is no accounting, so "
+            f"that the end of a job cannot be seen; ask for MinJobAge={max(needed, 300)} or slurmdbd"
         )
 
     def describe(self, status_command: str) -> str:
@@ -73,13 +75,15 @@ class Cluster:
         return f"SLURM cluster {self.name} {accounting}; jobs are followed by {status_command}"
 
     def no_arrays(self, status_command: str, num_jobs: int, limit: int) -> str:
-        """Why the plugin would lose tasks of job arrays here, "" where it would not. limit: jobs in the queue at once.
+        """Why the plugin would lose tasks of job arrays here, or "". limit: jobs that it gets at once.
 
-        It forgets jobs that are ready beyond the limit, numbers tasks through all arrays of a rule, and takes the state
-        that sacct gives for one task for that of all.
+        It forgets jobs that are ready beyond the limit, numbers tasks through all arrays of a rule, and takes
+        the state that sacct gives for one task for that of all.
         """
         if num_jobs > limit:
-            return f"{num_jobs} jobs, and `jobs` allows {limit} at once"
+            return (
+                f"{num_jobs} jobs, of which jobs, max-jobs-per-timespan or resources lets {limit} go at once"
+            )
         if num_jobs >= self.max_array_size:
             return f"{num_jobs} jobs, and MaxArraySize is {self.max_array_size}"
         if status_command == "sacct":
@@ -94,7 +98,9 @@ class Cluster:
     def _check(self, request: Request) -> None:
         name = request.partition or self.default
         if not name:
-            raise UserError(f"slurm_partition: not given, and {self.name} has no default; {self._known_partitions()}")
+            raise UserError(
+                f"slurm_partition: not given, and {self.name} has no default; {self._known_partitions()}"
+            )
         if name not in self.partitions:
             raise UserError(f"slurm_partition: {name!r} is not on {self.name}; {self._known_partitions()}")
         if request.account and self.accounts and request.account.lower() not in self.accounts:
@@ -106,7 +112,8 @@ class Cluster:
         remedy = f"set-resources in slurm/config.yaml can change what {rule} asks for, and where"
         if request.gpus > partition.gpus:
             raise UserError(
-                f"{request.job}: asks for {request.gpus} GPUs, a node of partition {name} has {partition.gpus}; {remedy}"
+                f"{request.job}: asks for {request.gpus} GPUs, a node of partition {name} has "
+                f"{partition.gpus}; {remedy}"
             )
         if request.memory_mb > partition.memory_mb:
             raise UserError(
@@ -115,14 +122,14 @@ class Cluster:
             )
         if partition.minutes is not None and request.minutes > partition.minutes:
             raise UserError(
-                f"{request.job}: asks for {request.minutes:,} minutes, partition {name} allows {partition.minutes:,}; "
-                f"put `{rule}: {{runtime: {partition.minutes}}}` under set-resources in slurm/config.yaml (a training "
-                "goes on in its next attempt)"
+                f"{request.job}: asks for {request.minutes:,} minutes, partition {name} allows "
+                f"{partition.minutes:,}; put `{rule}: {{runtime: {partition.minutes}}}` under set-resources "
+                "in slurm/config.yaml (a training goes on in its next attempt)"
             )
         if partition.cancels:
             raise UserError(
-                f"slurm_partition: {name} cancels jobs that it preempts, which the engine cannot see; choose one that "
-                "requeues them"
+                f"slurm_partition: {name} cancels jobs that it preempts, which the engine cannot see; choose "
+                "one that requeues them"
             )
 
     def _known_partitions(self) -> str:
@@ -156,7 +163,9 @@ def _ask(*command: str) -> str:
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
     except subprocess.TimeoutExpired:
-        raise UserError(f"SLURM: no answer to `{' '.join(command)}` within a minute; is the controller up?") from None
+        raise UserError(
+            f"SLURM: no answer to `{' '.join(command)}` within a minute; is the controller up?"
+        ) from None
     if answer.returncode:
         said = answer.stderr.strip().splitlines() or ["no reason given"]
         raise UserError(f"SLURM: `{' '.join(command)}` failed ({said[-1]}); is the controller up?")
@@ -170,8 +179,9 @@ def _config(text: str) -> dict[str, str]:
 
 
 def _partitions(text: str) -> tuple[str, dict[str, Partition]]:
-    """The default partition, "" where there is none, and all partitions; the text has a line for each kind of node."""
-    default, found = "", {}
+    """The default partition, or "", and all partitions; the text has a line for each kind of node."""
+    default = ""
+    found: dict[str, Partition] = {}
     for line in filter(None, text.splitlines()):
         name, limit, preemption, memory, gres = line.split("|")
         if name.endswith("*"):
@@ -188,7 +198,7 @@ def _partitions(text: str) -> tuple[str, dict[str, Partition]]:
 
 
 def minutes(limit: str) -> int | None:
-    """Whole minutes of a time limit as sinfo writes it, such as 30:00, 8:00:00 or 2-00:00:00; None for infinite."""
+    """Whole minutes of a limit as sinfo writes it: 30:00, 8:00:00, 2-00:00:00; None for infinite."""
     if limit in ("infinite", "UNLIMITED", "n/a"):
         return None
     days, _, clock = limit.rpartition("-")
@@ -206,5 +216,7 @@ def _accounts() -> frozenset[str]:
     user = getpass.getuser()
     if not shutil.which("sacctmgr"):
         return frozenset()
-    text = _ask("sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={user}", "format=account")
+    text = _ask(
+        "sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={user}", "format=account"
+    )
     return frozenset(line.strip().lower() for line in text.splitlines() if line.strip())

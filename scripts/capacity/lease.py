@@ -1,8 +1,9 @@
-"""A lease on a training: one process at a time works on the resume files of an identity, whatever became of its engine.
+"""A lease on a training: one process at a time works on its resume files, whatever became of the engine.
 
-The lease is a file beside the resume state. Its holder refreshes the file's time; who waits watches for a change with a
-watch of its own, because the clocks of two nodes need not agree. Two processes that work at once, after a pause longer
-than the term, only waste time: the resume state is replaced whole, and both compute the same bytes.
+The lease is a file beside the resume state. Its holder refreshes the file's time; who waits watches for a
+change with a watch of its own, because the clocks of two nodes need not agree. Two processes that work at
+once, after a pause longer than the term, only waste time: the resume state is replaced whole, and both
+compute the same bytes.
 """
 
 import contextlib
@@ -19,7 +20,9 @@ from pathlib import Path
 from capacity.errors import UserError
 
 BEAT = 15.0  # seconds between refreshes
-TERM = 120.0  # seconds without a refresh after which a lease is nobody's; caches of network file systems keep 60
+TERM = (
+    120.0  # seconds without a refresh after which a lease is nobody's; caches of network file systems keep 60
+)
 POLL = 2.0  # seconds between looks at a lease of another process
 LEASE = "lease"  # the file's name in the resume folder
 
@@ -30,13 +33,17 @@ class Busy(UserError):
 
 @contextlib.contextmanager
 def held(
-    folder: Path, is_done: Callable[[], bool], patience: float | None = None, term: float = TERM, beat: float = BEAT
+    folder: Path,
+    is_done: Callable[[], bool],
+    patience: float | None = None,
+    term: float = TERM,
+    beat: float = BEAT,
 ) -> Iterator[bool]:
-    """Hold the lease of a resume folder inside; gives False, without the lease, where another process did the work.
+    """Hold the lease of a resume folder inside; gives False where another process did the work.
 
-    Waits for another holder until it lets go, falls silent for `term` seconds, is known to be dead, or is_done() holds.
-    A process that finds that another took its lease asks itself to stop, with SIGTERM. patience: seconds to wait at
-    most; after them Busy is raised.
+    Waits for another holder until it lets go, falls silent for `term` seconds, is known to be dead, or
+    is_done() holds. A process that finds that another took its lease asks itself to stop, with SIGTERM.
+    patience: seconds to wait at most; after them Busy is raised.
     """
     lease = Lease(folder, term)
     if not lease.take(is_done, patience):
@@ -54,14 +61,14 @@ def held(
 
 
 class Lease:
-    """One process's claim to a resume folder. term: seconds without a refresh after which a lease is nobody's."""
+    """One process's claim to a resume folder. term: seconds without a refresh that end any lease."""
 
     def __init__(self, folder: Path, term: float = TERM):
         self.path, self.term = folder / LEASE, term
         self.text = json.dumps(holder(), sort_keys=True)
 
     def take(self, is_done: Callable[[], bool], patience: float | None = None) -> bool:
-        """Wait for the lease and take it; False where the work was done before. Raises Busy out of patience."""
+        """Wait for the lease and take it; False where the work was done. Raises Busy when out of patience."""
         started, seen, told = time.monotonic(), None, False
         while not is_done():
             if self._create():
@@ -147,7 +154,7 @@ def holder() -> dict[str, str | int | None]:
 
 
 def is_dead(text: str) -> bool:
-    """Whether a lease's holder is known not to live: a process of this machine, or an earlier start of this SLURM job."""
+    """Whether a holder is known to be dead: a process of this machine, or an earlier start of this job."""
     try:
         other = json.loads(text)
         place, pid, job = other["place"], int(other["pid"]), other["job"]
@@ -175,10 +182,13 @@ def _slurm_job() -> str | None:
 
 
 def _place() -> str:
-    """Where process ids mean the same processes: the host, its boot and the namespace of ids, as far as it tells."""
+    """Where process ids mean the same: the host, its boot and the namespace of ids, as far as it tells."""
     facts = [socket.gethostname()]
     with contextlib.suppress(OSError):
-        facts += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
+        facts += [
+            Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+            os.readlink("/proc/self/ns/pid"),
+        ]
     return " ".join(facts)
 
 

@@ -1,6 +1,7 @@
-"""What a job asks of a machine, from its order alone: memory and time, with room for slower machines than this one.
+"""What a job asks of a machine, from its order alone: memory and time, with room for slower machines.
 
-An estimate that is too low costs an attempt, one that is too high a longer wait in the queue; no number depends on it.
+An estimate that is too low costs an attempt, one that is too high a longer wait in the queue; no number
+depends on it.
 """
 
 import math
@@ -36,8 +37,9 @@ def growing(amount: float, attempt: int) -> int:
 def training_mb(dataset: Spec, tokenizer: Spec, spec: Spec) -> int:
     """Host memory of a training, in MB.
 
-    Weights, gradient, two moments and a copy to save: 20 bytes a parameter. On a CPU also what a step keeps for its
-    backward pass, in float32: logits, their softmax and gradient, and about 34 numbers a token, layer and channel.
+    Weights, gradient, two moments and a copy to save: 20 bytes a parameter. On a CPU also what a step keeps
+    for its backward pass, in float32: logits, their softmax and gradient, and about 34 numbers a token, layer
+    and channel.
     """
     model, regime, V = spec["model"], spec["regime"], vocabulary(dataset, tokenizer)
     fixed = 20 * parameters(model, V) + PERSON_BYTES * dataset["N"]
@@ -58,7 +60,7 @@ def training_minutes(dataset: Spec, tokenizer: Spec, spec: Spec) -> int:
 
 
 def scoring_mb(dataset: Spec, tokenizer: Spec, spec: Spec) -> int:
-    """Host memory of quantising or probing a checkpoint, in MB: a few copies of the weights, and a batch of logits."""
+    """Host memory of quantising or probing a checkpoint, in MB: some copies of the weights."""
     base = GPU_BASE_MB if spec["hardware"]["accelerator"] == "gpu" else BASE_MB
     fixed = 24 * parameters(spec["model"], vocabulary(dataset, tokenizer)) + PERSON_BYTES * dataset["N"]
     return math.ceil(base + 500 + fixed / 1e6)

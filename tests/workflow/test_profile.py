@@ -11,7 +11,12 @@ import pytest
 from checkout import ROOT, Checkout
 
 # What the commands print on a cluster of two partitions; no controller is asked.
-CONFIG = "AccountingStorageType = accounting_storage/none\nMinJobAge = 300 sec\nMaxArraySize = 1001\nClusterName = lab\n"
+CONFIG = """\
+AccountingStorageType = accounting_storage/none
+MinJobAge = 300 sec
+MaxArraySize = 1001
+ClusterName = lab
+"""
 NODES = "main*|infinite|OFF|64000|gpu:2\nshort|30:00|OFF|64000|(null)\nspot|infinite|CANCEL|64000|gpu:2\n"
 
 
@@ -29,7 +34,9 @@ def commands(folder: Path, **answers: str) -> Path:
     for name in ("sbatch", "squeue", "scancel", "scontrol", "sinfo", "sacct", "sacctmgr", "sshare"):
         path = folder / name
         text = answers.get(name, "").strip()
-        path.write_text("#!/bin/sh\n" + (f"cat <<'END'\n{text}\nEND\n" if text else "echo down >&2; exit 1\n"))
+        path.write_text(
+            "#!/bin/sh\n" + (f"cat <<'END'\n{text}\nEND\n" if text else "echo down >&2; exit 1\n")
+        )
         path.chmod(0o755)
     return folder
 
@@ -37,7 +44,16 @@ def commands(folder: Path, **answers: str) -> Path:
 def run(checkout: Checkout, *words: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     """The literal command in a checkout, with the SLURM commands of one folder or none."""
     fast = ["--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1"]
-    command = [sys.executable, "-m", "snakemake", "--profile", "slurm", "results/capacity_table.csv", *fast, *words]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--profile",
+        "slurm",
+        "results/capacity_table.csv",
+        *fast,
+        *words,
+    ]
     places = [str(Path(sys.executable).parent), *([str(path)] if path else [])]
     folder = checkout.path.parent / "tools"  # what a shell needs, and nothing of SLURM
     folder.mkdir(exist_ok=True)
@@ -78,7 +94,10 @@ def submitted(checkout: Checkout, bin_folder: Path, *words: str) -> list[str]:
 
 
 GPU = ("laptop: {accelerator: cpu, precision: fp32", "laptop: {accelerator: gpu, precision: bf16")
-OTHER_RATE = ("short: {exposures: 1, packing: rows, batch: 4, lr: 1e-2", "short: {exposures: 1, packing: rows, batch: 4, lr: 2e-2")
+OTHER_RATE = (
+    "short: {exposures: 1, packing: rows, batch: 4, lr: 1e-2",
+    "short: {exposures: 1, packing: rows, batch: 4, lr: 2e-2",
+)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +125,11 @@ def test_a_training_asks_for_a_gpu_where_its_spec_or_the_user_says_so(
 def test_a_job_asks_for_the_memory_and_time_of_its_order(checkout: Checkout, tmp_path: Path) -> None:
     checkout.replace("config.yaml", *OTHER_RATE)
     (small,) = submitted(checkout, tmp_path / "small")
-    checkout.replace("config.yaml", "exposures: 1, packing: rows, batch: 4", "exposures: 900000000, packing: rows, batch: 40960")
+    checkout.replace(
+        "config.yaml",
+        "exposures: 1, packing: rows, batch: 4",
+        "exposures: 900000000, packing: rows, batch: 40960",
+    )
     (large,) = submitted(checkout, tmp_path / "large")
 
     def asked(call: str, flag: str) -> int:
@@ -123,7 +146,10 @@ def test_a_job_asks_for_the_memory_and_time_of_its_order(checkout: Checkout, tmp
             ["--default-resources", "slurm_partition=gpus"],
             "slurm_partition: 'gpus' is not on lab; there are: main, short, spot",
         ),
-        (["--default-resources", "slurm_partition=spot"], "slurm_partition: spot cancels jobs that it preempts"),
+        (
+            ["--default-resources", "slurm_partition=spot"],
+            "slurm_partition: spot cancels jobs that it preempts",
+        ),
         (
             ["--set-resources", "train_checkpoint:gpu=3"],
             r"train_checkpoint \S+: asks for 3 GPUs, a node of partition main has 2",
@@ -162,3 +188,23 @@ def test_a_cluster_on_which_the_end_of_a_job_cannot_be_seen_is_refused(
 ) -> None:
     path = commands(tmp_path / "bin", scontrol=CONFIG.replace("300 sec", "60 sec"), sinfo=NODES)
     assert "MinJobAge is 60 s and there is no accounting" in error(run(cluster, path=path))
+
+
+def test_two_hundred_small_jobs_need_five_calls_of_sbatch(cluster: Checkout, tmp_path: Path) -> None:
+    """More tasks in a call do not fit on a command line; the plugin then runs the first in place of all."""
+    text = (cluster.path / "config.yaml").read_text().replace("study: [base, prose]", "study: [base]")
+    (cluster.path / "config.yaml").write_text(text.replace("seeds: [1]", f"seeds: {list(range(200))}", 1))
+    calls = submitted(cluster, tmp_path / "bin", "--until", "make_dataset")
+    assert [re.findall(r"--array=(\S+)", call) for call in calls] == [
+        [f"{first}-{first + 39}"] for first in (1, 41, 81, 121, 161)
+    ]
+    assert all("--slurm-jobstep-array-execs" in call for call in calls)
+
+
+@pytest.mark.parametrize(
+    "words", [["--jobs", "2"], ["--resources", "gpu=1"], ["--max-jobs-per-timespan", "1/1s"]]
+)
+def test_arrays_are_off_where_jobs_would_be_lost(cluster: Checkout, tmp_path: Path, words: list[str]) -> None:
+    calls = submitted(cluster, tmp_path / "bin", *words)
+    assert calls
+    assert not any("--array" in call for call in calls)

@@ -5,6 +5,7 @@ fast as 27 parameter tensors and two graphs with autograd between them: see benc
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -88,7 +89,9 @@ class _Loss(nn.Module):
         return self.model
 
     def forward(self, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
-        with torch.autocast(inputs_BT.device.type, torch.bfloat16, enabled=self._autocast):
+        # Entered for bf16 only: even a disabled autocast keeps torch.compile from a cache, a second a job.
+        products = torch.autocast(inputs_BT.device.type, torch.bfloat16) if self._autocast else nullcontext()
+        with products:
             output = self.model(input_ids=inputs_BT, attention_mask=self.mask, use_cache=False)
         logits = output.logits.float().flatten(0, 1)
         return functional.cross_entropy(logits, targets_BT.flatten(), ignore_index=IGNORED)

@@ -1,0 +1,185 @@
+"""The engine on the test cluster: start it, watch its trainings, disturb them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "workflow"))
+
+from checkout import Checkout  # noqa: E402
+
+TABLE = "results/capacity_table.csv"
+# Looks at the jobs every few seconds; nothing else of the profile is changed.
+FAST = ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"]
+# Trainings of about 20 and 60 seconds.
+CONFIG = """\
+scale: laptop
+study: [faults, limit]
+scales:
+  laptop: {accelerator: cpu, precision: fp32, compile: false}
+datasets:
+  atomic: {kind: bioD, N: 6, K: 2, D: 4, T: 4, names: [4, 4, 4], wording: atomic}
+tokenizers:
+  word: {kind: word}
+models:
+  small: {architecture: gpt2-1-2, head_dim: 4}
+regimes:
+  slow: {exposures: 5000, packing: rows, batch: 4, lr: 1e-2, warmup_steps: 1}
+  slower: {exposures: 14000, packing: rows, batch: 4, lr: 1e-2, warmup_steps: 1}
+quantizers:
+  none: {method: none}
+probe: {draws: 1}
+studies:
+  faults:
+    question: Does a fault change a number?
+    paper: It does not say.
+    datasets: [atomic]
+    tokenizers: [word]
+    models: [small]
+    regimes: [slow]
+    quantizers: [none]
+    seeds: [1, 2, 3]
+  limit:
+    question: Does a time limit change a number?
+    paper: It does not say.
+    datasets: [atomic]
+    tokenizers: [word]
+    models: [small]
+    regimes: [slower]
+    quantizers: [none]
+    seeds: [1]
+"""
+SLOW = [f"gpt2-1-2-bioD-N6-e5000-s{seed}" for seed in (1, 2, 3)]
+SLOWER = "gpt2-1-2-bioD-N6-e14000-s1"
+
+
+def wait(
+    what: str, condition: Callable[[], object], seconds: float, describe: Callable[[], str] = str
+) -> None:
+    """Wait for a condition; what happened meanwhile is in the message of a failure."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not after {seconds} seconds: {what}\n{describe()}"
+        time.sleep(0.2)
+
+
+@dataclass
+class Training:
+    """One checkpoint of a checkout."""
+
+    checkout: Checkout
+    id: str
+
+    @property
+    def folder(self) -> Path:
+        return self.checkout.path / "results" / "checkpoints" / self.id
+
+    @property
+    def target(self) -> str:
+        return f"results/checkpoints/{self.id}/manifest.json"
+
+    @property
+    def resume(self) -> Path:
+        return self.checkout.path / "results" / "resume" / self.id
+
+    def log(self) -> str:
+        path = self.checkout.path / "results" / "logs" / "train_checkpoint" / f"{self.id}.log"
+        return path.read_text() if path.is_file() else ""
+
+    def is_stepping(self) -> bool:
+        """Whether its present process has shown progress."""
+        return (self.resume / "lease").is_file() and "left\n" in self.log()
+
+    def lease(self) -> dict[str, object]:
+        return json.loads((self.resume / "lease").read_text())
+
+    def manifest(self) -> dict[str, object]:
+        return json.loads((self.folder / "manifest.json").read_text())
+
+    def num_sessions(self) -> int:
+        return self.manifest()["metrics"]["num_sessions"]  # type: ignore[index]
+
+    def model(self) -> bytes:
+        return (self.folder / "model.safetensors").read_bytes()
+
+
+def training(checkout: Checkout, slug: str) -> Training:
+    """The training with a slug, from the orders that a dry run wrote."""
+    (spec,) = [
+        path
+        for path in (checkout.path / "results" / "specs").glob(f"{slug}-*.json")
+        if json.loads(path.read_text())["stage"] == "checkpoints"
+    ]
+    return Training(checkout, spec.stem)
+
+
+class Engine:
+    """A run of the engine with the SLURM profile, in the background."""
+
+    def __init__(self, checkout: Checkout, *words: str, targets: list[str] | None = None):
+        self.checkout = checkout
+        self.output = checkout.path / f"engine-{time.time_ns()}.log"
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--profile",
+            "slurm",
+            *(targets or [TABLE]),
+            *FAST,
+            *words,
+        ]
+        with open(self.output, "w") as log:
+            self.process = subprocess.Popen(
+                command,
+                cwd=checkout.path,
+                env=checkout.environment(),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def describe(self) -> str:
+        return f"{self.said()[-5000:]}\n{self.checkout.logs()}"
+
+    def wait(self, what: str, condition: Callable[[], object], seconds: float = 90) -> None:
+        """Wait for something that must happen while this run goes on."""
+
+        def happened() -> object:
+            return condition() or self.process.poll() is not None
+
+        wait(what, happened, seconds, self.describe)
+        assert condition(), f"the run ended before: {what}\n{self.describe()}"
+
+    def end(self, seconds: float = 240) -> int:
+        """Its exit status, once it has ended."""
+        wait("the run has ended", lambda: self.process.poll() is not None, seconds, self.describe)
+        return self.process.returncode
+
+    def succeed(self, seconds: float = 240) -> None:
+        assert self.end(seconds) == 0, self.describe()
+
+    def stop(self, number: signal.Signals) -> None:
+        os.kill(self.process.pid, number)
+
+
+def new_checkout(path: Path, config: str | None = None) -> Checkout:
+    """The sources with the SLURM profile, nothing built."""
+    checkout = Checkout.new(path)
+    shutil.copytree(ROOT / "slurm", path / "slurm", dirs_exist_ok=True)
+    if config is not None:
+        (path / "config.yaml").write_text(config)
+    return checkout

@@ -1,0 +1,283 @@
+"""What the SLURM profile promises on a real cluster: the bytes of a run on one machine, whatever happens.
+
+Faults are injected while a training runs; datasets and tokenizers are made beforehand, and what follows a
+training is made locally, because only trainings are long enough to be hit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from checkout import Checkout, jobs_in
+from conftest import Slurm
+from engine import CONFIG, SLOW, SLOWER, Engine, Training, new_checkout, training, wait
+
+STATE = Path("/run/test-slurm-cluster")
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """Datasets and tokenizers of the slow trainings."""
+    checkout = new_checkout(tmp_path_factory.mktemp("prepared") / "checkout", CONFIG)
+    checkout.build("--until", "make_tokenizer")
+    return checkout
+
+
+@pytest.fixture(scope="session")
+def undisturbed(prepared: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """The same, built to the end on this machine without SLURM."""
+    checkout = prepared.copy(tmp_path_factory.mktemp("undisturbed") / "checkout")
+    checkout.build()
+    return checkout
+
+
+@pytest.fixture
+def disturbed(prepared: Checkout, undisturbed: Checkout, tmp_path: Path) -> Checkout:
+    """A copy in which the trainings are still to be run."""
+    return prepared.copy(tmp_path / "checkout")
+
+
+def job_of(slurm: Slurm, one: Training, state: str = "RUNNING") -> str | None:
+    """The SLURM job in some state that makes a checkpoint."""
+    lines = slurm.ask("squeue", "--noheader", f"--states={state}", "--format=%i|%k").splitlines()
+    jobs = [line.split("|")[0] for line in lines if one.id in line]
+    return jobs[-1] if jobs else None
+
+
+def node_of(slurm: Slurm, job: str) -> str:
+    return slurm.ask("squeue", "--noheader", "--format=%N", f"--jobs={job}")
+
+
+def assert_as_undisturbed(undisturbed: Checkout, trainings: list[Training]) -> None:
+    """Equal weights, no resume state left, and, built to the end from them, an equal table."""
+    checkout = trainings[0].checkout
+    for one in trainings:
+        assert one.model() == training(undisturbed, one.id.rpartition("-")[0]).model()
+        assert not one.resume.exists()
+    source, target = (each.path / "results" / "checkpoints" for each in (undisturbed, checkout))
+    for folder in source.iterdir():
+        if not (target / folder.name).exists():
+            shutil.copytree(folder, target / folder.name)
+    checkout.build()
+    assert checkout.table() == undisturbed.table()
+
+
+@pytest.fixture(scope="module")
+def on_cluster(any_slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkout, str]:
+    """The tiny configuration, built by the literal command; its output. config.yaml is spoilt meanwhile."""
+    any_slurm.up(accounting=False)
+    checkout = new_checkout(tmp_path_factory.mktemp("cluster") / "checkout")
+    engine = Engine(checkout, "-p", "--set-resources", "train_checkpoint:gpu=1")
+    engine.wait("the first job is submitted", lambda: "ubmitted" in engine.said())
+    config = checkout.path / "config.yaml"
+    text = config.read_text()
+    config.write_text("study: [none of them]\n")
+    engine.succeed(seconds=400)
+    config.write_text(text)
+    return checkout, engine.said()
+
+
+def test_the_literal_command_makes_the_table_of_a_local_run(
+    on_cluster: tuple[Checkout, str], built: Checkout
+) -> None:
+    checkout, said = on_cluster
+    assert checkout.table() == built.table()
+    assert "SLURM cluster test without accounting; jobs are followed by squeue" in said
+
+
+def test_trainings_get_a_gpu_each_and_other_stages_none(
+    on_cluster: tuple[Checkout, str], slurm: Slurm
+) -> None:
+    checkout, _ = on_cluster
+    saw: dict[str, list[str | None]] = {}
+    for path in (checkout.path / "results").glob("*/*/manifest.json"):
+        one = Training(checkout, path.parent.name)
+        variables = json.loads(path.read_text())["environment"]["variables"]
+        saw.setdefault(path.parents[1].name, []).append(variables.get("CUDA_VISIBLE_DEVICES"))
+        assert variables["SLURM_JOB_ID"], one
+    assert set(saw.pop("checkpoints")) <= {"0", "1"}
+    assert {value for values in saw.values() for value in values} == {None}
+    asked = {}
+    for job in slurm.ask("squeue", "--noheader", "--states=all", "--format=%A").split():
+        text = slurm.ask("scontrol", "show", "job", job)
+        for rule in re.findall(r"Comment=rule_(\w+?)_wildcards", text):
+            asked.setdefault(rule, set()).add("TresPerJob=gres/gpu:1" in text)
+    assert asked["train_checkpoint"] == {True}
+    assert {rule for rule, answers in asked.items() if True in answers} == {"train_checkpoint"}
+
+
+def test_after_an_edit_only_the_stale_jobs_are_submitted(
+    on_cluster: tuple[Checkout, str], built: Checkout, slurm: Slurm, tmp_path: Path
+) -> None:
+    checkout, local = on_cluster[0].copy(tmp_path / "checkout"), built.copy(tmp_path / "local")
+    for each in (checkout, local):
+        each.replace("config.yaml", "probe: {draws: 1}", "probe: {draws: 2}")
+    local.build()
+    engine = Engine(checkout, "-p")
+    engine.succeed()
+    rules = {rule for rule, _ in jobs_in(engine.said())}
+    assert rules == {"probe_checkpoint", "tabulate_capacity", "publish_table"}
+    assert len(re.findall(r"Submitted array job|has been submitted", engine.said())) == 2
+    assert checkout.table() == local.table()
+
+
+def test_jobs_that_are_cancelled_killed_or_lose_their_node_end_with_the_same_bytes(
+    disturbed: Checkout, undisturbed: Checkout, slurm: Slurm
+) -> None:
+    """One fault for each of three trainings, and a restart of the controller, in one run."""
+    trainings = cancelled, killed, unplugged = [training(disturbed, slug) for slug in SLOW]
+    engine = Engine(disturbed, targets=[one.target for one in trainings])
+    engine.wait("all train", lambda: all(one.is_stepping() for one in trainings), 120)
+    job, other = job_of(slurm, cancelled), job_of(slurm, unplugged)
+    assert job
+    assert other
+    slurm.ask("scancel", job)
+    os.kill(int(str(killed.lease()["pid"])), signal.SIGKILL)
+    slurm.manage("controller-restart")
+    node = node_of(slurm, other)
+    slurm.manage("node-stop", node)
+    try:
+        engine.succeed()
+    finally:
+        slurm.manage("node-start", node)
+    assert cancelled.num_sessions() == 2
+    assert_as_undisturbed(undisturbed, trainings)
+
+
+def test_a_training_lives_through_a_restart_of_slurmd(
+    disturbed: Checkout, undisturbed: Checkout, slurm: Slurm
+) -> None:
+    one = training(disturbed, SLOW[0])
+    engine = Engine(disturbed, targets=[one.target])
+    engine.wait("it trains", one.is_stepping)
+    node = node_of(slurm, job_of(slurm, one) or "")
+    daemon = int((STATE / f"{node}.process").read_text().split()[0])
+    os.kill(daemon, signal.SIGTERM)
+    wait("slurmd has ended", lambda: not Path(f"/proc/{daemon}/exe").exists(), 20)
+    slurm.manage("up")
+    engine.succeed()
+    assert one.num_sessions() == 1
+    assert_as_undisturbed(undisturbed, [one])
+
+
+def test_a_preempted_training_is_requeued_and_goes_on(
+    disturbed: Checkout, undisturbed: Checkout, slurm: Slurm
+) -> None:
+    one = training(disturbed, SLOW[1])
+    engine = Engine(disturbed, "--default-resources", "slurm_partition=low", targets=[one.target])
+    engine.wait("it trains", one.is_stepping)
+    job = job_of(slurm, one)
+    assert job
+    slurm.ask("srun", "--partition=high", f"--nodelist={node_of(slurm, job)}", "--exclusive", "sleep", "1")
+    engine.succeed()
+    assert one.num_sessions() == 2
+    assert one.manifest()["environment"]["variables"]["SLURM_JOB_ID"] == job  # type: ignore[index]
+    assert_as_undisturbed(undisturbed, [one])
+
+
+def test_a_training_longer_than_its_time_limit_goes_on_in_its_next_attempt(
+    disturbed: Checkout, undisturbed: Checkout, slurm: Slurm
+) -> None:
+    one = training(disturbed, SLOWER)
+    engine = Engine(disturbed, "--set-resources", "train_checkpoint:runtime=1", targets=[one.target])
+    engine.succeed(400)
+    assert one.num_sessions() >= 2
+    assert "TIMEOUT" not in engine.said()  # it stopped itself, before SLURM did
+    assert_as_undisturbed(undisturbed, [one])
+
+
+def test_an_engine_that_is_interrupted_and_one_that_is_killed_can_be_started_again(
+    disturbed: Checkout, undisturbed: Checkout, slurm: Slurm
+) -> None:
+    one = training(disturbed, SLOW[0])
+    interrupted = Engine(disturbed, targets=[one.target])
+    interrupted.wait("it trains", one.is_stepping)
+    interrupted.stop(signal.SIGINT)
+    assert interrupted.end(60) != 0
+    slurm.wait("its jobs are gone", lambda: not slurm.ask("squeue", "--noheader", "--states=R,PD,CG"))
+    assert (one.resume / "state").is_file()
+
+    killed = Engine(disturbed, targets=[one.target])
+    killed.wait("it goes on", lambda: (one.resume / "lease").is_file() and "going on from" in one.log())
+    killed.stop(signal.SIGKILL)
+    killed.end(10)
+    first = job_of(slurm, one)
+    again = Engine(disturbed, targets=[one.target])
+    again.wait("the second job waits", lambda: f"(SLURM job {first}), which works on" in one.log())
+    again.succeed()
+    assert one.manifest()["environment"]["variables"]["SLURM_JOB_ID"] == first  # type: ignore[index]
+    assert one.num_sessions() == 2
+    assert_as_undisturbed(undisturbed, [one])
+
+
+def test_a_job_that_starts_after_another_made_its_checkpoint_does_not_train_again(
+    disturbed: Checkout, undisturbed: Checkout, slurm: Slurm
+) -> None:
+    """The first job outlives its engine; that of the next engine waits in the queue meanwhile."""
+    one = training(disturbed, SLOW[2])
+    killed = Engine(disturbed, targets=[one.target])
+    killed.wait("it trains", one.is_stepping)
+    killed.stop(signal.SIGKILL)
+    killed.end(10)
+    first = job_of(slurm, one)
+    with closed(slurm):
+        again = Engine(disturbed, targets=[one.target])
+        again.wait("its job waits in the queue", lambda: job_of(slurm, one, "PENDING"))
+        slurm.wait("the first job has ended", lambda: not job_of(slurm, one), 90)
+        assert one.folder.is_dir()
+    again.succeed()
+    assert one.manifest()["environment"]["variables"]["SLURM_JOB_ID"] == first  # type: ignore[index]
+    assert_as_undisturbed(undisturbed, [one])
+
+
+def test_an_engine_that_is_terminated_lets_its_jobs_end(
+    disturbed: Checkout, undisturbed: Checkout, slurm: Slurm
+) -> None:
+    one = training(disturbed, SLOW[1])
+    engine = Engine(disturbed, targets=[one.target])
+    engine.wait("it trains", one.is_stepping)
+    engine.stop(signal.SIGTERM)
+    engine.end()
+    assert one.num_sessions() == 1
+    assert_as_undisturbed(undisturbed, [one])
+
+
+@contextlib.contextmanager
+def closed(slurm: Slurm) -> Iterator[None]:
+    """No job starts in the partition main; those that run go on."""
+    slurm.ask("scontrol", "update", "PartitionName=main", "State=DOWN")
+    try:
+        yield
+    finally:
+        slurm.ask("scontrol", "update", "PartitionName=main", "State=UP")
+
+
+def test_with_accounting_an_unknown_account_is_refused_and_a_known_one_works(
+    slurm_with_accounting: Slurm, tmp_path: Path
+) -> None:
+    checkout = new_checkout(tmp_path / "checkout")
+    refused = Engine(checkout, "--default-resources", "slurm_account=nobody")
+    assert refused.end(60) != 0
+    assert "error: slurm_account: 'nobody' is none of yours on test; there are: lab" in refused.said()
+    made = Engine(checkout, "--default-resources", "slurm_account=lab", "--until", "make_dataset")
+    made.succeed()
+    assert "SLURM cluster test with accounting; jobs are followed by squeue" in made.said()
+
+
+def test_one_call_of_sbatch_serves_forty_jobs(slurm: Slurm, tmp_path: Path) -> None:
+    checkout = new_checkout(tmp_path / "checkout")
+    checkout.edit("config.yaml", lambda text: text.replace("study: [base, prose]", "study: [base]"))
+    checkout.edit("config.yaml", lambda text: text.replace("seeds: [1]", f"seeds: {list(range(1, 11))}"))
+    engine = Engine(checkout, "--until", "make_dataset")
+    engine.succeed()
+    assert len(re.findall("Submitted array job", engine.said())) == 1
+    assert "has been submitted" not in engine.said()
+    assert len(list((checkout.path / "results" / "datasets").glob("*/manifest.json"))) == 10
