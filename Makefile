@@ -16,7 +16,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env table test test-long plan runs orphans prune check docs lock format
+.PHONY: help env table test test-long test-slurm plan runs orphans prune check docs lock format
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -35,6 +35,10 @@ test: env ## the tests, under ten minutes on two cores
 
 test-long: env ## every row of the table of edits, and the kill test
 	@python -m pytest -n 2 tests/long
+
+test-slurm: env ## the SLURM profile on a real cluster on this machine (Debian, as root; installs what is missing)
+	@tests/slurm/cluster install --accounting
+	@trap 'tests/slurm/cluster down' EXIT INT TERM; python -m pytest tests/slurm
 
 plan: env ## what would run and why (AGAINST=other.yaml)
 	@python scripts/plan.py $(if $(AGAINST),--against $(AGAINST)) $(if $(STUDY),--study $(STUDY)) $(ARGS)

@@ -75,7 +75,7 @@ def on_cluster(any_slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> tu
     """The tiny configuration, built by the literal command; its output. config.yaml is spoilt meanwhile."""
     any_slurm.up(accounting=False)
     checkout = new_checkout(tmp_path_factory.mktemp("cluster") / "checkout")
-    engine = Engine(checkout, "-p", "--set-resources", "train_checkpoint:gpu=1")
+    engine = Engine(checkout, "-p", "--set-resources", "train_checkpoint:gpu=1", literal=True)
     engine.wait("the first job is submitted", lambda: "ubmitted" in engine.said())
     config = checkout.path / "config.yaml"
     text = config.read_text()

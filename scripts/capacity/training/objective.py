@@ -6,6 +6,7 @@ fast as 27 parameter tensors and two graphs with autograd between them: see benc
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -118,7 +119,8 @@ class _RotaryTable(nn.Module):
 
 def _compiled(loss: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Gradient:
     """Forward and backward of a loss, compiled together at the first call."""
-    graph = torch.compile(grad_and_value(loss), fullgraph=True, dynamic=False)
+    options: dict[str, Any] = {"deterministic": True}  # no kernel is chosen by a time that was measured
+    graph = torch.compile(grad_and_value(loss), fullgraph=True, dynamic=False, options=options)
 
     def gradient(*arguments: Tensor) -> tuple[Tensor, Tensor]:
         try:
