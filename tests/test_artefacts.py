@@ -1,5 +1,6 @@
 """An artefact appears whole under its name or not at all, whatever happens to the job that makes it."""
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -321,6 +322,28 @@ def test_an_artefact_from_the_store_that_is_here_already_stays_and_leaves_no_scr
     assert caught.value.code == 0
     assert folder.stat().st_ino == inode
     assert scratch(results) == []
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_an_artefact_is_taken_from_the_store_if_it_was_made_from_the_same_parents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same: bool
+):
+    """Its job may have verified more on its way than its parents, as the table's does with every score."""
+    monkeypatch.setenv("CAPACITY_STORE", str(tmp_path / "store"))
+    dataset, tokenizer = of_stage(tiny_grid(), "datasets"), of_stage(tiny_grid(), "tokenizers")
+    extra = make_order("datasets", "extra", {"seed": 2}, {})
+    plant(dataset, tmp_path / "a")
+    plant(extra, tmp_path / "a")
+    with in_process(tokenizer, tmp_path / "a") as job:
+        (job.folder / "content.txt").write_text("of the first checkout")
+        job.add_input(extra.name)
+    monkeypatch.delenv("CAPACITY_STORE")
+    (plant if same else make)(dataset, tmp_path / "b")
+    monkeypatch.setenv("CAPACITY_STORE", str(tmp_path / "store"))
+    with contextlib.suppress(SystemExit):  # a job that takes its artefact from the store ends there
+        make(tokenizer, tmp_path / "b", "made here")
+    expected = "of the first checkout" if same else "made here"
+    assert (tmp_path / "b" / tokenizer.name / "content.txt").read_text() == expected
 
 
 def test_an_artefact_that_is_ordered_anew_is_replaced_even_if_another_job_made_it_meanwhile(

@@ -54,7 +54,11 @@ def put(raw: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
         ("datasets.atomic.N", 40_000, ["N: 40000", "32768 full names"]),
         ("datasets.atomic.D", 65, ["D: 65", "T^L = 64^1 = 64"]),
         ("datasets.atomic.kind", "bioX", ["datasets.atomic", "bioX", "bioD", "bioS"]),
-        ("models.gpt2-2-2", {"architecture": "gpt2-2-3", "width": 16}, ["width: 16", "3 heads", "multiple of 6"]),
+        (
+            "models.gpt2-2-2",
+            {"architecture": "gpt2-2-3", "width": 16},
+            ["width: 16", "3 heads", "multiple of 6"],
+        ),
         ("models.gpt2-2-2.architecture", "gpt3-2-2", ["models.gpt2-2-2.architecture", "gpt3-2-2"]),
         ("models.gpt2-2-2.head_dim", 7, ["models.gpt2-2-2.head_dim", "7", "multiple of 2"]),
         ("studies.base-law.models", ["gpt2-9-9"], ["studies.base-law.models", "'gpt2-9-9'", "gpt2-2-2"]),
@@ -127,22 +131,42 @@ def test_a_later_file_and_then_an_override_win(tmp_path):
     path.write_text("regimes: {long: {lr: 2e-2}}\n")
     overrides = {"regimes": {"long": {"batch": 32}}, "study": "biographies"}
     config = load_config([ROOT / "config.yaml", path], overrides)
-    assert (config.regimes["long"].lr, config.regimes["long"].batch, config.study) == (0.02, 32, ["biographies"])
+    assert (config.regimes["long"].lr, config.regimes["long"].batch, config.study) == (
+        0.02,
+        32,
+        ["biographies"],
+    )
     assert config.regimes["long"].exposures == 1000
 
 
 def test_values_of_an_override_have_their_yaml_types():
-    overrides = {"regimes": {"long": {"lr": "2e-2", "batch": "32", "clip": "null"}}, "study": "base-law,biographies"}
+    overrides = {
+        "regimes": {"long": {"lr": "2e-2", "batch": "32", "clip": "null"}},
+        "study": "base-law,biographies",
+    }
     config = load_config([ROOT / "config.yaml"], overrides)
-    assert (config.regimes["long"].lr, config.regimes["long"].batch, config.regimes["long"].clip) == (0.02, 32, None)
+    assert (config.regimes["long"].lr, config.regimes["long"].batch, config.regimes["long"].clip) == (
+        0.02,
+        32,
+        None,
+    )
     assert config.study == ["base-law", "biographies"]
+
+
+@pytest.mark.parametrize("value", ["{", "a: b: c", "[1, 2", "{a: 1, a: 2}"])
+def test_an_override_that_is_no_yaml_is_one_line(value):
+    with pytest.raises(UserError, match=r"--config: .* is not a YAML value") as caught:
+        load_config([ROOT / "config.yaml"], {"study": value})
+    assert "\n" not in str(caught.value)
 
 
 def test_docs_and_schema_are_those_of_the_models():
     import document_config
 
     assert (ROOT / "docs" / "config.md").read_text() == document_config.markdown(), "run `make docs`"
-    assert (ROOT / "docs" / "config.schema.json").read_text() == document_config.schema_text(), "run `make docs`"
+    assert (ROOT / "docs" / "config.schema.json").read_text() == document_config.schema_text(), (
+        "run `make docs`"
+    )
 
 
 def test_every_key_of_the_configuration_is_described():

@@ -233,8 +233,17 @@ def test_a_save_that_dies_leaves_the_state_before_it(tmp_path: Path, monkeypatch
     assert [path.name for path in tmp_path.iterdir()] == [STATE]
 
 
-def test_forgetting_a_state_that_is_not_there_is_no_error(tmp_path: Path) -> None:
-    forget(tmp_path / "nothing")
+def test_forgetting_removes_the_state_and_what_a_dead_save_left_and_no_other_file(tmp_path: Path) -> None:
+    folder = tmp_path / "resume"
+    forget(folder)  # nothing there
+    save_state(folder, {"vector": torch.ones(2)}, {}, {})
+    (folder / f".{STATE}.123").touch()
+    (folder / "lease").touch()
+    forget(folder)
+    assert [path.name for path in folder.iterdir()] == ["lease"]
+    (folder / "lease").unlink()
+    forget(folder)
+    assert not folder.exists()
 
 
 def test_a_compiled_training_resumes_to_the_same_bits_and_learns_what_an_eager_one_does(

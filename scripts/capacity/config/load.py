@@ -77,7 +77,10 @@ def _typed(value: Any) -> Any:
         return {key: _typed(part) for key, part in value.items()}
     if isinstance(value, list):
         return [_typed(part) for part in value]
-    return yaml.load(value, Loader=_StrictLoader) if isinstance(value, str) and value else value
+    try:
+        return yaml.load(value, Loader=_StrictLoader) if isinstance(value, str) and value else value
+    except yaml.YAMLError:
+        raise UserError(f"--config: {value!r} is not a YAML value") from None
 
 
 def check(model: Any, raw: dict[str, Any], source: str) -> Any:

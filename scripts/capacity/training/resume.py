@@ -4,10 +4,10 @@ One file: a SHA-256 in hex, a line of JSON, a safetensors payload. The digest co
 it is code.
 """
 
+import contextlib
 import hashlib
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -73,8 +73,11 @@ def load_state(folder: Path, conditions: Facts) -> tuple[dict[str, Tensor], Fact
 
 
 def forget(folder: Path) -> None:
-    """Remove a state that is no longer needed."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Remove a state that is no longer needed, and the folder where nothing else is in it."""
+    for path in (folder / STATE, *folder.glob(f".{STATE}.*")):
+        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _refuse(path: Path, why: str) -> None:
