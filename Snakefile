@@ -22,7 +22,9 @@ from capacity.orders import read_order
 from capacity.planning import set_job_environment
 
 RESULTS = Path("results")
-FIRST = 10**15  # priority of what every training waits for, so that the longest training can start first
+FIRST = (
+    10**15
+)  # priority of what every training waits for, so that the longest training can start first
 
 set_job_environment(os.environ, RESULTS)
 
@@ -33,7 +35,9 @@ if workflow.is_main_process:
 
     try:
         files = [Path("config.yaml"), *map(Path, workflow.overwrite_configfiles)]
-        PLAN = prepare_run(resolve(load_config(files, dict(workflow.config_settings.config))), RESULTS)
+        PLAN = prepare_run(
+            resolve(load_config(files, dict(workflow.config_settings.config))), RESULTS
+        )
         ORDERS = PLAN.by_id
         use_store(os.environ, PLAN.grid.store)
     except UserError as error:

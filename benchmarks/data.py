@@ -63,9 +63,7 @@ def measure(title: str, world_spec: dict, tokenizer_spec: dict, rounds: int, tex
     rates = {
         "render text, then encode_batch": text_rate,
         "encode_batch alone": best_rate(lambda: encode(texts), len(ids), rounds),
-        "encode_batch_fast alone, no offsets": best_rate(
-            lambda: tokenizer.encode_batch_fast(texts), len(ids), rounds
-        ),
+        "encode_batch_fast alone, no offsets": best_rate(lambda: tokenizer.encode_batch_fast(texts), len(ids), rounds),
         "renderer": best_rate(lambda: renderer.tokens(draws, labels=False), len(tokens), rounds),
         "renderer, with labels": best_rate(lambda: renderer.tokens(draws, labels=True), len(tokens), rounds),
         "draw people, words, order + renderer": best_rate(
@@ -80,15 +78,9 @@ def measure(title: str, world_spec: dict, tokenizer_spec: dict, rounds: int, tex
 
 def main() -> None:
     """Measure both worlds."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--rounds", type=int, default=7, help="rounds a route; the fastest counts (default: 7)"
-    )
-    parser.add_argument(
-        "--text-people", type=int, default=5000, help="people on the text route (default: 5000)"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7, help="rounds a route; the fastest counts (default: 7)")
+    parser.add_argument("--text-people", type=int, default=5000, help="people on the text route (default: 5000)")
     args = parser.parse_args()
     for title, (world_spec, tokenizer_spec) in CASES.items():
         measure(title, world_spec, tokenizer_spec, args.rounds, args.text_people)

@@ -134,7 +134,11 @@ def measure(folder: Path, *words: str) -> tuple[float, float]:
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "-q", "all", *words]
     started = time.monotonic()
     process = subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        command,
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     error = process.stderr.read() if process.stderr else b""
     _, status, usage = os.wait4(process.pid, 0)
@@ -168,7 +172,9 @@ def main() -> None:
             folder.mkdir()
         ours(mine, args.runs)
         bare(other, args.runs)
-        print(f"{5 * args.runs + 5} jobs; CPU seconds and peak MB of the engine's main process, median of {args.repeats}")
+        print(
+            f"{5 * args.runs + 5} jobs; CPU seconds and peak MB of the engine's main process, median of {args.repeats}"
+        )
         print(f"{'':28s} {'ours':>8s} {'bare':>8s} {'ratio':>8s} {'ours MB':>10s} {'bare MB':>10s}")
         compare("plan, nothing built", mine, other, args.repeats, "-n")
         build_ours(mine)

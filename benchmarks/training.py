@@ -6,8 +6,6 @@ Also printed: what of a step of ours is not forward, backward, clipping and upda
 core's own matrix-product peak that 6 P tokens/s comes to. Needs the package accelerate for the Trainer.
 """
 
-# ruff: noqa: E402 - torch is imported after the environment is right
-
 import argparse
 import os
 import statistics
@@ -94,9 +92,7 @@ def bare_steps(training: Training, batches: list[Batch]) -> Round:
 
 def plain_loop(model: PreTrainedModel, batches: list[Batch]) -> Round:
     """The loop of a tutorial: stock model, eager mode, fused AdamW, clipping, a schedule."""
-    optimizer = torch.optim.AdamW(
-        model.parameters(), betas=(0.9, 0.98), eps=1e-6, weight_decay=0.01, fused=True
-    )
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), eps=1e-6, weight_decay=0.01, fused=True)
 
     def work(num_steps: int) -> None:
         for step, (inputs, targets) in enumerate(batches[:num_steps]):
@@ -157,9 +153,7 @@ def contestants(num_steps: int, with_trainer: bool) -> tuple[Training, dict[str,
     world = make_world(WORLD)
     batches = TrainingBatches(world, build_tokenizer({"kind": "word"}, world), REGIME, seed=1)
     spec = {"model": {"family": "gpt2", "l": 2, "h": 2, "head_dim": 8}}
-    training = Training(
-        spec | {"regime": REGIME, "hardware": HARDWARE, "seed": 1}, batches, make_fabric(HARDWARE)
-    )
+    training = Training(spec | {"regime": REGIME, "hardware": HARDWARE, "seed": 1}, batches, make_fabric(HARDWARE))
 
     def stock_model(attention: str = "sdpa") -> PreTrainedModel:
         model = build_model(spec["model"], batches.vocab_size, batches.context + 1, seed=1)
@@ -191,9 +185,7 @@ def report(training: Training, seconds: dict[str, list[float]], num_steps: int) 
     yield f"{'':40}{'ms a step':>10}{'tokens/s':>12}{'ours is':>10}"
     for name, all_rounds in seconds.items():
         middle = statistics.median(all_rounds)
-        ratio = statistics.median(
-            theirs / mine for theirs, mine in zip(all_rounds, seconds[ours], strict=True)
-        )
+        ratio = statistics.median(theirs / mine for theirs, mine in zip(all_rounds, seconds[ours], strict=True))
         yield f"{name:40}{1e3 * middle / num_steps:10.2f}{tokens / middle:12,.0f}{ratio:9.2f}x"
     pairs = zip(seconds[ours], seconds[bare], strict=True)
     rest = statistics.median(1 - alone / whole for whole, alone in pairs)
@@ -208,9 +200,7 @@ def report(training: Training, seconds: dict[str, list[float]], num_steps: int) 
 
 def main() -> None:
     """Run the rounds in turn and print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9, help="rounds of each contestant (default: 9)")
     parser.add_argument("--steps", type=int, default=300, help="steps a round (default: 300)")
     parser.add_argument("--no-trainer", action="store_true", help="leave the Hugging Face Trainer out")

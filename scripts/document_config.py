@@ -57,7 +57,12 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _section(title: str, model: type[BaseModel]) -> str:
-    lines = [f"## {title}\n", f"{(model.__doc__ or '').strip()}\n", "| key | type | default | meaning |", "|---|---|---|---|"]
+    lines = [
+        f"## {title}\n",
+        f"{(model.__doc__ or '').strip()}\n",
+        "| key | type | default | meaning |",
+        "|---|---|---|---|",
+    ]
     for name, field in model.model_fields.items():
         default = "required" if field.is_required() else f"`{_plain(field.default)}`"
         lines.append(f"| `{name}` | {_type(field.annotation, field)} | {default} | {field.description or ''} |")

@@ -38,7 +38,9 @@ def edits(old: Config, new: Config) -> list[str]:
         section, _, rest = key.partition(".")
         name, _, option = rest.partition(".")
         subject = f"{SECTIONS[section]} {name}" if section in SECTIONS else section
-        lines.append(f"{subject}: {' '.join(filter(None, [option or rest if section not in SECTIONS else option]))} ".rstrip())
+        lines.append(
+            f"{subject}: {' '.join(filter(None, [option or rest if section not in SECTIONS else option]))} ".rstrip()
+        )
         lines[-1] += f" {_show(before)} -> {_show(after)}"
     return lines
 

@@ -59,9 +59,7 @@ def train(job: Job, budget: float | None) -> None:
         dataset = f"{world.spec['kind']} with N = {world.N:,} people"
         budget = time_budget() if budget is None else budget
         try:
-            job.metrics = train_checkpoint(
-                job.spec, batches, dataset, tokenizer, job.folder, job.resume, budget
-            )
+            job.metrics = train_checkpoint(job.spec, batches, dataset, tokenizer, job.folder, job.resume, budget)
         except Interrupted as stop:
             print(stop, file=sys.stderr, flush=True)
             raise SystemExit(os.EX_TEMPFAIL) from None

@@ -357,9 +357,7 @@ def test_an_artefact_that_is_ordered_anew_is_replaced_even_if_another_job_made_i
     assert scratch(results) == []
 
 
-@pytest.mark.parametrize(
-    "damage", [lambda f: (f / MANIFEST).unlink(), lambda f: (f / "content.txt").write_text("x")]
-)
+@pytest.mark.parametrize("damage", [lambda f: (f / MANIFEST).unlink(), lambda f: (f / "content.txt").write_text("x")])
 def test_a_damaged_artefact_that_appeared_meanwhile_is_replaced(
     results: Path, order: Order, damage: Callable[[Path], Any]
 ):
@@ -455,9 +453,7 @@ def test_a_job_never_starts_with_other_code_than_its_order_names(
     assert "make_dataset.py changed" in refusal(order, results, capsys)
 
 
-def test_a_job_refuses_an_order_that_was_edited(
-    results: Path, order: Order, capsys: pytest.CaptureFixture[str]
-):
+def test_a_job_refuses_an_order_that_was_edited(results: Path, order: Order, capsys: pytest.CaptureFixture[str]):
     assert "edited by hand" in refusal(replace(order, spec={"seed": 2}), results, capsys)
 
 
@@ -531,9 +527,7 @@ def test_a_set_that_is_ordered_anew_makes_every_member_again(results: Path, vari
     assert contents(variants, results) == ["new", "new"]
 
 
-def test_a_set_with_a_damaged_member_is_not_made(
-    results: Path, variants: Order, capsys: pytest.CaptureFixture[str]
-):
+def test_a_set_with_a_damaged_member_is_not_made(results: Path, variants: Order, capsys: pytest.CaptureFixture[str]):
     member = plant(variants.members[0], results)
     (member / "content.txt").write_text("x")
     with pytest.raises(SystemExit):

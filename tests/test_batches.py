@@ -59,9 +59,7 @@ def test_rows_are_biographies_between_eos(world_name: str, tokenizer_name: str) 
 
 @EACH_PAIR
 @pytest.mark.parametrize("context", [17, 64, 512])
-def test_windows_are_the_stream_cut_every_context_targets(
-    world_name: str, tokenizer_name: str, context: int
-) -> None:
+def test_windows_are_the_stream_cut_every_context_targets(world_name: str, tokenizer_name: str, context: int) -> None:
     batches = batches_of(world_name, tokenizer_name, packing="windows", context=context, batch=4, exposures=2)
     inputs, targets = all_steps(batches)
     stream = stream_by_text(batches, setting(world_name, tokenizer_name)[1])
@@ -85,9 +83,7 @@ def test_every_person_is_told_e_times(N: int, exposures: int, batch: int, contex
     world = world_of(ATOMIC | {"N": N})
     tokenizer = build_tokenizer({"kind": "word"}, world)
     regime = {"packing": packing, "batch": batch, "exposures": exposures}
-    batches = TrainingBatches(
-        world, tokenizer, regime | {"context": context if packing == "windows" else None}, 1
-    )
+    batches = TrainingBatches(world, tokenizer, regime | {"context": context if packing == "windows" else None}, 1)
     _, targets = all_steps(batches)
     told = targets[targets != IGNORED].reshape(-1, 12)  # eleven words and EOS
     assert len(told) == N * exposures
@@ -161,11 +157,7 @@ def test_arrays_are_what_torch_takes() -> None:
     assert inputs.dtype == targets.dtype == np.int32
     assert inputs.flags.c_contiguous
     assert targets.flags.c_contiguous
-    assert (
-        inputs.max()
-        < batches_of("atomic", "word").vocab_size
-        == Renderer(*setting("atomic", "word")[:2]).vocab_size
-    )
+    assert inputs.max() < batches_of("atomic", "word").vocab_size == Renderer(*setting("atomic", "word")[:2]).vocab_size
 
 
 @pytest.mark.parametrize(

@@ -164,9 +164,7 @@ def test_docs_and_schema_are_those_of_the_models():
     import document_config
 
     assert (ROOT / "docs" / "config.md").read_text() == document_config.markdown(), "run `make docs`"
-    assert (ROOT / "docs" / "config.schema.json").read_text() == document_config.schema_text(), (
-        "run `make docs`"
-    )
+    assert (ROOT / "docs" / "config.schema.json").read_text() == document_config.schema_text(), "run `make docs`"
 
 
 def test_every_key_of_the_configuration_is_described():

@@ -6,7 +6,15 @@ from pathlib import Path
 
 ENVS = Path(__file__).resolve().parents[1] / "envs"
 CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
-TOOLS = {"pytest", "pytest-xdist", "hypothesis", "ruff", "snakefmt", "mypy", "accelerate"}  # not needed to run the workflow
+TOOLS = {
+    "pytest",
+    "pytest-xdist",
+    "hypothesis",
+    "ruff",
+    "snakefmt",
+    "mypy",
+    "accelerate",
+}  # not needed to run the workflow
 
 
 def lines(name: str) -> list[str]:

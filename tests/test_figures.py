@@ -56,9 +56,7 @@ def drawn(monkeypatch, tmp_path):
 def points(panel: Axes, marker: str):
     """(x, y, face colour) of all points with a marker."""
     lines = [line for line in panel.lines if line.get_marker() == marker]
-    return [
-        (x, y, line.get_markerfacecolor()) for line in lines for x, y in zip(*line.get_data(), strict=True)
-    ]
+    return [(x, y, line.get_markerfacecolor()) for line in lines for x, y in zip(*line.get_data(), strict=True)]
 
 
 def test_equal_tables_give_equal_bytes(tmp_path):

@@ -78,9 +78,7 @@ def test_everything_is_planned_in_the_order_of_the_flow_when_nothing_is_built(tm
 
 
 @pytest.mark.parametrize("stages", [["datasets"], list(STAGES)[:5], ["tables"], ["figures"], list(STAGES)])
-def test_what_is_missing_is_not_planned_while_all_that_followed_from_it_exists(
-    results: Path, stages: list[str]
-):
+def test_what_is_missing_is_not_planned_while_all_that_followed_from_it_exists(results: Path, stages: list[str]):
     for stage in stages:
         for folder in (results / stage).iterdir():
             if folder.is_dir():
@@ -116,12 +114,7 @@ def test_a_change_plans_its_stage_and_all_that_follow_for_its_runs(
     expected = set().union(*(chain(grid, name, letters) for name in runs))
     answer = ahead(grid, results)
     assert jobs(answer).keys() == expected
-    kept = {
-        n
-        for o in grid.orders.values()
-        for n in (o.name, *(m.name for m in o.members))
-        if (results / n).exists()
-    }
+    kept = {n for o in grid.orders.values() for n in (o.name, *(m.name for m in o.members)) if (results / n).exists()}
     assert answer.reused == len(kept)
 
 
@@ -273,9 +266,7 @@ def test_another_seed_costs_what_the_same_run_took(results: Path):
             measured(results, order.name, cpu_seconds=200.0 if "e2" in order.id else 100.0)
     planned = jobs(ahead(tiny(studies={"base": {"seeds": [1, 2]}}), results))
     for exposures, seconds in (("e2-s2", 200.0), ("e1-s2", 100.0)):
-        job = next(
-            job for name, job in planned.items() if name.startswith("checkpoints") and exposures in name
-        )
+        job = next(job for name, job in planned.items() if name.startswith("checkpoints") and exposures in name)
         assert (job.seconds, job.measured) == (seconds, True)
         assert job.bytes > 0
 
@@ -285,11 +276,7 @@ def test_another_shape_costs_its_share_of_flops_at_the_rate_that_was_measured(re
         if order.stage == "checkpoints":
             measured(results, order.name, cpu_seconds=10.0, metrics={"flops": 1e6})
     single, double = (
-        next(
-            job
-            for job in ahead(tiny(regimes={"long": {"exposures": e}}), results).jobs
-            if f"-e{e}-" in job.name
-        )
+        next(job for job in ahead(tiny(regimes={"long": {"exposures": e}}), results).jobs if f"-e{e}-" in job.name)
         for e in (10, 20)
     )
     assert not single.measured
@@ -304,8 +291,6 @@ def test_without_any_measurement_a_training_is_estimated_and_marked_so(tmp_path:
 
 
 def test_a_total_adds_up():
-    answer = Forecast(
-        [PlannedJob("r", "a", "", 1.5, 10), PlannedJob("r", "b", "", 2.0, 20, measured=False)], reused=7
-    )
+    answer = Forecast([PlannedJob("r", "a", "", 1.5, 10), PlannedJob("r", "b", "", 2.0, 20, measured=False)], reused=7)
     expected = {"jobs": 2, "reused": 7, "core_seconds": 3.5, "bytes": 30, "estimated": True}
     assert answer.total() == expected

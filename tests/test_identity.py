@@ -160,8 +160,7 @@ def test_another_name_or_number_anywhere_in_our_code_moves_its_digest(data: st.D
     words = [
         token
         for token in _tokens(source)
-        if token.type == tokenize.NUMBER
-        or (token.type == tokenize.NAME and not keyword.iskeyword(token.string))
+        if token.type == tokenize.NUMBER or (token.type == tokenize.NAME and not keyword.iskeyword(token.string))
     ]
     for word in data.draw(st.lists(st.sampled_from(words), max_size=1) if words else st.just([])):
         text = f"{word.string}1" if word.type == tokenize.NAME else f"1{word.string}"
@@ -174,9 +173,7 @@ def test_the_digest_of_a_source_is_the_same_under_every_python():
 
 
 @pytest.mark.parametrize("empty", [[], None])
-def test_a_field_that_a_newer_python_adds_to_its_trees_changes_nothing(
-    monkeypatch: pytest.MonkeyPatch, empty: Any
-):
+def test_a_field_that_a_newer_python_adds_to_its_trees_changes_nothing(monkeypatch: pytest.MonkeyPatch, empty: Any):
     before = source_digest(SAMPLE)
     monkeypatch.setattr(ast.FunctionDef, "_fields", (*ast.FunctionDef._fields, "added"))
     monkeypatch.setattr(ast.FunctionDef, "added", empty, raising=False)
@@ -389,20 +386,14 @@ def test_code_that_counts_imports_nothing_by_a_computed_name_and_reads_no_docstr
     tree = _parsed(path)
     forbidden = {"__import__", "importlib.import_module", "import_module", "exec", "eval", "runpy.run_path"}
     assert not _calls(tree) & forbidden, "an import that the digest of the code cannot follow"
-    docstrings = [
-        node for node in ast.walk(tree) if getattr(node, "id", getattr(node, "attr", "")) == "__doc__"
-    ]
+    docstrings = [node for node in ast.walk(tree) if getattr(node, "id", getattr(node, "attr", "")) == "__doc__"]
     uses = ast.unparse(tree).count("job_parser(__doc__)")
-    assert len(docstrings) == uses, (
-        "docstrings are not in the digest of the code, so no number may follow from one"
-    )
+    assert len(docstrings) == uses, "docstrings are not in the digest of the code, so no number may follow from one"
 
 
 def test_code_that_counts_reads_files_of_the_repository_in_one_place_only():
     readers = {path.relative_to(SCRIPTS).as_posix() for path in LIBRARY if "__file__" in path.read_text()}
-    assert readers == {"capacity/world/pools.py"}, (
-        "such files must enter the spec by content, as the value lists do"
-    )
+    assert readers == {"capacity/world/pools.py"}, "such files must enter the spec by content, as the value lists do"
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.relative_to(SCRIPTS).as_posix())
@@ -415,9 +406,7 @@ def test_code_imported_after_a_job_began_is_checked_again(path: Path):
         for node in ast.walk(function)
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("capacity")
     ]
-    assert not late or "job.check_again" in _calls(tree), (
-        f"line {late[0].lineno}: an edit in between would go unseen"
-    )
+    assert not late or "job.check_again" in _calls(tree), f"line {late[0].lineno}: an edit in between would go unseen"
 
 
 # Packages that only carry bytes: their version cannot change a number that is read back.
@@ -429,11 +418,7 @@ DISTRIBUTIONS = metadata.packages_distributions()
 
 def _outside(path: Path) -> set[str]:
     """Distributions, as installers name them, that a file imports from."""
-    names = (
-        {name.split(".")[0] for name in _imports(path, "capacity")}
-        - sys.stdlib_module_names
-        - {"capacity", ""}
-    )
+    names = {name.split(".")[0] for name in _imports(path, "capacity")} - sys.stdlib_module_names - {"capacity", ""}
     return {DISTRIBUTIONS[name][0] for name in names if _module_file(name) is None}
 
 
@@ -445,9 +430,7 @@ def test_every_package_that_a_stage_imports_is_in_its_identity_or_in_that_of_a_p
         known = set(stage.packages).union(*(STAGES[parent].packages for parent in parents.get(name, [])))
         imported = set().union(*(_outside(path) for path in code_files(stage.script).values()))
         missing = imported - known - CARRIERS
-        assert missing == UNUSED.get(name, set()), (
-            f"{name}: a version that can change its numbers is in no identity"
-        )
+        assert missing == UNUSED.get(name, set()), f"{name}: a version that can change its numbers is in no identity"
 
 
 # --- bytecode

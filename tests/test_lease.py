@@ -103,9 +103,7 @@ def test_an_earlier_start_of_the_same_slurm_job_is_not_waited_for(
     assert seconds_to_take(tmp_path / "id") < TERM / 2
 
 
-def test_another_task_of_the_same_array_is_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_task_of_the_same_array_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     left_by(tmp_path / "id", host="node7", place="node7 boot pid:[1]", job="77_1")
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "77")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
@@ -178,8 +176,7 @@ with held(folder / "id", lambda: False, term=0.3):
 """
     elsewhere(tmp_path / "id")
     workers = [
-        subprocess.Popen([*HERE, code, tmp_path], stderr=subprocess.PIPE, text=True, env=paths())
-        for _ in range(8)
+        subprocess.Popen([*HERE, code, tmp_path], stderr=subprocess.PIPE, text=True, env=paths()) for _ in range(8)
     ]
     said = [worker.communicate(timeout=60)[1] for worker in workers]
     assert [worker.returncode for worker in workers] == [0] * 8, said

@@ -77,10 +77,7 @@ def test_content_is_bytes_and_names_and_members_and_nothing_else():
     files = {"a": {"bytes": 1, "sha256": "0"}, "b": {"bytes": 2, "sha256": "1"}}
     content = content_digest(files)
     assert content_digest(dict(reversed(files.items()))) == content
-    assert (
-        content_digest({name: {**entry, "bytes": 9, "when": "now"} for name, entry in files.items()})
-        == content
-    )
+    assert content_digest({name: {**entry, "bytes": 9, "when": "now"} for name, entry in files.items()}) == content
     others = [
         content_digest({"a": files["b"], "b": files["a"]}),
         content_digest({"a": files["a"]}),

@@ -10,14 +10,14 @@ from capacity.errors import UserError
 from capacity.models import build_model, device_of, load_model, parameter_formula
 
 
-def spec_of(l: int, h: int, head_dim: int) -> dict:  # noqa: E741
+def spec_of(l: int, h: int, head_dim: int) -> dict:
     return {"family": "gpt2", "l": l, "h": h, "head_dim": head_dim}
 
 
 SMALL = spec_of(2, 2, 8)
 
 
-def reference_logits(weights: dict[str, Tensor], l: int, h: int, inputs: Tensor) -> Tensor:  # noqa: E741
+def reference_logits(weights: dict[str, Tensor], l: int, h: int, inputs: Tensor) -> Tensor:
     """GPT-2 (pre-norm, sequential residual, tied head) with rotary positions, written from the formulas."""
 
     def norm(x: Tensor, name: str) -> Tensor:
@@ -55,10 +55,8 @@ def reference_logits(weights: dict[str, Tensor], l: int, h: int, inputs: Tensor)
     return norm(x, "gpt_neox.final_layer_norm") @ embedding.T
 
 
-@pytest.mark.parametrize(
-    ("l", "h", "head_dim", "V"), [(2, 2, 8, 166), (1, 1, 2, 3), (3, 4, 8, 512), (5, 3, 6, 77)]
-)
-def test_parameter_count_follows_the_formula(l: int, h: int, head_dim: int, V: int) -> None:  # noqa: E741
+@pytest.mark.parametrize(("l", "h", "head_dim", "V"), [(2, 2, 8, 166), (1, 1, 2, 3), (3, 4, 8, 512), (5, 3, 6, 77)])
+def test_parameter_count_follows_the_formula(l: int, h: int, head_dim: int, V: int) -> None:
     model = build_model(spec_of(l, h, head_dim), V, 12, seed=1)
     d = h * head_dim
     expected = 12 * l * d**2 + 13 * l * d + 2 * d + V * d
@@ -67,7 +65,7 @@ def test_parameter_count_follows_the_formula(l: int, h: int, head_dim: int, V: i
 
 
 @pytest.mark.parametrize(("l", "h", "published"), [(2, 2, 816_000), (12, 12, 87_571_200)])
-def test_formula_gives_the_papers_model_sizes(l: int, h: int, published: int) -> None:  # noqa: E741
+def test_formula_gives_the_papers_model_sizes(l: int, h: int, published: int) -> None:
     assert parameter_formula(spec_of(l, h, 64), 3275) == published
 
 

@@ -87,8 +87,7 @@ def test_swapping_two_values_moves_the_id():
 
 def test_key_order_does_not_move_the_id():
     backwards = {
-        key: dict(reversed(value.items())) if isinstance(value, dict) else value
-        for key, value in SPEC.items()
+        key: dict(reversed(value.items())) if isinstance(value, dict) else value for key, value in SPEC.items()
     }
     assert training(dict(reversed(backwards.items())), dict(reversed(PARENTS.items()))).id == training().id
 
@@ -99,10 +98,7 @@ def test_the_identity_of_a_parent_moves_the_id(role: str):
 
 
 def test_two_parents_that_change_places_move_the_id():
-    assert (
-        training(parents={"dataset": PARENTS["tokenizer"], "tokenizer": PARENTS["dataset"]}).id
-        != training().id
-    )
+    assert training(parents={"dataset": PARENTS["tokenizer"], "tokenizer": PARENTS["dataset"]}).id != training().id
 
 
 def test_code_packages_and_stage_move_the_id(monkeypatch: pytest.MonkeyPatch):
@@ -150,9 +146,7 @@ def test_an_option_at_its_introduction_value_leaves_the_id_alone_and_any_other_v
     assert training(changed("added", value)).id == before
     for other in (True, 0, 0.5, [2, 1], "linear", {"a": 1.0}, ""):
         assert training(changed("regime.added", other)).id != before
-    assert training(changed("hardware.added", value)).id != before, (
-        "the key is dotted from the top of the spec"
-    )
+    assert training(changed("hardware.added", value)).id != before, "the key is dotted from the top of the spec"
     assert make_order("probes", "p", {"added": value}, {}).id != make_order("probes", "p", {}, {}).id
 
 
@@ -170,9 +164,7 @@ def test_a_new_section_of_options_at_their_introduction_values_leaves_the_id_alo
     section = {"kind": "cosine", "cycles": 1}
     assert training(changed("schedule", section)).id == before
     assert training(changed("schedule", {**section, "cycles": 2})).id != before
-    assert training(changed("schedule", {})).id != before, (
-        "a section that was always empty is part of the identity"
-    )
+    assert training(changed("schedule", {})).id != before, "a section that was always empty is part of the identity"
 
 
 # --- orders on disk

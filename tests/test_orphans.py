@@ -45,9 +45,7 @@ def dead_pid() -> int:
 @pytest.fixture(params=["this process", "another host"])
 def living(request: pytest.FixtureRequest) -> str:
     """The end of the name of a scratch folder that is in use."""
-    host, pid = (
-        (socket.gethostname(), os.getpid()) if request.param == "this process" else ("node-7.cluster", 1)
-    )
+    host, pid = (socket.gethostname(), os.getpid()) if request.param == "this process" else ("node-7.cluster", 1)
     return f"{host}.{pid}"
 
 
@@ -99,9 +97,7 @@ def test_half_made_things_of_dead_jobs_are_listed(results: Path, dead_pid: int):
     assert listed(tiny_grid(), results) == {**expected, "resume/gone-000000000000": "resume state"}
 
 
-def test_what_a_job_is_making_is_never_listed_whichever_configuration_asked_for_it(
-    results: Path, living: str
-):
+def test_what_a_job_is_making_is_never_listed_whichever_configuration_asked_for_it(results: Path, living: str):
     """A configuration that was edited during a run does not reach what that run is still making."""
     identity = "gpt2-9-9-of-a-run-before-the-edit-000000000000"
     for folder in (
@@ -168,9 +164,7 @@ def test_nothing_is_listed_as_damaged_while_everything_is_right(results: Path):
 @pytest.mark.parametrize("hurt", ["the checkpoint", "a variant"])
 def test_damaged_artefacts_and_all_that_followed_members_included_are_listed(results: Path, hurt: str):
     grid = tiny_grid()
-    checkpoint, variants, probes = (
-        of_stage(grid, stage, "e2") for stage in ("checkpoints", "variants", "probes")
-    )
+    checkpoint, variants, probes = (of_stage(grid, stage, "e2") for stage in ("checkpoints", "variants", "probes"))
     bad = checkpoint.name if hurt == "the checkpoint" else variants.members[0].name
     (results / bad / MANIFEST).unlink()
     orphans = damaged(hold_against(grid, results), results)
@@ -221,9 +215,7 @@ def prune(results: Path, *words: str) -> subprocess.CompletedProcess[str]:
     shutil.copy(TINY, results.parent / "config.yaml")
     scripts = Path(__file__).resolve().parents[1] / "scripts"
     command = [sys.executable, str(scripts / "prune.py"), *words]
-    return subprocess.run(
-        command, cwd=results.parent, stdin=subprocess.DEVNULL, capture_output=True, text=True
-    )
+    return subprocess.run(command, cwd=results.parent, stdin=subprocess.DEVNULL, capture_output=True, text=True)
 
 
 def test_nothing_is_removed_unless_told_to(results: Path):

@@ -87,9 +87,7 @@ def test_every_made_artefact_and_member_is_done_and_without_folder_or_in_an_empt
     assert set(survey(grid.orders.values(), results / "none")[0].values()) == {State.MISSING}
 
 
-def test_bytes_are_hashed_once_and_then_recognised_by_their_stat(
-    results: Path, grid: Grid, hashed: list[str]
-):
+def test_bytes_are_hashed_once_and_then_recognised_by_their_stat(results: Path, grid: Grid, hashed: list[str]):
     survey(grid.orders.values(), results)
     assert len(hashed) >= len(grid.orders)
     hashed.clear()
@@ -169,9 +167,7 @@ def test_an_index_that_is_garbage_costs_only_hashing(results: Path, grid: Grid, 
     assert set(survey(grid.orders.values(), results)[0].values()) == {State.DONE}
 
 
-def test_an_index_that_lies_about_another_results_folder_is_not_believed(
-    results: Path, grid: Grid, tmp_path: Path
-):
+def test_an_index_that_lies_about_another_results_folder_is_not_believed(results: Path, grid: Grid, tmp_path: Path):
     """Copied with the results, times kept: inode and ctime tell the copies apart."""
     survey(grid.orders.values(), results)
     copy = shutil.copytree(results, tmp_path / "copy")
@@ -180,9 +176,7 @@ def test_an_index_that_lies_about_another_results_folder_is_not_believed(
     assert survey([order], copy)[0] == {order.name: State.DAMAGED}
 
 
-def test_a_folder_that_cannot_take_the_index_is_only_slower(
-    results: Path, grid: Grid, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_folder_that_cannot_take_the_index_is_only_slower(results: Path, grid: Grid, monkeypatch: pytest.MonkeyPatch):
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError(30, "Read-only file system")
 
@@ -199,9 +193,7 @@ def test_looking_changes_nothing_but_the_index(results: Path, grid: Grid):
     assert after == before
 
 
-def test_an_artefact_of_another_version_of_the_project_stops_the_run_and_is_left_alone(
-    results: Path, grid: Grid
-):
+def test_an_artefact_of_another_version_of_the_project_stops_the_run_and_is_left_alone(results: Path, grid: Grid):
     path = results / of_stage(grid, "checkpoints").name / MANIFEST
     path.write_text(path.read_text().replace('"schema": 1', '"schema": 99'))
     with pytest.raises(OtherSchema, match="schema 99"):
@@ -311,9 +303,7 @@ def test_an_order_that_stands_is_not_written_again(results: Path, grid: Grid, wh
         shutil.rmtree(results)
     first = prepared(grid, results)
     second = prepared(grid, results)
-    assert {name: stat.st_ino for name, stat in second.items()} == {
-        name: stat.st_ino for name, stat in first.items()
-    }
+    assert {name: stat.st_ino for name, stat in second.items()} == {name: stat.st_ino for name, stat in first.items()}
 
 
 @pytest.mark.parametrize("time_put_back", [False, True])
@@ -447,9 +437,7 @@ def test_another_configuration_and_back_again_are_published_in_turn(results: Pat
     assert stamps(grid, results)[FIGURES] > 0
 
 
-def test_copies_of_an_artefact_that_was_removed_are_current_while_they_are_all_there(
-    results: Path, grid: Grid
-):
+def test_copies_of_an_artefact_that_was_removed_are_current_while_they_are_all_there(results: Path, grid: Grid):
     artefact, files, id_file = published(grid)[0]
     shutil.rmtree(results / artefact.name)
     assert is_published(artefact, files, id_file, results)
@@ -475,9 +463,7 @@ def test_jobs_find_this_interpreter_first_and_use_one_thread():
     variables = {"PATH": "/usr/bin", "OMP_NUM_THREADS": "8", "HF_HUB_OFFLINE": "0"}
     set_job_environment(variables, Path("results"))
     assert variables["PATH"] == f"{Path(sys.executable).parent}{os.pathsep}/usr/bin"
-    assert {variables[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")} == {
-        "1"
-    }
+    assert {variables[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")} == {"1"}
     assert variables["HF_HUB_OFFLINE"] == "0", "a choice of the user that changes no number is left alone"
 
 

@@ -44,9 +44,7 @@ EACH_PAIR = pytest.mark.parametrize(("world_name", "tokenizer_name"), PAIRS)
 def some_draws(world: World) -> list[Draws]:
     """A little of everything that can be drawn."""
     draws = [training_draws(world, 7, 2, 0)[:150], probe_draws(world, 7, 0, 10, 160)]
-    return draws + [
-        name_only_draws(world, 7, 0, 0, 30, attribute.name) for attribute in world.grammar.attributes
-    ]
+    return draws + [name_only_draws(world, 7, 0, 0, 30, attribute.name) for attribute in world.grammar.attributes]
 
 
 def split(flat: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
@@ -98,9 +96,7 @@ def test_texts_read_as_the_paper_words_them() -> None:
     )
     assert text == f" {name}'s ID 2 is {told['id_2']}. Her ID 1 is {told['id_1']}."
     world = make_world(SMALL_BIOS | {"templates": 1})
-    draws = Draws(
-        np.array([5]), np.array([[4, 0, 5, 1, 2, 3]], dtype=np.uint8), np.zeros((1, 6), dtype=np.uint8)
-    )
+    draws = Draws(np.array([5]), np.array([[4, 0, 5, 1, 2, 3]], dtype=np.uint8), np.zeros((1, 6), dtype=np.uint8))
     text, (name, told) = (
         Renderer(world, build_tokenizer({"kind": "word"}, world)).texts(draws)[0],
         planted(world, 5),
@@ -144,12 +140,8 @@ def test_labels_mark_the_items_and_nothing_else(world_name: str, tokenizer_name:
     items = ["filler", "name", *(item for item, _ in world.account.items)]
     for draws in some_draws(world):
         rendering = renderer.tokens(draws, labels=True)
-        tokens_of, labels_of = (
-            split(flat, rendering.lengths) for flat in (rendering.tokens, rendering.labels)
-        )
-        for person, order, tokens, labels in zip(
-            draws.people, draws.order, tokens_of, labels_of, strict=True
-        ):
+        tokens_of, labels_of = (split(flat, rendering.lengths) for flat in (rendering.tokens, rendering.labels))
+        for person, order, tokens, labels in zip(draws.people, draws.order, tokens_of, labels_of, strict=True):
             name, told = planted(world, person)
             expected = told | {"name": name}
             pairs = groupby(zip(labels.tolist(), tokens.tolist(), strict=True), key=lambda pair: pair[0])
@@ -187,10 +179,7 @@ def test_first_chunk_marks_the_first_chunk_of_biod_values(world_name: str, token
     pools, L = world.grammar.pools, world.spec["L"]
     for person, tokens, labels, first in zip(
         draws.people,
-        *(
-            split(part, rendering.lengths)
-            for part in (rendering.tokens, rendering.labels, rendering.first_chunk)
-        ),
+        *(split(part, rendering.lengths) for part in (rendering.tokens, rendering.labels, rendering.first_chunk)),
         strict=True,
     ):
         for k in range(1, world.spec["K"] + 1):

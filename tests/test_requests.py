@@ -114,9 +114,7 @@ def test_a_partition_of_unequal_nodes_allows_what_its_best_node_has() -> None:
         ({"accounting": True}, 101, "sacct"),  # the plugin would take sacct whatever it is told
     ],
 )
-def test_jobs_are_followed_by_a_command_that_sees_their_end(
-    facts: dict, first_look: int, expected: str
-) -> None:
+def test_jobs_are_followed_by_a_command_that_sees_their_end(facts: dict, first_look: int, expected: str) -> None:
     assert cluster(**facts).status_command(first_look) == expected
 
 
@@ -143,9 +141,7 @@ def test_arrays_are_off_where_the_plugin_would_lose_their_tasks() -> None:
         ({"account": "nobody"}, "'nobody' is none of yours on lab; there are: lab"),
     ],
 )
-def test_a_request_beyond_the_cluster_is_refused_and_one_at_its_limits_is_not(
-    change: dict, expected: str
-) -> None:
+def test_a_request_beyond_the_cluster_is_refused_and_one_at_its_limits_is_not(change: dict, expected: str) -> None:
     most = {"partition": "", "account": "Lab", "gpus": 2, "memory_mb": 64000, "minutes": 60}
     here = cluster(accounts=frozenset({"lab"}))
     here.check([Request("train_checkpoint x", **most)])  # type: ignore[arg-type]

@@ -179,9 +179,7 @@ def renamed(section: str, old: str, new: str) -> dict[str, Any]:
             study[section] = [new if name == old else name for name in study[section]]
     for key, plural in (("study", "studies"), ("scale", "scales")):
         if section == plural:
-            raw[key] = (
-                [new if n == old else n for n in raw[key]] if key == "study" else raw[key].replace(old, new)
-            )
+            raw[key] = [new if n == old else n for n in raw[key]] if key == "study" else raw[key].replace(old, new)
     return raw
 
 
@@ -332,11 +330,7 @@ def test_every_row_of_the_table_names_the_artefacts_it_comes_from():
         assert variant.parents == {"checkpoint": f"checkpoints/{row['checkpoint_id']}"}
         checkpoint = grid.orders[f"checkpoints/{row['checkpoint_id']}"]
         assert checkpoint.parents["dataset"] == f"datasets/{row['dataset_id']}" == probes.parents["dataset"]
-        assert (
-            checkpoint.parents["tokenizer"]
-            == f"tokenizers/{row['tokenizer_id']}"
-            == probes.parents["tokenizer"]
-        )
+        assert checkpoint.parents["tokenizer"] == f"tokenizers/{row['tokenizer_id']}" == probes.parents["tokenizer"]
         assert (row["l"], row["h"], row["d"]) == (1, 2, 8)
         assert row["bits_per_weight"] == variant.spec.get("bits", 32)
 
@@ -486,10 +480,7 @@ def test_a_value_list_that_is_edited_moves_the_worlds_that_can_use_it(
 
     def ids() -> dict[str, str]:
         resolve._pool_digests.cache_clear()
-        raws = {
-            world: {**with_value(f"datasets/{name}", d), "study": ["base"]}
-            for world, (name, d) in WORLDS.items()
-        }
+        raws = {world: {**with_value(f"datasets/{name}", d), "study": ["base"]} for world, (name, d) in WORLDS.items()}
         return {world: dataset_of(raw).id for world, raw in raws.items()}
 
     before = ids()

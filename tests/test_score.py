@@ -275,8 +275,7 @@ def test_scores_are_means_over_draws(bios):
     model = tiny_transformer(bios.renderer.vocab_size)
     table = score_people(model, bios.renderer, bios.world, {"draws": 3, "seed": 5})
     renderings = [
-        bios.renderer.tokens(probe_draws(bios.world, 5, draw, 0, bios.world.N), labels=True)
-        for draw in range(3)
+        bios.renderer.tokens(probe_draws(bios.world, 5, draw, 0, bios.world.N), labels=True) for draw in range(3)
     ]
     singles = [score_items(model, rendering, len(bios.items), "cpu", 8192) for rendering in renderings]
     np.testing.assert_allclose(matrix(table, "nats", bios), np.mean(singles, axis=0)[NATS])
@@ -284,17 +283,13 @@ def test_scores_are_means_over_draws(bios):
     for column, attribute in enumerate(bios.items[1:-1], start=1):
         draws = [name_only_draws(bios.world, 5, draw, 0, bios.world.N, attribute) for draw in range(3)]
         renderings = [bios.renderer.tokens(draw, labels=True) for draw in draws]
-        singles = [
-            score_items(model, one, len(bios.items), "cpu", 8192)[NATS, :, column] for one in renderings
-        ]
+        singles = [score_items(model, one, len(bios.items), "cpu", 8192)[NATS, :, column] for one in renderings]
         name_only = matrix(table, "nats_name_only", bios)[:, column]
         np.testing.assert_allclose(name_only, np.mean(singles, axis=0), rtol=1e-5)
 
 
 def test_scores_pass_through_parquet_into_the_table(small, tmp_path):
-    pq.write_table(
-        score_people(knows_everything(small), small.renderer, small.world, PROBE), tmp_path / "scores"
-    )
+    pq.write_table(score_people(knows_everything(small), small.renderer, small.world, PROBE), tmp_path / "scores")
     account = Account(**json.loads(json.dumps(vars(small.world.account))))
     given = dict.fromkeys(GIVEN_COLUMNS, 1) | {"N": small.world.N}
     row = variant_row(given, pd.read_parquet(tmp_path / "scores"), account, P=100, num_resamples=100)

@@ -219,9 +219,7 @@ def test_fewer_than_three_seeds_give_their_range(values, kind):
     assert (summary["R_low"], summary["R_high"], summary["interval_kind"]) == (min(values), max(values), kind)
 
 
-@pytest.mark.parametrize(
-    "changes", [{"scheme": "int8"}, {"setting": "dataset.K=4"}, {"lr": 0.02}, {"h": None}]
-)
+@pytest.mark.parametrize("changes", [{"scheme": "int8"}, {"setting": "dataset.K=4"}, {"lr": 0.02}, {"h": None}])
 def test_runs_that_differ_are_not_averaged(changes):
     table = capacity_table(seeds(1.0, 1.1) + seeds(2.0, 2.2, **changes))
     assert summarise(table)["R"].tolist() == pytest.approx([1.05, 2.1])

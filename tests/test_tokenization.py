@@ -55,9 +55,7 @@ def test_the_word_vocabulary_is_the_set_of_words_in_the_worlds_text() -> None:
 
 
 @EACH_PAIR
-def test_every_row_of_a_model_is_a_token_that_the_world_can_produce(
-    world_name: str, tokenizer_name: str
-) -> None:
+def test_every_row_of_a_model_is_a_token_that_the_world_can_produce(world_name: str, tokenizer_name: str) -> None:
     world, tokenizer, renderer = setting(world_name, tokenizer_name)
     produced = {token for piece in world.grammar.pieces() for token in ids_of(tokenizer, piece)}
     assert produced == set(range(1, renderer.vocab_size))
@@ -92,9 +90,7 @@ def test_bpe_pieces_start_with_their_blank_and_keep_letters_digits_and_marks_apa
 def test_a_larger_vocabulary_makes_shorter_biographies() -> None:
     world = world_of(SMALL_BIOS)
     draws = training_draws(world, 3, 0, 0)
-    renderers = [
-        Renderer(world, build_tokenizer({"kind": "bpe", "vocabulary": V}, world)) for V in (260, 400, 700)
-    ]
+    renderers = [Renderer(world, build_tokenizer({"kind": "bpe", "vocabulary": V}, world)) for V in (260, 400, 700)]
     sizes = [len(renderer.tokens(draws, labels=False).tokens) for renderer in renderers]
     assert sizes[0] > sizes[1] > sizes[2]
 
@@ -137,9 +133,7 @@ def test_another_process_makes_the_same_bytes(tokenizer_name: str) -> None:
     )
     specs = [json.dumps(SMALL_BIOS), json.dumps(TOKENIZERS[tokenizer_name])]
     environment = {**os.environ, "PYTHONPATH": "scripts", "PYTHONHASHSEED": "7", "RAYON_NUM_THREADS": "3"}
-    made = subprocess.run(
-        [sys.executable, "-c", code, *specs], env=environment, capture_output=True, check=True
-    )
+    made = subprocess.run([sys.executable, "-c", code, *specs], env=environment, capture_output=True, check=True)
     ours = setting("small_bios", tokenizer_name)[1].to_str().encode()
     assert hashlib.sha256(made.stdout).hexdigest() == hashlib.sha256(ours).hexdigest()
 

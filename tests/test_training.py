@@ -38,9 +38,7 @@ def test_another_seed_gives_other_weights(trained: Path, tmp_path: Path) -> None
     assert checkpoint_bytes(tmp_path)[weights] != checkpoint_bytes(trained)[weights]
 
 
-def test_slurms_variables_change_nothing(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slurms_variables_change_nothing(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     variables = {"SLURM_NTASKS": "4", "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "work", "SLURM_PROCID": "3"}
     for name, value in (variables | {"SLURM_LOCALID": "3", "SLURM_NODELIST": "n[1-4]"}).items():
         monkeypatch.setenv(name, value)
@@ -118,9 +116,7 @@ def test_facts_and_metrics_state_what_was_done(trained: Path) -> None:
 
 def test_flops_of_the_papers_smallest_model_are_those_of_the_published_formula() -> None:
     """PaLM, arXiv 2204.02311, Appendix B: 6 N + 12 L H Q T a token."""
-    assert (
-        training_flops({"l": 2, "h": 2, "head_dim": 64}, 816_000, 512) == 6 * 816_000 + 12 * 2 * 2 * 64 * 512
-    )
+    assert training_flops({"l": 2, "h": 2, "head_dim": 64}, 816_000, 512) == 6 * 816_000 + 12 * 2 * 2 * 64 * 512
 
 
 @pytest.mark.parametrize(

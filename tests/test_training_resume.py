@@ -56,12 +56,8 @@ def test_a_signal_at_any_step_saves_that_step_and_the_rest_follows(
     assert checkpoint_bytes(tmp_path) == straight
 
 
-def test_a_stop_between_two_rows_of_the_metrics_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec = spec_of(
-        exposures=33, batch=1, lr=0.001
-    )  # 660 steps, 200 rows: one ends with step 99, one with 102
+def test_a_stop_between_two_rows_of_the_metrics_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = spec_of(exposures=33, batch=1, lr=0.001)  # 660 steps, 200 rows: one ends with step 99, one with 102
     train(tmp_path / "straight", spec)
     with monkeypatch.context() as patch:
         stop_at(101, patch)
@@ -85,9 +81,7 @@ def test_signal_handlers_are_put_back(tmp_path: Path) -> None:
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
-def test_a_training_stopped_after_every_single_step_ends_with_the_same_bits(
-    straight: dict, tmp_path: Path
-) -> None:
+def test_a_training_stopped_after_every_single_step_ends_with_the_same_bits(straight: dict, tmp_path: Path) -> None:
     for _ in range(NUM_STEPS - 1):
         with pytest.raises(Interrupted, match="the end of the time budget"):
             train(tmp_path, SPEC, time_budget_seconds=0)
@@ -95,9 +89,7 @@ def test_a_training_stopped_after_every_single_step_ends_with_the_same_bits(
     assert checkpoint_bytes(tmp_path) == straight
 
 
-def test_saving_does_not_change_the_numbers(
-    straight: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_saving_does_not_change_the_numbers(straight: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_module, "SAVE_SECONDS", 0.0)
     train(tmp_path, SPEC)
     assert (tmp_path / "resume" / STATE).exists()
@@ -259,9 +251,7 @@ def test_a_compiled_training_resumes_to_the_same_bits_and_learns_what_an_eager_o
     assert metrics["num_sessions"] == 3
     assert counters["aot_autograd"]["autograd_cache_bypass"] == 0  # what other jobs compiled is found again
     assert checkpoint_bytes(tmp_path / "stopped") == checkpoint_bytes(tmp_path / "straight")
-    compiled, eager = (
-        losses(files["metrics.csv"]) for files in (checkpoint_bytes(tmp_path / "straight"), straight)
-    )
+    compiled, eager = (losses(files["metrics.csv"]) for files in (checkpoint_bytes(tmp_path / "straight"), straight))
     torch.testing.assert_close(compiled, eager, rtol=1e-3, atol=0)
 
 

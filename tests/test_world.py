@@ -46,9 +46,7 @@ def test_the_bijection_hits_every_number_once(size: int, seed: int) -> None:
 def test_any_number_alone_has_the_same_image_within_range(size: int, seed: int, data: st.DataObject) -> None:
     numbers = np.array(data.draw(st.lists(st.integers(0, size - 1), min_size=1, max_size=20, unique=True)))
     images = keyed_bijection(numbers, size, key(seed))
-    assert [
-        keyed_bijection(numbers[i : i + 1], size, key(seed))[0] for i in range(len(numbers))
-    ] == images.tolist()
+    assert [keyed_bijection(numbers[i : i + 1], size, key(seed))[0] for i in range(len(numbers))] == images.tolist()
     assert len(set(images.tolist())) == len(numbers)
     assert images.min() >= 0
     assert images.max() < size
@@ -76,10 +74,7 @@ def test_full_names_are_unique(spec: dict) -> None:
 
 
 def full_names(world: World) -> list[tuple[str, ...]]:
-    parts = [
-        [world.grammar.pools[slot.pool][code] for code in world.facts[slot.column]]
-        for slot in world.grammar.name
-    ]
+    parts = [[world.grammar.pools[slot.pool][code] for code in world.facts[slot.column]] for slot in world.grammar.name]
     return list(zip(*parts, strict=True))
 
 
@@ -175,12 +170,8 @@ def test_the_account_of_bios_is_the_papers() -> None:
     for num_people, bits in [(1_000, 64.9), (50_000, 59.2), (100_000, 58.2)]:
         account = make_world(FULL_BIOS | {"N": num_people}).account
         assert account.name_prior_bits == pytest.approx(math.log2(1.6e8))
-        assert sum(bits for _, bits in account.items) == pytest.approx(
-            math.log2(2 * 67_200 * 200 * 300 * 100 * 263)
-        )
-        assert account.name_offered_bits + sum(bits for _, bits in account.items) == pytest.approx(
-            bits, abs=0.05
-        )
+        assert sum(bits for _, bits in account.items) == pytest.approx(math.log2(2 * 67_200 * 200 * 300 * 100 * 263))
+        assert account.name_offered_bits + sum(bits for _, bits in account.items) == pytest.approx(bits, abs=0.05)
     assert [item for item, _ in account.items] == [
         "birth_date", "birth_city", "university", "major", "employer", "gender",
     ]  # fmt: skip
@@ -218,8 +209,7 @@ def told(world: World) -> frozenset:
     slots = [slot for attribute in world.grammar.attributes for slot in attribute.slots]
     slots += [world.grammar.pronoun] if world.grammar.pronoun else []
     values = [
-        tuple(world.grammar.pools[slot.pool][world.facts[slot.column][n]] for slot in slots)
-        for n in range(world.N)
+        tuple(world.grammar.pools[slot.pool][world.facts[slot.column][n]] for slot in slots) for n in range(world.N)
     ]
     people = frozenset(zip(full_names(world), values, strict=True))
     chunks = frozenset(name_set for name_set in world.grammar.pools.items() if name_set[0].startswith("id_"))
@@ -239,9 +229,7 @@ def reached(spec: dict, num_seeds: int) -> Counter:
         ({"N": 2, "L": 2, "T": 2, "D": 2, "names": [2, 1, 1]}, 1, 2**2, math.comb(4, 2)),
     ],
 )
-def test_the_account_counts_the_worlds_that_can_be_made(
-    change: dict, names: int, values: int, sets: int
-) -> None:
+def test_the_account_counts_the_worlds_that_can_be_made(change: dict, names: int, values: int, sets: int) -> None:
     """Every world of names * values * sets comes up, equally often, and no other.
 
     Their number against the account: the value bits are its log2 exactly; names and sets use log2 C(n, k) ~ k

@@ -85,9 +85,7 @@ def test_templates_and_orders_of_six_sentences_are_uniform() -> None:
 
 def test_orders_of_many_sentences_are_uniform() -> None:
     """Nine sentences are sorted by random keys: two places hold each pair of attributes equally often."""
-    order = np.concatenate(
-        [training_draws(world_of(SENTENCE), 5, exposure, 0).order for exposure in range(40)]
-    )
+    order = np.concatenate([training_draws(world_of(SENTENCE), 5, exposure, 0).order for exposure in range(40)])
     pairs = Counter(zip(order[:, 2].tolist(), order[:, 7].tolist(), strict=True))
     assert len(pairs) == 9 * 8
     assert chisquare(list(pairs.values())).pvalue > RARE
@@ -114,9 +112,7 @@ def test_a_probe_never_tells_the_working_city_before_the_employer(spec: dict) ->
 def test_the_allowed_orders_of_a_probe_are_uniform() -> None:
     """Swapping the two sentences pairs each allowed order with one that is not: 360 stay, equally often."""
     world = world_of(FULL_BIOS)
-    orders = Counter(
-        b for draw in range(20) for b in map(bytes, probe_draws(world, 5, draw, 0, world.N).order)
-    )
+    orders = Counter(b for draw in range(20) for b in map(bytes, probe_draws(world, 5, draw, 0, world.N).order))
     assert len(orders) == 360
     assert chisquare(list(orders.values())).pvalue > RARE
 
@@ -153,9 +149,7 @@ def test_name_only_draws_tell_one_attribute_in_all_its_words() -> None:
         assert draws.order.tolist() == [[index]] * world.N
         words = np.bincount(draws.templates[:, index], minlength=len(attribute.templates))
         assert chisquare(words).pvalue > RARE
-    one, other = (
-        name_only_draws(world, 5, 0, 0, world.N, attribute) for attribute in ("birth_date", "major")
-    )
+    one, other = (name_only_draws(world, 5, 0, 0, world.N, attribute) for attribute in ("birth_date", "major"))
     assert not np.array_equal(one.templates, other.templates)
 
 

@@ -81,9 +81,7 @@ class Cluster:
         the state that sacct gives for one task for that of all.
         """
         if num_jobs > limit:
-            return (
-                f"{num_jobs} jobs, of which jobs, max-jobs-per-timespan or resources lets {limit} go at once"
-            )
+            return f"{num_jobs} jobs, of which jobs, max-jobs-per-timespan or resources lets {limit} go at once"
         if num_jobs >= self.max_array_size:
             return f"{num_jobs} jobs, and MaxArraySize is {self.max_array_size}"
         if status_command == "sacct":
@@ -98,9 +96,7 @@ class Cluster:
     def _check(self, request: Request) -> None:
         name = request.partition or self.default
         if not name:
-            raise UserError(
-                f"slurm_partition: not given, and {self.name} has no default; {self._known_partitions()}"
-            )
+            raise UserError(f"slurm_partition: not given, and {self.name} has no default; {self._known_partitions()}")
         if name not in self.partitions:
             raise UserError(f"slurm_partition: {name!r} is not on {self.name}; {self._known_partitions()}")
         if request.account and self.accounts and request.account.lower() not in self.accounts:
@@ -163,9 +159,7 @@ def _ask(*command: str) -> str:
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
     except subprocess.TimeoutExpired:
-        raise UserError(
-            f"SLURM: no answer to `{' '.join(command)}` within a minute; is the controller up?"
-        ) from None
+        raise UserError(f"SLURM: no answer to `{' '.join(command)}` within a minute; is the controller up?") from None
     if answer.returncode:
         said = answer.stderr.strip().splitlines() or ["no reason given"]
         raise UserError(f"SLURM: `{' '.join(command)}` failed ({said[-1]}); is the controller up?")
@@ -216,7 +210,5 @@ def _accounts() -> frozenset[str]:
     user = getpass.getuser()
     if not shutil.which("sacctmgr"):
         return frozenset()
-    text = _ask(
-        "sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={user}", "format=account"
-    )
+    text = _ask("sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={user}", "format=account")
     return frozenset(line.strip().lower() for line in text.splitlines() if line.strip())

@@ -1,4 +1,4 @@
-"""What a job ran on: interpreter, packages, machine, threads, git state. Written down, never hashed into an identity."""
+"""What a job ran on: interpreter, packages, machine, threads, git state. Written down, never part of an identity."""
 
 import functools
 import os

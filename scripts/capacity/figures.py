@@ -76,9 +76,7 @@ def plot_capacity(table: pd.DataFrame, folder: Path, title: str = "") -> None:
 
 def _series_styles(summary: pd.DataFrame) -> Series:
     """Marker, line and colour of each (regime, exposures), most exposures first."""
-    keys = {
-        (regime, int(count)) for regime, count in zip(summary["regime"], summary["exposures"], strict=True)
-    }
+    keys = {(regime, int(count)) for regime, count in zip(summary["regime"], summary["exposures"], strict=True)}
     names = sorted(keys, key=lambda name: (-name[1], name[0]))
     looks = zip(cycle(COLOURS), cycle(MARKERS), cycle(LINES), strict=False)
     return {
@@ -139,9 +137,7 @@ def _plot_schemes(axes: Axes, summary: pd.DataFrame, schemes: list[str], series:
             _plot_points(axes, curve["place"], curve, series[name], lowest=LOWEST_R_BY_SCHEME)
     axes.axhline(0, **GUIDE)
     axes.set_xticks(range(len(schemes)), schemes)
-    axes.set(
-        xlabel="quantisation scheme", ylabel=f"bits stored a parameter, {R}", xlim=(-0.4, len(schemes) - 0.6)
-    )
+    axes.set(xlabel="quantisation scheme", ylabel=f"bits stored a parameter, {R}", xlim=(-0.4, len(schemes) - 0.6))
     axes.set_ylim(bottom=max(axes.get_ylim()[0], LOWEST_R_BY_SCHEME - 0.1))
 
 
@@ -162,9 +158,7 @@ def _plot_points(
 ) -> None:
     """Draws R (times a factor) with its interval; a point below the lowest R is hollow and stands at it."""
     x = x.to_numpy(float)
-    R, R_low, R_high = (
-        np.maximum(rows[column].to_numpy(float), lowest) for column in ("R", "R_low", "R_high")
-    )
+    R, R_low, R_high = (np.maximum(rows[column].to_numpy(float), lowest) for column in ("R", "R_low", "R_high"))
     y, low, high = (values * np.asarray(factor, dtype=float) for values in (R, R_low, R_high))
     axes.plot(x, y, **style)
     axes.vlines(x, low, high, color=style["color"], linewidth=0.9)
@@ -190,8 +184,7 @@ def _label_ticks(axes: Axes, formatter: Formatter) -> None:
 
 def _legend(series: Series) -> list[Line2D]:
     handles = [
-        Line2D([], [], label=f"{regime}, {count} exposures", **style)
-        for (regime, count), style in series.items()
+        Line2D([], [], label=f"{regime}, {count} exposures", **style) for (regime, count), style in series.items()
     ]
     published = "paper: GPT-2, bioS, 1000 exposures"
     paper = Line2D([], [], marker="+", color="0.7", linestyle="none", label=published)

@@ -179,7 +179,9 @@ def compare(old: Any, new: Any, key: str = "") -> list[tuple[str, Any, Any]]:
     if isinstance(old, dict) and isinstance(new, dict):
         keys = [*old, *(name for name in new if name not in old)]
         return [
-            change for name in keys for change in compare(old.get(name), new.get(name), f"{key}.{name}" if key else name)
+            change
+            for name in keys
+            for change in compare(old.get(name), new.get(name), f"{key}.{name}" if key else name)
         ]
     return [] if old == new else [(key, old, new)]
 

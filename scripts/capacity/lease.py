@@ -20,9 +20,7 @@ from pathlib import Path
 from capacity.errors import UserError
 
 BEAT = 15.0  # seconds between refreshes
-TERM = (
-    120.0  # seconds without a refresh after which a lease is nobody's; caches of network file systems keep 60
-)
+TERM = 120.0  # seconds without a refresh after which a lease is nobody's; caches of network file systems keep 60
 POLL = 2.0  # seconds between looks at a lease of another process
 LEASE = "lease"  # the file's name in the resume folder
 

@@ -84,9 +84,7 @@ def load_model(folder: Path, accelerator: str = "cpu") -> PreTrainedModel:
     model, report = kind.from_pretrained(folder, attn_implementation="eager", output_loading_info=True)
     if report["missing_keys"] or report["mismatched_keys"]:
         unset = sorted(report["missing_keys"]) or sorted(str(key) for key in report["mismatched_keys"])
-        raise UserError(
-            f"{folder}: weights do not fit {architecture}, {unset[0]} is not set; make the folder again"
-        )
+        raise UserError(f"{folder}: weights do not fit {architecture}, {unset[0]} is not set; make the folder again")
     return model.to(device).eval()
 
 
@@ -97,7 +95,5 @@ def device_of(accelerator: str) -> torch.device:
     if accelerator != "gpu":
         raise UserError(f"accelerator: {accelerator}; use cpu or gpu")
     if not torch.cuda.is_available():
-        raise UserError(
-            "accelerator: gpu, but torch finds no GPU on this machine; use a scale with accelerator: cpu"
-        )
+        raise UserError("accelerator: gpu, but torch finds no GPU on this machine; use a scale with accelerator: cpu")
     return torch.device("cuda", 0)

@@ -7,7 +7,15 @@ from typing import Any
 
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
-from capacity.identity import DIGEST_LENGTH, canonical_json, code_digest, digest, file_digest, forget_sources, package_versions
+from capacity.identity import (
+    DIGEST_LENGTH,
+    canonical_json,
+    code_digest,
+    digest,
+    file_digest,
+    forget_sources,
+    package_versions,
+)
 from capacity.stages import STAGES, without_introduced
 
 SCHEMA = 1

@@ -1,4 +1,4 @@
-"""Artefacts that the present configuration does not reach: of other configurations, of older code, half made, damaged."""
+"""Artefacts that the present configuration does not reach: of other configurations or older code, half made, damaged."""
 
 import shutil
 from dataclasses import dataclass
@@ -20,7 +20,9 @@ class Orphan:
 
 def folder_bytes(path: Path) -> int:
     """Bytes of all files below a path."""
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.is_dir() else path.stat().st_size
+    return (
+        sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.is_dir() else path.stat().st_size
+    )
 
 
 def unreached(plan: Plan, results: Path) -> list[Orphan]:

@@ -128,9 +128,7 @@ def to_remake(orders: dict[str, Order], states: dict[str, State], faults: dict[s
     return {name: reason for name, reason in reasons.items() if reason}
 
 
-def write_orders(
-    orders: dict[str, Order], states: dict[str, State], remake: dict[str, str], results: Path
-) -> None:
+def write_orders(orders: dict[str, Order], states: dict[str, State], remake: dict[str, str], results: Path) -> None:
     """Put every order into `results/specs/`; what is to be made again gets an order that is new to the engine.
 
     The engine compares times. An order that asks for nothing new is given the oldest time there is; one that asks for

@@ -13,9 +13,7 @@ class Progress:
     step, tokens: where this session starts; tokens are those scored so far in the whole training.
     """
 
-    def __init__(
-        self, num_steps: int, exposures: int, step: int = 0, tokens: int = 0, stream: TextIO | None = None
-    ):
+    def __init__(self, num_steps: int, exposures: int, step: int = 0, tokens: int = 0, stream: TextIO | None = None):
         self.num_steps, self.exposures = num_steps, exposures
         self.stream = stream or sys.stderr
         self.terminal = self.stream.isatty()

@@ -79,7 +79,11 @@ def run_states(plan: Plan, results: Path) -> list[dict[str, Any]]:
 def _chain(plan: Plan, row: dict[str, Any]) -> list[Order]:
     """The artefacts of one run in the order of the flow."""
     probes = plan.orders[row["probe_set"]]
-    names = [f"datasets/{row['dataset_id']}", f"tokenizers/{row['tokenizer_id']}", f"checkpoints/{row['checkpoint_id']}"]
+    names = [
+        f"datasets/{row['dataset_id']}",
+        f"tokenizers/{row['tokenizer_id']}",
+        f"checkpoints/{row['checkpoint_id']}",
+    ]
     return [plan.orders[name] for name in (*names, str(probes.parents["variants"]), probes.name)]
 
 
@@ -112,7 +116,7 @@ def being_made(results: Path) -> set[str]:
 
 
 def is_in_use(scratch: Path) -> bool:
-    """Whether the process that a scratch folder, <id>.<host>.<pid>, belongs to lives; on another host it is taken to."""
+    """Whether the process that a scratch folder, <id>.<host>.<pid>, belongs to lives; on another host it may."""
     host, _, pid = scratch.name.partition(".")[2].removesuffix(".replaced").rpartition(".")
     return pid.isdigit() and (host != socket.gethostname() or _lives(int(pid)))
 

@@ -64,9 +64,7 @@ def score_people(
         for draw in range(num_draws):
             for start in range(0, world.N, BLOCK):
                 rendering = render(draw, start, min(start + BLOCK, world.N))
-                scores[:, start : start + BLOCK] += score_items(
-                    model, rendering, len(items), device, batch_tokens
-                )
+                scores[:, start : start + BLOCK] += score_items(model, rendering, len(items), device, batch_tokens)
         return scores / num_draws
 
     def paragraphs(draw: int, start: int, stop: int) -> Rendering:
@@ -81,9 +79,7 @@ def score_people(
     name_only = scores[NATS].copy()
     for attribute in world.grammar.attributes:
         if attribute.is_item:
-            num_draws = (
-                probe["draws"] if len(attribute.templates) > 1 else 1
-            )  # one wording: all draws are equal
+            num_draws = probe["draws"] if len(attribute.templates) > 1 else 1  # one wording: all draws are equal
             column = items.index(attribute.name)
             name_only[:, column] = mean_scores(one_sentence(attribute), num_draws)[NATS, :, column]
     return _table(items, scores, name_only)
@@ -147,9 +143,7 @@ def _score_tokens(
     return nats, hit
 
 
-def _batches(
-    lengths: NDArray[np.int64], batch_tokens: int
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
+def _batches(lengths: NDArray[np.int64], batch_tokens: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
     """Batches of rows: where in the flat tokens each (row, column) stands, and whether the row has it.
 
     Rows of like length come together; rows times width stays within batch_tokens, one row at least. Padding

@@ -1,4 +1,4 @@
-"""The stages of the flow: where their artefacts lie, which script makes them, which packages can change their numbers."""
+"""The stages of the flow: where their artefacts lie, which script makes them, which packages can change numbers."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,7 @@
 """A folder that several checkouts or users share: artefacts by identity, verified on the way in and on the way out.
 
-An object is the artefact's own folder, manifest included, with read-only files. It appears by one rename, so two writers
-at once do no harm. A store that cannot be written, or holds a damaged object, costs a line and nothing else.
+An object is the artefact's own folder, manifest included, with read-only files. It appears by one rename, so two
+writers at once do no harm. A store that cannot be written, or holds a damaged object, costs a line and nothing else.
 """
 
 import os

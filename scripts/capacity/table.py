@@ -54,9 +54,7 @@ def variant_row(
     R_name_only: R with each value scored in a paragraph of its one sentence, after the full name alone.
     """
     if set(given) != set(GIVEN_COLUMNS):
-        raise ValueError(
-            f"columns of a variant: {sorted(set(given) ^ set(GIVEN_COLUMNS))} missing or unknown"
-        )
+        raise ValueError(f"columns of a variant: {sorted(set(given) ^ set(GIVEN_COLUMNS))} missing or unknown")
     matrices = _score_matrices(scores, account)
     num_people = len(matrices["nats"])
     if num_people != given["N"]:
@@ -90,9 +88,7 @@ def _score_matrices(scores: pd.DataFrame, account: Account) -> dict[str, Array]:
     """Each score column as float (N, 1 + items), the name first; first_chunk_nats as (N, K), values only."""
     items = ["name", *(name for name, _ in account.items)]
     num_people = len(scores) // len(items)
-    same_items = (
-        scores["item"].to_numpy() == np.tile(np.array(items, dtype=object), num_people + 1)[: len(scores)]
-    )
+    same_items = scores["item"].to_numpy() == np.tile(np.array(items, dtype=object), num_people + 1)[: len(scores)]
     same_people = scores["person"].to_numpy() == np.arange(len(scores)) // len(items)
     if len(scores) % len(items) or not (same_items.all() and same_people.all()):
         raise UserError(f"scores are not people 0..N-1 by items {', '.join(items)}: probe this dataset again")
@@ -164,9 +160,7 @@ def readable(table: pd.DataFrame) -> str:
     """The capacity table's main columns as text for a terminal, one line a variant, R with its interval."""
     shown = table[["study", "dataset", "N", "exposures", "model", "regime", "seed", "scheme", "P"]].copy()
     shown["R"] = [f"{R:.3f}" for R in table["R"]]
-    shown["95 %"] = [
-        f"{low:.3f}..{high:.3f}" for low, high in zip(table["R_low"], table["R_high"], strict=True)
-    ]
+    shown["95 %"] = [f"{low:.3f}..{high:.3f}" for low, high in zip(table["R_low"], table["R_high"], strict=True)]
     shown["R_max"] = [f"{R:.3f}" for R in table["R_max"]]
     shown["exact"] = [f"{100 * accuracy:.1f} %" for accuracy in table["accuracy"]]
     return shown.to_string(index=False)

@@ -63,9 +63,7 @@ SLOW = [f"gpt2-1-2-bioD-N6-e5000-s{seed}" for seed in (1, 2, 3)]
 SLOWER = "gpt2-1-2-bioD-N6-e14000-s1"
 
 
-def wait(
-    what: str, condition: Callable[[], object], seconds: float, describe: Callable[[], str] = str
-) -> None:
+def wait(what: str, condition: Callable[[], object], seconds: float, describe: Callable[[], str] = str) -> None:
     """Wait for a condition; what happened meanwhile is in the message of a failure."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -129,9 +127,7 @@ class Engine:
     literal: exactly as a user starts it, with the pauses between looks at the jobs that the plugin makes.
     """
 
-    def __init__(
-        self, checkout: Checkout, *words: str, targets: list[str] | None = None, literal: bool = False
-    ):
+    def __init__(self, checkout: Checkout, *words: str, targets: list[str] | None = None, literal: bool = False):
         self.checkout = checkout
         self.output = checkout.path / f"engine-{time.time_ns()}.log"
         start = ["-m", "snakemake"] if literal else [str(ROOT / "tests" / "slurm" / "impatient.py"), *FAST]

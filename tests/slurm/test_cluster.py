@@ -16,9 +16,7 @@ from conftest import COMMAND, Slurm
 CONFIG = Path("/etc/slurm/slurm.conf")
 STATE = Path("/run/test-slurm-cluster")
 DAEMONS = {"munged", "mariadbd", "slurmdbd", "slurmctld", "slurmscriptd", "slurmd", "slurmstepd"}
-TRAPPING = (
-    'trap "echo terminated; exit 1" TERM; echo start ${SLURM_RESTART_COUNT:-0}; while :; do sleep 0.2; done'
-)
+TRAPPING = 'trap "echo terminated; exit 1" TERM; echo start ${SLURM_RESTART_COUNT:-0}; while :; do sleep 0.2; done'
 
 
 def living(pid: int) -> bool:
@@ -60,9 +58,7 @@ def test_one_srun_runs_on_all_nodes(slurm: Slurm) -> None:
     assert sorted(names) == ["n1", "n2", "n3", "n4"]
 
 
-def test_each_of_two_jobs_on_a_node_sees_a_gpu_of_its_own_and_a_third_waits(
-    slurm: Slurm, tmp_path: Path
-) -> None:
+def test_each_of_two_jobs_on_a_node_sees_a_gpu_of_its_own_and_a_third_waits(slurm: Slurm, tmp_path: Path) -> None:
     show = "echo gpu $CUDA_VISIBLE_DEVICES; sleep 60"
     jobs = [slurm.submit(show, tmp_path / f"{n}", "--nodelist=n1", "--gpus=1") for n in range(2)]
     for job in jobs:
@@ -134,11 +130,7 @@ def test_up_starts_a_stopped_node_and_nothing_else(slurm: Slurm) -> None:
     slurm.manage("node-stop", "n3")
     slurm.manage("up")
     after = slurm.manage("status").stdout.splitlines()
-    changed = [
-        line.split()[0]
-        for line, old in zip(after, before, strict=True)
-        if line.split()[:3] != old.split()[:3]
-    ]
+    changed = [line.split()[0] for line, old in zip(after, before, strict=True) if line.split()[:3] != old.split()[:3]]
     assert changed == ["n3"]
 
 

@@ -85,17 +85,13 @@ def on_cluster(any_slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> tu
     return checkout, engine.said()
 
 
-def test_the_literal_command_makes_the_table_of_a_local_run(
-    on_cluster: tuple[Checkout, str], built: Checkout
-) -> None:
+def test_the_literal_command_makes_the_table_of_a_local_run(on_cluster: tuple[Checkout, str], built: Checkout) -> None:
     checkout, said = on_cluster
     assert checkout.table() == built.table()
     assert "SLURM cluster test without accounting; jobs are followed by squeue" in said
 
 
-def test_trainings_get_a_gpu_each_and_other_stages_none(
-    on_cluster: tuple[Checkout, str], slurm: Slurm
-) -> None:
+def test_trainings_get_a_gpu_each_and_other_stages_none(on_cluster: tuple[Checkout, str], slurm: Slurm) -> None:
     checkout, _ = on_cluster
     saw: dict[str, list[str | None]] = {}
     for path in (checkout.path / "results").glob("*/*/manifest.json"):
@@ -152,9 +148,7 @@ def test_jobs_that_are_cancelled_killed_or_lose_their_node_end_with_the_same_byt
     assert_as_undisturbed(undisturbed, trainings)
 
 
-def test_a_training_lives_through_a_restart_of_slurmd(
-    disturbed: Checkout, undisturbed: Checkout, slurm: Slurm
-) -> None:
+def test_a_training_lives_through_a_restart_of_slurmd(disturbed: Checkout, undisturbed: Checkout, slurm: Slurm) -> None:
     one = training(disturbed, SLOW[0])
     engine = Engine(disturbed, targets=[one.target])
     engine.wait("it trains", one.is_stepping)
@@ -168,9 +162,7 @@ def test_a_training_lives_through_a_restart_of_slurmd(
     assert_as_undisturbed(undisturbed, [one])
 
 
-def test_a_preempted_training_is_requeued_and_goes_on(
-    disturbed: Checkout, undisturbed: Checkout, slurm: Slurm
-) -> None:
+def test_a_preempted_training_is_requeued_and_goes_on(disturbed: Checkout, undisturbed: Checkout, slurm: Slurm) -> None:
     one = training(disturbed, SLOW[1])
     engine = Engine(disturbed, "--default-resources", "slurm_partition=low", targets=[one.target])
     engine.wait("it trains", one.is_stepping)

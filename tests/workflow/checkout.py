@@ -46,7 +46,9 @@ class Checkout:
     def engine(self, *words: str, targets: tuple[str, ...] = TARGETS) -> subprocess.CompletedProcess[str]:
         """Run the engine here as a user would; its output is in stdout."""
         command = [sys.executable, "-m", "snakemake", *targets, "--cores", "2", "-p", *words]
-        return subprocess.run(command, cwd=self.path, env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.run(
+            command, cwd=self.path, env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
 
     def environment(self) -> dict[str, str]:
         """The test's environment, this interpreter first, one thread."""

@@ -1,7 +1,7 @@
 """The table of edits: what a user does, and which jobs, exactly, that makes necessary.
 
-D dataset, T tokenizer, C checkpoint, V variants, P probe, A capacity table, F figures. "From C" means that stage and all
-after it, for the runs concerned. Each edit is made on a checkout whose tiny configuration is built.
+D dataset, T tokenizer, C checkpoint, V variants, P probe, A capacity table, F figures. "From C" means that stage and
+all after it, for the runs concerned. Each edit is made on a checkout whose tiny configuration is built.
 """
 
 import os
@@ -54,14 +54,21 @@ class Edit:
 
 
 def _touch_sources(c: Checkout) -> None:
-    for path in [*c.path.glob("*"), *c.path.glob("rules/*"), *c.path.glob("scripts/**/*"), *c.path.glob("profiles/**/*")]:
+    for path in [
+        *c.path.glob("*"),
+        *c.path.glob("rules/*"),
+        *c.path.glob("scripts/**/*"),
+        *c.path.glob("profiles/**/*"),
+    ]:
         os.utime(path)
 
 
 def _reverse_times(c: Checkout) -> None:
     """Newest results oldest, as a copy that lost its times could have them; the engine's memory is gone."""
     shutil.rmtree(c.path / ".snakemake")
-    files = sorted((path for path in (c.path / "results").rglob("*") if path.is_file()), key=lambda path: path.stat().st_mtime)
+    files = sorted(
+        (path for path in (c.path / "results").rglob("*") if path.is_file()), key=lambda path: path.stat().st_mtime
+    )
     for age, path in enumerate(reversed(files)):
         os.utime(path, (1_600_000_000 + age, 1_600_000_000 + age))
 
@@ -144,7 +151,7 @@ def _delete_manifest(stage: str, slug: str) -> Callable[[Checkout], None]:
 NEW_OPTION = _both(
     _replace(
         "scripts/capacity/config/models.py",
-        '    clip: Annotated[float',
+        "    clip: Annotated[float",
         '    nesterov: bool = Field(False, description="New.")\n    clip: Annotated[float',
     ),
     _replace(
@@ -184,7 +191,11 @@ EDITS = [
         lambda c: c.edit("scripts/capacity/batches.py", lambda text: text.replace('"""', '"""Edited. ', 1)),
         set(),
     ),
-    Edit("formatting of library code", lambda c: c.edit("scripts/capacity/bits.py", lambda t: t.replace(" = ", "  =  ")), set()),
+    Edit(
+        "formatting of library code",
+        lambda c: c.edit("scripts/capacity/bits.py", lambda t: t.replace(" = ", "  =  ")),
+        set(),
+    ),
     Edit(".snakemake deleted", _forget, set(), executed=True),
     Edit("fresh clone with results copied in", _fresh_clone, set(), executed=True),
     Edit("times reversed, .snakemake deleted", _reverse_times, set()),
@@ -192,12 +203,18 @@ EDITS = [
     Edit("new option at its introduction value", NEW_OPTION, set()),
     Edit("log path of a rule", _replace("rules/checkpoint.smk", "logs/train_checkpoint/", "logs/train/"), set()),
     Edit("message of a rule", _replace("rules/checkpoint.smk", '"Training {', '"Now training {'), set()),
-    Edit("resources of a rule", lambda c: c.edit("rules/probe.smk", lambda t: t.replace("probe_mb), attempt", "probe_mb), 1 + attempt")), set()),
+    Edit(
+        "resources of a rule",
+        lambda c: c.edit("rules/probe.smk", lambda t: t.replace("probe_mb), attempt", "probe_mb), 1 + attempt")),
+        set(),
+    ),
     Edit("display option", _append("config.yaml", "display: {title: Capacity}\n"), F, executed=True),
     Edit("version of matplotlib", _package("matplotlib"), F),
     Edit(
         "study renamed",
-        lambda c: c.edit("config.yaml", lambda t: t.replace("[base, prose]", "[law, prose]").replace("  base:", "  law:")),
+        lambda c: c.edit(
+            "config.yaml", lambda t: t.replace("[base, prose]", "[law, prose]").replace("  base:", "  law:")
+        ),
         A | F,
         executed=True,
     ),
@@ -259,10 +276,16 @@ EDITS = [
         lambda c: c.edit("scripts/capacity/pools/majors.txt", lambda t: "Alchemy\n" + t),
         stages("DTCVP", "words") | A | F,
     ),
-    Edit("tokenizer vocabulary", _replace("config.yaml", "vocabulary: 300", "vocabulary: 310"), stages("TCVP", "words") | A | F),
+    Edit(
+        "tokenizer vocabulary",
+        _replace("config.yaml", "vocabulary: 300", "vocabulary: 310"),
+        stages("TCVP", "words") | A | F,
+    ),
     Edit("real change in training code", _append("scripts/train_checkpoint.py", PLANTED), stages("CVP", *ALL) | A | F),
     Edit("version of torch", _package("torch"), stages("CVP", *ALL) | A | F),
-    Edit("module of one stage: quantiser", _append("scripts/capacity/quantize.py", PLANTED), stages("VP", *ALL) | A | F),
+    Edit(
+        "module of one stage: quantiser", _append("scripts/capacity/quantize.py", PLANTED), stages("VP", *ALL) | A | F
+    ),
     Edit("table code", _append("scripts/tabulate_capacity.py", PLANTED), A | F, executed=True, undone=True),
     Edit(
         "code changed, .snakemake missing",
@@ -274,7 +297,11 @@ EDITS = [
         _damage("checkpoints", LONG_SLUG, "model.safetensors", _flip_byte),
         stages("CVP", "long") | A | F,
     ),
-    Edit("checkpoint truncated", _damage("checkpoints", LONG_SLUG, "model.safetensors", _truncate), stages("CVP", "long") | A | F),
+    Edit(
+        "checkpoint truncated",
+        _damage("checkpoints", LONG_SLUG, "model.safetensors", _truncate),
+        stages("CVP", "long") | A | F,
+    ),
     Edit("checkpoint's manifest deleted", _delete_manifest("checkpoints", LONG_SLUG), stages("CVP", "long") | A | F),
     Edit(
         "dataset edited by hand, mtime restored",

@@ -34,9 +34,7 @@ def commands(folder: Path, **answers: str) -> Path:
     for name in ("sbatch", "squeue", "scancel", "scontrol", "sinfo", "sacct", "sacctmgr", "sshare"):
         path = folder / name
         text = answers.get(name, "").strip()
-        path.write_text(
-            "#!/bin/sh\n" + (f"cat <<'END'\n{text}\nEND\n" if text else "echo down >&2; exit 1\n")
-        )
+        path.write_text("#!/bin/sh\n" + (f"cat <<'END'\n{text}\nEND\n" if text else "echo down >&2; exit 1\n"))
         path.chmod(0o755)
     return folder
 
@@ -62,9 +60,7 @@ def run(checkout: Checkout, *words: str, path: Path | None = None) -> subprocess
         if found and not (folder / tool).exists():
             (folder / tool).symlink_to(found)
     environment = {**checkout.environment(), "PATH": os.pathsep.join([*places, str(folder)])}
-    return subprocess.run(
-        command, cwd=checkout.path, env=environment, capture_output=True, text=True, timeout=120
-    )
+    return subprocess.run(command, cwd=checkout.path, env=environment, capture_output=True, text=True, timeout=120)
 
 
 def error(answer: subprocess.CompletedProcess[str]) -> str:
@@ -183,9 +179,7 @@ def test_a_controller_that_does_not_answer_is_named(cluster: Checkout, tmp_path:
     assert said == "error: SLURM: `scontrol show config` failed (down); is the controller up?"
 
 
-def test_a_cluster_on_which_the_end_of_a_job_cannot_be_seen_is_refused(
-    cluster: Checkout, tmp_path: Path
-) -> None:
+def test_a_cluster_on_which_the_end_of_a_job_cannot_be_seen_is_refused(cluster: Checkout, tmp_path: Path) -> None:
     path = commands(tmp_path / "bin", scontrol=CONFIG.replace("300 sec", "60 sec"), sinfo=NODES)
     assert "MinJobAge is 60 s and there is no accounting" in error(run(cluster, path=path))
 
@@ -201,9 +195,7 @@ def test_two_hundred_small_jobs_need_five_calls_of_sbatch(cluster: Checkout, tmp
     assert all("--slurm-jobstep-array-execs" in call for call in calls)
 
 
-@pytest.mark.parametrize(
-    "words", [["--jobs", "2"], ["--resources", "gpu=1"], ["--max-jobs-per-timespan", "1/1s"]]
-)
+@pytest.mark.parametrize("words", [["--jobs", "2"], ["--resources", "gpu=1"], ["--max-jobs-per-timespan", "1/1s"]])
 def test_arrays_are_off_where_jobs_would_be_lost(cluster: Checkout, tmp_path: Path, words: list[str]) -> None:
     calls = submitted(cluster, tmp_path / "bin", *words)
     assert calls

@@ -12,7 +12,9 @@ RESULTS = Path("results")
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
     """Options that choose the configuration, named as the engine names them."""
-    parser.add_argument("--configfile", type=Path, nargs="+", default=[], help="laid over config.yaml, as for snakemake")
+    parser.add_argument(
+        "--configfile", type=Path, nargs="+", default=[], help="laid over config.yaml, as for snakemake"
+    )
     parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="laid over both, as for snakemake")
     parser.add_argument("--study", help="studies to build, separated by commas")
 

@@ -58,7 +58,7 @@ class Scale(Section):
     devices: Literal[1] = Field(1, description="Devices a training uses.")
     compile: bool | Literal["auto"] = Field(
         "auto",
-        description="torch.compile. auto: when a C++ compiler is found and the run has more steps than compiling costs.",
+        description="torch.compile. auto: when a C++ compiler is found and the run has so many steps that it pays.",
     )
 
 
@@ -169,7 +169,9 @@ class Model(Section):
             raise problem(f"width: {self.width} and head_dim: {self.head_dim} are both given; keep one")
         heads = int(ARCHITECTURE.fullmatch(self.architecture)[3])
         if self.width % (2 * heads):
-            raise problem(f"width: {self.width} does not give {heads} heads an even width; use a multiple of {2 * heads}")
+            raise problem(
+                f"width: {self.width} does not give {heads} heads an even width; use a multiple of {2 * heads}"
+            )
         return self
 
     def spec(self) -> dict[str, Any]:

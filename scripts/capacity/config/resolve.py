@@ -52,9 +52,13 @@ def resolve(config: Config) -> Grid:
     rows = []
     for name in config.study:
         study = _known(config.studies, name, "study", "studies")
-        schemes = {q: _known(config.quantizers, q, f"studies.{name}.quantizers", "quantizers") for q in study.quantizers}
+        schemes = {
+            q: _known(config.quantizers, q, f"studies.{name}.quantizers", "quantizers") for q in study.quantizers
+        }
         for run in _runs(config, name, study):
-            rows += _add_run(grid, config, run, {q: scheme.model_dump(exclude_none=True) for q, scheme in schemes.items()})
+            rows += _add_run(
+                grid, config, run, {q: scheme.model_dump(exclude_none=True) for q, scheme in schemes.items()}
+            )
     probes = sorted({row["probe_set"] for row in rows})
     spec = {"rows": rows, "resamples": config.table.resamples}
     grid.table = grid.add(make_order("tables", "capacity", spec, {"probes": probes}))
@@ -108,7 +112,10 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
     dataset = grid.add(make_order("datasets", _dataset_slug(run), _dataset_spec(run), {}))
     tokenizer = grid.add(
         make_order(
-            "tokenizers", f"{run.tokenizer.kind}-{_dataset_slug(run)}", run.tokenizer.model_dump(), {"dataset": dataset.name}
+            "tokenizers",
+            f"{run.tokenizer.kind}-{_dataset_slug(run)}",
+            run.tokenizer.model_dump(),
+            {"dataset": dataset.name},
         )
     )
     world = {"dataset": dataset.name, "tokenizer": tokenizer.name}
@@ -137,9 +144,7 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
     return rows
 
 
-def _probes(
-    slug: str, config: Config, run: Run, variants: Order, world: dict[str, str], accelerator: str
-) -> Order:
+def _probes(slug: str, config: Config, run: Run, variants: Order, world: dict[str, str], accelerator: str) -> Order:
     """The set of scores of a checkpoint's variants, one member a variant."""
     spec = {"draws": config.probe.draws, "seed": run.seed, "accelerator": accelerator}
     members = [
@@ -211,5 +216,3 @@ def _row(run: Run, label: str, scheme: dict[str, Any]) -> dict[str, Any]:
         "scheme": label,
         "bits_per_weight": scheme.get("bits", 32),
     }
-
-

@@ -28,9 +28,7 @@ def make_fabric(hardware: dict[str, Any]) -> Fabric:
     if hardware["precision"] not in PRECISIONS:
         raise UserError(f"precision: {hardware['precision']}; use fp32 or bf16")
     if hardware["accelerator"] == "gpu":
-        os.environ.setdefault(
-            "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-        )  # before CUDA starts, or cuBLAS is not repeatable
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA starts, or cuBLAS is not repeatable
     device_of(hardware["accelerator"])
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)

@@ -58,13 +58,9 @@ class Objective:
 
     def _views(self, vector_P: Tensor) -> dict[str, Tensor]:
         parts = vector_P.split(self._sizes)
-        return {
-            name: part.view(shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
-        }
+        return {name: part.view(shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
 
-    def _eager_gradient(
-        self, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _eager_gradient(self, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
         leaf = vector_P.detach().requires_grad_()
         loss = self.loss(leaf, inputs_BT, targets_BT)
         return torch.autograd.grad(loss, leaf)[0], loss.detach()
@@ -128,8 +124,7 @@ def _compiled(loss: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Gradient:
         except torch._dynamo.exc.BackendCompilerFailed as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(
-                f"compile: true, but torch.compile failed ({reason}); "
-                "install g++ 11 or newer, or set compile: false"
+                f"compile: true, but torch.compile failed ({reason}); install g++ 11 or newer, or set compile: false"
             ) from error
 
     return gradient

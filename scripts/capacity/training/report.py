@@ -46,9 +46,7 @@ tokenizer = AutoTokenizer.from_pretrained(folder)
 """
 
 
-def write_checkpoint(
-    training: Training, spec: dict[str, Any], dataset: str, tokenizer: Path, folder: Path
-) -> dict:
+def write_checkpoint(training: Training, spec: dict[str, Any], dataset: str, tokenizer: Path, folder: Path) -> dict:
     """Write model, tokenizer, metrics.csv, training.json and README.md; the facts of training.json."""
     model = training.objective.finish(training.vector)
     model.save_pretrained(folder)
@@ -61,9 +59,7 @@ def write_checkpoint(
     architecture = f"{model_spec['family']}-{model_spec['l']}-{model_spec['h']}"
     card = {"title": f"{architecture} on {dataset}", "dataset": dataset}
     width = model_spec["h"] * model_spec["head_dim"]
-    card["architecture"] = (
-        f"{architecture}: {model_spec['l']} layers, {model_spec['h']} heads, width {width}, rotary"
-    )
+    card["architecture"] = f"{architecture}: {model_spec['l']} layers, {model_spec['h']} heads, width {width}, rotary"
     (folder / "README.md").write_text(CARD.format(**card, **facts))
     for path in folder.iterdir():
         path.chmod(0o644)  # safetensors makes files that only their owner may read

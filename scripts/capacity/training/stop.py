@@ -19,9 +19,7 @@ class StopRequest:
     """
 
     def __init__(self, time_budget_seconds: float | None):
-        self.deadline = (
-            float("inf") if time_budget_seconds is None else time.monotonic() + time_budget_seconds
-        )
+        self.deadline = float("inf") if time_budget_seconds is None else time.monotonic() + time_budget_seconds
         self.signal: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
 
@@ -35,9 +33,7 @@ class StopRequest:
         self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ):
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

@@ -12,9 +12,7 @@ class Account:
 
     name_prior_bits: float  # log2 N0: a name among all full names
     name_offered_bits: float  # log2 (N0 / N): what is left of it when the order of people does not count
-    items: list[
-        tuple[str, float]
-    ]  # value items in the order of their labels: (name, bits of a uniform value)
+    items: list[tuple[str, float]]  # value items in the order of their labels: (name, bits of a uniform value)
     diversity: dict[str, int]  # bioD: K sets of D out of T_pow_L strings; empty where value sets are given
 
 

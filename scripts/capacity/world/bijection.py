@@ -9,9 +9,7 @@ ROUNDS = 8
 CHUNK = 65_536  # numbers a pass, so that the temporaries stay in the cache
 
 
-def keyed_bijection(
-    numbers: NDArray[np.integer], size: int, key: np.random.SeedSequence
-) -> NDArray[np.int64]:
+def keyed_bijection(numbers: NDArray[np.integer], size: int, key: np.random.SeedSequence) -> NDArray[np.int64]:
     """The image of each number under the key's permutation of 0..size-1.
 
     numbers: (n,), each in 0..size-1; size at most 2^62. An unbalanced Feistel network on pairs (left, right)
@@ -32,9 +30,7 @@ def keyed_bijection(
     return images
 
 
-def _network(
-    numbers: NDArray[np.uint64], a: int, b: int, round_keys: NDArray[np.uint64]
-) -> NDArray[np.uint64]:
+def _network(numbers: NDArray[np.uint64], a: int, b: int, round_keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The Feistel rounds: a bijection of 0..a*b-1."""
     left, right = np.divmod(numbers, np.uint64(b))
     for index, round_key in enumerate(round_keys):

@@ -70,10 +70,7 @@ def numbered(stem: str, count: int) -> list[str]:
 def _names(sizes: list[int], atomic: bool) -> dict[str, list[str]]:
     if atomic:
         return {f"{part}_names": numbered(part, size) for part, size in zip(NAME_PARTS, sizes, strict=True)}
-    return {
-        f"{part}_names": read_pool(f"{part}_names", size)
-        for part, size in zip(NAME_PARTS, sizes, strict=True)
-    }
+    return {f"{part}_names": read_pool(f"{part}_names", size) for part, size in zip(NAME_PARTS, sizes, strict=True)}
 
 
 def _check(spec: dict[str, Any]) -> None:
@@ -84,12 +81,8 @@ def _check(spec: dict[str, Any]) -> None:
         raise UserError(f"K: {spec['K']} attributes; use at most {MOST_ATTRIBUTES}")
     if spec["T"] ** spec["L"] < spec["D"]:
         total = f"T^L = {spec['T']}^{spec['L']} = {spec['T'] ** spec['L']}"
-        raise UserError(
-            f"D: {spec['D']} distinct chunks, but only {total} strings exist; lower D, or raise T or L"
-        )
+        raise UserError(f"D: {spec['D']} distinct chunks, but only {total} strings exist; lower D, or raise T or L")
     if min(spec["names"]) < 1 or math.prod(spec["names"]) > MOST_NAMES:
-        raise UserError(
-            f"names: {spec['names']}; use three sizes of 1 or more, with a product of at most 2^62"
-        )
+        raise UserError(f"names: {spec['names']}; use three sizes of 1 or more, with a product of at most 2^62")
     if spec["wording"] not in ("atomic", "sentence"):
         raise UserError(f"wording: {spec['wording']}; use atomic or sentence")

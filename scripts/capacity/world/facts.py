@@ -58,9 +58,7 @@ def draw_facts(grammar: Grammar, num_people: int, seed: int) -> dict[str, NDArra
     name_sizes = [len(grammar.pools[slot.pool]) for slot in grammar.name]
     num_names = math.prod(name_sizes)
     if not 1 <= num_people <= min(num_names, MOST_PEOPLE):
-        allowed = (
-            f"the name pools {name_sizes} give {num_names} full names; use 1 to {min(num_names, MOST_PEOPLE)}"
-        )
+        allowed = f"the name pools {name_sizes} give {num_names} full names; use 1 to {min(num_names, MOST_PEOPLE)}"
         raise UserError(f"N: {num_people} people, but {allowed}")
     numbers = keyed_bijection(np.arange(num_people), num_names, streams.key(seed, streams.NAMES))
     facts = {}

@@ -118,9 +118,7 @@ class Renderer:
         for place, numbers in enumerate(front):
             matrix[:, place] = numbers
         matrix[:, F:] = sentences.reshape(B * S, Q).take(told, axis=0).reshape(B, P * Q)
-        if (
-            self.grammar.pronoun
-        ):  # the first sentence's subject is the full name, and its own place stays EMPTY
+        if self.grammar.pronoun:  # the first sentence's subject is the full name, and its own place stays EMPTY
             column = self.grammar.pronoun.column
             matrix[:, F + Q : F + 2 * Q : Q] = self._numbers(draws, column, table.first_pronoun)[:, None]
             matrix[:, F + 2 * Q :: Q] = self._numbers(draws, column, table.later_pronoun)[:, None]
