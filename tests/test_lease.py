@@ -104,8 +104,9 @@ def test_an_earlier_start_of_the_same_slurm_job_is_not_waited_for(
 
 
 def test_another_task_of_the_same_array_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    left_by(tmp_path / "id", host="node7", place="node7 boot pid:[1]", job="77_1")
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "77")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
+    left_by(tmp_path / "id", host="node7", place="node7 boot pid:[1]")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
     assert seconds_to_take(tmp_path / "id") >= TERM
 
@@ -159,6 +160,22 @@ with held(Path(sys.argv[1]), lambda: False, beat=0.05):
     assert process.returncode == -15
     assert "the lease went to another process" in said
     assert json.loads(path.read_text())["host"] == "node7"
+
+
+def test_letting_go_leaves_a_lease_that_went_to_another(tmp_path: Path) -> None:
+    with held(tmp_path / "id", never):
+        path = elsewhere(tmp_path / "id")
+    assert json.loads(path.read_text())["host"] == "node7"
+
+
+def test_a_lease_that_was_taken_while_its_forerunner_was_judged_silent_stays(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = elsewhere(tmp_path / "id")
+    Lease(tmp_path / "id")._break("the lease that was there before")
+    assert [each.name for each in path.parent.iterdir()] == [LEASE]
+    assert json.loads(path.read_text())["host"] == "node7"
+    assert capfd.readouterr().err == ""
 
 
 def test_many_that_find_a_silent_holder_never_work_at_once(tmp_path: Path) -> None:

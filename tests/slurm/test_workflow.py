@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -240,6 +241,32 @@ def test_an_engine_that_is_terminated_lets_its_jobs_end(
     engine.end()
     assert one.num_sessions() == 1
     assert_as_undisturbed(undisturbed, [one])
+
+
+def test_a_full_disk_fails_the_job_and_the_next_start_finishes(
+    disturbed: Checkout, undisturbed: Checkout, slurm: Slurm
+) -> None:
+    one = training(disturbed, SLOW[0])
+    with full_disk(disturbed.path / "results" / "scratch"):
+        engine = Engine(disturbed, "--retries", "0", targets=[one.target])
+        assert engine.end() != 0
+        assert "No space left on device" in one.log()
+        assert not one.folder.exists()
+    Engine(disturbed, targets=[one.target]).succeed()
+    assert_as_undisturbed(undisturbed, [one])
+
+
+@contextlib.contextmanager
+def full_disk(folder: Path) -> Iterator[None]:
+    """A file system with room for nothing."""
+    folder.mkdir(exist_ok=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", folder], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
 
 
 @contextlib.contextmanager
