@@ -43,7 +43,8 @@ class Store:
             if any(manifest["inputs"].get(parent) != content for parent, content in inputs.items()):
                 raise UserError(f"{source}: was made from parents with other bytes than those here")
         except (UserError, OSError) as error:
-            print(f"store: {error}; the artefact is made here instead", flush=True)
+            fault = str(error).replace(str(folder), str(source))  # what was copied is as it lies in the store
+            print(f"store: {fault}; the artefact is made here instead", flush=True)
             for path in folder.iterdir():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             return False
