@@ -22,19 +22,19 @@ from capacity.orders import read_order
 from capacity.planning import set_job_environment
 
 RESULTS = Path("results")
-FIRST = (
-    10**15
-)  # priority of what every training waits for, so that the longest training can start first
+# Priority of what every training waits for, so that the longest training can start first.
+FIRST = 10**15
 
 set_job_environment(os.environ, RESULTS)
 
 if workflow.is_main_process:
     from capacity.config.load import load_config
     from capacity.config.resolve import resolve
-    from capacity.planning import lock_run, prepare_run, use_store
+    from capacity.planning import forget_interruptions, lock_run, prepare_run, use_store
 
     try:
         files = [Path("config.yaml"), *map(Path, workflow.overwrite_configfiles)]
+        forget_interruptions(RESULTS, Path(".snakemake/incomplete"))
         PLAN = prepare_run(
             resolve(load_config(files, dict(workflow.config_settings.config))), RESULTS
         )

@@ -249,6 +249,25 @@ def set_job_environment(variables: MutableMapping[str, str], results: Path) -> N
     variables.setdefault("HF_HUB_OFFLINE", "1")
 
 
+def forget_interruptions(results: Path, engine_records: Path) -> None:
+    """Clear the engine's marks of jobs that it saw begin and not end, where no run is under way.
+
+    An artefact appears whole or not at all, so a mark tells nothing. The engine would run the marked job again and, with
+    its output there and old, nothing after it: a run that ends well without a table.
+    """
+    if not engine_records.is_dir() or not any(engine_records.iterdir()):
+        return
+    results.mkdir(exist_ok=True)
+    with open(results / "engine.lock", "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return
+        for mark in engine_records.rglob("*"):
+            if mark.is_file() and mark.name != "migration_underway":
+                mark.unlink(missing_ok=True)
+
+
 def lock_run(results: Path) -> IO[str]:
     """Hold the results folder for this process until it ends, however it ends. Raises SystemExit where another does."""
     file = open(results / "engine.lock", "a+")

@@ -17,7 +17,12 @@ MinJobAge = 300 sec
 MaxArraySize = 1001
 ClusterName = lab
 """
-NODES = "main*|infinite|OFF|64000|gpu:2\nshort|30:00|OFF|64000|(null)\nspot|infinite|CANCEL|64000|gpu:2\n"
+NODES = """\
+main*|infinite|OFF|64000|gpu:2
+gpu|infinite|OFF|64000|gpu:a100:4
+short|30:00|OFF|64000|(null)
+spot|infinite|CANCEL|64000|gpu:2
+"""
 
 
 @pytest.fixture
@@ -81,8 +86,9 @@ def test_a_dry_run_of_the_profile_needs_no_slurm_and_plans_every_job(cluster: Ch
 
 def submitted(checkout: Checkout, bin_folder: Path, *words: str) -> list[str]:
     """The calls of sbatch with which a run begins; each of them fails."""
-    shutil.copytree(ROOT / "slurm", checkout.path / "slurm", dirs_exist_ok=True)
-    path = commands(bin_folder, scontrol=CONFIG, sinfo=NODES)
+    if not (checkout.path / "slurm").exists():
+        shutil.copytree(ROOT / "slurm", checkout.path / "slurm")
+    path = commands(bin_folder, scontrol=CONFIG, sinfo=NODES, sacctmgr="lab")
     calls = bin_folder / "calls"
     (path / "sbatch").write_text(f'#!/bin/sh\necho "$@" >> {calls}\necho refused >&2\nexit 1\n')
     assert run(checkout, "--retries", "0", *words, path=path).returncode != 0
@@ -118,6 +124,16 @@ def test_a_training_asks_for_a_gpu_where_its_spec_or_the_user_says_so(
         assert re.findall(r"--gpus=\S+", call) == ([flag] if flag else [])
 
 
+def test_the_lines_for_a_site_work_when_they_are_uncommented(checkout: Checkout, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "slurm", checkout.path / "slurm")
+    example = re.compile(r"^# (default-resources:|set-resources:|  .*)$", re.MULTILINE)
+    checkout.edit("slurm/config.yaml", lambda text: example.sub(r"\1", text))
+    checkout.replace("config.yaml", *OTHER_RATE)
+    (training,) = submitted(checkout, tmp_path / "bin")
+    for flag in ("-A lab", "-p gpu", "-C a100", "--qos=long", "--gpus=a100:1", "-t 1440"):
+        assert f" {flag} " in training
+
+
 def test_a_job_asks_for_the_memory_and_time_of_its_order(checkout: Checkout, tmp_path: Path) -> None:
     checkout.replace("config.yaml", *OTHER_RATE)
     (small,) = submitted(checkout, tmp_path / "small")
@@ -140,7 +156,7 @@ def test_a_job_asks_for_the_memory_and_time_of_its_order(checkout: Checkout, tmp
     [
         (
             ["--default-resources", "slurm_partition=gpus"],
-            "slurm_partition: 'gpus' is not on lab; there are: main, short, spot",
+            "slurm_partition: 'gpus' is not on lab; there are: gpu, main, short, spot",
         ),
         (
             ["--default-resources", "slurm_partition=spot"],

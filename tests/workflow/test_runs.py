@@ -1,5 +1,6 @@
 """What happens around a run: edits while it goes on, a second engine, a shared store, damaged parents, bad input."""
 
+import base64
 import json
 import shutil
 import subprocess
@@ -178,3 +179,18 @@ def test_prune_removes_what_the_configuration_does_not_reach_and_only_when_told(
     assert "removed" in checkout.script("prune.py", "--yes").stdout
     assert not orphan.exists()
     assert checkout.artefact("checkpoints", RUNS["long"][2]).is_dir()
+
+
+def test_a_job_that_outlived_a_killed_engine_does_not_hide_what_follows(checkout: Checkout):
+    """The engine marked a job as begun, died, and the job ended: all that follows is still missing."""
+    checkpoint = checkout.artefact("checkpoints", RUNS["long"][2]).relative_to(checkout.path) / "manifest.json"
+    mark = checkout.path / ".snakemake" / "incomplete" / base64.urlsafe_b64encode(str(checkpoint).encode()).decode()
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.write_text(json.dumps({"external_jobid": None}))
+    for stage in ("variants", "probes", "tables"):
+        shutil.rmtree(checkout.path / "results" / stage)
+    (checkout.path / "results" / "capacity_table.csv").unlink()
+    planned = checkout.planned()
+    assert ("publish_table", "") in planned
+    assert ("quantize_checkpoint", RUNS["long"][2]) in planned
+    assert not any(rule == "train_checkpoint" for rule, _ in planned)
