@@ -130,7 +130,7 @@ def test_the_lines_for_a_site_work_when_they_are_uncommented(checkout: Checkout,
     checkout.edit("slurm/config.yaml", lambda text: example.sub(r"\1", text))
     checkout.replace("config.yaml", *OTHER_RATE)
     (training,) = submitted(checkout, tmp_path / "bin")
-    for flag in ("-A lab", "-p gpu", "-C a100", "--qos=long", "--gpus=a100:1", "-t 1440"):
+    for flag in ("-A lab", "-p gpu", "-C a100", "--qos=long", "--nice=100", "--gpus=a100:1", "-t 1440"):
         assert f" {flag} " in training
 
 
