@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from checkout import Checkout, jobs_in
 from conftest import Slurm
-from engine import CONFIG, SLOW, SLOWER, Engine, Training, new_checkout, training, wait
+from engine import CONFIG, SLOW, Engine, Training, new_checkout, training, wait
 
 STATE = Path("/run/test-slurm-cluster")
 
@@ -57,6 +57,24 @@ def node_of(slurm: Slurm, job: str) -> str:
     return slurm.ask("squeue", "--noheader", "--format=%N", f"--jobs={job}")
 
 
+@contextlib.contextmanager
+def paused(one: Training) -> Iterator[None]:
+    """Its process stands still: a slow machine."""
+    pid = signal_to(one, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def signal_to(one: Training, number: signal.Signals) -> int:
+    """Signal the process of a training; its id."""
+    pid = one.pid()
+    assert pid
+    os.kill(pid, number)
+    return pid
+
+
 def assert_as_undisturbed(undisturbed: Checkout, trainings: list[Training]) -> None:
     """Equal weights, no resume state left, and, built to the end from them, an equal table."""
     checkout = trainings[0].checkout
@@ -90,6 +108,7 @@ def test_the_literal_command_makes_the_table_of_a_local_run(on_cluster: tuple[Ch
     checkout, said = on_cluster
     assert checkout.table() == built.table()
     assert "SLURM cluster test without accounting; jobs are followed by squeue" in said
+    assert said.count("Submitted array job") >= 2  # the quantisations and the probes of three trainings
 
 
 def test_trainings_get_a_gpu_each_and_other_stages_none(on_cluster: tuple[Checkout, str], slurm: Slurm) -> None:
@@ -132,12 +151,12 @@ def test_jobs_that_are_cancelled_killed_or_lose_their_node_end_with_the_same_byt
     """One fault for each of three trainings, and a restart of the controller, in one run."""
     trainings = cancelled, killed, unplugged = [training(disturbed, slug) for slug in SLOW]
     engine = Engine(disturbed, targets=[one.target for one in trainings])
-    engine.wait("all train", lambda: all(one.is_stepping() for one in trainings), 120)
+    engine.wait_until_training(*trainings)
     job, other = job_of(slurm, cancelled), job_of(slurm, unplugged)
     assert job
     assert other
     slurm.ask("scancel", job)
-    os.kill(int(str(killed.lease()["pid"])), signal.SIGKILL)
+    signal_to(killed, signal.SIGKILL)
     slurm.manage("controller-restart")
     node = node_of(slurm, other)
     slurm.manage("node-stop", node)
@@ -149,16 +168,20 @@ def test_jobs_that_are_cancelled_killed_or_lose_their_node_end_with_the_same_byt
     assert_as_undisturbed(undisturbed, trainings)
 
 
-def test_a_training_lives_through_a_restart_of_slurmd(disturbed: Checkout, undisturbed: Checkout, slurm: Slurm) -> None:
+def test_a_training_lives_through_a_restart_of_slurmd_and_ends_before_a_terminated_engine(
+    disturbed: Checkout, undisturbed: Checkout, slurm: Slurm
+) -> None:
     one = training(disturbed, SLOW[0])
     engine = Engine(disturbed, targets=[one.target])
-    engine.wait("it trains", one.is_stepping)
+    engine.wait_until_training(one)
     node = node_of(slurm, job_of(slurm, one) or "")
     daemon = int((STATE / f"{node}.process").read_text().split()[0])
     os.kill(daemon, signal.SIGTERM)
     wait("slurmd has ended", lambda: not Path(f"/proc/{daemon}/exe").exists(), 20)
     slurm.manage("up")
-    engine.succeed()
+    engine.stop(signal.SIGTERM)
+    engine.end()
+    assert "Will exit after finishing currently running jobs" in engine.said()
     assert one.num_sessions() == 1
     assert_as_undisturbed(undisturbed, [one])
 
@@ -166,7 +189,7 @@ def test_a_training_lives_through_a_restart_of_slurmd(disturbed: Checkout, undis
 def test_a_preempted_training_is_requeued_and_goes_on(disturbed: Checkout, undisturbed: Checkout, slurm: Slurm) -> None:
     one = training(disturbed, SLOW[1])
     engine = Engine(disturbed, "--default-resources", "slurm_partition=low", targets=[one.target])
-    engine.wait("it trains", one.is_stepping)
+    engine.wait_until_training(one)
     job = job_of(slurm, one)
     assert job
     slurm.ask("srun", "--partition=high", f"--nodelist={node_of(slurm, job)}", "--exclusive", "sleep", "1")
@@ -179,10 +202,14 @@ def test_a_preempted_training_is_requeued_and_goes_on(disturbed: Checkout, undis
 def test_a_training_longer_than_its_time_limit_goes_on_in_its_next_attempt(
     disturbed: Checkout, undisturbed: Checkout, slurm: Slurm
 ) -> None:
-    one = training(disturbed, SLOWER)
+    one = training(disturbed, SLOW[0])
     engine = Engine(disturbed, "--set-resources", "train_checkpoint:runtime=1", targets=[one.target])
-    engine.succeed(400)
-    assert one.num_sessions() >= 2
+    engine.wait_until_training(one)
+    left = ["squeue", "--noheader", "--format=%L", f"--jobs={job_of(slurm, one)}"]
+    with paused(one):  # until its margin, 20 seconds, has begun
+        slurm.wait("the limit is near", lambda: int(slurm.ask(*left).rpartition(":")[2]) <= 17, 60)
+    engine.succeed()
+    assert one.num_sessions() == 2
     assert "TIMEOUT" not in engine.said()  # it stopped itself, before SLURM did
     assert_as_undisturbed(undisturbed, [one])
 
@@ -192,19 +219,20 @@ def test_an_engine_that_is_interrupted_and_one_that_is_killed_can_be_started_aga
 ) -> None:
     one = training(disturbed, SLOW[0])
     interrupted = Engine(disturbed, targets=[one.target])
-    interrupted.wait("it trains", one.is_stepping)
+    interrupted.wait_until_training(one)
     interrupted.stop(signal.SIGINT)
     assert interrupted.end(60) != 0
     slurm.wait("its jobs are gone", lambda: not slurm.ask("squeue", "--noheader", "--states=R,PD,CG"))
     assert (one.resume / "state").is_file()
 
     killed = Engine(disturbed, targets=[one.target])
-    killed.wait("it goes on", lambda: (one.resume / "lease").is_file() and "going on from" in one.log())
-    killed.stop(signal.SIGKILL)
-    killed.end(10)
-    first = job_of(slurm, one)
-    again = Engine(disturbed, targets=[one.target])
-    again.wait("the second job waits", lambda: f"(SLURM job {first}), which works on" in one.log())
+    killed.wait("it goes on", lambda: one.pid() and "going on from" in one.log())
+    with paused(one):
+        killed.stop(signal.SIGKILL)
+        killed.end(10)
+        first = job_of(slurm, one)
+        again = Engine(disturbed, targets=[one.target])
+        again.wait("the second job waits", lambda: f"(SLURM job {first}), which works on" in one.log())
     again.succeed()
     assert one.manifest()["environment"]["variables"]["SLURM_JOB_ID"] == first  # type: ignore[index]
     assert one.num_sessions() == 2
@@ -217,7 +245,7 @@ def test_a_job_that_starts_after_another_made_its_checkpoint_does_not_train_agai
     """The first job outlives its engine; that of the next engine waits in the queue meanwhile."""
     one = training(disturbed, SLOW[2])
     killed = Engine(disturbed, targets=[one.target])
-    killed.wait("it trains", one.is_stepping)
+    killed.wait_until_training(one)
     killed.stop(signal.SIGKILL)
     killed.end(10)
     first = job_of(slurm, one)
@@ -228,18 +256,6 @@ def test_a_job_that_starts_after_another_made_its_checkpoint_does_not_train_agai
         assert one.folder.is_dir()
     again.succeed()
     assert one.manifest()["environment"]["variables"]["SLURM_JOB_ID"] == first  # type: ignore[index]
-    assert_as_undisturbed(undisturbed, [one])
-
-
-def test_an_engine_that_is_terminated_lets_its_jobs_end(
-    disturbed: Checkout, undisturbed: Checkout, slurm: Slurm
-) -> None:
-    one = training(disturbed, SLOW[1])
-    engine = Engine(disturbed, targets=[one.target])
-    engine.wait("it trains", one.is_stepping)
-    engine.stop(signal.SIGTERM)
-    engine.end()
-    assert one.num_sessions() == 1
     assert_as_undisturbed(undisturbed, [one])
 
 
@@ -289,14 +305,3 @@ def test_with_accounting_an_unknown_account_is_refused_and_a_known_one_works(
     made = Engine(checkout, "--default-resources", "slurm_account=lab", "--until", "make_dataset")
     made.succeed()
     assert "SLURM cluster test with accounting; jobs are followed by squeue" in made.said()
-
-
-def test_one_call_of_sbatch_serves_forty_jobs(slurm: Slurm, tmp_path: Path) -> None:
-    checkout = new_checkout(tmp_path / "checkout")
-    checkout.edit("config.yaml", lambda text: text.replace("study: [base, prose]", "study: [base]"))
-    checkout.edit("config.yaml", lambda text: text.replace("seeds: [1]", f"seeds: {list(range(1, 11))}"))
-    engine = Engine(checkout, "--until", "make_dataset")
-    engine.succeed()
-    assert len(re.findall("Submitted array job", engine.said())) == 1
-    assert "has been submitted" not in engine.said()
-    assert len(list((checkout.path / "results" / "datasets").glob("*/manifest.json"))) == 10
