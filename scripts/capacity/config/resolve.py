@@ -119,7 +119,7 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
         )
     )
     world = {"dataset": dataset.name, "tokenizer": tokenizer.name}
-    spec = {
+    spec: dict[str, Any] = {
         "model": run.model.spec(),
         "regime": run.regime.model_dump(),
         "hardware": _hardware(config, run),
