@@ -42,6 +42,7 @@ INTRODUCED: dict[str, dict[str, object]] = {
         "tag": False,
         "pronouns": ["He", "She"],
     },
+    "checkpoints": {"regime.zipf": None},
 }
 
 
