@@ -71,6 +71,14 @@ def moved(raw: dict[str, Any]) -> str:
 # --- what an option moves
 
 ATOMIC, PEOPLE, LONG, CUT = "datasets/atomic", "datasets/people", "regimes/long", "regimes/cut"
+SWITCHED = {
+    "mlp_ratio": 0.5, "mlp": "gated", "activation": "silu", "tied": False, "norm": "rms", "bias": False,
+    "kv_sharing": 2, "rotary": 0.5,
+}  # fmt: skip
+AS_IN_GPT2 = {
+    "mlp_ratio": 1, "mlp": "standard", "activation": "gelu", "tied": True, "norm": "layer", "bias": True,
+    "kv_sharing": 1, "rotary": 1,
+}  # fmt: skip
 MOVES: list[tuple[str, Any, str]] = [
     ("scales/laptop/accelerator", "gpu", "cvpaf"),
     ("scales/laptop/precision", "bf16", "cvpaf"),
@@ -92,6 +100,7 @@ MOVES: list[tuple[str, Any, str]] = [
     ("models/small/head_dim", 6, "cvpaf"),
     ("models/small", {"architecture": "gpt2-1-2", "width": 12}, "cvpaf"),
     ("models/small/init_std", 0.25, "cvpaf"),
+    *((f"models/small/{switch}", value, "cvpaf") for switch, value in SWITCHED.items()),
     (f"{LONG}/exposures", 4, "cvpaf"),
     (f"{LONG}/batch", 2, "cvpaf"),
     (f"{LONG}/lr", 0.02, "cvpaf"),
@@ -124,6 +133,7 @@ STILL: list[tuple[str, Any]] = [
     (f"{LONG}/clip", 1),
     (f"{LONG}/weight_decay", 0.01),
     (f"{ATOMIC}/C", 1),
+    *((f"models/small/{switch}", value) for switch, value in AS_IN_GPT2.items()),
     ("display", {"title": ""}),
     ("table", {"resamples": 1000}),
 ]
