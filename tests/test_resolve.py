@@ -239,8 +239,8 @@ def test_studies_that_share_a_run_share_its_orders_and_each_has_its_rows():
 def test_studies_with_other_quantizers_share_checkpoints_and_variants_but_not_sets():
     grid, before = with_study(quantizers=["int8", "int4"]), tiny_grid()
     assert names(grid, "checkpoints") == names(before, "checkpoints")
-    shared = {member.name for member in of_stage(before, "variants", "e2").members}
-    sets = [order for order in grid.orders.values() if order.stage == "variants" and "e2" in order.id]
+    shared = {member.name for member in of_stage(before, "variants", "-e2-").members}
+    sets = [order for order in grid.orders.values() if order.stage == "variants" and "-e2-" in order.id]
     members = [{member.name for member in order.members} for order in sets]
     assert len(sets) == 2
     assert shared in members
@@ -348,7 +348,7 @@ def test_every_row_of_the_table_names_the_artefacts_it_comes_from():
 def test_ids_are_readable_and_fit_the_engine_s_wildcards():
     for name in {name for stage in STAGES for name in names(tiny_grid(), stage)}:
         assert re.fullmatch(r"[a-z]+/[\w-]+", name)
-    checkpoint = of_stage(tiny_grid(), "checkpoints", "e2")
+    checkpoint = of_stage(tiny_grid(), "checkpoints", "-e2-")
     assert checkpoint.id.startswith("gpt2-1-2-bioD-N6-e2-s1-")
 
 
