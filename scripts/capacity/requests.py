@@ -13,7 +13,6 @@ from capacity.estimate import (
     biography_tokens,
     training_seconds,
     training_steps,
-    training_tokens,
     vocabulary,
 )
 
@@ -70,7 +69,7 @@ def scoring_minutes(dataset: Spec, tokenizer: Spec, spec: Spec, texts: int) -> i
 
     texts: wordings of every person that are scored, over all variants.
     """
-    tokens = texts * training_tokens(dataset, {**spec["regime"], "exposures": 1})
+    tokens = texts * dataset["N"] * biography_tokens(dataset)
     flops = 4.0 * parameter_count(spec["model"], vocabulary(dataset, tokenizer)) * tokens
     return STARTUP_MINUTES + math.ceil(ROOM * flops / CPU_FLOPS / MINUTE)
 

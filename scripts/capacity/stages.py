@@ -45,6 +45,13 @@ INTRODUCED: dict[str, dict[str, object]] = {
         "model.kv_sharing": 1,
         "model.rotary": 1.0,
     },
+    "datasets": {
+        "sentences": "shuffled",
+        "paragraphs": None,
+        "junk": None,
+        "tag": False,
+        "pronouns": ["He", "She"],
+    },
 }
 
 
