@@ -11,7 +11,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-ARCHITECTURE = re.compile(r"(gpt2)-(\d+)-(\d+)")
+from capacity.architectures import FAMILIES, described, mlp_width
+
+ARCHITECTURE = re.compile(rf"({'|'.join(FAMILIES)})-([1-9]\d*)-([1-9]\d*)")
+
+SWITCHES = ("init_std", "mlp_ratio", "mlp", "activation", "tied", "norm", "bias", "kv_sharing", "rotary")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=40)]
 Count = Annotated[int, Field(gt=0)]
@@ -249,10 +253,11 @@ Tokenizer = Annotated[Word | Bpe, Field(discriminator="kind")]
 
 
 class Model(Section):
-    """An architecture in the paper's notation."""
+    """An architecture in the paper's notation, and switches that change it."""
 
     architecture: Annotated[str, StringConstraints(pattern=rf"^{ARCHITECTURE.pattern}$")] = Field(
-        description="gpt2-<l>-<h>: GPT-2 with rotary positions, l layers, h heads."
+        description="<family>-<l>-<h>: l layers, h heads. gpt2: GPT-2 with rotary positions. llama: gated MLP, "
+        "RMSNorm, no biases, head not tied. mistral: llama with a wider MLP and shared key and value heads."
     )
     head_dim: Annotated[int, Field(gt=0, multiple_of=2)] | None = Field(
         None, description="Width of a head, even; 64 (the paper's) unless width is given."
@@ -263,25 +268,75 @@ class Model(Section):
         description="Standard deviation of the initial weights. GPT-2's 0.02 suits widths near 1000; about 1/sqrt(d) "
         "learns twice as fast at widths near 16.",
     )
+    mlp_ratio: Annotated[float, Field(ge=0, le=1)] = Field(
+        1.0,
+        description="Size of the MLP as a share of the architecture's own; 0.25 is d -> d -> d in gpt2, 0 is no MLP.",
+    )
+    mlp: Literal["standard", "gated"] | None = Field(
+        None,
+        description="standard: d -> m -> d. gated: the activation of one projection times another. Both hold as many "
+        "parameters. Unless given, as in the architecture.",
+    )
+    activation: Literal["gelu", "silu", "relu"] | None = Field(
+        None, description="Activation of the MLP; gelu is GPT-2's tanh form. Unless given, as in the architecture."
+    )
+    tied: bool | None = Field(
+        None, description="Whether the head is the embedding. Unless given, as in the architecture."
+    )
+    norm: Literal["layer", "rms"] | None = Field(
+        None, description="layer: LayerNorm with bias. rms: RMSNorm. Unless given, as in the architecture."
+    )
+    bias: bool | None = Field(
+        None, description="Whether linear layers have biases. Unless given, as in the architecture."
+    )
+    kv_sharing: Count | None = Field(
+        None,
+        description="Query heads that share a key and a value head; divides h. Unless given, as in the architecture: "
+        "1; in mistral 4 where 4 divides h, else 2 where 2 does.",
+    )
+    rotary: Annotated[float, Field(ge=0, le=1)] = Field(
+        1.0, description="Share of a head's channels that turn with the position; 0 is no positions at all."
+    )
 
     @model_validator(mode="after")
     def _divides(self) -> Self:
-        if self.width is None:
-            return self
-        if self.head_dim is not None:
-            raise problem(f"width: {self.width} and head_dim: {self.head_dim} are both given; keep one")
         heads = int(ARCHITECTURE.fullmatch(self.architecture)[3])
-        if self.width % (2 * heads):
+        if self.width is not None and self.head_dim is not None:
+            raise problem(f"width: {self.width} and head_dim: {self.head_dim} are both given; keep one")
+        if self.width is not None and self.width % (2 * heads):
             raise problem(
                 f"width: {self.width} does not give {heads} heads an even width; use a multiple of {2 * heads}"
+            )
+        if self.kv_sharing is not None and heads % self.kv_sharing:
+            raise problem(f"kv_sharing: {self.kv_sharing} does not divide {heads} heads; use a divisor of {heads}")
+        return self
+
+    @model_validator(mode="after")
+    def _applies(self) -> Self:
+        spec = self.spec()
+        turning = self.rotary * spec["head_dim"]
+        if turning != int(turning) or int(turning) % 2:
+            raise problem(
+                f"rotary: {self.rotary} of head_dim {spec['head_dim']} is {turning:g} channels; use an even number"
+            )
+        if self.mlp_ratio == 0 and (self.mlp or self.activation):
+            key = "mlp" if self.mlp else "activation"
+            raise problem(f"{key}: {getattr(self, key)} with mlp_ratio: 0, which has no MLP; remove {key}")
+        if self.mlp_ratio > 0 and mlp_width(spec) == 0:
+            raise problem(
+                f"mlp_ratio: {self.mlp_ratio} rounds to no hidden unit at this width; use 0 or a larger ratio"
             )
         return self
 
     def spec(self) -> dict[str, Any]:
-        """The model as training reads it."""
+        """The model as training reads it, every switch set."""
         family, layers, heads = ARCHITECTURE.fullmatch(self.architecture).groups()
         head_dim = self.width // int(heads) if self.width else self.head_dim or 64
-        return {"family": family, "l": int(layers), "h": int(heads), "head_dim": head_dim, "init_std": self.init_std}
+        whole = described(
+            {"family": family, "l": int(layers), "h": int(heads), "head_dim": head_dim}
+            | {name: value for name in SWITCHES if (value := getattr(self, name)) is not None}
+        )
+        return {name: whole[name] for name in ("family", "l", "h", "head_dim", *SWITCHES)}
 
 
 class Regime(Section):
