@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from capacity.errors import UserError
-from capacity.world import biod, bios, streams, strings
+from capacity.world import biod, bios, records, streams, strings
 from capacity.world.account import Account, make_account
 from capacity.world.bijection import keyed_bijection
 from capacity.world.grammar import Grammar
@@ -46,9 +46,7 @@ class World:
 def make_world(spec: dict[str, Any]) -> World:
     """The world of a spec; equal specs, equal worlds. Raises UserError for impossible ones."""
     if spec["kind"] == "records":
-        from capacity.world.records import make_parts  # pyarrow's readers, which other worlds do not need
-
-        return World(spec, *make_parts(spec))
+        return World(spec, *records.make_parts(spec))
     if spec["kind"] not in GRAMMARS:
         raise UserError(f"kind: {spec['kind']}; use {', '.join(GRAMMARS)} or records")
     grammar = GRAMMARS[spec["kind"]](spec)
