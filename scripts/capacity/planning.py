@@ -253,8 +253,8 @@ def set_job_environment(variables: MutableMapping[str, str], results: Path) -> N
 def forget_interruptions(results: Path, engine_records: Path) -> None:
     """Clear the engine's marks of jobs that it saw begin and not end, where no run is under way.
 
-    An artefact appears whole or not at all, so a mark tells nothing. The engine would run the marked job again and, with
-    its output there and old, nothing after it: a run that ends well without a table.
+    An artefact appears whole or not at all, so a mark tells nothing. The engine would run the marked job again and,
+    with its output there and old, nothing after it: a run that ends well without a table.
     """
     if not engine_records.is_dir() or not any(engine_records.iterdir()):
         return
