@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from capacity.artefacts import fail
+from capacity.audit.execution import Choice
 from capacity.audit.findings import LEVELS
 from capacity.audit.report import Report
 from capacity.audit.run import Options, run_audit
@@ -38,6 +39,11 @@ def options() -> argparse.Namespace:
     add_config_options(parser)
     parser.add_argument("--levels", type=levels, default=tuple(LEVELS), help="such as 1-3,6 (default: all)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to audit (default: results)")
+    parser.add_argument(
+        "--sample", default="1", help="runs to make again: a number, a share of the cost (10%%), or all"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the sample (default: 1)")
+    parser.add_argument("--target", help="make this again instead: an artefact, a stage, or a fixed path")
     parser.add_argument("--output", type=Path, help="where the report goes (default: audit/ in the audited folder)")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes at a time")
     return parser.parse_args()
@@ -64,6 +70,7 @@ def main() -> None:
                 resolve(config),
                 args.levels,
                 args.jobs,
+                Choice(args.sample, args.seed, args.target),
                 records=records if args.results == RESULTS and records.is_dir() else None,
             ),
             say=lambda line: print(line, file=sys.stderr, flush=True),

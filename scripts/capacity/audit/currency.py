@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from capacity.audit.findings import Level
-from capacity.audit.folder import ID_SUFFIX, NAME, Artefact, Folder
+from capacity.audit.folder import ID_SUFFIX, Artefact, Folder
 from capacity.config.resolve import Grid
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
@@ -160,7 +160,7 @@ def without_ids(spec: Any) -> Any:
 
 
 def _is_name(key: str, value: Any) -> bool:
-    return isinstance(value, str) and (key.endswith(ID_SUFFIX) or NAME.fullmatch(value) is not None)
+    return isinstance(value, str) and (key.endswith(ID_SUFFIX) or (value.partition("/")[0] in STAGES and "/" in value))
 
 
 def _show(value: Any) -> str:

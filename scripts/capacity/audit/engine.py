@@ -24,7 +24,7 @@ from capacity.stages import STAGES
 from capacity.store import VARIABLE
 
 TREE = ("Snakefile", "rules", "scripts", "profiles")
-JOB = re.compile(r"^(?:local)?rule (\w+):$(?:\n    .*)*?\n    wildcards: \w+=([\w-]+)$|^(?:local)?rule (\w+):$", re.M)
+JOB = re.compile(r"python scripts/(\w+)\.py(?: --spec '?results/specs/([\w-]+)\.json)?")  # a job's command
 
 EngineJob = tuple[str, str]  # rule, and id of the artefact that it makes, if any
 
@@ -79,9 +79,8 @@ class CleanCheckout:
 
 
 def planned(output: str) -> set[EngineJob]:
-    """The jobs that a dry run lists, the collecting target excepted."""
-    jobs = {(match[1] or match[3], match[2] or "") for match in JOB.finditer(output)}
-    return {job for job in jobs if job[0] != "all"}
+    """The jobs that a dry run with printed commands lists; a rule's script has its name."""
+    return {(match[1], match[2] or "") for match in JOB.finditer(output)}
 
 
 def check_engine(folder: Folder, grid: Grid, config: Config, damaged: set[str], scratch: Path, level: Level) -> None:
@@ -98,7 +97,7 @@ def check_engine(folder: Folder, grid: Grid, config: Config, damaged: set[str], 
         return
     made = {order.name for order in grid.orders.values()}
     mine = {(job.rule, job.name.partition("/")[2] if job.name in made else "") for job in answer.jobs}
-    run = checkout.engine("-n", "--cores", "1")
+    run = checkout.engine("-n", "-p", "--cores", "1")
     if run.returncode:
         last = (run.stdout.strip().splitlines() or ["no output"])[-1]
         level.fault("engine differs", "Snakefile", f"the engine's dry run fails: {last[:200]}")

@@ -83,8 +83,10 @@ def units(folder: Folder) -> list[str]:
 
 
 def cost(folder: Folder, names: Iterable[str]) -> float:
-    """CPU seconds that making these artefacts took."""
-    return sum(folder.artefacts[name].manifest.cpu_seconds for name in names if name in folder.artefacts)
+    """CPU seconds that making these artefacts took; a set's job tells those of its members too."""
+    chosen = {name: folder.artefacts[name].manifest for name in names if name in folder.artefacts}
+    members = {member for manifest in chosen.values() for member in manifest.members}
+    return sum(manifest.cpu_seconds for name, manifest in chosen.items() if name not in members)
 
 
 def choose(folder: Folder, choice: Choice) -> list[str]:
@@ -156,7 +158,9 @@ def check_execution(
     chosen = choose(folder, choice)
     orders = {name: counterparts.job(name) for name in chosen}
     for name in [name for name, order in orders.items() if order is None]:
-        level.warn("not made again", name, "the present configuration has no such artefact; use the one it was made with")
+        level.warn(
+            "not made again", name, "the present configuration has no such artefact; use the one it was made with"
+        )
     targets = sorted({f"results/{order.name}/{MANIFEST}" for order in orders.values() if order})
     level.facts |= {"seed": choice.seed, "chosen": [name for name, order in orders.items() if order]}
     level.facts["expected"] = "equal bits" if not differences else f"within tolerance: {'; '.join(differences)}"
@@ -214,5 +218,3 @@ def _coverage(folder: Folder, remade: list[str], spent: float, level: Level) -> 
 
 def _share(part: float, whole: float) -> str:
     return f"{100 * part / whole:.1f} %" if whole else "none"
-
-

@@ -28,10 +28,9 @@ def check_integrity(folder: Folder, jobs: int = 1) -> Level:
     """
     level = Level(2)
     needed = set(folder.lineage(folder.roots()))
-    wrong = _hash_everything(folder, level, jobs)
-    for name, artefact in folder.artefacts.items():
+    for name, faults in artefact_faults(folder, folder.artefacts, level, jobs).items():
         weight = Severity.FAULT if name in needed else Severity.WARNING  # an orphan can spoil nothing that is published
-        for kind, where, what in [*wrong.get(name, []), *_own_faults(artefact), *_chain_faults(artefact, folder)]:
+        for kind, where, what in faults:
             level.add(weight, kind, where, what)
     _check_orders(folder, level)
     _check_states(folder, level)
@@ -43,11 +42,18 @@ def check_integrity(folder: Folder, jobs: int = 1) -> Level:
 Fault = tuple[str, str, str]  # kind, where, what
 
 
-def _hash_everything(folder: Folder, level: Level, jobs: int) -> dict[str, list[Fault]]:
+def artefact_faults(folder: Folder, names: Iterable[str], level: Level, jobs: int = 1) -> dict[str, list[Fault]]:
+    """Faults of artefacts by name: their files, their manifests, their chain to what they were made from."""
+    chosen = [folder.artefacts[name] for name in names]
+    wrong = _file_faults(chosen, folder.whole, level, jobs)
+    return {a.name: [*wrong.get(a.name, []), *_own_faults(a), *_chain_faults(a, folder)] for a in chosen}
+
+
+def _file_faults(artefacts: list[Artefact], whole: bool, level: Level, jobs: int) -> dict[str, list[Fault]]:
     """Faults of files by artefact; a file that a release left out on purpose is counted, not missed."""
-    files = [(artefact, name) for artefact in folder.artefacts.values() for name in artefact.manifest.outputs]
+    files = [(artefact, name) for artefact in artefacts for name in artefact.manifest.outputs]
     with ThreadPoolExecutor(jobs) as pool:
-        answers = list(pool.map(lambda item: _file_fault(item[0], item[1], folder.whole), files))
+        answers = list(pool.map(lambda item: _file_fault(item[0], item[1], whole), files))
     faults: dict[str, list[Fault]] = {}
     for (artefact, name), (kind, what) in zip(files, answers, strict=True):
         if kind not in ("", LEFT_OUT):

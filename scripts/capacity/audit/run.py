@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from capacity.audit.again import has_tables, retabulate
-from capacity.audit.currency import check_currency
+from capacity.audit.currency import Standing, check_currency, standings
+from capacity.audit.determinism import check_determinism
+from capacity.audit.disclosure import check_disclosure
 from capacity.audit.engine import check_engine
-from capacity.audit.findings import Level
+from capacity.audit.execution import Choice, check_execution
+from capacity.audit.findings import LEVELS, Level
 from capacity.audit.folder import Folder, Published, read_folder
 from capacity.audit.integrity import check_integrity, damaged
 from capacity.audit.inventory import check_inventory
+from capacity.audit.machine import check_machine, differences
 from capacity.audit.report import Report
 from capacity.audit.tables import check_rows
 from capacity.config.models import Config
@@ -32,8 +36,9 @@ class Options:
     results: Path
     config: Config
     grid: Grid
-    levels: tuple[int, ...] = (1, 2, 3)
+    levels: tuple[int, ...] = tuple(LEVELS)
     jobs: int = 1
+    choice: Choice = field(default_factory=Choice)
     whole: bool = True  # False for an archive from which files were left out
     records: Path | None = None  # the engine's own, where they lie beside the results
     subject: dict[str, Any] = field(default_factory=dict)
@@ -52,7 +57,7 @@ def run_audit(options: Options, say: Callable[[str], None] = lambda line: None) 
     with still(options.results), tempfile.TemporaryDirectory(prefix="audit-") as scratch:
         folder = read_folder(options.results, fixed_paths(options.grid), options.whole)
         work = Work(options, folder, Path(scratch))
-        for number in sorted({1, 2, *options.levels} if set(options.levels) - {1} else options.levels):
+        for number in sorted(set(options.levels)):
             started = time.monotonic()
             level = work.level(number)
             level.seconds = time.monotonic() - started
@@ -67,10 +72,15 @@ class Work:
     def __init__(self, options: Options, folder: Folder, scratch: Path):
         self.options, self.folder, self.scratch = options, folder, scratch
         self.damaged: set[str] = set()
+        self.execution_level: Level | None = None
 
     def level(self, number: int) -> Level:
         """Do one level."""
-        return {1: self.inventory, 2: self.integrity, 3: self.currency}[number]()
+        levels = (
+            *(self.inventory, self.integrity, self.currency, self.execution),
+            *(self.determinism, lambda: check_machine(self.folder), self.disclosure),
+        )
+        return levels[number - 1]()
 
     def inventory(self) -> Level:
         grid = self.options.grid
@@ -89,6 +99,20 @@ class Work:
                 if root not in self.damaged:
                     retabulate(self.folder, artefact, self.options.config, self.scratch, level)
         return level
+
+    def execution(self) -> Level:
+        found: dict[str, Standing] = standings(self.folder)
+        o = self.options
+        self.execution_level = check_execution(
+            self.folder, o.grid, o.config, o.choice, found, differences(self.folder), o.jobs, self.scratch
+        )
+        return self.execution_level
+
+    def determinism(self) -> Level:
+        return check_determinism(self.folder, self.options.grid, self.options.config, self.options.jobs, self.scratch)
+
+    def disclosure(self) -> Level:
+        return check_disclosure(self.folder, self.options.config, self.execution_level)
 
     def currency(self) -> Level:
         level = check_currency(self.folder, self.options.grid)
