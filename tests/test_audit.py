@@ -18,6 +18,7 @@ from edits import RUNS
 from planted import TINY, tiny_grid
 
 from capacity.audit import currency, run
+from capacity.audit.execution import Choice
 from capacity.audit.findings import Finding, Severity
 from capacity.audit.report import Report
 from capacity.audit.run import Options, run_audit
@@ -48,7 +49,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def audit(checkout: Checkout, levels: tuple[int, ...] = (1, 2, 3)) -> Report:
-    return run_audit(Options(checkout.path / "results", load_config([TINY]), tiny_grid(), levels))
+    return audit_of(checkout, load_config([TINY]), tiny_grid(), levels)
+
+
+def audit_of(
+    checkout: Checkout, config: Any, grid: Any, levels: tuple[int, ...], choice: Choice | None = None
+) -> Report:
+    return run_audit(Options(checkout.path / "results", config, grid, levels, choice=choice or Choice()))
 
 
 def findings(report: Report, least: Severity = WARNING) -> list[Finding]:

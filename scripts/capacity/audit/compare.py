@@ -33,7 +33,7 @@ def compare_artefacts(audited: Artefact, again: Artefact) -> Comparison:
     """Compare two artefacts of one specification."""
     if audited.manifest.content == again.manifest.content:
         return Comparison(True, 0.0, 0.0)
-    metrics, metric = metric_deviation(audited.manifest.metrics, again.manifest.metrics)
+    metrics, metric = metric_deviation(measures(audited), measures(again))
     deviations = {}
     for name in sorted({*audited.manifest.outputs, *again.manifest.outputs}):
         mine, other = audited.manifest.outputs.get(name), again.manifest.outputs.get(name)
@@ -112,15 +112,27 @@ def _number(x: float, y: float) -> float:
     return abs(x - y) / max(1.0, abs(x), abs(y))
 
 
+def measures(artefact: Artefact) -> dict[str, Any]:
+    """The manifest's metrics, and the mean of each column of scores: what a measurement says as a whole."""
+    means: dict[str, Any] = {}
+    for name in artefact.manifest.outputs:
+        path = artefact.folder / name
+        if path.suffix == ".parquet" and path.is_file():
+            floats = {key: v for key, v in _columns(path).items() if v.dtype.kind == "f" and np.isfinite(v).any()}
+            means |= {f"mean {key} of {name}": float(np.nanmean(column)) for key, column in floats.items()}
+    return {**artefact.manifest.metrics, **means}
+
+
 def metric_deviation(a: dict[str, Any], b: dict[str, Any]) -> tuple[float, str]:
-    """The largest deviation of a metric that honest executions agree on, and its name."""
+    """The largest deviation of a metric that honest executions agree on, and its name; inf where there is none."""
     mine, other = _numbers(a), _numbers(b)
     deviations = {
         name: _number(mine[name], other[name]) if name in mine and name in other else INCOMPARABLE
         for name in {*mine, *other}
     }
     worst = max(deviations, key=lambda name: deviations[name], default="")
-    return (deviations[worst], worst) if worst else (0.0, "")
+    measured = any(isinstance(value, float) and not COST.search(key) for key, value in (*a.items(), *b.items()))
+    return (deviations[worst], worst) if worst and measured else (INCOMPARABLE, worst)
 
 
 def _numbers(metrics: dict[str, Any], prefix: str = "") -> dict[str, float]:

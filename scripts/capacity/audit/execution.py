@@ -192,15 +192,19 @@ def _judge(name: str, it: Comparison, stale: bool, bits: bool, allowed: Audit, l
         counts["equal bits"] += 1
         return
     within = (it.files is not None and it.files <= allowed.tensors) or it.metrics <= allowed.metrics
-    counts["within tolerance" if within else "different"] += 1
+    counts["within tolerance" if within and not bits else "different"] += 1
     files = "no file to compare" if it.files is None else "files not comparable" if it.files == float("inf") else ""
-    how = f"{files or f'numbers differ by up to {it.files:.2g}'} ({it.where}), metrics by up to {it.metrics:.2g}"
+    how = f"{files or f'numbers differ by up to {it.files:.2g}'} ({it.where}), metrics {_far(it.metrics)}"
     if stale:
         level.add(Severity.NOTE if within else Severity.WARNING, "other bits", name, f"made by other code; {how}")
     elif within and not bits:
         level.note("other bits", name, f"within tolerance on this machine; {how}")
     else:
         level.fault("other bits", name, f"made again it differs; {how}")
+
+
+def _far(deviation: float) -> str:
+    return "not comparable" if deviation == float("inf") else f"by up to {deviation:.2g}"
 
 
 def _coverage(folder: Folder, remade: list[str], spent: float, level: Level) -> None:
