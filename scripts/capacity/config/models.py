@@ -405,6 +405,17 @@ class Display(Section):
     title: str = Field("", description="A title above the figure.")
 
 
+class Audit(Section):
+    """What an artefact that is made again may differ by, where equal bits cannot be expected."""
+
+    tensors: Annotated[float, Field(ge=0)] = Field(
+        1e-3, description="Largest deviation of a number in a file, of a tensor relative to its largest element."
+    )
+    metrics: Annotated[float, Field(ge=0)] = Field(
+        0.02, description="Largest deviation of a metric, relative to max(1, metric); enough where tensors differ more."
+    )
+
+
 class Study(Section):
     """A grid of runs that answers one question."""
 
@@ -439,6 +450,7 @@ class Config(Section):
     probe: Probe = Field(Probe(), description="How bits are measured.")
     table: Table = Field(Table(), description="How the capacity table is made.")
     display: Display = Field(Display(), description="What figures look like.")
+    audit: Audit = Field(Audit(), description="Tolerances of `make audit`.")
     store: str | None = Field(
         None, description="A folder shared by several checkouts or users, from which artefacts are taken by identity."
     )
