@@ -98,6 +98,8 @@ MOVES: list[tuple[str, Any, str]] = [
     (f"{PEOPLE}/pronouns", ["They", "She", "He"], "dtcvpaf"),
     *((f"{name}/{key}", value, "dtcvpaf") for name in (ATOMIC, PEOPLE) for key, value in TOLD.items()),
     (f"{ATOMIC}/junk", {"people": 9, "share": 0.5}, "dtcvpaf"),
+    (PEOPLE, {"kind": "bioS", "N": 4, "value_lists": {"majors": "scripts/capacity/pools/cities.txt"}}, "dtcvpaf"),
+    (f"{PEOPLE}/template_folder", "scripts/capacity/pools/templates", "dtcvpaf"),
     *((f"{PEOPLE}/pools/{pool}", 5, "dtcvpaf") for pool in models.Pools.model_fields),
     ("tokenizers/bpe/vocabulary", 310, "tcvpaf"),
     ("tokenizers/bpe", {"kind": "word"}, "tcvpaf"),

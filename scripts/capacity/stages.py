@@ -44,6 +44,7 @@ INTRODUCED: dict[str, dict[str, object]] = {
         "model.bias": True,
         "model.kv_sharing": 1,
         "model.rotary": 1.0,
+        "regime.zipf": None,
     },
     "datasets": {
         "sentences": "shuffled",
@@ -51,8 +52,9 @@ INTRODUCED: dict[str, dict[str, object]] = {
         "junk": None,
         "tag": False,
         "pronouns": ["He", "She"],
+        "value_lists": {},
+        "template_folder": None,
     },
-    "checkpoints": {"regime.zipf": None},
 }
 
 

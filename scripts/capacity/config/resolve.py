@@ -189,12 +189,30 @@ def _dataset_spec(run: Run) -> dict[str, Any]:
     """The world as make_dataset reads it; files that it reads enter by content."""
     spec = {**run.dataset.model_dump(), "seed": run.seed}
     if isinstance(run.dataset, BioS):
-        spec["files"] = _pool_digests("**/*.txt")
+        spec["files"] = _pool_digests("**/*.txt") | _own_files(run.dataset, spec)
     elif isinstance(run.dataset, Records):
         spec["files"] = {run.dataset.file: file_digest(REPOSITORY / run.dataset.file)}
     elif isinstance(run.dataset, BioD) and run.dataset.wording == "sentence":
         spec["files"] = _pool_digests("*_names.txt")
     return spec
+
+
+def _own_files(dataset: BioS, spec: dict[str, Any]) -> dict[str, str]:
+    """Path to content digest of the user's value lists and templates. Raises UserError where they cannot be used."""
+    files = list(dataset.value_lists.values())
+    if not files and not dataset.template_folder:
+        return {}
+    from capacity.world.bios import make_grammar  # heavy; read only where there are files to check
+    from capacity.world.facts import check_names
+    from capacity.world.junk import check_names_left
+
+    grammar = make_grammar(spec)
+    check_names(grammar, dataset.N)
+    if dataset.junk:
+        check_names_left(grammar, dataset.N, dataset.junk.people)
+    if dataset.template_folder:
+        files += [f"{dataset.template_folder}/{attribute.name}.txt" for attribute in grammar.attributes]
+    return {file: file_digest(REPOSITORY / file) for file in files}
 
 
 @functools.cache

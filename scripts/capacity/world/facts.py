@@ -60,11 +60,7 @@ def draw_facts(grammar: Grammar, num_people: int, seed: int) -> dict[str, NDArra
 
     Raises UserError where there are fewer full names than people.
     """
-    sizes = name_sizes(grammar)
-    num_names = math.prod(sizes)
-    if not 1 <= num_people <= min(num_names, MOST_PEOPLE):
-        allowed = f"the name pools {sizes} give {num_names} full names; use 1 to {min(num_names, MOST_PEOPLE)}"
-        raise UserError(f"N: {num_people} people, but {allowed}")
+    num_names = check_names(grammar, num_people)
     numbers = keyed_bijection(np.arange(num_people), num_names, streams.key(seed, streams.NAMES))
     facts = name_codes(grammar, numbers)
     for index, (column, size) in enumerate(grammar.column_sizes.items()):
@@ -72,6 +68,16 @@ def draw_facts(grammar: Grammar, num_people: int, seed: int) -> dict[str, NDArra
             rng = streams.generator(seed, streams.VALUES, index)
             facts[column] = rng.integers(0, size, num_people, dtype=_code_type(size))
     return {column: facts[column] for column in grammar.column_sizes}
+
+
+def check_names(grammar: Grammar, num_people: int) -> int:
+    """The number of full names, N0. Raises UserError where it is below the number of people."""
+    sizes = name_sizes(grammar)
+    num_names = math.prod(sizes)
+    if not 1 <= num_people <= min(num_names, MOST_PEOPLE):
+        allowed = f"the name pools {sizes} give {num_names} full names; use 1 to {min(num_names, MOST_PEOPLE)}"
+        raise UserError(f"N: {num_people} people, but {allowed}")
+    return num_names
 
 
 def name_sizes(grammar: Grammar) -> list[int]:
