@@ -16,7 +16,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env table audit lineage test test-long test-slurm plan runs orphans prune check docs lock format
+.PHONY: help env table audit lineage test test-long test-slurm plan preview runs orphans prune check docs lock format
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ audit: env ## can this table be trusted? (LEVELS=1-3 SAMPLE=10% SEED=1 TARGET=pl
 
 lineage: env ## where a cell of the table comes from (CELL=12:R, or CELL=study=base-law,N=400,...:R)
 	@python scripts/show_lineage.py $(if $(STUDY),--study $(STUDY)) $(if $(RESULTS),--results $(RESULTS)) "$(CELL)"
+
+preview: env ## a dataset's texts with what is scored, and its bits, tokens and sizes (DATASET=name)
+	@python scripts/preview_dataset.py $(DATASET) $(ARGS)
 
 runs: env ## one row a run: state, R, seconds, when (ARGS="--format csv")
 	@python scripts/runs.py $(if $(STUDY),--study $(STUDY)) $(ARGS)

@@ -137,16 +137,6 @@ class TrainingBatches:
                 parts.append(draws[max(low - block * BLOCK, 0) : high - block * BLOCK])
         return concatenate(parts)
 
-    def _window_steps(self, first: int, count: int) -> Steps:
-        size = self.batch * self.context
-        start, stop = first * size, min((first + count) * size, self.num_exposure_tokens)
-        stream = self._targets(max(start - 1, 0), stop)  # from one token earlier, the first input
-        num_targets, before = stop - start, stream[:-1]
-        inputs, targets = self._padding(count)
-        targets[:num_targets] = stream[-num_targets:]
-        inputs[num_targets - len(before) : num_targets] = before  # the training's first input stays EOS
-        return inputs, targets
-
     def _targets(self, start: int, stop: int) -> NDArray[np.unsignedinteger]:
         """Tokens start..stop-1 of the stream without its first EOS: biographies, each with its EOS."""
         parts = []

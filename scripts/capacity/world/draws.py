@@ -142,6 +142,7 @@ def _check_range(world: World, start: int, stop: int) -> None:
 
 def _kept(world: World, turn: int, people: NDArray[np.int64]) -> Draws:
     """The people in the words of the paragraph whose turn it is; a person's paragraphs come in turn."""
+    assert world.grammar.paragraphs
     kept = _paragraph(world, turn % world.grammar.paragraphs)
     return Draws(people, kept.order.take(people, axis=0), kept.templates.take(people, axis=0))
 

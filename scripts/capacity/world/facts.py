@@ -50,9 +50,12 @@ def make_world(spec: dict[str, Any]) -> World:
     if spec["kind"] not in GRAMMARS:
         raise UserError(f"kind: {spec['kind']}; use {', '.join(GRAMMARS)} or records")
     grammar = GRAMMARS[spec["kind"]](spec)
-    diversity = biod.diversity(spec) if spec["kind"] == "bioD" else {}
-    facts = draw_facts(grammar, spec["N"], spec["seed"])
-    return World(spec, facts, grammar, make_account(grammar, spec["N"], diversity))
+    return World(spec, draw_facts(grammar, spec["N"], spec["seed"]), grammar, account_of(grammar, spec))
+
+
+def account_of(grammar: Grammar, spec: dict[str, Any]) -> Account:
+    """The account of a drawn world's spec."""
+    return make_account(grammar, spec["N"], biod.diversity(spec) if spec["kind"] == "bioD" else {})
 
 
 def draw_facts(grammar: Grammar, num_people: int, seed: int) -> dict[str, NDArray[np.unsignedinteger]]:

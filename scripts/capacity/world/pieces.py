@@ -70,6 +70,7 @@ class PieceTable:
 
     def _number_leak(self, attribute: Attribute) -> list[Run]:
         """The values of an attribute that another one decides, labelled as that other one's."""
+        assert attribute.determined_by
         source = FIRST_VALUE + self.grammar.items.index(attribute.determined_by)
         return [(slot.column, self._add(self.grammar.texts(slot), source)) for slot in attribute.slots]
 
