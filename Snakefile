@@ -53,6 +53,7 @@ wildcard_constraints:
     probes=r"[\w-]+",
     table=r"[\w-]+",
     figures=r"[\w-]+",
+    claims=r"[\w-]+",
 
 
 def order(identity):
@@ -80,14 +81,16 @@ localrules:
     all,
     publish_table,
     publish_figures,
+    publish_claims,
 
 
 rule all:
-    """The capacity table, the runs behind it, and the figures."""
+    """The capacity table, the runs behind it, the figures, and the claims where the configuration names some."""
     default_target: True
     input:
         "results/capacity_table.csv",
         "results/figures/capacity.png",
+        "results/claims.csv" if workflow.is_main_process and PLAN.grid.claims else [],
 
 
 include: "rules/resources.smk"
@@ -98,3 +101,4 @@ include: "rules/variants.smk"
 include: "rules/probe.smk"
 include: "rules/table.smk"
 include: "rules/figures.smk"
+include: "rules/claims.smk"

@@ -37,5 +37,5 @@ rule publish_figures:
     message:
         "Publishing {output.png}."
     shell:
-        "python scripts/publish_figures.py --figures {input.figures:q} --png {output.png:q}"
-        " --svg {output.svg:q} --identity {output.identity:q} > {log:q} 2>&1"
+        "python scripts/publish_figures.py --artefact {input.figures:q} --identity {output.identity:q}"
+        " {output.png:q} {output.svg:q} > {log:q} 2>&1"

@@ -15,6 +15,7 @@ TINY = Path(__file__).parent / "workflow" / "tiny.yaml"
 FILES = {
     "tables": ("capacity_table.csv", "capacity_summary.csv"),
     "figures": ("capacity.png", "capacity.svg"),
+    "claims": ("claims.csv", "claims.md"),
 }
 
 

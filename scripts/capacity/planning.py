@@ -222,10 +222,13 @@ def published(grid: "Grid") -> list[tuple[Order, dict[str, str], str]]:
     """Fixed paths: the artefact, its files and where each is copied, and where the copy's identity stands."""
     table = {"capacity_table.csv": "capacity_table.csv", "capacity_summary.csv": "capacity_summary.csv"}
     figures = {"capacity.png": "figures/capacity.png", "capacity.svg": "figures/capacity.svg"}
-    return [
+    fixed = [
         (grid.table, table, "capacity_table.id"),
         (grid.figures, figures, "figures/capacity_figures.id"),
     ]
+    if grid.claims:
+        fixed.append((grid.claims, {"claims.csv": "claims.csv", "claims.md": "claims.md"}, "claims.id"))
+    return fixed
 
 
 def use_store(variables: MutableMapping[str, str], store: str | None) -> None:

@@ -4,8 +4,10 @@ import functools
 import itertools
 import shutil
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from capacity.config.claims import read_claims
 from capacity.config.load import check
 from capacity.config.models import BioS, Config, Model, Regime, Study
 from capacity.environment import REPOSITORY
@@ -26,6 +28,7 @@ class Grid:
     store: str | None = None
     table: Order | None = None
     figures: Order | None = None
+    claims: Order | None = None
 
     def add(self, order: Order) -> Order:
         """Keep an order, or return the equal one that another study asked for."""
@@ -65,6 +68,9 @@ def resolve(config: Config) -> Grid:
     grid.figures = grid.add(
         make_order("figures", "capacity", {"display": config.display.model_dump()}, {"table": grid.table.name})
     )
+    if config.claims:
+        spec = {"claims": read_claims(Path(config.claims)), "scale": config.scale}
+        grid.claims = grid.add(make_order("claims", "capacity", spec, {"table": grid.table.name}))
     return grid
 
 
