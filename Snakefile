@@ -30,7 +30,13 @@ set_job_environment(os.environ, RESULTS)
 if workflow.is_main_process:
     from capacity.config.load import load_config
     from capacity.config.resolve import resolve
-    from capacity.planning import forget_interruptions, lock_run, prepare_run, use_store
+    from capacity.planning import (
+        figure_names,
+        forget_interruptions,
+        lock_run,
+        prepare_run,
+        use_store,
+    )
 
     try:
         files = [Path("config.yaml"), *map(Path, workflow.overwrite_configfiles)]

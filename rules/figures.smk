@@ -5,7 +5,7 @@ In: the capacity table. Out: the figures, published under fixed paths.
 
 
 rule plot_capacity:
-    """Draw bits stored against parameters, and R against R_max."""
+    """Draw bits stored against parameters and R against R_max, for the paper's figure and for each study."""
     input:
         spec="results/specs/{figures}.json",
         table=lambda wildcards: made(order(wildcards.figures).parents["table"]),
@@ -29,13 +29,17 @@ rule publish_figures:
         figures=lambda wildcards: made(PLAN.grid.figures.name),
         stamp="results/specs/capacity_figures.stamp",
     output:
-        png="results/figures/capacity.png",
-        svg="results/figures/capacity.svg",
+        # A job of a cluster reads this file too, and never publishes.
+        figures=[
+            f"results/figures/{name}.{kind}"
+            for name in (figure_names(PLAN.grid) if workflow.is_main_process else [])
+            for kind in ("png", "svg")
+        ],
         identity="results/figures/capacity_figures.id",
     log:
         "results/logs/publish_figures.log",
     message:
-        "Publishing {output.png}."
+        "Publishing the figures."
     shell:
         "python scripts/publish_figures.py --artefact {input.figures:q} --identity {output.identity:q}"
-        " {output.png:q} {output.svg:q} > {log:q} 2>&1"
+        " {output.figures:q} > {log:q} 2>&1"

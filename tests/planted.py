@@ -9,12 +9,11 @@ from capacity.config.load import load_config
 from capacity.config.resolve import Grid, resolve
 from capacity.manifest import read_manifest
 from capacity.orders import Order, order_text
-from capacity.planning import published
+from capacity.planning import figure_names, published
 
 TINY = Path(__file__).parent / "workflow" / "tiny.yaml"
 FILES = {
     "tables": ("capacity_table.csv", "capacity_summary.csv"),
-    "figures": ("capacity.png", "capacity.svg"),
     "claims": ("claims.csv", "claims.md"),
 }
 
@@ -37,10 +36,17 @@ def plant(order: Order, results: Path) -> Path:
     names = [*order.parent_names(), *(member.name for member in order.members)]
     inputs = {name: {"content": read_manifest(results / name)["content"]} for name in names}
     with Making(order, results, inputs) as making:
-        for file in FILES.get(order.stage, ("content.txt",)):
+        for file in files_of(order):
             (making.folder / file).write_text(f"{file} of {order.name}\n")
         making.metrics = {"flops": 1e6} if order.stage == "checkpoints" else {}
     return results / order.name
+
+
+def files_of(order: Order) -> tuple[str, ...]:
+    """Names of the files of an artefact."""
+    if order.stage == "figures":
+        return tuple(f"{name}.{kind}" for name in figure_names(Grid(figures=order)) for kind in ("png", "svg"))
+    return FILES.get(order.stage, ("content.txt",))
 
 
 def publish(grid: Grid, results: Path) -> None:

@@ -65,9 +65,11 @@ def resolve(config: Config) -> Grid:
     probes = sorted({row["probe_set"] for row in rows})
     spec = {"rows": rows, "resamples": config.table.resamples}
     grid.table = grid.add(make_order("tables", "capacity", spec, {"probes": probes}))
-    grid.figures = grid.add(
-        make_order("figures", "capacity", {"display": config.display.model_dump()}, {"table": grid.table.name})
-    )
+    spec = {
+        "display": config.display.model_dump(),
+        "studies": {name: config.studies[name].question for name in config.study},
+    }
+    grid.figures = grid.add(make_order("figures", "capacity", spec, {"table": grid.table.name}))
     if config.claims:
         spec = {"claims": read_claims(Path(config.claims)), "scale": config.scale}
         grid.claims = grid.add(make_order("claims", "capacity", spec, {"table": grid.table.name}))
