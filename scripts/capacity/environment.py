@@ -13,12 +13,11 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECORDED_PACKAGES = (
-    "lightning",
+    "lightning-fabric",
     "matplotlib",
     "numpy",
     "pandas",
     "pyarrow",
-    "pytorch-lightning",
     "safetensors",
     "snakemake",
     "tokenizers",

@@ -37,6 +37,7 @@ NEUTRAL_MODULES = frozenset(
         "capacity.orders",
         "capacity.progress",
         "capacity.stages",
+        "capacity.startup",
         "capacity.store",
     }
 )

@@ -253,6 +253,7 @@ def set_job_environment(variables: MutableMapping[str, str], results: Path) -> N
         variables[name] = "1"
     variables.setdefault("GLIBC_TUNABLES", ALLOCATOR)
     variables.setdefault("TORCHINDUCTOR_CACHE_DIR", str((results / "cache" / "inductor").absolute()))
+    variables.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")  # or each job compiles a program to see that AVX works
     variables.setdefault("TOKENIZERS_PARALLELISM", "false")
     variables.setdefault("HF_HUB_OFFLINE", "1")
 
