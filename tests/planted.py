@@ -75,4 +75,4 @@ def write_order(order: Order, results: Path) -> Path:
 
 def of_stage(grid: Grid, stage: str, run: str = "") -> Order:
     """The first order of a stage whose slug holds a text."""
-    return next(order for order in grid.orders.values() if order.stage == stage and run in order.id)
+    return next(o for o in grid.orders.values() if o.stage == stage and run in o.id.rpartition("-")[0])
