@@ -15,6 +15,11 @@ from snakemake.utils import min_version
 
 min_version("9.27")
 
+
+report: "report/workflow.rst"
+
+
+
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from capacity.errors import UserError
@@ -49,6 +54,10 @@ if workflow.is_main_process:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+FIGURES = figure_names(PLAN.grid.figures) if workflow.is_main_process else []
+CLAIMS = workflow.is_main_process and PLAN.grid.claims is not None
 
 
 wildcard_constraints:
@@ -88,6 +97,8 @@ localrules:
     publish_table,
     publish_figures,
     publish_claims,
+    write_report_pages,
+    report_pages,
 
 
 rule all:
@@ -96,7 +107,7 @@ rule all:
     input:
         "results/capacity_table.csv",
         "results/figures/capacity.png",
-        "results/claims.csv" if workflow.is_main_process and PLAN.grid.claims else [],
+        "results/claims.csv" if CLAIMS else [],
 
 
 include: "rules/resources.smk"
@@ -108,3 +119,4 @@ include: "rules/probe.smk"
 include: "rules/table.smk"
 include: "rules/figures.smk"
 include: "rules/claims.smk"
+include: "rules/report.smk"

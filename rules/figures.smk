@@ -23,6 +23,16 @@ rule plot_capacity:
         "python scripts/plot_capacity.py --spec {input.spec:q} > {log:q} 2>&1"
 
 
+def in_report(name, kind):
+    """A published figure, with its place and its finding in the engine's report."""
+    return report(
+        f"results/figures/{name}.{kind}",
+        caption=f"../results/report/{name}.rst",
+        category="2. Figures",
+        labels={"figure": name.removeprefix("study-"), "format": kind},
+    )
+
+
 rule publish_figures:
     """Copy the figures of the present configuration to their fixed paths."""
     input:
@@ -30,11 +40,8 @@ rule publish_figures:
         stamp="results/specs/capacity_figures.stamp",
     output:
         # A job of a cluster reads this file too, and never publishes.
-        figures=[
-            f"results/figures/{name}.{kind}"
-            for name in (figure_names(PLAN.grid) if workflow.is_main_process else [])
-            for kind in ("png", "svg")
-        ],
+        pngs=[in_report(name, "png") for name in FIGURES],
+        svgs=[in_report(name, "svg") for name in FIGURES],
         identity="results/figures/capacity_figures.id",
     log:
         "results/logs/publish_figures.log",
@@ -42,4 +49,4 @@ rule publish_figures:
         "Publishing the figures."
     shell:
         "python scripts/publish_figures.py --artefact {input.figures:q} --identity {output.identity:q}"
-        " {output.figures:q} > {log:q} 2>&1"
+        " {output.pngs:q} {output.svgs:q} > {log:q} 2>&1"

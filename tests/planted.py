@@ -45,7 +45,7 @@ def plant(order: Order, results: Path) -> Path:
 def files_of(order: Order) -> tuple[str, ...]:
     """Names of the files of an artefact."""
     if order.stage == "figures":
-        return tuple(f"{name}.{kind}" for name in figure_names(Grid(figures=order)) for kind in ("png", "svg"))
+        return tuple(f"{name}.{kind}" for name in figure_names(order) for kind in ("png", "svg"))
     return FILES.get(order.stage, ("content.txt",))
 
 

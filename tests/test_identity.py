@@ -317,7 +317,8 @@ WORK = {
     "variants": {"capacity.quantize"},
     "probes": {"capacity.score", "capacity.models", "capacity.world.render"},
     "tables": {"capacity.table", "capacity.bits"},
-    "figures": {"capacity.figures"},
+    "claims": {"capacity.claims"},
+    "figures": {"capacity.figures", "capacity.figure_one", "capacity.study_figure"},
 }
 
 

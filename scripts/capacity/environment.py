@@ -38,7 +38,7 @@ RECORDED_VARIABLES = (
 @functools.cache
 def environment() -> dict[str, Any]:
     """Interpreter, package versions and variables that a reader may need to explain a difference."""
-    packages = {}
+    packages: dict[str, str | None] = {}
     for name in RECORDED_PACKAGES:
         try:
             packages[name] = metadata.version(name)

@@ -221,7 +221,9 @@ def prepare_run(grid: "Grid", results: Path) -> Plan:
 def published(grid: "Grid") -> list[tuple[Order, dict[str, str], str]]:
     """Fixed paths: the artefact, its files and where each is copied, and where the copy's identity stands."""
     table = {"capacity_table.csv": "capacity_table.csv", "capacity_summary.csv": "capacity_summary.csv"}
-    figures = {f"{name}.{kind}": f"figures/{name}.{kind}" for name in figure_names(grid) for kind in ("png", "svg")}
+    figures = {
+        f"{name}.{kind}": f"figures/{name}.{kind}" for name in figure_names(grid.figures) for kind in ("png", "svg")
+    }
     fixed = [
         (grid.table, table, "capacity_table.id"),
         (grid.figures, figures, "figures/capacity_figures.id"),
@@ -231,9 +233,9 @@ def published(grid: "Grid") -> list[tuple[Order, dict[str, str], str]]:
     return fixed
 
 
-def figure_names(grid: "Grid") -> list[str]:
+def figure_names(figures: Order) -> list[str]:
     """The figures of a grid: of all its studies together, the paper's first one, and one a study."""
-    return ["capacity", "figure1", *(f"study-{study}" for study in grid.figures.spec["studies"])]
+    return ["capacity", "figure1", *(f"study-{study}" for study in figures.spec["studies"])]
 
 
 def use_store(variables: MutableMapping[str, str], store: str | None) -> None:
@@ -261,8 +263,8 @@ def set_job_environment(variables: MutableMapping[str, str], results: Path) -> N
 def forget_interruptions(results: Path, engine_records: Path) -> None:
     """Clear the engine's marks of jobs that it saw begin and not end, where no run is under way.
 
-    An artefact appears whole or not at all, so a mark tells nothing. The engine would run the marked job again and, with
-    its output there and old, nothing after it: a run that ends well without a table.
+    An artefact appears whole or not at all, so a mark tells nothing. The engine would run the marked job again and,
+    with its output there and old, nothing after it: a run that ends well without a table.
     """
     if not engine_records.is_dir() or not any(engine_records.iterdir()):
         return

@@ -26,8 +26,8 @@ class Grid:
 
     orders: dict[str, Order] = field(default_factory=dict)
     store: str | None = None
-    table: Order | None = None
-    figures: Order | None = None
+    table: Order = field(init=False)
+    figures: Order = field(init=False)
     claims: Order | None = None
 
     def add(self, order: Order) -> Order:
@@ -67,7 +67,7 @@ def resolve(config: Config) -> Grid:
     grid.table = grid.add(make_order("tables", "capacity", spec, {"probes": probes}))
     spec = {
         "display": config.display.model_dump(),
-        "studies": {name: config.studies[name].question for name in config.study},
+        "studies": {name: config.studies[name].model_dump(include={"question", "paper"}) for name in config.study},
     }
     grid.figures = grid.add(make_order("figures", "capacity", spec, {"table": grid.table.name}))
     if config.claims:
@@ -127,7 +127,7 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
         )
     )
     world = {"dataset": dataset.name, "tokenizer": tokenizer.name}
-    spec = {
+    spec: dict[str, Any] = {
         "model": run.model.spec(),
         "regime": run.regime.model_dump(),
         "hardware": _hardware(config, run),
@@ -144,7 +144,7 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
     variants = grid.add(make_order("variants", slug, {}, parents, list(variant_of.values())))
     probes = grid.add(_probes(slug, config, run, variants, world, spec["hardware"]["accelerator"]))
     ids = {"dataset_id": dataset.id, "tokenizer_id": tokenizer.id, "checkpoint_id": checkpoint.id}
-    score_of = {score.parents["variant"]: score for score in probes.members}
+    score_of = {str(score.parents["variant"]): score for score in probes.members}
     rows = []
     for label, variant in variant_of.items():
         member = {"variant_id": variant.id, "probe_id": score_of[variant.name].id, "probe_set": probes.name}
