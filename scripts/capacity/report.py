@@ -113,7 +113,7 @@ def _claim_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def captions(table: pd.DataFrame, claims: pd.DataFrame | None, studies: Mapping[str, Any]) -> dict[str, str]:
-    """reStructuredText below each figure, by the figure's name: the question, the paper's answer, and what was found."""
+    """reStructuredText below each figure, by its name: the question, the paper's answer, what was found."""
     found = {
         "capacity": "Bits stored against parameters, R against R_max, and R by quantisation scheme, of all studies.",
         "figure1": "The paper's Figure 1 with this run's models in full precision, labelled layers-heads.",
