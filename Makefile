@@ -16,7 +16,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env table test test-long test-slurm plan runs orphans prune check docs lock format
+.PHONY: help env table test test-long test-slurm test-report report plan runs orphans prune check docs lock format
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -38,9 +38,18 @@ test-long: env ## every row of the table of edits, and the kill test
 	@EDIT_OUTCOMES=$(CURDIR)/results/edit_outcomes.jsonl python -m pytest -n 2 tests/long
 	@python tests/workflow/outcomes.py results/edit_outcomes.jsonl
 
+test-report: env ## the HTML report in Chromium (Debian, as root; installs what is missing)
+	@PIP_INDEX="$(PIP_INDEX)" tests/report/install $(BIN)/python
+	@python -m pytest tests/report
+
 test-slurm: env ## the SLURM profile on a real cluster on this machine (Debian, as root; installs what is missing)
 	@tests/slurm/cluster install --accounting
 	@trap 'tests/slurm/cluster down' EXIT INT TERM; python -m pytest tests/slurm
+
+report: env ## results/report.html, one file that works offline: claims, figures, tables down to the manifests
+	@snakemake report_pages --cores $(CORES) --quiet rules --forcerun write_report_pages $(if $(STUDY),--config study=$(STUDY))
+	@snakemake report_pages --quiet all --report results/report.html $(if $(STUDY),--config study=$(STUDY))
+	@echo "results/report.html is ready to open"
 
 plan: env ## what would run and why (AGAINST=other.yaml)
 	@python scripts/plan.py $(if $(AGAINST),--against $(AGAINST)) $(if $(STUDY),--study $(STUDY)) $(ARGS)
