@@ -52,7 +52,7 @@ def seeds(*values: float, **cell: Any) -> list[dict[str, Any]]:
 
 
 HIGH, LOW, WIDE = (2.05, 2.1, 2.08), (1.2, 1.25, 1.3), (1.3, 1.9, 2.5)
-RATIO = {"statistic": "ratio of peaks", "published": 1.0, "relation": "equal"}
+RATIO = {"published": 1.0, "relation": "equal"}
 SIDES = {"of": {"study": ["base"], "scheme": ["int8"]}, "to": {"study": ["base"]}}
 
 
@@ -83,6 +83,16 @@ SIDES = {"of": {"study": ["base"], "scheme": ["int8"]}, "to": {"study": ["base"]
             seeds(*HIGH, setting="dataset.K=1") + seeds(*WIDE, setting="dataset.K=2"),
             {"statistic": "lowest peak"},
             INCONCLUSIVE,
+        ),
+        (
+            seeds(*HIGH, dataset="a") + seeds(*LOW, dataset="b"),
+            {"statistic": "lowest peak"},
+            NOT_REPRODUCED,
+        ),
+        (
+            seeds(*HIGH, dataset="a") + seeds(*HIGH, dataset="b") + seeds(*HIGH, study="other", model="other"),
+            {"statistic": "lowest peak", "published": 1.0, "to": {"study": ["other"]}},
+            REPRODUCED,
         ),
         # R over R_max
         (
@@ -181,8 +191,8 @@ def test_rows_are_taken_by_every_key_of_a_selection(verdict, selection, taken):
     [
         ({"of": None}, "needs either `of`"),
         ({"not_run": "because"}, "needs either `of`"),
-        ({"to": {"study": ["base"]}}, "`to` belongs to the statistic 'ratio of peaks'"),
-        ({"statistic": "ratio of peaks"}, "`to` belongs to the statistic 'ratio of peaks'"),
+        ({"to": {"study": ["base"]}, "statistic": "lowest share"}, "`to` makes a ratio of peaks, not of lowest share"),
+        ({"to": {"study": ["base"]}, "of": None, "not_run": "because"}, "`to` makes a ratio of peaks, not of nothing"),
         ({"statistic": "mean"}, "'mean' is not allowed"),
         ({"published": 0}, "published: 0 is not allowed"),
         ({"seeds": 2}, "seeds: 2 is not allowed"),

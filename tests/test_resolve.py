@@ -71,6 +71,7 @@ def moved(raw: dict[str, Any]) -> str:
 # --- what an option moves
 
 ATOMIC, PEOPLE, LONG, CUT = "datasets/atomic", "datasets/people", "regimes/long", "regimes/cut"
+TOLD = {"sentences": "in_order", "paragraphs": 1, "junk": {"people": 10}, "tag": True}
 MOVES: list[tuple[str, Any, str]] = [
     ("scales/laptop/accelerator", "gpu", "cvpaf"),
     ("scales/laptop/precision", "bf16", "cvpaf"),
@@ -85,6 +86,10 @@ MOVES: list[tuple[str, Any, str]] = [
     (f"{ATOMIC}/wording", "sentence", "dtcvpaf"),
     (f"{PEOPLE}/N", 5, "dtcvpaf"),
     (f"{PEOPLE}/templates", 3, "dtcvpaf"),
+    (f"{PEOPLE}/pronouns", ["They"], "dtcvpaf"),
+    (f"{PEOPLE}/pronouns", ["They", "She", "He"], "dtcvpaf"),
+    *((f"{name}/{key}", value, "dtcvpaf") for name in (ATOMIC, PEOPLE) for key, value in TOLD.items()),
+    (f"{ATOMIC}/junk", {"people": 9, "share": 0.5}, "dtcvpaf"),
     *((f"{PEOPLE}/pools/{pool}", 5, "dtcvpaf") for pool in models.Pools.model_fields),
     ("tokenizers/bpe/vocabulary", 310, "tcvpaf"),
     ("tokenizers/bpe", {"kind": "word"}, "tcvpaf"),
@@ -124,6 +129,9 @@ STILL: list[tuple[str, Any]] = [
     (f"{LONG}/clip", 1),
     (f"{LONG}/weight_decay", 0.01),
     (f"{ATOMIC}/C", 1),
+    (f"{ATOMIC}/junk", None),
+    (f"{PEOPLE}/pronouns", ["He", "She"]),
+    (f"{PEOPLE}/paragraphs", None),
     ("display", {"title": ""}),
     ("table", {"resamples": 1000}),
 ]
@@ -147,6 +155,7 @@ def test_every_option_of_a_run_is_among_those_seen_to_move_it():
             ATOMIC: models.BioD,
             PEOPLE: models.BioS,
             f"{PEOPLE}/pools": models.Pools,
+            f"{ATOMIC}/junk": models.Junk,
         },
         **{"tokenizers/bpe": models.Bpe, "models/small": models.Model, "quantizers/int8": models.Quantizer},
         **{"probe": models.Probe, "table": models.Table, "display": models.Display},

@@ -54,7 +54,7 @@ def judge_claim(claim: Claim, table: pd.DataFrame, scale: str) -> dict[str, Any]
     if not seeds:
         return {**about, "verdict": NOT_RUN, "reason": "no seed has every cell"}
     values = pd.Series(
-        [_statistic(claim, {side: rows[rows["seed"] == seed] for side, rows in complete.items()}) for seed in seeds]
+        [_number(claim, {side: rows[rows["seed"] == seed] for side, rows in complete.items()}) for seed in seeds]
     )
     low, high, _ = seed_interval(values.to_numpy(float))
     verdict, reason = _verdict(claim, low, high, len(seeds))
@@ -82,20 +82,23 @@ def _complete_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["seed"].isin(counts[counts == cells.nunique()].index)]
 
 
-def _statistic(claim: Claim, sides: Mapping[str, pd.DataFrame]) -> float:
-    """The claim's number for one seed."""
-    rows = sides["of"]
-    match claim["statistic"]:
+def _number(claim: Claim, sides: Mapping[str, pd.DataFrame]) -> float:
+    """The claim's number for one seed: its statistic, as a ratio where the claim names what to."""
+    number = _statistic(claim["statistic"], sides["of"])
+    return number / float(sides["to"]["R"].max()) if claim["to"] else number
+
+
+def _statistic(name: str, rows: pd.DataFrame) -> float:
+    """A statistic of the rows of one seed."""
+    match name:
         case "peak":
             return float(rows["R"].max())
         case "lowest peak":
-            return float(rows.groupby(rows["setting"].map(_world))["R"].max().min())
+            return float(rows.groupby([rows["dataset"], rows["setting"].map(_world)])["R"].max().min())
         case "lowest share":  # a learning rate that fits less well is no model of its own
             share = rows["R"] / rows["R_max"]
             return float(share.groupby([rows["dataset"], rows["exposures"], rows["model"], rows["R_max"]]).max().min())
-        case "ratio of peaks":
-            return float(rows["R"].max() / sides["to"]["R"].max())
-    raise ValueError(claim["statistic"])
+    raise ValueError(name)
 
 
 def _world(setting: str) -> str:

@@ -33,14 +33,19 @@ def parameters(model: dict[str, Any], vocab_size: int) -> int:
 
 
 def training_tokens(dataset: dict[str, Any], regime: dict[str, Any]) -> int:
-    """About how many tokens a training sees."""
-    return dataset["N"] * regime["exposures"] * biography_tokens(dataset)
+    """About how many tokens a training sees, junk included."""
+    return _with_junk(dataset["N"] * regime["exposures"] * biography_tokens(dataset), dataset)
+
+
+def _with_junk(amount: int, dataset: dict[str, Any]) -> int:
+    """An amount of useful text grown by the junk between it."""
+    return round(amount / (1 - dataset["junk"]["share"])) if dataset.get("junk") else amount
 
 
 def training_steps(dataset: dict[str, Any], regime: dict[str, Any]) -> int:
     """About how many optimizer steps a training takes."""
     if regime["packing"] == "rows":
-        return -(-dataset["N"] * regime["exposures"] // regime["batch"])
+        return -(-_with_junk(dataset["N"] * regime["exposures"], dataset) // regime["batch"])
     return -(-training_tokens(dataset, regime) // (regime["batch"] * regime["context"]))
 
 

@@ -13,7 +13,6 @@ from capacity.estimate import (
     parameters,
     training_seconds,
     training_steps,
-    training_tokens,
     vocabulary,
 )
 
@@ -71,7 +70,7 @@ def scoring_minutes(dataset: Spec, tokenizer: Spec, spec: Spec, texts: int) -> i
 
     texts: wordings of every person that are scored, over all variants.
     """
-    tokens = texts * training_tokens(dataset, {**spec["regime"], "exposures": 1})
+    tokens = texts * dataset["N"] * biography_tokens(dataset)
     flops = 4.0 * parameters(spec["model"], vocabulary(dataset, tokenizer)) * tokens
     return STARTUP_MINUTES + math.ceil(ROOM * flops / CPU_FLOPS / MINUTE)
 

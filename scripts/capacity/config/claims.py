@@ -35,12 +35,12 @@ class Claim(Section):
     tolerance: Annotated[float, Field(ge=0)] = Field(
         description="As a share, declared before the run: at least p/(1+t), at most p(1+t), or between the two."
     )
-    statistic: Literal["peak", "lowest peak", "lowest share", "ratio of peaks"] = Field(
-        description="peak: the highest R. lowest peak: the lowest, over settings, of the highest R. lowest share: the "
-        "lowest R / R_max. ratio of peaks: the highest R of `of` over that of `to`."
+    statistic: Literal["peak", "lowest peak", "lowest share"] = Field(
+        description="peak: the highest R. lowest peak: the lowest, over worlds, of the highest R. lowest share: the "
+        "lowest R / R_max."
     )
     of: Selection | None = Field(None, description="The rows it is about.")
-    to: Selection | None = Field(None, description="What a ratio is taken to.")
+    to: Selection | None = Field(None, description="Rows whose peak the statistic is divided by, for a ratio.")
     seeds: Annotated[int, Field(ge=3)] = Field(3, description="Seeds without which there is no verdict.")
     headline: bool = Field(False, description="Whether the README shows it.")
     not_run: str | None = Field(None, description="Why no study of this project tests it.")
@@ -49,8 +49,8 @@ class Claim(Section):
     def _complete(self) -> Self:
         if (self.of is None) == (self.not_run is None):
             raise problem(f"{self.id}: needs either `of`, the rows it is about, or not_run, the reason why not")
-        if self.of and (self.to is None) == (self.statistic == "ratio of peaks"):
-            raise problem(f"{self.id}: `to` belongs to the statistic 'ratio of peaks' and to no other")
+        if self.to and (self.of is None or self.statistic == "lowest share"):
+            raise problem(f"{self.id}: `to` makes a ratio of peaks, not of {self.statistic if self.of else 'nothing'}")
         return self
 
 

@@ -4,6 +4,7 @@ These models feed the checks, the JSON schema for editors and docs/config.md.
 """
 
 import difflib
+import math
 import re
 from typing import Annotated, Any, Literal, Self
 
@@ -29,6 +30,7 @@ def _unique(values: list[Any]) -> list[Any]:
     return values
 
 
+Pronoun = Annotated[str, StringConstraints(pattern=r"^[A-Z][a-z]*$", max_length=20)]
 Names = Annotated[list[Name], Field(min_length=1), AfterValidator(_unique)]
 
 
@@ -62,11 +64,60 @@ class Scale(Section):
     )
 
 
-class BioD(Section):
-    """Synthetic people of the paper's bioD(N, K, C, D, L, T): random names and random strings as values."""
+class Junk(Section):
+    """Junk people told between the dataset's own, in the same words and with other names; never stored."""
+
+    people: Count = Field(
+        description="Junk people, told at random. The paper's: 100,000,000 (random junk) or 1,000 (repetitive)."
+    )
+    share: Annotated[float, Field(gt=0, lt=1)] = Field(0.875, description="Share of junk in the rows or windows.")
+
+
+class People(Section):
+    """What datasets of synthetic people have in common."""
+
+    N: Count = Field(description="People.")
+    sentences: Literal["shuffled", "in_order"] = Field(
+        "shuffled", description="Order of a biography's sentences: drawn anew, or always that of the attributes."
+    )
+    paragraphs: Count | None = Field(
+        None,
+        description="Paragraphs a person has, drawn once and told in turn: 1 is the paper's bioS-simple. "
+        "null: words and order are drawn anew at every exposure.",
+    )
+    junk: Junk | None = Field(
+        None,
+        description="Junk to mix in. Exposures count the dataset's own people, so training grows by 1/(1 - share).",
+    )
+    tag: bool = Field(False, description="One token of its own in front of each biography, never of junk.")
+
+    @model_validator(mode="after")
+    def _told(self) -> Self:
+        if self.paragraphs is not None and self.paragraphs > 1 and self.sentences == "in_order" and not self.worded():
+            raise problem(f"paragraphs: {self.paragraphs} with sentences: in_order; all would be equal, use 1 or null")
+        if self.paragraphs is not None and self.junk is not None:
+            raise problem(f"paragraphs: {self.paragraphs} with junk; junk is worded anew, use paragraphs: null")
+        return self
+
+    def worded(self) -> bool:
+        """Whether a sentence can be said in several ways."""
+        return False
+
+    def check_names(self, total: int, where: str) -> None:
+        """Refuse more people, junk included, than there are names."""
+        junk = self.junk.people if self.junk else 0
+        if total < self.N + junk:
+            besides = f" and {junk} junk people" if junk else ""
+            raise problem(f"N: {self.N} people{besides}, but {where} only {total} full names; raise them")
+
+
+class BioD(People):
+    """Synthetic people of the paper's bioD(N, K, C, D, L, T): random names and random strings as values.
+
+    Letter i of the alphabet is the word v<i>, the same in all attributes: one token of a word vocabulary.
+    """
 
     kind: Literal["bioD"]
-    N: Count = Field(description="People.")
     K: Count = Field(description="Attributes a person.")
     C: Count = Field(1, description="Chunks a value.")
     D: Count = Field(description="Distinct chunks an attribute can take (its diversity set).")
@@ -81,9 +132,7 @@ class BioD(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        total = self.names[0] * self.names[1] * self.names[2]
-        if total < self.N:
-            raise problem(f"N: {self.N} people, but names {self.names} give only {total} full names; raise names")
+        self.check_names(math.prod(self.names), f"names {self.names} give")
         if self.T**self.L < self.D:
             raise problem(f"D: {self.D} distinct chunks, but T^L = {self.T}^{self.L} = {self.T**self.L} strings exist")
         return self
@@ -108,21 +157,26 @@ class Pools(Section):
     employers: int = _pool("Employers, each with its city", 263)
 
 
-class BioS(Section):
+class BioS(People):
     """Synthetic people of the paper's bioS(N): six facts in English sentences, worded anew at every exposure."""
 
     kind: Literal["bioS"]
-    N: Count = Field(description="People.")
     pools: Pools = Field(Pools(), description="Sizes of the value pools.")
     templates: Annotated[int, Field(ge=1, le=52)] = Field(
         52, description="Sentence templates an attribute, at most (46 to 52 ship)."
     )
+    pronouns: Annotated[list[Pronoun], Field(min_length=1, max_length=10), AfterValidator(_unique)] = Field(
+        ["He", "She"],
+        description="Subjects of the later sentences; which one tells log2 of their number in bits. One tells nothing.",
+    )
+
+    def worded(self) -> bool:
+        return self.templates > 1
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         total = self.pools.first_names * self.pools.middle_names * self.pools.last_names
-        if total < self.N:
-            raise problem(f"N: {self.N} people, but the name pools give only {total} full names; raise pools")
+        self.check_names(total, "the name pools give")
         return self
 
 

@@ -167,7 +167,11 @@ def _run_slug(run: Run) -> str:
 
 
 def _dataset_slug(run: Run, seed: bool = True) -> str:
-    return f"{run.dataset.kind}-N{run.dataset.N}" + (f"-s{run.seed}" if seed else "")
+    """Readable; the digest behind it tells datasets apart."""
+    dataset = run.dataset
+    options = [("simple", dataset.paragraphs == 1), ("junk", dataset.junk), ("tag", dataset.tag)]
+    kind = "-".join([dataset.kind, *(name for name, given in options if given)])
+    return f"{kind}-N{dataset.N}" + (f"-s{run.seed}" if seed else "")
 
 
 def _dataset_spec(run: Run) -> dict[str, Any]:
