@@ -7,6 +7,9 @@ CORES ?= all
 # 3 GB of CUDA).
 PIP_INDEX ?=
 TORCH_INDEX ?=
+# What `make size` is asked.
+FACTS ?= 1e6
+EXPOSURES ?= 1000
 # Studies to build instead of those that config.yaml names, separated by commas.
 STUDY ?=
 
@@ -16,7 +19,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env table test test-long test-slurm test-report report plan runs orphans prune check docs lock format
+.PHONY: help env table test test-long test-slurm test-report report plan runs orphans prune check docs lock format compare size law reference
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -50,6 +53,18 @@ report: env ## results/report.html, one file that works offline: claims, figures
 	@snakemake report_pages --cores $(CORES) --quiet rules --forcerun write_report_pages $(if $(STUDY),--config study=$(STUDY))
 	@snakemake report_pages --quiet all --report results/report.html $(if $(STUDY),--config study=$(STUDY))
 	@echo "results/report.html is ready to open"
+
+compare: env ## your results/capacity_table.csv against the reference: cells with intervals, verdicts
+	@python scripts/compare.py $(ARGS)
+
+size: env ## parameters that FACTS (bits, or a dataset) need after EXPOSURES=n (ARGS="--scheme int8 --share 0.99")
+	@python scripts/size.py --facts $(FACTS) --exposures $(EXPOSURES) $(ARGS)
+
+law: env ## fit R(exposures, R_max, scheme) to the reference tables
+	@python scripts/fit_law.py $(ARGS)
+
+reference: env ## claims, Figure 1 and the README's table from the committed tables
+	@python scripts/collect_reference.py --readme README.md $(ARGS)
 
 plan: env ## what would run and why (AGAINST=other.yaml)
 	@python scripts/plan.py $(if $(AGAINST),--against $(AGAINST)) $(if $(STUDY),--study $(STUDY)) $(ARGS)

@@ -7,6 +7,7 @@ of the configuration: its own order tells it everything.
 Staleness is carried by paths alone: an artefact's folder is named by the digest of all that can change it.
 """
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -17,7 +18,6 @@ min_version("9.27")
 
 
 report: "report/workflow.rst"
-
 
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))

@@ -26,9 +26,9 @@ and values are replaced. `1e-3` is a number. A key may stand once in a mapping.
 
 CLAIMS_HEAD = """# A file of claims
 
-What `claims.yaml`, or another file that the key `claims` names, may say. The verdict follows by rule from Student's 95 %
-interval over seeds: reproduced where it lies within the tolerance, not reproduced where it lies outside, inconclusive
-where it straddles the border or seeds are too few, not run where no row fits.
+What `claims.yaml`, or another file that the key `claims` names, may say. The verdict follows by rule from Student's
+95 % interval over seeds: reproduced where it lies within the tolerance, not reproduced where it lies outside,
+inconclusive where it straddles the border or seeds are too few, not run where no row fits.
 """
 
 

@@ -20,9 +20,8 @@ def as_text(fitted: FittedLaw) -> str:
         lines.append(f"{name:<8} {getattr(fitted.law, name):8.3g}   95 % {low:.3g} to {high:.3g}")
     for exposures in (100, 1000):
         low, high = fitted.interval(lambda law, E=exposures: law.capacity(E))
-        lines.append(
-            f"C({exposures}){'':<{3 - (exposures > 100)}} {fitted.law.capacity(exposures):8.3g}   95 % {low:.3g} to {high:.3g}"
-        )
+        name = f"C({exposures})"
+        lines.append(f"{name:<8} {fitted.law.capacity(exposures):8.3g}   95 % {low:.3g} to {high:.3g}")
     for scheme in fitted.law.damage:
         for exposures in (100, 1000):
             low, high = fitted.interval(lambda law, E=exposures, s=scheme: law.share(E, s))

@@ -14,8 +14,8 @@ def main() -> None:
         table = read_table(job.parent("table") / "capacity_table.csv")
         plot_capacity(table, job.folder, **job.spec["display"])
         plot_figure_one(table, job.folder)
-        for study, about in job.spec["studies"].items():
-            plot_study(table, study, about["question"], job.folder)
+        for study in job.spec["studies"]:
+            plot_study(table, study, job.folder)
 
 
 if __name__ == "__main__":

@@ -55,10 +55,9 @@ def main() -> None:
         print("no size holds them: the scheme leaves too little")
         return
     print(f"by the law: {P:.3g} parameters, 95 % {low:.3g} to {high:.3g} ({bits / P:.2f} bits offered a parameter)")
-    if args.exposures in PAPER and args.scheme == FULL_PRECISION:
-        print(
-            f"by the paper's rule of {PAPER[int(args.exposures)]} bits a parameter: {bits / PAPER[int(args.exposures)]:.3g}"
-        )
+    rule = PAPER.get(int(args.exposures))
+    if rule and args.scheme == FULL_PRECISION:
+        print(f"by the paper's rule of {rule} bits a parameter: {bits / rule:.3g}")
     for name, value, (least, most) in (("P", P, fitted.P_range), ("exposures", args.exposures, fitted.E_range)):
         if not least <= value <= most:
             print(f"extrapolated: the law was fitted to {name} from {least:,} to {most:,}")

@@ -172,7 +172,7 @@ def test_a_study_has_a_line_a_cell_named_by_what_varies(panels):
         variant(-3.0, setting="dataset.N=800 dataset.K=2", N=800, model="b", scheme="int8", bits_per_weight=8),
         variant(2.9, study="other"),
     ]
-    cells, ratio = panels(plot_study, table(*rows), "base", "How much?")
+    cells, ratio = panels(plot_study, table(*rows), "base")
     assert [text.get_text() for text in cells.get_yticklabels()] == ["a, N=400, K=2", "b, N=800, K=2"]
     assert [point[:2] for point in points(cells, "o")] == [(1.9, 0), (0.9, -1)]
     assert [point[:2] for point in points(cells, "s")] == [(1.8, 0), (-0.5, -1)]
@@ -182,7 +182,7 @@ def test_a_study_has_a_line_a_cell_named_by_what_varies(panels):
 
 @pytest.mark.parametrize(
     ("function", "words", "name"),
-    [(plot_figure_one, (), "figure1"), (plot_study, ("base", "How much?"), "study-base")],
+    [(plot_figure_one, (), "figure1"), (plot_study, ("base",), "study-base")],
 )
 def test_other_figures_have_equal_bytes_too(tmp_path, function, words, name):
     for folder in ("a", "b"):

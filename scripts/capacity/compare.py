@@ -19,7 +19,7 @@ SAME, OTHER, OPEN = "agrees", "differs", "too few seeds"
 def compare_cells(mine: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     """One row a cell that both tables have: means of R, their difference with its interval, and whether it holds 0."""
     rows = []
-    theirs = {key: group for key, group in reference.groupby(CELL_COLUMNS, dropna=False, sort=False)}
+    theirs = dict(iter(reference.groupby(CELL_COLUMNS, dropna=False, sort=False)))
     for key, group in mine.groupby(CELL_COLUMNS, dropna=False, sort=False):
         if key in theirs:
             a, b = (_R(part) for part in (group, theirs[key]))

@@ -6,6 +6,7 @@ that are named in the paper's notation, each labelled with layers and heads, and
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -33,7 +34,7 @@ from capacity.published import FIGURE_1A
 from capacity.table import summarise
 
 NOTATION = re.compile(r"gpt2-\d+-\d+")
-LOOKS = {
+LOOKS: dict[int, dict[str, Any]] = {
     1000: {"color": COLOURS[0], "marker": "o", "linestyle": "none", "markersize": 5},
     100: {"color": COLOURS[2], "marker": "^", "linestyle": "none", "markersize": 5},
 }

@@ -1,8 +1,8 @@
 """A law fitted to the capacity table: R as a function of exposures E, of what is offered (R_max), and of the scheme.
 
-Capacity grows with exposures as C(E) = c / (1 + (E_half / E)^gamma), and a model that is offered R_max a parameter keeps
-R = (R_max^-k + C^-k)^(-1/k): all of it while it is little, C where it is much. Rounding takes a share that grows with
-exposures: R_scheme = R (1 - a (E / 100)^b). The form is ours; the paper gives only C(1000) = 2 and C(100) = 1.
+Capacity grows with exposures as C(E) = c / (1 + (E_half / E)^gamma), and a model that is offered R_max a parameter
+keeps R = (R_max^-k + C^-k)^(-1/k): all of it while it is little, C where it is much. Rounding takes a share that grows
+with exposures: R_scheme = R (1 - a (E / 100)^b). The form is ours; the paper gives only C(1000) = 2 and C(100) = 1.
 """
 
 import json
@@ -133,11 +133,16 @@ def _fit(table: pd.DataFrame) -> Law:
     R_max, exposures, R = (full[column].to_numpy(float) for column in ("R_max", "exposures", "R"))
 
     def residuals(parameters: Array) -> Array:
-        return Law(*parameters, damage={}).R(R_max, exposures) - R
+        return _curve(parameters, {}).R(R_max, exposures) - R
 
     found = least_squares(residuals, START, bounds=(LOWEST, HIGHEST), x_scale=START).x
     schemes = [scheme for scheme in table["scheme"].unique() if scheme != FULL_PRECISION]
-    return Law(*map(float, found), damage={scheme: _fit_damage(table, scheme) for scheme in schemes})
+    return _curve(found, {scheme: _fit_damage(table, scheme) for scheme in schemes})
+
+
+def _curve(parameters: Array, damage: dict[str, tuple[float, float]]) -> Law:
+    c, E_half, gamma, k = map(float, parameters)
+    return Law(c, E_half, gamma, k, damage)
 
 
 def _fit_damage(table: pd.DataFrame, scheme: str) -> tuple[float, float]:

@@ -63,17 +63,6 @@ def read_claims_table(path: Path) -> pd.DataFrame:
     return claims.astype({"seeds": int})
 
 
-def published_studies(results: Path) -> dict[str, Any]:
-    """Question and paper of each study of the published figures. Raises UserError without them."""
-    try:
-        figures = (results / "figures" / "capacity_figures.id").read_text().strip()
-    except OSError as error:
-        raise UserError(
-            f"{results}: no figures are published here ({error.strerror}); `make table` makes them"
-        ) from None
-    return read_manifest(results / "figures" / figures)["spec"]["studies"]
-
-
 def _table_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """One variant as text."""
     shown = {column: row[column] for column in COLUMNS if column in row}

@@ -31,7 +31,7 @@ NAMED = ("dataset", "tokenizer", "model", "regime", "N", "lr")
 LINE_INCHES = 0.2
 
 
-def plot_study(table: pd.DataFrame, study: str, question: str, folder: Path) -> None:
+def plot_study(table: pd.DataFrame, study: str, folder: Path) -> None:
     """Writes study-<name>.png and .svg into the folder; equal tables give equal bytes."""
     summary = summarise(table[table["study"] == study])
     schemes, series = schemes_by_width(summary), series_styles(summary)
@@ -46,7 +46,7 @@ def plot_study(table: pd.DataFrame, study: str, question: str, folder: Path) -> 
         bar = Line2D([], [], color="0.6", marker="|", linestyle="none", markersize=9, label=R_MAX)
         handles = [Line2D([], [], label=scheme, **look) for scheme, look in looks.items()]
         figure.legend(handles=[*handles, bar, *legend(series)], loc="outside lower center", ncols=4, frameon=False)
-        figure.suptitle(f"{study}: {question}", wrap=True)
+        figure.suptitle(study)
         save(figure, folder, f"study-{study}")
 
 

@@ -26,6 +26,7 @@ class Grid:
 
     orders: dict[str, Order] = field(default_factory=dict)
     store: str | None = None
+    studies: dict[str, dict[str, str]] = field(default_factory=dict)  # name -> what people are told of it
     table: Order = field(init=False)
     figures: Order = field(init=False)
     claims: Order | None = None
@@ -65,10 +66,8 @@ def resolve(config: Config) -> Grid:
     probes = sorted({row["probe_set"] for row in rows})
     spec = {"rows": rows, "resamples": config.table.resamples}
     grid.table = grid.add(make_order("tables", "capacity", spec, {"probes": probes}))
-    spec = {
-        "display": config.display.model_dump(),
-        "studies": {name: config.studies[name].model_dump(include={"question", "paper"}) for name in config.study},
-    }
+    grid.studies = {name: config.studies[name].model_dump(include={"question", "paper"}) for name in config.study}
+    spec = {"display": config.display.model_dump(), "studies": config.study}
     grid.figures = grid.add(make_order("figures", "capacity", spec, {"table": grid.table.name}))
     if config.claims:
         spec = {"claims": read_claims(Path(config.claims)), "scale": config.scale}
