@@ -36,6 +36,16 @@ STAGES = {
 # part of an identity. A default that changes later does move digests, because the frozen value here stays.
 # Stage -> dotted key of the spec -> introduction value.
 INTRODUCED: dict[str, dict[str, object]] = {
+    "checkpoints": {
+        "model.mlp_ratio": 1.0,
+        "model.mlp": "standard",
+        "model.activation": "gelu",
+        "model.tied": True,
+        "model.norm": "layer",
+        "model.bias": True,
+        "model.kv_sharing": 1,
+        "model.rotary": 1.0,
+    },
     "datasets": {
         "sentences": "shuffled",
         "paragraphs": None,
@@ -43,6 +53,7 @@ INTRODUCED: dict[str, dict[str, object]] = {
         "tag": False,
         "pronouns": ["He", "She"],
     },
+    "checkpoints": {"regime.zipf": None},
 }
 
 
