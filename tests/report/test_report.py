@@ -84,7 +84,7 @@ def test_it_is_one_file_of_modest_size(report: Path):
 
 def test_the_claims_come_first_with_their_verdicts(page: Page):
     categories = page.get_by_text("RESULTS").locator("xpath=following::a").all_inner_texts()
-    assert [text for text in categories if text[:1].isdigit()][0] == "1. Claims"
+    assert next(text for text in categories if text[:1].isdigit()) == "1. Claims"
     view(page, "1. Claims", "what the paper says")
     content = page.frame_locator("iframe")
     verdicts = content.locator(".verdict")
