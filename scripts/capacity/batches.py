@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from capacity.errors import UserError
 from capacity.mixture import Mixture
-from capacity.world import EOS_ID, Draws, Junk, Law, Renderer, World, junk_draws, num_blocks, training_draws
+from capacity.world import EOS_ID, Draws, Junk, Renderer, World, Zipf, junk_draws, num_blocks, training_draws
 from capacity.world.draws import BLOCK, concatenate
 
 IGNORED = -100  # a target that is not scored, as torch's cross-entropy has it
@@ -41,7 +41,7 @@ class TrainingBatches:
         self._windows = regime["packing"] == "windows"
         self.context = regime["context"] if self._windows else self.renderer.max_length + 1
         zipf = regime.get("zipf")
-        self.law = Law(world.N, self.exposures, zipf, seed) if zipf else None
+        self.law = Zipf(world.N, self.exposures, zipf, seed) if zipf else None
         self._block = functools.lru_cache(maxsize=4)(self._draw_block)
         self.junk = JunkText(world, self.renderer, self.context, seed) if world.spec.get("junk") else None
 
