@@ -6,8 +6,8 @@ import sys
 
 from capacity.artefacts import fail
 from capacity.config.cli import add_config_options, read_config
+from capacity.config.datasets import tokenizer_spec, world_spec
 from capacity.config.models import Config
-from capacity.config.resolve import world_spec
 from capacity.errors import UserError
 from capacity.preview import account_lines, labelled_texts, sample_world, size_lines
 from capacity.tokenization import build_tokenizer
@@ -39,7 +39,7 @@ def main() -> None:
         name, regimes = chosen(config, args.dataset, args.tokenizer)
         spec = world_spec(config.datasets[args.dataset], args.seed)
         world = sample_world(spec)
-        tokenizer = build_tokenizer(config.tokenizers[name].model_dump(), world)
+        tokenizer = build_tokenizer(tokenizer_spec(config.tokenizers[name]), world)
         colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         texts = labelled_texts(world, tokenizer, args.count, colour)
         used = {regime: config.regimes[regime].model_dump() for regime in regimes}

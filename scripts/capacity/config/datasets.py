@@ -1,9 +1,9 @@
-"""From a checked dataset to the spec of its world: files are read, checked and named by content."""
+"""From checked datasets and tokenizers to their specs: files are read, checked and named by content."""
 
 import functools
 from typing import Any
 
-from capacity.config.models import BioD, BioS, Dataset, Records
+from capacity.config.models import BioD, BioS, Dataset, Pretrained, Records, Tokenizer
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 from capacity.identity import SCRIPTS, file_digest
@@ -51,6 +51,17 @@ def world_spec(dataset: Dataset, seed: int) -> dict[str, Any]:
         spec["files"] = {dataset.file: file_digest(REPOSITORY / dataset.file)}
     elif isinstance(dataset, BioD) and dataset.wording == "sentence":
         spec["files"] = _pool_digests("*_names.txt")
+    return spec
+
+
+def tokenizer_spec(tokenizer: Tokenizer) -> dict[str, Any]:
+    """The tokenizer as make_tokenizer reads it; a published one enters by content. Raises UserError without it."""
+    spec = tokenizer.model_dump()
+    if isinstance(tokenizer, Pretrained):
+        file = f"{tokenizer.folder}/tokenizer.json"
+        if not (REPOSITORY / file).is_file():
+            raise UserError(f"folder: {tokenizer.folder} has no tokenizer.json; give the folder of a tokenizer")
+        spec["files"] = {file: file_digest(REPOSITORY / file)}
     return spec
 
 

@@ -260,7 +260,15 @@ class Bpe(Section):
     vocabulary: Annotated[int, Field(ge=257, le=65_000)] = Field(description="Tokens before unused rows are dropped.")
 
 
-Tokenizer = Annotated[Word | Bpe, Field(discriminator="kind")]
+class Pretrained(Section):
+    """A published BPE tokenizer, such as GPT-2's, LLaMA's or Mistral's."""
+
+    kind: Literal["pretrained"]
+    folder: str = Field(description="A folder with its tokenizer.json, from the project's folder on; by content.")
+    compact: Literal[True] = Field(True, description="Only the tokens that the dataset can use are rows of a model.")
+
+
+Tokenizer = Annotated[Word | Bpe | Pretrained, Field(discriminator="kind")]
 
 
 class Model(Section):

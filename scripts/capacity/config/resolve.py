@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from capacity.config.claims import read_claims
-from capacity.config.datasets import counted, world_spec
+from capacity.config.datasets import counted, tokenizer_spec, world_spec
 from capacity.config.load import check
 from capacity.config.models import Config, Model, Regime, Study
 from capacity.errors import UserError
@@ -120,7 +120,7 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
         make_order(
             "tokenizers",
             f"{run.tokenizer.kind}-{_dataset_slug(run)}",
-            run.tokenizer.model_dump(),
+            tokenizer_spec(run.tokenizer),
             {"dataset": dataset.name},
         )
     )
