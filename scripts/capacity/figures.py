@@ -56,7 +56,7 @@ def plot_capacity(table: pd.DataFrame, folder: Path, title: str = "") -> None:
     table: as `capacity.table.capacity_table` returns it. The first two panels show its variants in full
     precision, the third every scheme; it is left out where there is but one.
     """
-    summary = summarise(table)
+    summary = summarise(table[table["chosen"]])  # of several learning rates the best
     schemes = _schemes_by_width(summary)
     series = _series_styles(summary)
     with matplotlib.rc_context(STYLE):

@@ -44,7 +44,9 @@ INTRODUCED: dict[str, dict[str, object]] = {
         "model.bias": True,
         "model.kv_sharing": 1,
         "model.rotary": 1.0,
+        "model.experts": None,
     },
+    "tokenizers": {"split_digits": False},
     "datasets": {
         "sentences": "shuffled",
         "paragraphs": None,
