@@ -45,6 +45,7 @@ INTRODUCED: dict[str, dict[str, object]] = {
         "model.kv_sharing": 1,
         "model.rotary": 1.0,
         "model.experts": None,
+        "regime.zipf": None,
     },
     "tokenizers": {"split_digits": False},
     "datasets": {

@@ -40,12 +40,13 @@ class SwitchedModel(LlamaModel):
         super().__init__(config)
         if config.mlp_kind == "experts":
             self.layers = nn.ModuleList(ExpertsLayer(config, i) for i in range(config.num_hidden_layers))
+        layer: Any
         for layer in self.layers:
             layer.mlp = _mlp(config, layer.mlp)
             layer.input_layernorm = _norm(config, layer.input_layernorm)
             no_mlp = config.mlp_kind == "none"
             layer.post_attention_layernorm = nn.Identity() if no_mlp else _norm(config, layer.post_attention_layernorm)
-        self.norm = _norm(config, self.norm)
+        self.set_submodule("norm", _norm(config, self.norm))
         self.rotary_emb = PartialRotaryEmbedding(config)
         self.post_init()
 

@@ -50,6 +50,7 @@ OneRateOrMore = Annotated[
     Annotated[Rate, Tag("rate")] | Annotated[Rates, Tag("rates")],
     Discriminator(lambda value: "rates" if isinstance(value, list) else "rate"),
 ]
+Phrase = Annotated[str, StringConstraints(pattern=r"^\S+( \S+)*$", max_length=100)]
 Names = Annotated[list[Name], Field(min_length=1), AfterValidator(_unique)]
 
 
@@ -92,10 +93,9 @@ class Junk(Section):
     share: Annotated[float, Field(gt=0, lt=1)] = Field(0.875, description="Share of junk in the rows or windows.")
 
 
-class People(Section):
-    """What datasets of synthetic people have in common."""
+class Told(Section):
+    """How the facts of one person or record are put into a text."""
 
-    N: Count = Field(description="People.")
     sentences: Literal["shuffled", "in_order"] = Field(
         "shuffled", description="Order of a biography's sentences: drawn anew, or always that of the attributes."
     )
@@ -104,23 +104,33 @@ class People(Section):
         description="Paragraphs a person has, drawn once and told in turn: 1 is the paper's bioS-simple. "
         "null: words and order are drawn anew at every exposure.",
     )
-    junk: Junk | None = Field(
-        None,
-        description="Junk to mix in. Exposures count the dataset's own people, so training grows by 1/(1 - share).",
-    )
     tag: bool = Field(False, description="One token of its own in front of each biography, never of junk.")
 
     @model_validator(mode="after")
-    def _told(self) -> Self:
+    def _differ(self) -> Self:
         if self.paragraphs is not None and self.paragraphs > 1 and self.sentences == "in_order" and not self.worded():
             raise problem(f"paragraphs: {self.paragraphs} with sentences: in_order; all would be equal, use 1 or null")
-        if self.paragraphs is not None and self.junk is not None:
-            raise problem(f"paragraphs: {self.paragraphs} with junk; junk is worded anew, use paragraphs: null")
         return self
 
     def worded(self) -> bool:
         """Whether a sentence can be said in several ways."""
         return False
+
+
+class People(Told):
+    """What datasets of synthetic people have in common."""
+
+    N: Count = Field(description="People.")
+    junk: Junk | None = Field(
+        None,
+        description="Junk to mix in. Exposures count the dataset's own people, so training grows by 1/(1 - share).",
+    )
+
+    @model_validator(mode="after")
+    def _mixed(self) -> Self:
+        if self.paragraphs is not None and self.junk is not None:
+            raise problem(f"paragraphs: {self.paragraphs} with junk; junk is worded anew, use paragraphs: null")
+        return self
 
     def check_names(self, total: int, where: str) -> None:
         """Refuse more people, junk included, than there are names."""
@@ -199,7 +209,46 @@ class BioS(People):
         return self
 
 
-Dataset = Annotated[BioD | BioS, Field(discriminator="kind")]
+class Records(Told):
+    """Own facts: a CSV or parquet file, one column names the entity, the others are its attributes."""
+
+    kind: Literal["records"]
+    file: str = Field(description="The file, from the project's folder on; it counts by content.")
+    entity: str = Field(description="The column that names each row; no name may stand twice.")
+    attributes: Annotated[list[str], Field(min_length=1), AfterValidator(_unique)] | None = Field(
+        None, description="The columns to tell; null: all others."
+    )
+    phrases: dict[str, Annotated[list[Phrase], Field(min_length=1), AfterValidator(_unique)]] = Field(
+        {}, description="By column, what can stand before its value; '<column> is' where nothing is given."
+    )
+    account: Literal["uniform", "frequencies"] = Field(
+        "uniform", description="What is known of a column's values beforehand: what they are, or how frequent too."
+    )
+    missing: Literal["error", "drop"] = Field("error", description="What becomes of rows with an empty cell.")
+    N: Count | None = Field(None, description="The first so many rows; null: all.")
+
+    def worded(self) -> bool:
+        return any(len(phrases) > 1 for phrases in self.phrases.values())
+
+
+class RandomStrings(Section):
+    """Random strings, every token scored: a ceiling for an architecture (Morris et al. 2025)."""
+
+    kind: Literal["random"]
+    N: Count = Field(description="Strings.")
+    length: Annotated[int, Field(ge=2, le=250)] = Field(64, description="Tokens a string.")
+    vocabulary: Annotated[int, Field(ge=2, le=60_000)] = Field(2048, description="Tokens to choose from.")
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if self.vocabulary**self.length < self.N**3:
+            raise problem(
+                f"length: {self.length} tokens of {self.vocabulary} are too few for {self.N} strings to differ"
+            )
+        return self
+
+
+Dataset = Annotated[BioD | BioS | Records | RandomStrings, Field(discriminator="kind")]
 
 
 class Word(Section):
@@ -293,7 +342,7 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _divides(self) -> Self:
-        heads = int(ARCHITECTURE.fullmatch(self.architecture)[3])
+        heads = self._shape()[2]
         if self.width is not None and self.head_dim is not None:
             raise problem(f"width: {self.width} and head_dim: {self.head_dim} are both given; keep one")
         if self.width is not None and self.width % (2 * heads):
@@ -323,12 +372,17 @@ class Model(Section):
             )
         return self
 
+    def _shape(self) -> tuple[str, int, int]:
+        """Family, layers, heads."""
+        family, layers, heads = self.architecture.rsplit("-", 2)
+        return family, int(layers), int(heads)
+
     def spec(self) -> dict[str, Any]:
         """The model as training reads it, every switch set."""
-        family, layers, heads = ARCHITECTURE.fullmatch(self.architecture).groups()
-        head_dim = self.width // int(heads) if self.width else self.head_dim or 64
+        family, layers, heads = self._shape()
+        head_dim = self.width // heads if self.width else self.head_dim or 64
         whole = described(
-            {"family": family, "l": int(layers), "h": int(heads), "head_dim": head_dim}
+            {"family": family, "l": layers, "h": heads, "head_dim": head_dim}
             | {name: value for name in SWITCHES if (value := self.model_dump()[name]) is not None}
         )
         return {name: whole[name] for name in ("family", "l", "h", "head_dim", *SWITCHES)}
@@ -337,7 +391,11 @@ class Model(Section):
 class Regime(Section):
     """How a model is trained."""
 
-    exposures: Count = Field(description="Times each person is seen.")
+    exposures: Count = Field(description="Times each person is seen; with zipf, on average.")
+    zipf: Annotated[float, Field(gt=0, le=5)] | None = Field(
+        None,
+        description="Person n is seen in proportion to n to the power of minus this, instead of all equally often.",
+    )
     batch: Count = Field(description="Rows or windows a step.")
     lr: OneRateOrMore = Field(
         description="Peak learning rate. A list: every rate is trained and stays in the table, where `chosen` marks "
@@ -399,6 +457,17 @@ class Display(Section):
     title: str = Field("", description="A title above the figure.")
 
 
+class Audit(Section):
+    """What an artefact that is made again may differ by, where equal bits cannot be expected."""
+
+    tensors: Annotated[float, Field(ge=0)] = Field(
+        1e-3, description="Largest deviation of a number in a file, of a tensor relative to its largest element."
+    )
+    metrics: Annotated[float, Field(ge=0)] = Field(
+        0.02, description="Largest deviation of a metric, relative to max(1, metric); enough where tensors differ more."
+    )
+
+
 class Study(Section):
     """A grid of runs that answers one question."""
 
@@ -433,6 +502,7 @@ class Config(Section):
     probe: Probe = Field(Probe(), description="How bits are measured.")
     table: Table = Field(Table(), description="How the capacity table is made.")
     display: Display = Field(Display(), description="What figures look like.")
+    audit: Audit = Field(Audit(), description="Tolerances of `make audit`.")
     store: str | None = Field(
         None, description="A folder shared by several checkouts or users, from which artefacts are taken by identity."
     )

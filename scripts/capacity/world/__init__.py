@@ -5,6 +5,7 @@ from capacity.world.draws import BLOCK, Draws, name_only_draws, num_blocks, prob
 from capacity.world.facts import World, load_world, make_world, save_world
 from capacity.world.grammar import Attribute, Grammar, Slot
 from capacity.world.junk import Junk, junk_draws
+from capacity.world.law import Law
 from capacity.world.pieces import EOS_ID, FILLER, FIRST_VALUE, NAME
 from capacity.world.render import Renderer, Rendering
 
@@ -19,6 +20,7 @@ __all__ = [
     "Draws",
     "Grammar",
     "Junk",
+    "Law",
     "Renderer",
     "Rendering",
     "Slot",
