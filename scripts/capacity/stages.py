@@ -27,6 +27,7 @@ STAGES = {
         Stage("variants", "quantize_checkpoint", ("torch",)),
         Stage("probes", "probe_checkpoint", ("numpy", "tokenizers", "torch", "transformers")),
         Stage("tables", "tabulate_capacity", ("numpy", "pandas", "scipy")),
+        Stage("claims", "judge_claims", ("pandas", "scipy")),
         Stage("figures", "plot_capacity", ("matplotlib", "numpy", "pandas", "scipy")),
     )
 }

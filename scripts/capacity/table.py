@@ -157,7 +157,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
         if group["seed"].duplicated().any():
             label = ", ".join(f"{column} {value}" for column, value in zip(GROUP_COLUMNS, key, strict=True))
             raise UserError(f"{label}: one seed occurs twice; give the runs regimes of different names")
-        low, high, kind = _seed_interval(group["R"].to_numpy(float))
+        low, high, kind = seed_interval(group["R"].to_numpy(float))
         means = {column: group[column].mean() for column in MEAN_COLUMNS}
         interval = {"R": group["R"].mean(), "R_low": low, "R_high": high, "interval_kind": kind}
         taken = {"seeds": len(group), "chosen": bool(group["chosen"].all())}
@@ -166,7 +166,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=order)
 
 
-def _seed_interval(R: Array) -> tuple[float, float, str]:
+def seed_interval(R: Array) -> tuple[float, float, str]:
     if len(R) < 3:
         return float(R.min()), float(R.max()), "range" if len(R) == 2 else "single"
     half_width = stdtrit(len(R) - 1, (1 + CONFIDENCE) / 2) * R.std(ddof=1) / np.sqrt(len(R))

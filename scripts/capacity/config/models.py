@@ -501,6 +501,7 @@ class Config(Section):
     studies: dict[Name, Study] = Field(description="Studies by name.")
     probe: Probe = Field(Probe(), description="How bits are measured.")
     table: Table = Field(Table(), description="How the capacity table is made.")
+    claims: str | None = Field(None, description="A file of published claims that the table is held against.")
     display: Display = Field(Display(), description="What figures look like.")
     audit: Audit = Field(Audit(), description="Tolerances of `make audit`.")
     store: str | None = Field(
