@@ -23,6 +23,7 @@ TRAINING_BIOGRAPHIES = 10_000  # the text that BPE learns from: each last name o
 # mark is a piece of its own, so that a value's last mark can never join a sentence's full stop.
 CONTRACTION, MARK = r"'(?:s|t|re|ve|m|ll|d)", r" ?[^\s\p{L}\p{N}]|\s"
 BPE_PATTERN = rf"{CONTRACTION}| ?\p{{L}}+| ?\p{{N}}+|{MARK}"
+DIGITS_PATTERN = rf"{CONTRACTION}| ?\p{{L}}+| ?\p{{N}}|{MARK}"  # every digit apart, as LLaMA splits
 WORD_PATTERN = rf"{CONTRACTION}| ?[\p{{L}}\p{{N}}]+|{MARK}"  # a word may hold digits: v17
 
 
@@ -31,7 +32,7 @@ def build_tokenizer(spec: dict[str, Any], world: World) -> Tokenizer:
     if spec["kind"] == "word":
         return _word_tokenizer(world.grammar)
     if spec["kind"] == "bpe":
-        return _bpe_tokenizer(world, spec["vocabulary"])
+        return _bpe_tokenizer(world, spec["vocabulary"], DIGITS_PATTERN if spec.get("split_digits") else BPE_PATTERN)
     if spec["kind"] == "pretrained":
         return _pretrained_tokenizer(spec["folder"], world.grammar)
     raise UserError(f"kind: {spec['kind']}; use word, bpe or pretrained")
@@ -67,14 +68,14 @@ def _word_tokenizer(grammar: Grammar) -> Tokenizer:
     return tokenizer
 
 
-def _bpe_tokenizer(world: World, vocabulary: int) -> Tokenizer:
+def _bpe_tokenizer(world: World, vocabulary: int, pattern: str) -> Tokenizer:
     """Byte-level BPE of at most `vocabulary` tokens, the world's own, cut to the rows that it uses."""
-    return _compact(_train_bpe(world, vocabulary), world.grammar)
+    return _compact(_train_bpe(world, vocabulary, pattern), world.grammar)
 
 
-def _train_bpe(world: World, vocabulary: int) -> Tokenizer:
+def _train_bpe(world: World, vocabulary: int, pattern: str) -> Tokenizer:
     """Merges learned from the world's text; at most `vocabulary` tokens, used or not."""
-    tokenizer = _bpe_shell(models.BPE())
+    tokenizer = _bpe_shell(models.BPE(), pattern)
     trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=[EOS_TOKEN], show_progress=False)
     tokenizer.train_from_iterator(_training_texts(world), trainer)
     if tokenizer.get_vocab_size() > vocabulary:
@@ -82,11 +83,11 @@ def _train_bpe(world: World, vocabulary: int) -> Tokenizer:
     return tokenizer
 
 
-def _bpe_shell(model: models.BPE) -> Tokenizer:
+def _bpe_shell(model: models.BPE, pattern: str) -> Tokenizer:
     tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(BPE_PATTERN), "isolated"),
+            pre_tokenizers.Split(Regex(pattern), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
