@@ -16,7 +16,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env table test test-long test-slurm plan runs orphans prune check docs lock format
+.PHONY: help env table audit lineage test test-long test-slurm plan runs orphans prune check docs lock format
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -44,6 +44,14 @@ test-slurm: env ## the SLURM profile on a real cluster on this machine (Debian, 
 
 plan: env ## what would run and why (AGAINST=other.yaml)
 	@python scripts/plan.py $(if $(AGAINST),--against $(AGAINST)) $(if $(STUDY),--study $(STUDY)) $(ARGS)
+
+audit: env ## can this table be trusted? (LEVELS=1-3 SAMPLE=10% SEED=1 TARGET=place JOBS=n RESULTS=folder)
+	@python scripts/audit.py $(if $(STUDY),--study $(STUDY)) $(if $(LEVELS),--levels $(LEVELS)) $(if $(SAMPLE),--sample $(SAMPLE)) \
+	    $(if $(SEED),--seed $(SEED)) $(if $(TARGET),--target $(TARGET)) $(if $(JOBS),--jobs $(JOBS)) \
+	    $(if $(RESULTS),--results $(RESULTS)) $(ARGS)
+
+lineage: env ## where a cell of the table comes from (CELL=12:R, or CELL=study=base-law,N=400,...:R)
+	@python scripts/show_lineage.py $(if $(STUDY),--study $(STUDY)) $(if $(RESULTS),--results $(RESULTS)) "$(CELL)"
 
 runs: env ## one row a run: state, R, seconds, when (ARGS="--format csv")
 	@python scripts/runs.py $(if $(STUDY),--study $(STUDY)) $(ARGS)

@@ -22,7 +22,8 @@ def write_variant(state: State, scheme: dict, checkpoint: Path, folder: Path) ->
     save_file(quantised, weights, metadata={"format": "pt"})
     weights.chmod(0o644)
     (folder / "quantization.json").write_text(json.dumps({"scheme": scheme, **report}, indent=1, sort_keys=True) + "\n")
-    for name in CARRIED:
+    code = sorted(path.name for path in checkpoint.glob("*.py"))  # of a model that transformers does not know
+    for name in (*CARRIED, *code):
         shutil.copyfile(checkpoint / name, folder / name)
     return {key: value for key, value in report.items() if key != "tensors"}
 

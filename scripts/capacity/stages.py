@@ -34,7 +34,26 @@ STAGES = {
 # Options that came after the first release, with the value that stands for "as before": left at it, an option is not
 # part of an identity. A default that changes later does move digests, because the frozen value here stays.
 # Stage -> dotted key of the spec -> introduction value.
-INTRODUCED: dict[str, dict[str, object]] = {}
+INTRODUCED: dict[str, dict[str, object]] = {
+    "checkpoints": {
+        "model.mlp_ratio": 1.0,
+        "model.mlp": "standard",
+        "model.activation": "gelu",
+        "model.tied": True,
+        "model.norm": "layer",
+        "model.bias": True,
+        "model.kv_sharing": 1,
+        "model.rotary": 1.0,
+    },
+    "datasets": {
+        "sentences": "shuffled",
+        "paragraphs": None,
+        "junk": None,
+        "tag": False,
+        "pronouns": ["He", "She"],
+    },
+    "checkpoints": {"regime.zipf": None},
+}
 
 
 def without_introduced(stage: str, spec: dict) -> dict:

@@ -55,7 +55,7 @@ def variant_row(
     """
     if set(given) != set(GIVEN_COLUMNS):
         raise ValueError(f"columns of a variant: {sorted(set(given) ^ set(GIVEN_COLUMNS))} missing or unknown")
-    matrices = _score_matrices(scores, account)
+    matrices = score_matrices(scores, account)
     num_people = len(matrices["nats"])
     if num_people != given["N"]:
         raise UserError(
@@ -84,7 +84,7 @@ def variant_row(
     return {column: measured[column] if column in measured else given[column] for column in COLUMNS}
 
 
-def _score_matrices(scores: pd.DataFrame, account: Account) -> dict[str, Array]:
+def score_matrices(scores: pd.DataFrame, account: Account) -> dict[str, Array]:
     """Each score column as float (N, 1 + items), the name first; first_chunk_nats as (N, K), values only."""
     items = ["name", *(name for name, _ in account.items)]
     num_people = len(scores) // len(items)

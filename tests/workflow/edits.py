@@ -156,8 +156,8 @@ NEW_OPTION = _both(
     ),
     _replace(
         "scripts/capacity/stages.py",
-        "INTRODUCED: dict[str, dict[str, object]] = {}",
-        'INTRODUCED: dict[str, dict[str, object]] = {"checkpoints": {"regime.nesterov": False}}',
+        '    "checkpoints": {\n        "model.',
+        '    "checkpoints": {\n        "regime.nesterov": False,\n        "model.',
     ),
 )
 SHARED_STUDY = """

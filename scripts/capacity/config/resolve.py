@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from capacity.config.load import check
-from capacity.config.models import BioS, Config, Model, Regime, Study
+from capacity.config.models import BioD, BioS, Config, Model, Records, Regime, Study
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 from capacity.estimate import training_steps
@@ -93,10 +93,28 @@ def _runs(config: Config, name: str, study: Study) -> list[Run]:
                 section: _varied(part, section, changes, f"studies.{name}.vary")
                 for section, (_, part) in zip(sections, point, strict=True)
             }
+            if isinstance(parts["dataset"], Records):
+                parts["dataset"] = _counted(parts["dataset"])
             labels = {section: label for section, (label, _) in zip(sections, point, strict=True)}
             text = " ".join(f"{key}={value}" for key, value in changes.items())
             runs += [Run(name, labels, **parts, seed=seed, setting=text) for seed in study.seeds]
     return runs
+
+
+def _counted(dataset: Records) -> Records:
+    """The records with their columns and their number written out, read from the file. Raises UserError."""
+    from capacity.world import make_world  # reads and checks the whole file, before any job
+    from capacity.world.records import read_records
+
+    table = read_records(dataset.model_dump())
+    unknown = set(dataset.phrases) - set(table.column_names[1:])
+    if unknown:
+        raise UserError(
+            f"phrases: {sorted(unknown)[0]!r} is no attribute; there are: {', '.join(table.column_names[1:])}"
+        )
+    counted = dataset.model_copy(update={"attributes": table.column_names[1:], "N": dataset.N or table.num_rows})
+    make_world({**counted.model_dump(), "seed": 0})
+    return counted
 
 
 def _varied(part: Any, section: str, changes: dict[str, Any], source: str) -> Any:
@@ -140,7 +158,8 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
     rows = []
     for label, variant in variant_of.items():
         member = {"variant_id": variant.id, "probe_id": score_of[variant.name].id, "probe_set": probes.name}
-        rows.append({**_row(run, label, schemes[label]), **ids, **member})
+        law = {"zipf": run.regime.zipf} if run.regime.zipf else {}
+        rows.append({**_row(run, label, schemes[label]), **ids, **member, **law})
     return rows
 
 
@@ -159,7 +178,11 @@ def _run_slug(run: Run) -> str:
 
 
 def _dataset_slug(run: Run, seed: bool = True) -> str:
-    return f"{run.dataset.kind}-N{run.dataset.N}" + (f"-s{run.seed}" if seed else "")
+    """Readable; the digest behind it tells datasets apart."""
+    dataset = run.dataset
+    options = {"simple": "paragraphs", "junk": "junk", "tag": "tag"}
+    kind = "-".join([dataset.kind, *(name for name, key in options.items() if getattr(dataset, key, None))])
+    return f"{kind}-N{dataset.N}" + (f"-s{run.seed}" if seed else "")
 
 
 def _dataset_spec(run: Run) -> dict[str, Any]:
@@ -167,7 +190,9 @@ def _dataset_spec(run: Run) -> dict[str, Any]:
     spec = {**run.dataset.model_dump(), "seed": run.seed}
     if isinstance(run.dataset, BioS):
         spec["files"] = _pool_digests("**/*.txt")
-    elif run.dataset.wording == "sentence":
+    elif isinstance(run.dataset, Records):
+        spec["files"] = {run.dataset.file: file_digest(REPOSITORY / run.dataset.file)}
+    elif isinstance(run.dataset, BioD) and run.dataset.wording == "sentence":
         spec["files"] = _pool_digests("*_names.txt")
     return spec
 

@@ -4,6 +4,8 @@ from capacity.world.account import Account
 from capacity.world.draws import BLOCK, Draws, name_only_draws, num_blocks, probe_draws, training_draws
 from capacity.world.facts import World, load_world, make_world, save_world
 from capacity.world.grammar import Attribute, Grammar, Slot
+from capacity.world.junk import Junk, junk_draws
+from capacity.world.law import Law
 from capacity.world.pieces import EOS_ID, FILLER, FIRST_VALUE, NAME
 from capacity.world.render import Renderer, Rendering
 
@@ -17,10 +19,13 @@ __all__ = [
     "Attribute",
     "Draws",
     "Grammar",
+    "Junk",
+    "Law",
     "Renderer",
     "Rendering",
     "Slot",
     "World",
+    "junk_draws",
     "load_world",
     "make_world",
     "name_only_draws",
