@@ -428,6 +428,11 @@ def test_compiling_is_decided_once_by_a_compiler_and_the_length_of_the_run(path_
     assert auto(exposures=5) == [False], "compiling would cost more than it saves"
 
 
+def test_a_batch_that_does_not_share_out_over_the_devices_is_refused():
+    with pytest.raises(UserError, match=r"regimes\.long\.batch: 4 does not share out over devices: 3; use a multiple"):
+        grid_of(with_value("scales/laptop/devices", 3))
+
+
 @pytest.mark.parametrize("compiler", ["g++", "clang++", "c++"])
 def test_any_usual_compiler_will_do(path_with: Callable[..., None], compiler: str):
     path_with("python", "ls")

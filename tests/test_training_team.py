@@ -68,7 +68,9 @@ def test_two_devices_that_are_stopped_go_on_and_end_with_the_bits_of_an_undistur
     weights = (folder / "model.safetensors").read_bytes()
     folder.rename(results / "undisturbed")
 
-    process = subprocess.Popen([sys.executable, SCRIPTS / "train_checkpoint.py", "--spec", path], stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, SCRIPTS / "train_checkpoint.py", "--spec", path], stderr=subprocess.PIPE
+    )
     while not catches(process.pid, signal.SIGTERM):
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)

@@ -36,9 +36,9 @@ def growing(amount: float, attempt: int) -> int:
 def training_mb(dataset: Spec, tokenizer: Spec, spec: Spec) -> int:
     """Host memory of a training, in MB.
 
-    For each process: weights, gradient, two moments and a copy to save: 20 bytes a parameter. On a CPU also what a step keeps
-    for its backward pass, in float32: logits, their softmax and gradient, and about 34 numbers a token, layer
-    and channel.
+    For each process: weights, gradient, two moments and a copy to save: 20 bytes a parameter. On a CPU also
+    what a step keeps for its backward pass, in float32: logits, their softmax and gradient, and about 34
+    numbers a token, layer and channel.
     """
     model, regime, V = spec["model"], spec["regime"], vocabulary(dataset, tokenizer)
     fixed = 20 * parameter_count(model, V) + PERSON_BYTES * dataset["N"]

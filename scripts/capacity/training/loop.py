@@ -48,12 +48,14 @@ class Training:
     def steps(self, go_on: Callable[[], bool] = lambda: True) -> Iterator[int]:
         """Do the steps that are left, one at a time; gives the number of steps done after each.
 
-        go_on: asked in the first process before every chunk of steps; False ends this in all processes.
+        go_on: asked in the first of several processes after every chunk of steps; False ends this in all of them.
         """
         size = max(1, CHUNK_TOKENS // (self.batches.batch * self.batches.context))
         size = size if self.team.alone else min(size, TEAM_STEPS)
-        while self.step < self.num_steps and self.team.all_go_on(go_on()):
+        while self.step < self.num_steps:
             yield from self._chunk(min(size, self.num_steps - self.step))
+            if not self.team.all_go_on(go_on):
+                return
 
     def _chunk(self, count: int) -> Iterator[int]:
         inputs, targets = self.batches.steps(self.step, count)

@@ -5,6 +5,7 @@ the job's own command line, follow it step by step, and end with it.
 """
 
 import signal
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -43,9 +44,9 @@ class Team:
         both = self._fabric.all_reduce(both, reduce_op="sum")
         return both[:-1], both[-1]
 
-    def all_go_on(self, go_on: bool) -> bool:
-        """What the first process decides."""
-        return go_on if self.alone else bool(self._fabric.broadcast(go_on, src=0))
+    def all_go_on(self, go_on: Callable[[], bool]) -> bool:
+        """What the first process decides; one that is alone stops where it stands and need not ask."""
+        return self.alone or bool(self._fabric.broadcast(go_on(), src=0))
 
     def part(self) -> None:
         """Take leave of the others, without waiting for them."""
