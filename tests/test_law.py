@@ -1,73 +1,111 @@
-"""Promises of uneven exposure: exact counts by Zipf's law, N biographies an exposure, any exposure on its own."""
+"""The fitted law: planted parameters are found again, its sizes are its own inverse, its limits are plain."""
+
+import contextlib
+import itertools
+import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from worlds import ATOMIC, setting
 
-from capacity.bands import band_rows
-from capacity.batches import TrainingBatches
-from capacity.world import Law, make_world, training_draws
+import size
+from capacity.errors import UserError
+from capacity.law import FittedLaw, Law, fit_law, held_out
+
+ROOT = Path(__file__).resolve().parents[1]
+TRUE = Law(c=2.2, E_half=130.0, gamma=1.4, k=6.0, damage={"int8": (0.002, 0.5), "int4": (0.5, 0.6)})
 
 
-@given(
-    num_people=st.integers(1, 400),
-    exposures=st.integers(1, 60),
-    exponent=st.floats(0.05, 3),
-    seed=st.integers(0, 99),
+def rows(noise: float = 0.0, seeds: int = 3) -> pd.DataFrame:
+    """A table that the planted law made."""
+    generator = np.random.default_rng(1)
+    made = []
+    for E, R_max, seed in itertools.product((30, 100, 300, 1000), (1.3, 2.4, 4.6), range(seeds)):
+        R = TRUE.R(R_max, E) + noise * generator.normal()
+        for scheme in ("none", "int8", "int4"):
+            made.append({"exposures": E, "R_max": R_max, "seed": seed, "scheme": scheme, "P": 9232})
+            made[-1] |= {"R": R * TRUE.share(E, scheme), "checkpoint_id": f"{E}-{R_max}-{seed}"}
+            made[-1] |= {"study": "base", "model": "m", "N": 400}
+    return pd.DataFrame(made)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> FittedLaw:
+    return fit_law(rows(noise=0.02), resamples=20)
+
+
+def test_planted_parameters_are_found_again():
+    law = fit_law(rows(), resamples=1).law
+    for name in ("c", "E_half", "gamma", "k"):
+        assert getattr(law, name) == pytest.approx(getattr(TRUE, name), rel=1e-3)
+    for scheme, pair in TRUE.damage.items():
+        assert law.damage[scheme] == pytest.approx(pair, rel=1e-3)
+
+
+def test_the_interval_holds_the_fit_and_grows_with_noise(fitted: FittedLaw):
+    low, high = fitted.interval(lambda law: law.capacity(1000))
+    assert low <= fitted.law.capacity(1000) <= high
+    wider = fit_law(rows(noise=0.2), resamples=20).interval(lambda law: law.capacity(1000))
+    assert wider[1] - wider[0] > 3 * (high - low)
+
+
+def test_little_is_kept_whole_and_much_up_to_capacity():
+    assert TRUE.R(0.1, 1000) == pytest.approx(0.1, rel=1e-6)
+    assert TRUE.R(1e3, 1000) == pytest.approx(TRUE.capacity(1000))
+    assert TRUE.capacity(TRUE.E_half) == pytest.approx(TRUE.c / 2)
+
+
+@pytest.mark.parametrize(("share", "scheme"), [(0.9, "none"), (0.99, "none"), (0.9, "int8")])
+def test_the_size_stores_the_share_that_it_was_asked_for_and_no_less_would(share: float, scheme: str):
+    P = TRUE.parameters_for(1e6, 300, share, scheme)
+    assert TRUE.R(1e6 / P, 300, scheme) * P == pytest.approx(share * 1e6)
+    assert TRUE.R(1.01e6 / P, 300, scheme) * P / 1.01 < share * 1e6
+
+
+def test_a_scheme_that_destroys_too_much_has_no_size():
+    assert math.isinf(TRUE.parameters_for(1e6, 1000, 0.9, "int4"))
+    with pytest.raises(UserError, match="the law knows none, int8, int4"):
+        TRUE.share(100, "int5")
+
+
+def test_held_out_cells_are_compared_with_their_mean(fitted: FittedLaw):
+    table = rows().assign(R=lambda each: 2 * each["R"])
+    errors = held_out(fitted, table)["relative_error"]
+    assert len(errors) == 12
+    assert errors.median() == pytest.approx(-0.5, abs=0.05)
+
+
+def test_a_law_survives_the_file(fitted: FittedLaw, tmp_path: Path):
+    fitted.write(tmp_path / "law.json")
+    again = FittedLaw.read(tmp_path / "law.json")
+    assert again.law.R(2.4, 300, "int8") == pytest.approx(fitted.law.R(2.4, 300, "int8"), rel=1e-4)
+    assert (again.rows, again.seeds, tuple(again.E_range), len(again.resampled)) == (36, 3, (30, 1000), 20)
+    with pytest.raises(UserError, match="make law"):
+        FittedLaw.read(tmp_path / "none.json")
+
+
+def test_two_numbers_of_exposures_are_too_few():
+    with pytest.raises(UserError, match="at least three numbers of exposures"):
+        fit_law(rows()[lambda each: each["exposures"] >= 300])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--facts", "14e9", "--exposures", "1000"), "by the paper's rule of 1.8 bits a parameter: 7.78e+09"),
+        (("--facts", "atomic", "--exposures", "100"), "2.209e+04 bits, 100 exposures"),
+        (("--facts", "atoms", "--exposures", "100"), "'atoms' is neither a number of bits nor one of"),
+        (("--facts", "-1", "--exposures", "100"), "give a positive number"),
+        (("--facts", "1", "--exposures", "0"), "exposures: 0.0; give a positive number"),
+        (("--facts", "1", "--exposures", "1", "--share", "1"), "share: 1.0; give a number between 0 and 1"),
+        (("--facts", "1", "--exposures", "1", "--scheme", "int9"), "scheme 'int9': the law knows"),
+    ],
 )
-@settings(max_examples=60, deadline=None)
-def test_people_are_told_as_often_as_the_law_says(num_people: int, exposures: int, exponent: float, seed: int) -> None:
-    law = Law(num_people, exposures, exponent, seed)
-    told = [law.people(exposure) for exposure in range(exposures)]
-    assert all(len(people) == num_people for people in told)
-    counts = np.bincount(np.concatenate(told), minlength=num_people)
-    assert np.array_equal(counts, law.counts())
-    shares = np.arange(1, num_people + 1.0) ** -exponent
-    assert (abs(counts - num_people * exposures * shares / shares.sum()) <= 1 + 1e-6).all()
-
-
-def test_exposures_of_one_training_differ_and_each_stands_alone() -> None:
-    law = Law(300, 20, 1.0, 5)
-    assert not np.array_equal(law.people(3), law.people(4))
-    assert np.array_equal(Law(300, 20, 1.0, 5).people(4), law.people(4))
-    world = make_world(ATOMIC)
-    draws = training_draws(world, 5, 4, 0, Law(world.N, 20, 1.0, 5))
-    assert np.array_equal(np.sort(draws.people), Law(world.N, 20, 1.0, 5).people(4))
-    assert not np.array_equal(draws.people, np.sort(draws.people))
-
-
-def test_a_training_tells_them_so_and_is_as_long_as_an_even_one() -> None:
-    world, tokenizer, _ = setting("atomic", "word")
-    regime = {"packing": "rows", "context": None, "batch": 50, "exposures": 4}
-    even, uneven = (TrainingBatches(world, tokenizer, regime | more, 5) for more in ({}, {"zipf": 1.0}))
-    assert even.num_steps == uneven.num_steps
-    assert even.num_exposure_tokens == uneven.num_exposure_tokens
-    counts = np.bincount(uneven._biographies(0, 3000).people, minlength=750)
-    assert np.array_equal(counts, Law(750, 4, 1.0, 5).counts())
-    assert counts[0] > 300
-
-
-def test_bands_count_everybody_once_and_sum_to_the_whole() -> None:
-    """Planted scores: whoever is told ten times or more is known, the others are not."""
-    world = make_world(ATOMIC)
-    counts = Law(750, 10, 1.0, 5).counts()
-    items = ["name", *(item for item, _ in world.account.items)]
-    priors = np.array([world.account.name_prior_bits, *(bits for _, bits in world.account.items)])
-    known = np.array([np.log(750), 0, 0, 0, 0])
-    nats = np.where((counts >= 10)[:, None], known, priors * np.log(2))
-    scores = pd.DataFrame({"person": np.repeat(np.arange(750), 5), "item": np.tile(items, 750), "nats": nats.ravel()})
-    for column in ("nats_name_only", "first_chunk_nats"):
-        scores[column] = nats.ravel()
-    scores["exact"] = np.repeat(counts >= 10, 5).astype(float)
-    row = {"N": 750, "exposures": 10, "seed": 5, "study": "s", "run": "r", "setting": "", "scheme": "none"}
-    bands = pd.DataFrame(band_rows(row, 1.0, scores, world.account))
-    assert bands["people"].sum() == 750
-    assert (bands["told_to"].to_numpy()[:-1] < bands["told_from"].to_numpy()[1:]).all()
-    often = bands[bands["told_from"] >= 10]
-    assert often["share_stored"].to_numpy() == pytest.approx(1)
-    assert bands[bands["told_to"] < 10]["share_stored"].to_numpy() == pytest.approx(0)
-    assert bands["bits_stored"].sum() == pytest.approx(often["bits_offered"].sum())
-    assert (often["accuracy"] == 1).all()
+def test_the_command_answers_in_one_breath(monkeypatch, capsys, words: tuple[str, ...], said: str):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["size.py", *words])
+    with contextlib.suppress(SystemExit):
+        size.main()
+    assert said in "".join(capsys.readouterr())

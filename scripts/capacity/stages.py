@@ -27,6 +27,7 @@ STAGES = {
         Stage("variants", "quantize_checkpoint", ("torch",)),
         Stage("probes", "probe_checkpoint", ("numpy", "tokenizers", "torch", "transformers")),
         Stage("tables", "tabulate_capacity", ("numpy", "pandas", "scipy")),
+        Stage("claims", "judge_claims", ("pandas", "scipy")),
         Stage("figures", "plot_capacity", ("matplotlib", "numpy", "pandas", "scipy")),
     )
 }
@@ -44,8 +45,10 @@ INTRODUCED: dict[str, dict[str, object]] = {
         "model.bias": True,
         "model.kv_sharing": 1,
         "model.rotary": 1.0,
+        "model.experts": None,
         "regime.zipf": None,
     },
+    "tokenizers": {"split_digits": False},
     "datasets": {
         "sentences": "shuffled",
         "paragraphs": None,

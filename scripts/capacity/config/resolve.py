@@ -4,8 +4,10 @@ import functools
 import itertools
 import shutil
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from capacity.config.claims import read_claims
 from capacity.config.load import check
 from capacity.config.models import BioD, BioS, Config, Model, Records, Regime, Study
 from capacity.environment import REPOSITORY
@@ -24,8 +26,10 @@ class Grid:
 
     orders: dict[str, Order] = field(default_factory=dict)
     store: str | None = None
+    studies: dict[str, dict[str, str]] = field(default_factory=dict)  # name -> what people are told of it
     table: Order = field(init=False)
     figures: Order = field(init=False)
+    claims: Order | None = None
 
     def add(self, order: Order) -> Order:
         """Keep an order, or return the equal one that another study asked for."""
@@ -62,9 +66,12 @@ def resolve(config: Config) -> Grid:
     probes = sorted({row["probe_set"] for row in rows})
     spec = {"rows": rows, "resamples": config.table.resamples}
     grid.table = grid.add(make_order("tables", "capacity", spec, {"probes": probes}))
-    grid.figures = grid.add(
-        make_order("figures", "capacity", {"display": config.display.model_dump()}, {"table": grid.table.name})
-    )
+    grid.studies = {name: config.studies[name].model_dump(include={"question", "paper"}) for name in config.study}
+    spec = {"display": config.display.model_dump(), "studies": config.study}
+    grid.figures = grid.add(make_order("figures", "capacity", spec, {"table": grid.table.name}))
+    if config.claims:
+        spec = {"claims": read_claims(Path(config.claims)), "scale": config.scale}
+        grid.claims = grid.add(make_order("claims", "capacity", spec, {"table": grid.table.name}))
     return grid
 
 
@@ -97,8 +104,15 @@ def _runs(config: Config, name: str, study: Study) -> list[Run]:
                 parts["dataset"] = _counted(parts["dataset"])
             labels = {section: label for section, (label, _) in zip(sections, point, strict=True)}
             text = " ".join(f"{key}={value}" for key, value in changes.items())
-            runs += [Run(name, labels, **parts, seed=seed, setting=text) for seed in study.seeds]
+            for regime in _tries(parts.pop("regime")):
+                runs += [Run(name, labels, **parts, regime=regime, seed=seed, setting=text) for seed in study.seeds]
     return runs
+
+
+def _tries(regime: Regime) -> list[Regime]:
+    """The regime at each of its learning rates."""
+    rates = regime.lr if isinstance(regime.lr, list) else [regime.lr]
+    return [regime.model_copy(update={"lr": rate}) for rate in rates]
 
 
 def _counted(dataset: Records) -> Records:
