@@ -78,10 +78,20 @@ def check(model: dict[str, Any]) -> None:
         size = 0 if "python" in model else sum(p.numel() for p in build_foreign(model, V, T).parameters())
     if size > CHECKED_PARAMETERS:
         return
-    built = build_foreign(model, V, T)
+    built = _shaken(model)
     for find_fault in (_dropout, _frozen, _bad_logits, _bad_reload):
         if fault := find_fault(built):
             raise UserError(f"{name}: {fault}")
+
+
+def _shaken(model: dict[str, Any]) -> PreTrainedModel:
+    """A model whose tokens feel each other: with the small weights of a new one a leak may drown in rounding."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(1)
+        built = build_foreign(model, V, T)
+        for parameter in built.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return built
 
 
 def _dropout(model: PreTrainedModel) -> str:
@@ -123,7 +133,7 @@ def _bad_logits(model: PreTrainedModel) -> str:
         return "gives other logits for the same tokens each time; remove what is random"
     other = inputs.clone()
     other[:, -1] = (other[:, -1] + 1) % V
-    if not torch.allclose(first[:, :-1], logits_of(model, other)[:, :-1], atol=1e-4):
+    if not torch.allclose(first[:, :-1], logits_of(model, other)[:, :-1], atol=1e-3):
         return "sees the tokens that it predicts: a later token changes earlier logits; use a causal model"
     return ""
 
@@ -138,7 +148,7 @@ def _bad_reload(model: PreTrainedModel) -> str:
             again = type(model).from_pretrained(folder, attn_implementation="eager").eval()
         except Exception as error:
             return f"cannot be saved and loaded: {_one_line(error)}"
-    same = torch.allclose(logits_of(model, inputs), logits_of(again, inputs), atol=1e-5)
+    same = torch.allclose(logits_of(model, inputs), logits_of(again, inputs), atol=1e-4)
     return "" if same else "gives other logits after it was saved and loaded"
 
 
