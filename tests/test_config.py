@@ -109,13 +109,6 @@ def test_a_mistake_is_one_line_that_names_key_value_and_what_is_allowed(tmp_path
         assert word in message, message
 
 
-def test_experts_on_several_devices_are_refused(tmp_path, raw):
-    raw = put(put(raw, "scales.laptop.devices", 2), "study", ["experts"])
-    message = complaint(tmp_path, raw)
-    assert "models.gpt2-experts.experts" in message
-    assert "devices: 2" in message
-
-
 def test_a_missing_key_is_named(tmp_path, raw):
     del raw["regimes"]["long"]["batch"]
     assert "regimes.long.batch" in complaint(tmp_path, raw)

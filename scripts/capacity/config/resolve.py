@@ -224,11 +224,6 @@ def _pool_digests(pattern: str) -> dict[str, str]:
 def _hardware(config: Config, run: Run) -> dict[str, Any]:
     """The scale's hardware with `compile: auto` decided, once, here."""
     scale = _known(config.scales, config.scale, "scale", "scales").model_dump()
-    if run.model.experts and scale["devices"] > 1:
-        raise UserError(
-            f"models.{run.names['model']}.experts: with devices: {scale['devices']}; an expert's room is counted over "
-            "a whole batch, use devices: 1"
-        )
     if run.regime.batch % scale["devices"]:
         regime = f"regimes.{run.names['regime']}.batch: {run.regime.batch}"
         raise UserError(f"{regime} does not share out over devices: {scale['devices']}; use a multiple")
