@@ -20,6 +20,7 @@ def measured_row(job: Job, row: dict) -> dict:
         "tokens": training["tokens"],
         "flops": training["flops"],
         "final_loss_nats": training["final_loss"],
+        "weight_bits": about["weight_bits"],
     }
     scores = pd.read_parquet(folder / "scores.parquet")
     return variant_row(given, scores, Account(**about["account"]), training["parameters"], job.spec["resamples"])

@@ -156,8 +156,8 @@ NEW_OPTION = _both(
     ),
     _replace(
         "scripts/capacity/stages.py",
-        "INTRODUCED: dict[str, dict[str, object]] = {}",
-        'INTRODUCED: dict[str, dict[str, object]] = {"checkpoints": {"regime.nesterov": False}}',
+        "def without_introduced(",
+        'INTRODUCED.setdefault("checkpoints", {})["regime.nesterov"] = False\n\n\ndef without_introduced(',
     ),
 )
 SHARED_STUDY = """

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from capacity.config.load import check
-from capacity.config.models import BioS, Config, Model, Regime, Study
+from capacity.config.models import BioS, Config, Model, Quantizer, Regime, Study
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 from capacity.estimate import training_steps
 from capacity.identity import SCRIPTS, file_digest
 from capacity.orders import Order, make_order
+from capacity.quantization.schemes import needs_text, scheme_slug, weight_bits
 
 POOLS = SCRIPTS / "capacity" / "pools"
 COMPILE_PAYS_FROM = 4000  # steps; compiling costs a job about as much as it saves over so many steps
@@ -56,9 +57,7 @@ def resolve(config: Config) -> Grid:
             q: _known(config.quantizers, q, f"studies.{name}.quantizers", "quantizers") for q in study.quantizers
         }
         for run in _runs(config, name, study):
-            rows += _add_run(
-                grid, config, run, {q: scheme.model_dump(exclude_none=True) for q, scheme in schemes.items()}
-            )
+            rows += _add_run(grid, config, run, {q: _scheme(run, q, scheme) for q, scheme in schemes.items()})
     probes = sorted({row["probe_set"] for row in rows})
     spec = {"rows": rows, "resamples": config.table.resamples}
     grid.table = grid.add(make_order("tables", "capacity", spec, {"probes": probes}))
@@ -127,12 +126,12 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
     }
     slug = _run_slug(run)
     checkpoint = grid.add(make_order("checkpoints", slug, spec, world))
-    parents = {"checkpoint": checkpoint.name}
     variant_of = {
-        label: make_order("variants", f"{slug}-{scheme['method']}{scheme.get('bits', '')}", scheme, parents)
+        label: make_order("variants", f"{slug}-{scheme_slug(scheme)}", scheme, _parents_of(scheme, checkpoint))
         for label, scheme in schemes.items()
     }
     # The set of the checkpoint's variants; each member is an artefact of its own, so that schemes are reused.
+    parents = {role: name for variant in variant_of.values() for role, name in variant.parents.items()}
     variants = grid.add(make_order("variants", slug, {}, parents, list(variant_of.values())))
     probes = grid.add(_probes(slug, config, run, variants, world, spec["hardware"]["accelerator"]))
     ids = {"dataset_id": dataset.id, "tokenizer_id": tokenizer.id, "checkpoint_id": checkpoint.id}
@@ -142,6 +141,31 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
         member = {"variant_id": variant.id, "probe_id": score_of[variant.name].id, "probe_set": probes.name}
         rows.append({**_row(run, label, schemes[label]), **ids, **member})
     return rows
+
+
+def _scheme(run: Run, label: str, quantizer: Quantizer) -> dict[str, Any]:
+    """A scheme as the quantiser reads it. Raises UserError where it fits no such model or dataset."""
+    scheme = quantizer.spec(run.dataset.N, run.seed)
+    if scheme.get("calibration", 0) > run.dataset.N:
+        raise UserError(
+            f"quantizers.{label}.calibration: {scheme['calibration']} biographies, but {run.names['dataset']} has "
+            f"N: {run.dataset.N} people; use at most so many"
+        )
+    group, model = scheme.get("group"), run.model.spec()
+    width = model["h"] * model["head_dim"]
+    widths = {width, 4 * width} if {"linear", "experts"} & set(scheme.get("tensors", ())) else {width}
+    if isinstance(group, int) and any(each % group for each in widths):
+        raise UserError(
+            f"quantizers.{label}.group: {group} does not divide the widths of {run.names['model']}, "
+            f"{', '.join(map(str, sorted(widths)))}; use a divisor, row or tensor"
+        )
+    return scheme
+
+
+def _parents_of(scheme: dict[str, Any], checkpoint: Order) -> dict[str, str | list[str]]:
+    """What a variant is made from: the checkpoint, and the dataset where the scheme is calibrated on text."""
+    parents: dict[str, str | list[str]] = {"checkpoint": checkpoint.name}
+    return {**parents, "dataset": checkpoint.parents["dataset"]} if needs_text(scheme) else parents
 
 
 def _probes(slug: str, config: Config, run: Run, variants: Order, world: dict[str, str], accelerator: str) -> Order:
@@ -214,5 +238,5 @@ def _row(run: Run, label: str, scheme: dict[str, Any]) -> dict[str, Any]:
         "batch": run.regime.batch,
         "seed": run.seed,
         "scheme": label,
-        "bits_per_weight": scheme.get("bits", 32),
+        "bits_per_weight": weight_bits(scheme),
     }

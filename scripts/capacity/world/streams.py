@@ -13,6 +13,7 @@ TRAINING = 5  # training: templates and sentence order, by exposure and block
 PROBE = 6  # probes: templates and sentence order, by draw and block
 NAME_ONLY = 7  # probes of one attribute: templates, by draw, attribute and block
 TOKENIZER = 8  # the text that a tokenizer is trained on, by block
+CALIBRATION = 30  # the text that a quantiser is calibrated on: who, and in which words
 
 
 def key(seed: int, stream: int, *more: int) -> np.random.SeedSequence:
