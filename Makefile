@@ -34,7 +34,9 @@ test: env ## the tests, under ten minutes on two cores
 	@python -m pytest -n 2 tests
 
 test-long: env ## every row of the table of edits, and the kill test
-	@python -m pytest -n 2 tests/long
+	@rm -f results/edit_outcomes.jsonl; mkdir -p results
+	@EDIT_OUTCOMES=$(CURDIR)/results/edit_outcomes.jsonl python -m pytest -n 2 tests/long
+	@python tests/workflow/outcomes.py results/edit_outcomes.jsonl
 
 test-slurm: env ## the SLURM profile on a real cluster on this machine (Debian, as root; installs what is missing)
 	@tests/slurm/cluster install --accounting

@@ -358,6 +358,7 @@ def test_the_list_of_neutral_modules_changes_only_on_purpose():
         "capacity.orders",
         "capacity.progress",
         "capacity.stages",
+        "capacity.startup",
         "capacity.store",
     } == NEUTRAL_MODULES
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -11,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 from torch._dynamo.utils import counters
-from trainings import NUM_STEPS, SPEC, checkpoint_bytes, spec_of, train
+from trainings import NUM_STEPS, SPEC, batches_of, checkpoint_bytes, spec_of, train
 
-from capacity.training import Interrupted, forget
+from capacity.training import Interrupted, forget, train_checkpoint
 from capacity.training import device as training_device
 from capacity.training import train as training_module
 from capacity.training.optimizer import Optimizer
@@ -195,6 +196,19 @@ def test_a_state_of_another_spec_is_not_used(straight: dict, tmp_path: Path) -> 
     with pytest.raises(Interrupted):
         train(tmp_path, spec_of(lr=0.02), time_budget_seconds=0)
     assert train(tmp_path, SPEC)["num_sessions"] == 1
+    assert checkpoint_bytes(tmp_path) == straight
+
+
+def test_the_state_of_another_checkpoint_with_the_same_spec_is_not_used(
+    straight: dict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same spec on other data: only the checkpoint's id tells them apart."""
+    stopped(tmp_path / "other")
+    shutil.move(tmp_path / "other" / "resume", tmp_path / "mine")
+    tokenizer, checkpoint = tmp_path / "other" / "tokenizer", tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    train_checkpoint(SPEC, batches_of(SPEC), "a tiny world", tokenizer, checkpoint, tmp_path / "mine")
+    assert "was made with checkpoint resume, now mine; starting over" in capsys.readouterr().err
     assert checkpoint_bytes(tmp_path) == straight
 
 

@@ -13,12 +13,11 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECORDED_PACKAGES = (
-    "lightning",
+    "lightning-fabric",
     "matplotlib",
     "numpy",
     "pandas",
     "pyarrow",
-    "pytorch-lightning",
     "safetensors",
     "snakemake",
     "tokenizers",
@@ -39,7 +38,7 @@ RECORDED_VARIABLES = (
 @functools.cache
 def environment() -> dict[str, Any]:
     """Interpreter, package versions and variables that a reader may need to explain a difference."""
-    packages = {}
+    packages: dict[str, str | None] = {}
     for name in RECORDED_PACKAGES:
         try:
             packages[name] = metadata.version(name)

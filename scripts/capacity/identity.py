@@ -37,6 +37,7 @@ NEUTRAL_MODULES = frozenset(
         "capacity.orders",
         "capacity.progress",
         "capacity.stages",
+        "capacity.startup",
         "capacity.store",
     }
 )
@@ -106,7 +107,8 @@ def code_files(script: str, scripts: Path = SCRIPTS) -> dict[str, Path]:
                     ast.parse(path.read_text(), path)
     except SyntaxError as error:
         raise UserError(f"{error.filename}, line {error.lineno}: {error.msg}; mend it before a run") from None
-    files = {name: Path(module.__file__) for name, module in finder.modules.items() if module.__file__}
+    found = {name: getattr(module, "__file__", None) for name, module in finder.modules.items()}
+    files = {name: Path(file) for name, file in found.items() if file}
     return {name: path for name, path in sorted(files.items()) if name not in NEUTRAL_MODULES}
 
 

@@ -1,6 +1,7 @@
 """Orders: the frozen description of one artefact, and the identity that follows from it."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ class Order:
     stage: str  # the folder below results/, for example "checkpoints"
     id: str  # readable slug and digest
     spec: dict[str, Any]
-    parents: dict[str, str | list[str]]  # role -> artefact name(s)
+    parents: Mapping[str, str | list[str]]  # role -> artefact name(s)
     code: str  # digest of the code that the stage's script can reach
     packages: dict[str, str]  # versions that can change the numbers
     members: list["Order"] = field(default_factory=list)  # artefacts that the same job makes or reuses
@@ -52,7 +53,7 @@ def make_order(
     stage: str,
     slug: str,
     spec: dict[str, Any],
-    parents: dict[str, str | list[str]],
+    parents: Mapping[str, str | list[str]],
     members: list[Order] | None = None,
 ) -> Order:
     """The order for a spec under the present code and packages."""

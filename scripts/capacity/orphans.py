@@ -1,4 +1,4 @@
-"""Artefacts that the present configuration does not reach: of other configurations or older code, half made, damaged."""
+"""Artefacts that the present configuration does not reach: of other configurations, older code, half made, damaged."""
 
 import shutil
 from dataclasses import dataclass

@@ -245,6 +245,7 @@ def set_job_environment(variables: MutableMapping[str, str], results: Path) -> N
         variables[name] = "1"
     variables.setdefault("GLIBC_TUNABLES", ALLOCATOR)
     variables.setdefault("TORCHINDUCTOR_CACHE_DIR", str((results / "cache" / "inductor").absolute()))
+    variables.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")  # or each job compiles a program to see that AVX works
     variables.setdefault("TOKENIZERS_PARALLELISM", "false")
     variables.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -252,8 +253,8 @@ def set_job_environment(variables: MutableMapping[str, str], results: Path) -> N
 def forget_interruptions(results: Path, engine_records: Path) -> None:
     """Clear the engine's marks of jobs that it saw begin and not end, where no run is under way.
 
-    An artefact appears whole or not at all, so a mark tells nothing. The engine would run the marked job again and, with
-    its output there and old, nothing after it: a run that ends well without a table.
+    An artefact appears whole or not at all, so a mark tells nothing. The engine would run the marked job again and,
+    with its output there and old, nothing after it: a run that ends well without a table.
     """
     if not engine_records.is_dir() or not any(engine_records.iterdir()):
         return

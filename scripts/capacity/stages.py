@@ -23,7 +23,7 @@ STAGES = {
     for stage in (
         Stage("datasets", "make_dataset", ("numpy",)),
         Stage("tokenizers", "make_tokenizer", ("tokenizers",)),
-        Stage("checkpoints", "train_checkpoint", ("numpy", "pytorch-lightning", "tokenizers", "torch", "transformers")),
+        Stage("checkpoints", "train_checkpoint", ("lightning-fabric", "numpy", "tokenizers", "torch", "transformers")),
         Stage("variants", "quantize_checkpoint", ("numpy", "tokenizers", "torch", "transformers")),
         Stage("probes", "probe_checkpoint", ("numpy", "tokenizers", "torch", "transformers")),
         Stage("tables", "tabulate_capacity", ("numpy", "pandas", "scipy")),

@@ -11,7 +11,7 @@ from capacity.config.models import Config
 from capacity.errors import UserError
 
 
-class _StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+class _StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """YAML in which a key stands once and `1e-3` is a number."""
 
 

@@ -25,8 +25,8 @@ class Grid:
 
     orders: dict[str, Order] = field(default_factory=dict)
     store: str | None = None
-    table: Order | None = None
-    figures: Order | None = None
+    table: Order = field(init=False)
+    figures: Order = field(init=False)
 
     def add(self, order: Order) -> Order:
         """Keep an order, or return the equal one that another study asked for."""
@@ -118,7 +118,7 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
         )
     )
     world = {"dataset": dataset.name, "tokenizer": tokenizer.name}
-    spec = {
+    spec: dict[str, Any] = {
         "model": run.model.spec(),
         "regime": run.regime.model_dump(),
         "hardware": _hardware(config, run),
@@ -135,7 +135,7 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
     variants = grid.add(make_order("variants", slug, {}, parents, list(variant_of.values())))
     probes = grid.add(_probes(slug, config, run, variants, world, spec["hardware"]["accelerator"]))
     ids = {"dataset_id": dataset.id, "tokenizer_id": tokenizer.id, "checkpoint_id": checkpoint.id}
-    score_of = {score.parents["variant"]: score for score in probes.members}
+    score_of = {str(score.parents["variant"]): score for score in probes.members}
     rows = []
     for label, variant in variant_of.items():
         member = {"variant_id": variant.id, "probe_id": score_of[variant.name].id, "probe_set": probes.name}

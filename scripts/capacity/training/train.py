@@ -30,6 +30,7 @@ class Session:
         self.device, self.resume = fabric.device, resume
         self.training = Training(spec, batches, fabric)
         self.conditions = {
+            "checkpoint": resume.name,  # the spec does not name the data
             "spec": spec,
             "transformers": transformers.__version__,
             **numeric_conditions(fabric.device),
@@ -109,8 +110,8 @@ def train_checkpoint(
     """Train the model of a checkpoint spec, write its folder, and say what it took.
 
     dataset: a few words for the model card. tokenizer: a folder whose tokenizer files are copied. resume:
-    where the state is kept while the training runs; the caller calls `forget(resume)` when the folder is
-    safe. A training that is stopped, by SIGTERM, SIGINT, SIGKILL or its budget in seconds of wall time, and
+    where the state is kept while the training runs, a folder that the checkpoint's id names; the caller calls
+    `forget(resume)` when the checkpoint is safe. A training that is stopped, by SIGTERM, SIGINT, SIGKILL or its budget in seconds of wall time, and
     started again, ends with the same bits as one that was never stopped. Raises Interrupted after a stop,
     UserError for what cannot be run.
     """
