@@ -337,7 +337,7 @@ def test_every_stage_has_its_script_and_rule_and_reaches_the_modules_that_do_its
         ("capacity.quantization.quantize", {"variants"}),
         ("capacity.score", {"probes"}),
         ("capacity.figures", {"figures"}),
-        ("capacity.tokenization", {"tokenizers", "checkpoints", "probes"}),
+        ("capacity.tokenization", {"tokenizers", "checkpoints", "variants", "probes"}),
     ],
 )
 def test_a_module_of_some_stages_is_in_no_other_stage(module: str, stages: set[str]):
