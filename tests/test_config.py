@@ -74,6 +74,8 @@ def put(raw: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
         ("quantizers.int8.tensors", [], ["quantizers.int8.tensors", "at least 1"]),
         ("quantizers.int8.tensors", ["linear", "linear"], ["quantizers.int8.tensors", "stands twice"]),
         ("quantizers.int8.tensors", ["heads"], ["quantizers.int8.tensors", "'heads'", "'head'"]),
+        ("regimes.long.quantize_from", 0.5, ["regimes.long", "quantize_from: 0.5 without quantizer"]),
+        ("regimes.long.quantize_from", 1, ["regimes.long.quantize_from", "1", "less than 1"]),
         ("quantizers.new", {"method": "rtn"}, ["quantizers.new", "bits: missing", "2 to 8"]),
         ("quantizers.new", {"method": "gptq", "bits": 4, "damping": 0}, ["quantizers.new.damping", "0"]),
         ("quantizers.new", {"method": "gptq", "bits": 4, "calibration": 0}, ["quantizers.new.calibration", "0"]),

@@ -104,6 +104,8 @@ MOVES: list[tuple[str, Any, str]] = [
     (f"{LONG}/betas", [0.9, 0.99], "cvpaf"),
     (f"{LONG}/eps", 1e-7, "cvpaf"),
     (f"{LONG}/clip", None, "cvpaf"),
+    (f"{LONG}/quantizer", "int4", "cvpaf"),
+    (LONG, {**RAW["regimes"]["long"], "quantizer": "int4", "quantize_from": 0.5}, "cvpaf"),
     ("quantizers/int8/bits", 7, "vpaf"),
     ("quantizers/int8", {"method": "none"}, "vpaf"),
     ("quantizers/int8", {"method": "rtn", "format": "fp8"}, "vpaf"),
@@ -181,6 +183,31 @@ def test_every_option_of_gptq_moves_its_variants_and_their_text_is_the_dataset()
         assert order.parents["dataset"] == checkpoint.parents["dataset"]
         calibrated = {member.spec["method"]: set(member.parents) for member in order.members}
         assert calibrated == {"none": {"checkpoint"}, "gptq": {"checkpoint", "dataset"}}
+
+
+def test_training_takes_a_scheme_and_not_its_name():
+    raw = with_value(f"{LONG}/quantizer", "int4")
+    before = grid_of(raw)
+    for name in ("another", "int4"):
+        changed = copy.deepcopy(raw)
+        changed["quantizers"][name] = {"method": "rtn", "bits": 3 if name == "int4" else 4}
+        changed["regimes"]["long"]["quantizer"] = name
+        new = digests(grid_of(changed), "checkpoints") - digests(before, "checkpoints")
+        assert len(new) == (name == "int4")
+    whole, half = (grid_of(with_value(LONG, raw["regimes"]["long"] | {"quantize_from": share})) for share in (0.0, 0.5))
+    assert digests(whole, "checkpoints") == digests(before, "checkpoints") != digests(half, "checkpoints")
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "words"),
+    [
+        ("int5", "regimes.long.quantizer: 'int5' is not in quantizers; there are: none, int8, int4"),
+        ("none", "regimes.long.quantizer: none; training takes a scheme with method: rtn and rest: null"),
+    ],
+)
+def test_a_scheme_that_nothing_can_be_trained_with_is_refused(quantizer: str, words: str):
+    with pytest.raises(UserError, match=re.escape(words)):
+        grid_of(with_value(f"{LONG}/quantizer", quantizer))
 
 
 def digests_of_none(grid: Grid) -> set[str]:

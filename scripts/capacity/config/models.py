@@ -205,6 +205,14 @@ class Regime(Section):
     )
     eps: Annotated[float, Field(gt=0)] = Field(1e-6, description="AdamW's epsilon.")
     clip: Annotated[float, Field(gt=0)] | None = Field(1.0, description="Largest gradient norm; null: no clipping.")
+    quantizer: Name | None = Field(
+        None,
+        description="A scheme of `quantizers`, method rtn: weights are rounded by it in every forward pass and gradients "
+        "pass straight through. The checkpoint keeps full precision; the same scheme makes the variant trained for.",
+    )
+    quantize_from: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="Share of the training before the rounding begins; 0: from scratch."
+    )
 
     @model_validator(mode="after")
     def _packed(self) -> Self:
@@ -212,6 +220,12 @@ class Regime(Section):
             raise problem("context: missing; windows need a length in tokens, for example context: 512")
         if self.packing == "rows" and self.context is not None:
             raise problem(f"context: {self.context} with packing: rows; a row is one biography, remove context")
+        return self
+
+    @model_validator(mode="after")
+    def _quantized(self) -> Self:
+        if self.quantize_from and self.quantizer is None:
+            raise problem(f"quantize_from: {self.quantize_from} without quantizer; name one or remove quantize_from")
         return self
 
 

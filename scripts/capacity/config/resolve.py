@@ -120,7 +120,7 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
     world = {"dataset": dataset.name, "tokenizer": tokenizer.name}
     spec: dict[str, Any] = {
         "model": run.model.spec(),
-        "regime": run.regime.model_dump(),
+        "regime": _regime(config, run),
         "hardware": _hardware(config, run),
         "seed": run.seed,
     }
@@ -141,6 +141,19 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
         member = {"variant_id": variant.id, "probe_id": score_of[variant.name].id, "probe_set": probes.name}
         rows.append({**_row(run, label, schemes[label]), **ids, **member})
     return rows
+
+
+def _regime(config: Config, run: Run) -> dict[str, Any]:
+    """The regime as training reads it, with the scheme that it rounds by in place of the scheme's name."""
+    label, start = run.regime.quantizer, run.regime.quantize_from
+    spec = run.regime.model_dump(exclude={"quantizer", "quantize_from"})
+    if label is None:
+        return spec
+    key = f"regimes.{run.names['regime']}.quantizer"
+    scheme = _scheme(run, label, _known(config.quantizers, label, key, "quantizers"))
+    if scheme["method"] != "rtn" or scheme["rest"]:
+        raise UserError(f"{key}: {label}; training takes a scheme with method: rtn and rest: null")
+    return {**spec, "quantization": {**scheme, "start": start}}
 
 
 def _scheme(run: Run, label: str, quantizer: Quantizer) -> dict[str, Any]:

@@ -29,7 +29,10 @@ class Training:
         model = build_model(spec["model"], batches.vocab_size, batches.context, spec["seed"])
         fabric.to_device(model)
         hardware = spec["hardware"]
-        self.objective = Objective(model, batches.context, hardware["precision"], hardware["compile"])
+        scheme = self.regime.get("quantization")
+        self.objective = Objective(model, batches.context, hardware["precision"], hardware["compile"], scheme)
+        # The first step with quantised weights; after the last one where there is no scheme.
+        self.quantised_from = round(scheme["start"] * self.num_steps) if scheme else self.num_steps
         self.vector = self.objective.initial_vector()
         self.optimizer = Optimizer(self.regime, self.vector)
         rows = min(NUM_ROWS, self.num_steps)
@@ -52,7 +55,8 @@ class Training:
         ends = (self.tokens + np.cumsum(np.count_nonzero(targets != IGNORED, axis=(1, 2)))).tolist()
         on_device = [torch.from_numpy(array).to(self.device, torch.int64) for array in (inputs, targets)]
         for inputs_BT, targets_BT, tokens in zip(*on_device, ends, strict=True):
-            gradient, self.loss = self.objective.gradient(self.vector, inputs_BT, targets_BT)
+            quantised = self.step >= self.quantised_from
+            gradient, self.loss = self.objective.gradient(self.vector, inputs_BT, targets_BT, quantised)
             self.optimizer.step(self.vector, gradient, self.learning_rate(self.step))
             self.loss_sum.add_(self.loss)
             self.step, self.tokens = self.step + 1, tokens

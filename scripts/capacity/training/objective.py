@@ -4,6 +4,7 @@ One vector and one traced function, forward and backward together, make a step o
 fast as 27 parameter tensors and two graphs with autograd between them: see benchmarks/training.py.
 """
 
+import functools
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -16,7 +17,10 @@ from transformers import PreTrainedModel
 
 from capacity.batches import IGNORED
 from capacity.errors import UserError
+from capacity.quantization.schemes import Scheme
+from capacity.quantization.straight_through import StraightThrough
 
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 Gradient = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
@@ -25,28 +29,42 @@ class Objective:
 
     model: on its device. context: T, the length of every row. precision: "fp32", or "bf16" for products in
     bfloat16 with parameters, norms and loss in fp32. compiled: one torch.compile graph; its numbers differ
-    from eager ones by rounding.
+    from eager ones by rounding. scheme: a quantisation scheme that the forward pass rounds weights by, where it
+    is asked to.
     """
 
-    def __init__(self, model: PreTrainedModel, context: int, precision: str, compiled: bool):
+    def __init__(
+        self, model: PreTrainedModel, context: int, precision: str, compiled: bool, scheme: Scheme | None = None
+    ):
         self.compiled = compiled
+        self._rounding = StraightThrough(model, scheme) if scheme else None
         self._loss = _Loss(model, context, precision)
         parameters = dict(self._loss.named_parameters())  # a tied parameter once
         self._shapes = {name: parameter.shape for name, parameter in parameters.items()}
         self._sizes = [parameter.numel() for parameter in parameters.values()]
-        self._gradient = _compiled(self.loss) if compiled else self._eager_gradient
+        self._gradients = {quantised: self._gradient_of(quantised) for quantised in (False, True)}
+
+    def _gradient_of(self, quantised: bool) -> Gradient:
+        loss = functools.partial(self.loss, quantised=quantised)
+        return _compiled(loss) if self.compiled else functools.partial(_eager_gradient, loss)
 
     def initial_vector(self) -> Tensor:
         """The model's parameters, as one new vector (P,)."""
         return torch.cat([parameter.detach().reshape(-1) for parameter in self._loss.parameters()])
 
-    def loss(self, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
-        """Mean loss in nats over the targets that are not IGNORED."""
-        return functional_call(self._loss, self._views(vector_P), (inputs_BT, targets_BT))
+    def loss(self, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor, quantised: bool = False) -> Tensor:
+        """Mean loss in nats over the targets that are not IGNORED; quantised: with the weights that the scheme gives."""
+        views = self._views(vector_P)
+        if quantised:
+            assert self._rounding is not None, "quantised: needs a scheme"
+            views = {name: self._rounding(name.removeprefix("model."), view) for name, view in views.items()}
+        return functional_call(self._loss, views, (inputs_BT, targets_BT))
 
-    def gradient(self, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
+    def gradient(
+        self, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor, quantised: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """The gradient (P,) of the loss, and the loss. Both are new tensors; nothing waits for the device."""
-        return self._gradient(vector_P, inputs_BT, targets_BT)
+        return self._gradients[quantised](vector_P, inputs_BT, targets_BT)
 
     def finish(self, vector_P: Tensor) -> PreTrainedModel:
         """The stock model, its parameters set from the vector; the objective is of no use afterwards."""
@@ -59,11 +77,6 @@ class Objective:
     def _views(self, vector_P: Tensor) -> dict[str, Tensor]:
         parts = vector_P.split(self._sizes)
         return {name: part.view(shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
-
-    def _eager_gradient(self, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
-        leaf = vector_P.detach().requires_grad_()
-        loss = self.loss(leaf, inputs_BT, targets_BT)
-        return torch.autograd.grad(loss, leaf)[0], loss.detach()
 
 
 class _Loss(nn.Module):
@@ -113,7 +126,13 @@ class _RotaryTable(nn.Module):
         return self.cos.to(hidden.dtype), self.sin.to(hidden.dtype)
 
 
-def _compiled(loss: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Gradient:
+def _eager_gradient(loss: Loss, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
+    leaf = vector_P.detach().requires_grad_()
+    value = loss(leaf, inputs_BT, targets_BT)
+    return torch.autograd.grad(value, leaf)[0], value.detach()
+
+
+def _compiled(loss: Loss) -> Gradient:
     """Forward and backward of a loss, compiled together at the first call."""
     options: dict[str, Any] = {"deterministic": True}  # no kernel is chosen by a time that was measured
     graph = torch.compile(grad_and_value(loss), fullgraph=True, dynamic=False, options=options)
