@@ -71,7 +71,7 @@ def put(raw: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
         ("models.gpt2-2-2.mlp", "none", ["mlp", "'none'", "standard", "gated"]),
         ("models.gpt2-2-2.norm", "batch", ["norm", "'batch'", "layer", "rms"]),
         ("studies.base-law.models", ["gpt2-9-9"], ["studies.base-law.models", "'gpt2-9-9'", "gpt2-2-2"]),
-        ("studies.base-law.quantizers", ["int3"], ["studies.base-law.quantizers", "'int3'", "int8, int4"]),
+        ("studies.base-law.quantizers", ["int9"], ["studies.base-law.quantizers", "'int9'", "int8, int4"]),
         ("quantizers.int8.method", "gptqq", ["quantizers.int8.method", "gptqq", "rtn"]),
         ("quantizers.int8.bits", 9, ["quantizers.int8.bits", "9", "less than or equal to 8"]),
         ("quantizers.int8.bits", 1, ["quantizers.int8.bits", "1", "greater than or equal to 2"]),
