@@ -6,10 +6,9 @@ that was interrupted leaves its state in results/resume/<checkpoint>/ and goes o
 
 
 def work(wildcards):
-    """Biographies to train on: the longest trainings start first."""
+    """Tokens to train on: the longest trainings start first."""
     training = order(wildcards.checkpoint)
-    people = order(training.parents["dataset"].split("/")[1]).spec["N"]
-    return training.spec["regime"]["exposures"] * people
+    return estimate.training_tokens(world(training)[0], training.spec["regime"])
 
 
 def training_mb(wildcards, attempt):

@@ -6,7 +6,7 @@ stopped, grow with every attempt.
 
 import functools
 
-from capacity import requests
+from capacity import estimate, requests
 
 
 def parent(child, role):

@@ -1,13 +1,17 @@
 """Promises of the models: the paper's architecture and sizes, seeded weights, honest loading."""
 
-import math
+import sys
+from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+import transformers.dynamic_module_utils
+from decoder import reference_logits, weights_of
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from capacity.architectures import FAMILIES, described, mlp_width, parameter_count
 from capacity.errors import UserError
-from capacity.models import build_model, device_of, load_model, parameter_formula
+from capacity.models import build_model, device_of, load_model
 
 
 def spec_of(l: int, h: int, head_dim: int) -> dict:
@@ -17,68 +21,127 @@ def spec_of(l: int, h: int, head_dim: int) -> dict:
 SMALL = spec_of(2, 2, 8)
 
 
-def reference_logits(weights: dict[str, Tensor], l: int, h: int, inputs: Tensor) -> Tensor:
-    """GPT-2 (pre-norm, sequential residual, tied head) with rotary positions, written from the formulas."""
-
-    def norm(x: Tensor, name: str) -> Tensor:
-        mean = x.mean(-1, keepdim=True)
-        variance = ((x - mean) ** 2).mean(-1, keepdim=True)
-        return (x - mean) / torch.sqrt(variance + 1e-5) * weights[f"{name}.weight"] + weights[f"{name}.bias"]
-
-    def linear(x: Tensor, name: str) -> Tensor:
-        return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
-
-    def rotate(x: Tensor) -> Tensor:
-        """Turn each pair (x_i, x_{i + D/2}) of the row at position t by the angle t 10000^(-2 i / D)."""
-        T, D = x.shape[-2:]
-        angles = torch.arange(T)[:, None] * 10000.0 ** (-torch.arange(0, D, 2) / D)
-        first, second = x[..., : D // 2], x[..., D // 2 :]
-        cos, sin = angles.cos(), angles.sin()
-        return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
-
-    def gelu(x: Tensor) -> Tensor:
-        return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
-
-    embedding = weights["gpt_neox.embed_in.weight"]
-    x = embedding[inputs]
-    B, T, d = x.shape
-    future = torch.ones(T, T, dtype=torch.bool).triu(1)
-    for layer in range(l):
-        block = f"gpt_neox.layers.{layer}"
-        mixed = linear(norm(x, f"{block}.input_layernorm"), f"{block}.attention.query_key_value")
-        q, k, v = mixed.view(B, T, h, 3, d // h).permute(3, 0, 2, 1, 4)
-        scores = rotate(q) @ rotate(k).transpose(-1, -2) / math.sqrt(d // h)
-        heads = scores.masked_fill(future, -math.inf).softmax(-1) @ v
-        x = x + linear(heads.transpose(1, 2).reshape(B, T, d), f"{block}.attention.dense")
-        hidden = linear(norm(x, f"{block}.post_attention_layernorm"), f"{block}.mlp.dense_h_to_4h")
-        x = x + linear(gelu(hidden), f"{block}.mlp.dense_4h_to_h")
-    return norm(x, "gpt_neox.final_layer_norm") @ embedding.T
-
-
 @pytest.mark.parametrize(("l", "h", "head_dim", "V"), [(2, 2, 8, 166), (1, 1, 2, 3), (3, 4, 8, 512), (5, 3, 6, 77)])
 def test_parameter_count_follows_the_formula(l: int, h: int, head_dim: int, V: int) -> None:
     model = build_model(spec_of(l, h, head_dim), V, 12, seed=1)
     d = h * head_dim
     expected = 12 * l * d**2 + 13 * l * d + 2 * d + V * d
     assert sum(parameter.numel() for parameter in model.parameters()) == expected
-    assert parameter_formula(spec_of(l, h, head_dim), V) == expected
+    assert parameter_count(spec_of(l, h, head_dim), V) == expected
 
 
 @pytest.mark.parametrize(("l", "h", "published"), [(2, 2, 816_000), (12, 12, 87_571_200)])
 def test_formula_gives_the_papers_model_sizes(l: int, h: int, published: int) -> None:
-    assert parameter_formula(spec_of(l, h, 64), 3275) == published
+    assert parameter_count(spec_of(l, h, 64), 3275) == published
 
 
-def test_model_is_gpt2_with_rotary_positions() -> None:
-    model = build_model(SMALL, 50, 20, seed=1)
+# Every switch with a value that is not the family's own, for each family.
+CHANGES = [
+    {"mlp_ratio": 0.0}, {"mlp_ratio": 0.25}, {"mlp": "standard"}, {"mlp": "gated"}, {"activation": "gelu"},
+    {"activation": "silu"}, {"activation": "relu"}, {"tied": True}, {"tied": False}, {"norm": "layer"},
+    {"norm": "rms"}, {"bias": True}, {"bias": False}, {"kv_sharing": 1}, {"kv_sharing": 2}, {"kv_sharing": 4},
+    {"rotary": 0.5}, {"rotary": 0.0},
+]  # fmt: skip
+VARIATIONS = [
+    (family, change)
+    for family in FAMILIES
+    for change in ({}, *CHANGES)
+    if not change or described({"family": family, "h": 4} | change) != described({"family": family, "h": 4})
+]
+ALL_AT_ONCE = {
+    "mlp": "gated", "mlp_ratio": 0.5, "activation": "relu", "tied": False, "norm": "rms", "bias": True,
+    "kv_sharing": 2, "rotary": 0.25,
+}  # fmt: skip
+
+
+def spec_with(family: str, change: dict, l: int = 2, h: int = 4, head_dim: int = 8) -> dict:
+    return {"family": family, "l": l, "h": h, "head_dim": head_dim} | change
+
+
+def shaken(spec: dict, V: int = 50, context: int = 20) -> PreTrainedModel:
+    """A model whose every parameter matters: biases and norms are not at their start."""
+    model = build_model(spec, V, context, seed=1)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
-        for parameter in model.parameters():  # biases and norms too, which start at 0 and 1
-            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
-    inputs = torch.randint(0, 50, (3, 20), generator=generator)
-    expected = reference_logits(dict(model.named_parameters()), 2, 2, inputs)
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
+    return model
+
+
+@pytest.mark.parametrize(("family", "change"), [*VARIATIONS, ("gpt2", ALL_AT_ONCE)])
+def test_family_and_switch_are_the_papers_formulas_and_nothing_else(family: str, change: dict) -> None:
+    spec = described(spec_with(family, change))
+    model = shaken(spec)
+    inputs = torch.randint(0, 50, (3, 20), generator=torch.Generator().manual_seed(3))
+    expected = reference_logits(weights_of(model), spec, inputs, neox_order=hasattr(model, "gpt_neox"))
     assert expected.std() > 0.3
     torch.testing.assert_close(model(inputs).logits, expected, rtol=0, atol=1e-5)
+    assert sum(parameter.numel() for parameter in model.parameters()) == parameter_count(spec, 50)
+
+
+@pytest.mark.parametrize(("family", "change"), [(family, change) for family, change in VARIATIONS if change])
+def test_a_switch_changes_the_shapes_of_what_it_names_and_no_others(family: str, change: dict) -> None:
+    """The parts of a layer by canonical name; activation and rotary positions have no weights of their own."""
+    before, after = (shapes_of(build_model(spec_with(family, each), 50, 12, seed=1)) for each in ({}, change))
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    mlp = {"up", "down", "gate"}
+    may_change = {
+        "mlp": mlp, "mlp_ratio": mlp | {"mlp_norm"}, "activation": set(), "tied": {"tied"}, "rotary": set(),
+        "norm": {"norm", "mlp_norm", "final norm"}, "bias": {*"qkvo"} | mlp, "kv_sharing": {"k", "v"},
+    }[next(iter(change))]  # fmt: skip
+    assert changed <= may_change
+    assert bool(changed) == bool(may_change)
+
+
+def shapes_of(model: PreTrainedModel) -> dict:
+    weights = weights_of(model)
+    layer = weights["layers"][0]
+    parts = {**{name: layer[name] for name in ("q", "k", "v", "o", "norm", "mlp_norm")}, **layer["mlp"]}
+    parts["final norm"] = weights["norm"]
+    shapes = {name: [None if each is None else each.shape for each in part] for name, part in parts.items() if part}
+    return {**shapes, "tied": weights["head"] is weights["embedding"], "embedding": weights["embedding"].shape}
+
+
+def test_the_chain_of_switches_from_llama_ends_at_gpt2() -> None:
+    """A Llama with every switch at GPT-2's value computes what the stock GPT-NeoX computes from the same weights."""
+    gpt2 = described(spec_with("gpt2", {}))
+    chain = build_model(described(spec_with("llama", {})) | gpt2 | {"norm": "layer"}, 50, 20, seed=1)
+    assert hasattr(chain, "gpt_neox")  # all switches together are the stock class again
+    stock = shaken(gpt2)
+    inputs = torch.arange(20)[None]
+    expected = reference_logits(weights_of(stock), gpt2, inputs, neox_order=True)
+    chain.load_state_dict(stock.state_dict())
+    torch.testing.assert_close(chain(inputs).logits, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("d", [16, 32, 64, 128, 512])
+def test_gated_and_standard_mlps_are_of_equal_size(family: str, d: int) -> None:
+    def matrices(mlp: str) -> int:
+        return (3 if mlp == "gated" else 2) * mlp_width(spec_with(family, {"mlp": mlp}, h=2, head_dim=d // 2))
+
+    assert abs(matrices("gated") / matrices("standard") - 1) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("family", "change", "count"),
+    [
+        ("gpt2", {"mlp_ratio": 0.25}, lambda l, d, V: l * (6 * d**2 + 10 * d) + 2 * d + V * d),
+        ("gpt2", {"mlp_ratio": 0.0}, lambda l, d, V: l * (4 * d**2 + 6 * d) + 2 * d + V * d),
+        ("llama", {}, lambda l, d, V: l * (12 * d**2 + 2 * d) + d + 2 * V * d),
+        ("mistral", {}, lambda l, d, V: l * ((2 + 2 / 4 + 10.5) * d**2 + 2 * d) + d + 2 * V * d),
+    ],
+)
+def test_parameter_counts_are_the_papers_at_its_widths(family: str, change: dict, count) -> None:
+    """A width that is a multiple of 6 has whole hidden units: 8 d / 3 and 3.5 d."""
+    spec = spec_with(family, change, l=3, h=12, head_dim=64)
+    assert parameter_count(spec, 3275) == count(3, 768, 3275)
+
+
+@pytest.mark.parametrize(("h", "shared"), [(8, 4), (12, 4), (6, 2), (2, 2), (3, 1), (1, 1)])
+def test_mistral_shares_key_and_value_heads_by_the_papers_rule(h: int, shared: int) -> None:
+    model = build_model(spec_with("mistral", {}, h=h), 50, 12, seed=1)
+    assert model.config.num_key_value_heads == h // shared
 
 
 def test_weights_depend_on_the_seed_alone() -> None:
@@ -116,13 +179,30 @@ def test_unknown_family_is_refused_by_name() -> None:
         build_model(SMALL | {"family": "gpt7"}, 50, 12, seed=1)
 
 
-def test_loading_gives_the_saved_model(tmp_path) -> None:
-    model = build_model(SMALL, 50, 12, seed=4)
+@pytest.mark.parametrize(
+    ("family", "change"),
+    [("gpt2", {}), ("gpt2", ALL_AT_ONCE), ("gpt2", {"mlp_ratio": 0.0}), ("llama", {}), ("mistral", {})],
+)
+def test_loading_gives_the_saved_model(family: str, change: dict, tmp_path: Path) -> None:
+    model = shaken(spec_with(family, change), context=12)
     model.save_pretrained(tmp_path)
     inputs = torch.arange(12)[None]
     loaded = load_model(tmp_path)
     assert not loaded.training
     assert torch.equal(loaded(inputs).logits, model(inputs).logits)
+
+
+def test_a_changed_model_brings_the_code_that_transformers_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = shaken(spec_with("llama", ALL_AT_ONCE | {"mlp": "standard"}), context=12)
+    model.save_pretrained(tmp_path / "saved")
+    monkeypatch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "saved", trust_remote_code=True)
+    assert type(loaded).__module__.startswith("transformers_modules")  # the folder's code, not this project's
+    inputs = torch.arange(12)[None]
+    torch.testing.assert_close(loaded(inputs).logits, model(inputs).logits, rtol=0, atol=1e-5)
 
 
 def test_loading_refuses_weights_that_leave_a_parameter_unset(tmp_path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity import orders
+from capacity.config.models import Model
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 from capacity.identity import file_digest
@@ -165,6 +166,16 @@ def test_a_new_section_of_options_at_their_introduction_values_leaves_the_id_alo
     assert training(changed("schedule", section)).id == before
     assert training(changed("schedule", {**section, "cycles": 2})).id != before
     assert training(changed("schedule", {})).id != before, "a section that was always empty is part of the identity"
+
+
+def test_a_gpt2_of_before_the_switches_has_the_identity_of_one_with_every_switch_as_it_was():
+    size = {"family": "gpt2", "l": 2, "h": 2, "head_dim": 8, "init_std": 0.25}
+    switches = {
+        key.removeprefix("model."): value for key, value in INTRODUCED["checkpoints"].items() if "model." in key
+    }
+    before, after = (make_order("checkpoints", "m", {"model": model}, {}).id for model in (size, size | switches))
+    assert before == after
+    assert Model(architecture="gpt2-2-2", head_dim=8, init_std=0.25).spec() == size | switches
 
 
 # --- orders on disk

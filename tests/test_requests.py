@@ -12,7 +12,7 @@ from capacity.errors import UserError
 WORLD = {"kind": "bioS", "N": 1000, "templates": 2, "pools": {"cities": 100}}
 WORD = {"kind": "word"}
 SPEC = {
-    "model": {"l": 2, "h": 4, "head_dim": 8},
+    "model": {"family": "gpt2", "l": 2, "h": 4, "head_dim": 8},
     "regime": {"exposures": 100, "packing": "windows", "context": 512, "batch": 16},
     "hardware": {"accelerator": "cpu", "precision": "fp32", "devices": 1, "compile": False},
 }
@@ -38,7 +38,7 @@ def with_regime(**changes: object) -> dict:
 
 def test_a_larger_training_asks_for_more() -> None:
     least = requests.training_mb(WORLD, WORD, SPEC), requests.training_minutes(WORLD, WORD, SPEC)
-    wide = {**SPEC, "model": {"l": 12, "h": 12, "head_dim": 64}}
+    wide = {**SPEC, "model": {"family": "gpt2", "l": 12, "h": 12, "head_dim": 64}}
     assert requests.training_mb(WORLD, WORD, wide) > least[0] + 1700  # 85 M parameters at 20 bytes
     assert requests.training_mb(WORLD, WORD, with_regime(batch=256)) > least[0]
     assert requests.training_mb({**WORLD, "N": 10_000_000}, WORD, SPEC) > least[0] + 3900

@@ -72,6 +72,15 @@ def moved(raw: dict[str, Any]) -> str:
 
 ATOMIC, PEOPLE, LONG, CUT = "datasets/atomic", "datasets/people", "regimes/long", "regimes/cut"
 GPTQ = {"method": "gptq", "bits": 8}
+SWITCHED = {
+    "mlp_ratio": 0.5, "mlp": "gated", "activation": "silu", "tied": False, "norm": "rms", "bias": False,
+    "kv_sharing": 2, "rotary": 0.5,
+}  # fmt: skip
+AS_IN_GPT2 = {
+    "mlp_ratio": 1, "mlp": "standard", "activation": "gelu", "tied": True, "norm": "layer", "bias": True,
+    "kv_sharing": 1, "rotary": 1,
+}  # fmt: skip
+TOLD = {"sentences": "in_order", "paragraphs": 1, "junk": {"people": 10}, "tag": True}
 MOVES: list[tuple[str, Any, str]] = [
     ("scales/laptop/accelerator", "gpu", "cvpaf"),
     ("scales/laptop/precision", "bf16", "cvpaf"),
@@ -86,6 +95,10 @@ MOVES: list[tuple[str, Any, str]] = [
     (f"{ATOMIC}/wording", "sentence", "dtcvpaf"),
     (f"{PEOPLE}/N", 5, "dtcvpaf"),
     (f"{PEOPLE}/templates", 3, "dtcvpaf"),
+    (f"{PEOPLE}/pronouns", ["They"], "dtcvpaf"),
+    (f"{PEOPLE}/pronouns", ["They", "She", "He"], "dtcvpaf"),
+    *((f"{name}/{key}", value, "dtcvpaf") for name in (ATOMIC, PEOPLE) for key, value in TOLD.items()),
+    (f"{ATOMIC}/junk", {"people": 9, "share": 0.5}, "dtcvpaf"),
     *((f"{PEOPLE}/pools/{pool}", 5, "dtcvpaf") for pool in models.Pools.model_fields),
     ("tokenizers/bpe/vocabulary", 310, "tcvpaf"),
     ("tokenizers/bpe", {"kind": "word"}, "tcvpaf"),
@@ -93,6 +106,7 @@ MOVES: list[tuple[str, Any, str]] = [
     ("models/small/head_dim", 6, "cvpaf"),
     ("models/small", {"architecture": "gpt2-1-2", "width": 12}, "cvpaf"),
     ("models/small/init_std", 0.25, "cvpaf"),
+    *((f"models/small/{switch}", value, "cvpaf") for switch, value in SWITCHED.items()),
     (f"{LONG}/exposures", 4, "cvpaf"),
     (f"{LONG}/batch", 2, "cvpaf"),
     (f"{LONG}/lr", 0.02, "cvpaf"),
@@ -134,6 +148,10 @@ STILL: list[tuple[str, Any]] = [
     (f"{LONG}/clip", 1),
     (f"{LONG}/weight_decay", 0.01),
     (f"{ATOMIC}/C", 1),
+    *((f"models/small/{switch}", value) for switch, value in AS_IN_GPT2.items()),
+    (f"{ATOMIC}/junk", None),
+    (f"{PEOPLE}/pronouns", ["He", "She"]),
+    (f"{PEOPLE}/paragraphs", None),
     ("display", {"title": ""}),
     ("table", {"resamples": 1000}),
 ]
@@ -157,6 +175,7 @@ def test_every_option_of_a_run_is_among_those_seen_to_move_it():
             ATOMIC: models.BioD,
             PEOPLE: models.BioS,
             f"{PEOPLE}/pools": models.Pools,
+            f"{ATOMIC}/junk": models.Junk,
         },
         **{"tokenizers/bpe": models.Bpe, "models/small": models.Model, "quantizers/int8": models.Quantizer},
         **{"probe": models.Probe, "table": models.Table, "display": models.Display},
@@ -414,7 +433,7 @@ def test_every_row_of_the_table_names_the_artefacts_it_comes_from():
 def test_ids_are_readable_and_fit_the_engine_s_wildcards():
     for name in {name for stage in STAGES for name in names(tiny_grid(), stage)}:
         assert re.fullmatch(r"[a-z]+/[\w-]+", name)
-    checkpoint = of_stage(tiny_grid(), "checkpoints", "e2")
+    checkpoint = of_stage(tiny_grid(), "checkpoints", "-e2-")
     assert checkpoint.id.startswith("gpt2-1-2-bioD-N6-e2-s1-")
 
 

@@ -146,7 +146,7 @@ def test_a_training_that_diverges_stops_and_names_the_learning_rate(tmp_path: Pa
     assert checkpoint_bytes(tmp_path) == {}
 
 
-INT3 = scheme_of(3)
+INT2 = scheme_of(2)
 
 
 def losses(spec: dict) -> list[float]:
@@ -158,20 +158,20 @@ def losses(spec: dict) -> list[float]:
 def test_quantisation_begins_at_its_share_of_the_training() -> None:
     plain = losses(spec_of())
     for start, first in ((0.0, 0), (0.75, 45)):
-        quantised = losses(spec_of(quantization=INT3 | {"start": start}))
+        quantised = losses(spec_of(quantization=INT2 | {"start": start}))
         different = [step for step, (a, b) in enumerate(zip(plain, quantised, strict=True)) if a != b]
         assert different[0] == first
 
 
-def test_a_model_trained_with_three_bits_loses_less_by_them_than_one_that_was_not(tmp_path: Path) -> None:
+def test_a_model_trained_with_two_bits_loses_less_by_them_than_one_that_was_not(tmp_path: Path) -> None:
     """And its checkpoint holds the weights before rounding."""
     model = {"model": {"family": "gpt2", "l": 1, "h": 2, "head_dim": 8}}
     damage = []
-    for name, changes in (("plain", {}), ("trained", {"quantization": INT3 | {"start": 0.0}})):
+    for name, changes in (("plain", {}), ("trained", {"quantization": INT2 | {"start": 0.0}})):
         spec = spec_of(exposures=400, lr=0.02, **changes) | model
         train(tmp_path / name, spec)
         checkpoint = load_model(tmp_path / name / "checkpoint")
-        rounded = quantize_model(checkpoint, INT3)[0]
+        rounded = quantize_model(checkpoint, INT2)[0]
         assert not torch.equal(rounded.get_input_embeddings().weight, checkpoint.get_input_embeddings().weight)
         inputs, targets = (torch.from_numpy(a[0]).long() for a in batches_of(spec).steps(0, 1))
         with torch.no_grad():

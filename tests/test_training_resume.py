@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch._dynamo.utils import counters
 from quantizers import scheme_of
+from torch._dynamo.utils import counters
 from trainings import NUM_STEPS, SPEC, batches_of, checkpoint_bytes, spec_of, train
 
 from capacity.training import Interrupted, forget, train_checkpoint

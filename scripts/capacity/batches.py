@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from capacity.errors import UserError
-from capacity.world import EOS_ID, Draws, Renderer, World, num_blocks, training_draws
+from capacity.mixture import Mixture
+from capacity.world import EOS_ID, Draws, Junk, Renderer, World, junk_draws, num_blocks, training_draws
 from capacity.world.draws import BLOCK, concatenate
 
 IGNORED = -100  # a target that is not scored, as torch's cross-entropy has it
+JUNK_TOKENS = 2**17  # of junk rendered at a time for windows
 
-Steps = tuple[NDArray[np.int32], NDArray[np.int32]]  # inputs and targets, each (count, B, T)
+Array = NDArray[np.int32]
+Steps = tuple[Array, Array]  # inputs and targets, each (count, B, T)
 
 
 class TrainingBatches:
@@ -25,7 +28,9 @@ class TrainingBatches:
     rows: a row is one biography, inputs [EOS, biography], targets [biography, EOS], padded to the longest
     biography that the grammar can produce. windows: the stream EOS biography EOS biography ... EOS, cut into
     windows of T targets; every token of the stream but the first EOS is a target once. What is missing of the
-    last batch, and all padding, is IGNORED. Raises UserError where packing and context do not go together.
+    last batch, and all padding, is IGNORED. Where the world has junk, rows or windows of junk come between the
+    useful ones, in the share that it asks for; exposures count the world's own people alone. Raises UserError
+    where packing and context do not go together.
     """
 
     def __init__(self, world: World, tokenizer: Tokenizer, regime: dict[str, Any], seed: int):
@@ -36,6 +41,7 @@ class TrainingBatches:
         self._windows = regime["packing"] == "windows"
         self.context = regime["context"] if self._windows else self.renderer.max_length + 1
         self._block = functools.lru_cache(maxsize=4)(self._draw_block)
+        self.junk = JunkText(world, self.renderer, self.context, seed) if world.spec.get("junk") else None
 
     @property
     def vocab_size(self) -> int:
@@ -44,18 +50,31 @@ class TrainingBatches:
 
     @property
     def num_biographies(self) -> int:
+        """Useful ones."""
         return self.exposures * self.world.N
 
     @property
     def num_steps(self) -> int:
         """Optimizer steps of the whole training."""
-        units = -(-self.num_exposure_tokens // self.context) if self._windows else self.num_biographies
+        units = self.mixture.num_units if self.mixture else self.num_useful_units
         return -(-units // self.batch)
 
     @property
+    def num_useful_units(self) -> int:
+        """Rows or windows of the world's own people."""
+        return -(-self.num_exposure_tokens // self.context) if self._windows else self.num_biographies
+
+    @property
     def num_exposure_tokens(self) -> int:
-        """Targets that are scored in the whole training: the tokens of every biography and its EOS."""
+        """Useful targets in the whole training: the tokens of every biography and its EOS."""
         return int(self._block_ends[-1])
+
+    @functools.cached_property
+    def mixture(self) -> Mixture | None:
+        """How useful units and junk are mixed; None where there is no junk."""
+        if self.junk is None:
+            return None
+        return Mixture(self.num_useful_units, self.world.spec["junk"]["share"], self.seed)
 
     def steps(self, first: int, count: int) -> Steps:
         """Steps first..first+count-1. Any step has the same bits whichever steps it is asked for with.
@@ -64,21 +83,47 @@ class TrainingBatches:
         """
         if not 0 <= first < first + count <= self.num_steps:
             raise ValueError(f"steps {first}..{first + count} of {self.num_steps}")
-        inputs, targets = (self._window_steps if self._windows else self._row_steps)(first, count)
+        inputs, targets = padding(count * self.batch, self.context)
+        start, stop = first * self.batch, (first + count) * self.batch
+        if self.mixture is None:
+            self._fill(inputs, targets, start, min(stop, self.num_useful_units))
+        else:
+            self._fill_mixed(inputs, targets, start, min(stop, self.mixture.num_units))
         shape = (count, self.batch, self.context)
         return inputs.reshape(shape), targets.reshape(shape)
 
-    def _row_steps(self, first: int, count: int) -> Steps:
-        start, stop = first * self.batch, min((first + count) * self.batch, self.num_biographies)
-        rendering = self.renderer.tokens(self._biographies(start, stop), labels=False)
-        inputs, targets = self._padding(count)
-        inputs, targets = inputs.reshape(-1, self.context), targets.reshape(-1, self.context)
-        real = np.arange(self.context - 1) < rendering.lengths[:, None]
-        rows = stop - start
-        inputs[:rows, 1:][real] = rendering.tokens
-        targets[:rows, :-1][real] = rendering.tokens
-        targets[np.arange(rows), rendering.lengths] = EOS_ID
-        return inputs, targets
+    def _fill_mixed(self, inputs: Array, targets: Array, start: int, stop: int) -> None:
+        """Put units start..stop-1 of the mixture into the first rows."""
+        assert self.mixture is not None
+        assert self.junk is not None
+        useful, useful_start, junk_start = self.mixture.split(start, stop)
+        for mask, fill, begin in ((useful, self._fill, useful_start), (~useful, self._fill_junk, junk_start)):
+            rows = np.flatnonzero(mask)
+            if len(rows):
+                some_inputs, some_targets = padding(len(rows), self.context)
+                fill(some_inputs, some_targets, begin, begin + len(rows))
+                inputs[rows], targets[rows] = some_inputs, some_targets
+
+    def _fill_junk(self, inputs: Array, targets: Array, start: int, stop: int) -> None:
+        assert self.junk is not None
+        if self._windows:
+            self.junk.fill_windows(inputs, targets, start, stop)
+        else:
+            fill_rows(self.junk.renderer, self.junk.biographies(start, stop), inputs, targets)
+
+    def _fill(self, inputs: Array, targets: Array, start: int, stop: int) -> None:
+        """Put useful units start..stop-1 into the first rows."""
+        if self._windows:
+            self._fill_windows(inputs.reshape(-1), targets.reshape(-1), start, stop)
+        else:
+            fill_rows(self.renderer, self._biographies(start, stop), inputs, targets)
+
+    def _fill_windows(self, inputs: Array, targets: Array, first: int, last: int) -> None:
+        start, stop = first * self.context, min(last * self.context, self.num_exposure_tokens)
+        stream = self._targets(max(start - 1, 0), stop)  # from one token earlier, the first input
+        num_targets, before = stop - start, stream[:-1]
+        targets[:num_targets] = stream[-num_targets:]
+        inputs[num_targets - len(before) : num_targets] = before  # the training's first input stays EOS
 
     def _biographies(self, start: int, stop: int) -> Draws:
         """Biographies start..stop-1 of the training, counted through all exposures."""
@@ -110,23 +155,9 @@ class TrainingBatches:
             ends += self._block_ends[index] - ends[-1]
             low, high = np.searchsorted(ends, [start, stop - 1], side="right")
             parts.append(draws[low : high + 1])
-        stream = self._with_eos(concatenate(parts))
+        stream = with_eos(self.renderer, concatenate(parts))
         begin = ends[min(high, len(ends) - 1)] - len(stream)
         return stream[start - begin : stop - begin]
-
-    def _with_eos(self, draws: Draws) -> NDArray[np.unsignedinteger]:
-        """Biographies end to end, each followed by EOS."""
-        rendering = self.renderer.tokens(draws, labels=False)
-        closings = np.cumsum(rendering.lengths + 1) - 1
-        stream = np.full(closings[-1] + 1, EOS_ID, dtype=rendering.tokens.dtype)
-        inside = np.ones(len(stream), dtype=bool)
-        inside[closings] = False
-        stream[inside] = rendering.tokens
-        return stream
-
-    def _padding(self, count: int) -> Steps:
-        size = count * self.batch * self.context
-        return np.full(size, EOS_ID, dtype=np.int32), np.full(size, IGNORED, dtype=np.int32)
 
     def _draw_block(self, index: int) -> tuple[Draws, NDArray[np.int64]]:
         """A block, counted through all exposures, and the tokens of each of its biographies with EOS."""
@@ -139,6 +170,66 @@ class TrainingBatches:
         """Where each block of the training ends in the stream; from lengths alone, nothing is rendered."""
         num_indices = self.exposures * num_blocks(self.world)
         return np.cumsum([self._draw_block(index)[1].sum() for index in range(num_indices)])
+
+
+class JunkText:
+    """Endless junk, as biographies for rows or cut into windows; any part of it can be made on its own."""
+
+    def __init__(self, world: World, renderer: Renderer, context: int, seed: int):
+        self.world, self.context, self.seed = Junk(world), context, seed
+        self.renderer = renderer.for_junk(self.world)
+        self._draws = functools.lru_cache(maxsize=2)(self._draw)
+        self._tokens = functools.lru_cache(maxsize=2)(self._render)
+        self._windows_a_block = max(JUNK_TOKENS // context, 1)
+
+    def biographies(self, start: int, stop: int) -> Draws:
+        """Junk biographies start..stop-1."""
+        parts = []
+        for block in range(start // BLOCK, (stop - 1) // BLOCK + 1):
+            first = block * BLOCK
+            parts.append(self._draws(block)[max(start - first, 0) : stop - first])
+        return concatenate(parts)
+
+    def fill_windows(self, inputs: Array, targets: Array, start: int, stop: int) -> None:
+        """Put windows start..stop-1 into the first rows; the first of a block begins with a biography."""
+        for row, window in enumerate(range(start, stop)):
+            block, place = divmod(window, self._windows_a_block)
+            stream = self._tokens(block)[place * self.context : (place + 1) * self.context + 1]
+            inputs[row], targets[row] = stream[:-1], stream[1:]
+
+    def _draw(self, block: int) -> Draws:
+        return junk_draws(self.world, self.seed, block)
+
+    def _render(self, block: int) -> NDArray[np.unsignedinteger]:
+        """EOS and so many biographies, each with its EOS, as fill a block of windows however short they are."""
+        size = self._windows_a_block * self.context
+        draws = junk_draws(self.world, self.seed, block, size // (self.renderer.min_length + 1) + 1)
+        return np.concatenate([[EOS_ID], with_eos(self.renderer, draws)])[: size + 1]
+
+
+def padding(rows: int, context: int) -> Steps:
+    """Inputs and targets, (rows, context), of nothing but padding."""
+    return np.full((rows, context), EOS_ID, dtype=np.int32), np.full((rows, context), IGNORED, dtype=np.int32)
+
+
+def fill_rows(renderer: Renderer, draws: Draws, inputs: Array, targets: Array) -> None:
+    """Put one biography into each of the first rows."""
+    rendering, rows = renderer.tokens(draws, labels=False), len(draws)
+    real = np.arange(inputs.shape[1] - 1) < rendering.lengths[:, None]
+    inputs[:rows, 1:][real] = rendering.tokens
+    targets[:rows, :-1][real] = rendering.tokens
+    targets[np.arange(rows), rendering.lengths] = EOS_ID
+
+
+def with_eos(renderer: Renderer, draws: Draws) -> NDArray[np.unsignedinteger]:
+    """Biographies end to end, each followed by EOS."""
+    rendering = renderer.tokens(draws, labels=False)
+    closings = np.cumsum(rendering.lengths + 1) - 1
+    stream = np.full(closings[-1] + 1, EOS_ID, dtype=rendering.tokens.dtype)
+    inside = np.ones(len(stream), dtype=bool)
+    inside[closings] = False
+    stream[inside] = rendering.tokens
+    return stream
 
 
 def _check(regime: dict[str, Any]) -> None:

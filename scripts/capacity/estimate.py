@@ -5,6 +5,8 @@ Estimates order jobs, size their resources and fill `make plan`; no number in a 
 
 from typing import Any
 
+from capacity.architectures import parameter_count
+
 CPU_FLOPS = 8e9  # of one core on a model of ten to fifty thousand parameters: 6 P tokens per second, measured
 GPU_FLOPS = 2e13  # of one GPU on models of a million parameters and more: assumed, the published cost implies 2.4e13
 
@@ -26,27 +28,26 @@ def vocabulary(dataset: dict[str, Any], tokenizer: dict[str, Any]) -> int:
     return sum(dataset["names"]) + dataset["T"] + dataset["K"] + 1
 
 
-def parameters(model: dict[str, Any], vocab_size: int) -> int:
-    """12 l d^2 + 13 l d + 2 d + V d, the count of a tied GPT-2 with rotary positions."""
-    l, d = model["l"], model["h"] * model["head_dim"]
-    return 12 * l * d * d + 13 * l * d + 2 * d + vocab_size * d
-
-
 def training_tokens(dataset: dict[str, Any], regime: dict[str, Any]) -> int:
-    """About how many tokens a training sees."""
-    return dataset["N"] * regime["exposures"] * biography_tokens(dataset)
+    """About how many tokens a training sees, junk included."""
+    return _with_junk(dataset["N"] * regime["exposures"] * biography_tokens(dataset), dataset)
+
+
+def _with_junk(amount: int, dataset: dict[str, Any]) -> int:
+    """An amount of useful text grown by the junk between it."""
+    return round(amount / (1 - dataset["junk"]["share"])) if dataset.get("junk") else amount
 
 
 def training_steps(dataset: dict[str, Any], regime: dict[str, Any]) -> int:
     """About how many optimizer steps a training takes."""
     if regime["packing"] == "rows":
-        return -(-dataset["N"] * regime["exposures"] // regime["batch"])
+        return -(-_with_junk(dataset["N"] * regime["exposures"], dataset) // regime["batch"])
     return -(-training_tokens(dataset, regime) // (regime["batch"] * regime["context"]))
 
 
 def training_flops(dataset: dict[str, Any], tokenizer: dict[str, Any], spec: dict[str, Any]) -> float:
     """6 P tokens, forward and backward."""
-    P = parameters(spec["model"], vocabulary(dataset, tokenizer))
+    P = parameter_count(spec["model"], vocabulary(dataset, tokenizer))
     return 6.0 * P * training_tokens(dataset, spec["regime"])
 
 

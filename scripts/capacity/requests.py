@@ -7,13 +7,12 @@ depends on it.
 import math
 from typing import Any
 
+from capacity.architectures import parameter_count, width
 from capacity.estimate import (
     CPU_FLOPS,
     biography_tokens,
-    parameters,
     training_seconds,
     training_steps,
-    training_tokens,
     vocabulary,
 )
 
@@ -42,12 +41,11 @@ def training_mb(dataset: Spec, tokenizer: Spec, spec: Spec) -> int:
     and channel.
     """
     model, regime, V = spec["model"], spec["regime"], vocabulary(dataset, tokenizer)
-    fixed = 20 * parameters(model, V) + PERSON_BYTES * dataset["N"]
+    fixed = 20 * parameter_count(model, V) + PERSON_BYTES * dataset["N"]
     if spec["hardware"]["accelerator"] == "gpu":
         return math.ceil(GPU_BASE_MB + fixed / 1e6)
     context = regime["context"] if regime["packing"] == "windows" else biography_tokens(dataset)
-    width = model["h"] * model["head_dim"]
-    step = 4 * regime["batch"] * context * (3 * V + 34 * model["l"] * width)
+    step = 4 * regime["batch"] * context * (3 * V + 34 * model["l"] * width(model))
     return math.ceil(BASE_MB + (fixed + step) / 1e6)
 
 
@@ -62,7 +60,7 @@ def training_minutes(dataset: Spec, tokenizer: Spec, spec: Spec) -> int:
 def scoring_mb(dataset: Spec, tokenizer: Spec, spec: Spec) -> int:
     """Host memory of quantising or probing a checkpoint, in MB: some copies of the weights."""
     base = GPU_BASE_MB if spec["hardware"]["accelerator"] == "gpu" else BASE_MB
-    fixed = 24 * parameters(spec["model"], vocabulary(dataset, tokenizer)) + PERSON_BYTES * dataset["N"]
+    fixed = 24 * parameter_count(spec["model"], vocabulary(dataset, tokenizer)) + PERSON_BYTES * dataset["N"]
     return math.ceil(base + 500 + fixed / 1e6)
 
 
@@ -71,8 +69,8 @@ def scoring_minutes(dataset: Spec, tokenizer: Spec, spec: Spec, texts: int) -> i
 
     texts: wordings of every person that are scored, over all variants.
     """
-    tokens = texts * training_tokens(dataset, {**spec["regime"], "exposures": 1})
-    flops = 4.0 * parameters(spec["model"], vocabulary(dataset, tokenizer)) * tokens
+    tokens = texts * dataset["N"] * biography_tokens(dataset)
+    flops = 4.0 * parameter_count(spec["model"], vocabulary(dataset, tokenizer)) * tokens
     return STARTUP_MINUTES + math.ceil(ROOM * flops / CPU_FLOPS / MINUTE)
 
 

@@ -2,7 +2,8 @@
 
 A biography is one row that starts with EOS, as in training. One forward pass gives the loss of every labelled
 token and whether it is the model's first choice. Probe draws tell each person in fresh words and keep the
-working city out of the employer's sight. The second context is the full name and one attribute's sentence.
+working city out of the employer's sight; paragraphs that a world keeps are scored as they are, and a city
+that precedes its employer counts as part of it. The second context is the full name and one attribute's sentence.
 """
 
 from collections.abc import Callable, Iterator
@@ -75,11 +76,12 @@ def score_people(
             name_only_draws(world, probe["seed"], draw, start, stop, attribute.name), labels=True
         )
 
-    scores = mean_scores(paragraphs, probe["draws"])
+    draws = min(probe["draws"], world.grammar.paragraphs or probe["draws"])  # more would be the same again
+    scores = mean_scores(paragraphs, draws)
     name_only = scores[NATS].copy()
     for attribute in world.grammar.attributes:
         if attribute.is_item:
-            num_draws = probe["draws"] if len(attribute.templates) > 1 else 1  # one wording: all draws are equal
+            num_draws = draws if len(attribute.templates) > 1 else 1  # one wording: all draws are equal
             column = items.index(attribute.name)
             name_only[:, column] = mean_scores(one_sentence(attribute), num_draws)[NATS, :, column]
     return _table(items, scores, name_only)

@@ -43,6 +43,23 @@ INTRODUCED: dict[str, dict[str, object]] = {
         "scale_format": "fp32",
         "rest": None,
     },
+    "checkpoints": {
+        "model.mlp_ratio": 1.0,
+        "model.mlp": "standard",
+        "model.activation": "gelu",
+        "model.tied": True,
+        "model.norm": "layer",
+        "model.bias": True,
+        "model.kv_sharing": 1,
+        "model.rotary": 1.0,
+    },
+    "datasets": {
+        "sentences": "shuffled",
+        "paragraphs": None,
+        "junk": None,
+        "tag": False,
+        "pronouns": ["He", "She"],
+    },
 }
 
 

@@ -4,15 +4,19 @@ These models feed the checks, the JSON schema for editors and docs/config.md.
 """
 
 import difflib
+import math
 import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from capacity.architectures import FAMILIES, described, mlp_width
 from capacity.quantization.schemes import HALF_PRECISION, MAX_BITS, MIN_BITS, ROLES, Role
 
-ARCHITECTURE = re.compile(r"(gpt2)-(\d+)-(\d+)")
+ARCHITECTURE = re.compile(rf"({'|'.join(FAMILIES)})-([1-9]\d*)-([1-9]\d*)")
+
+SWITCHES = ("init_std", "mlp_ratio", "mlp", "activation", "tied", "norm", "bias", "kv_sharing", "rotary")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=40)]
 Count = Annotated[int, Field(gt=0)]
@@ -33,6 +37,7 @@ def _unique(values: list[Any]) -> list[Any]:
     return values
 
 
+Pronoun = Annotated[str, StringConstraints(pattern=r"^[A-Z][a-z]*$", max_length=20)]
 Names = Annotated[list[Name], Field(min_length=1), AfterValidator(_unique)]
 
 
@@ -66,11 +71,60 @@ class Scale(Section):
     )
 
 
-class BioD(Section):
-    """Synthetic people of the paper's bioD(N, K, C, D, L, T): random names and random strings as values."""
+class Junk(Section):
+    """Junk people told between the dataset's own, in the same words and with other names; never stored."""
+
+    people: Count = Field(
+        description="Junk people, told at random. The paper's: 100,000,000 (random junk) or 1,000 (repetitive)."
+    )
+    share: Annotated[float, Field(gt=0, lt=1)] = Field(0.875, description="Share of junk in the rows or windows.")
+
+
+class People(Section):
+    """What datasets of synthetic people have in common."""
+
+    N: Count = Field(description="People.")
+    sentences: Literal["shuffled", "in_order"] = Field(
+        "shuffled", description="Order of a biography's sentences: drawn anew, or always that of the attributes."
+    )
+    paragraphs: Count | None = Field(
+        None,
+        description="Paragraphs a person has, drawn once and told in turn: 1 is the paper's bioS-simple. "
+        "null: words and order are drawn anew at every exposure.",
+    )
+    junk: Junk | None = Field(
+        None,
+        description="Junk to mix in. Exposures count the dataset's own people, so training grows by 1/(1 - share).",
+    )
+    tag: bool = Field(False, description="One token of its own in front of each biography, never of junk.")
+
+    @model_validator(mode="after")
+    def _told(self) -> Self:
+        if self.paragraphs is not None and self.paragraphs > 1 and self.sentences == "in_order" and not self.worded():
+            raise problem(f"paragraphs: {self.paragraphs} with sentences: in_order; all would be equal, use 1 or null")
+        if self.paragraphs is not None and self.junk is not None:
+            raise problem(f"paragraphs: {self.paragraphs} with junk; junk is worded anew, use paragraphs: null")
+        return self
+
+    def worded(self) -> bool:
+        """Whether a sentence can be said in several ways."""
+        return False
+
+    def check_names(self, total: int, where: str) -> None:
+        """Refuse more people, junk included, than there are names."""
+        junk = self.junk.people if self.junk else 0
+        if total < self.N + junk:
+            besides = f" and {junk} junk people" if junk else ""
+            raise problem(f"N: {self.N} people{besides}, but {where} only {total} full names; raise them")
+
+
+class BioD(People):
+    """Synthetic people of the paper's bioD(N, K, C, D, L, T): random names and random strings as values.
+
+    Letter i of the alphabet is the word v<i>, the same in all attributes: one token of a word vocabulary.
+    """
 
     kind: Literal["bioD"]
-    N: Count = Field(description="People.")
     K: Count = Field(description="Attributes a person.")
     C: Count = Field(1, description="Chunks a value.")
     D: Count = Field(description="Distinct chunks an attribute can take (its diversity set).")
@@ -85,9 +139,7 @@ class BioD(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        total = self.names[0] * self.names[1] * self.names[2]
-        if total < self.N:
-            raise problem(f"N: {self.N} people, but names {self.names} give only {total} full names; raise names")
+        self.check_names(math.prod(self.names), f"names {self.names} give")
         if self.T**self.L < self.D:
             raise problem(f"D: {self.D} distinct chunks, but T^L = {self.T}^{self.L} = {self.T**self.L} strings exist")
         return self
@@ -112,21 +164,26 @@ class Pools(Section):
     employers: int = _pool("Employers, each with its city", 263)
 
 
-class BioS(Section):
+class BioS(People):
     """Synthetic people of the paper's bioS(N): six facts in English sentences, worded anew at every exposure."""
 
     kind: Literal["bioS"]
-    N: Count = Field(description="People.")
     pools: Pools = Field(Pools(), description="Sizes of the value pools.")
     templates: Annotated[int, Field(ge=1, le=52)] = Field(
         52, description="Sentence templates an attribute, at most (46 to 52 ship)."
     )
+    pronouns: Annotated[list[Pronoun], Field(min_length=1, max_length=10), AfterValidator(_unique)] = Field(
+        ["He", "She"],
+        description="Subjects of the later sentences; which one tells log2 of their number in bits. One tells nothing.",
+    )
+
+    def worded(self) -> bool:
+        return self.templates > 1
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         total = self.pools.first_names * self.pools.middle_names * self.pools.last_names
-        if total < self.N:
-            raise problem(f"N: {self.N} people, but the name pools give only {total} full names; raise pools")
+        self.check_names(total, "the name pools give")
         return self
 
 
@@ -150,10 +207,11 @@ Tokenizer = Annotated[Word | Bpe, Field(discriminator="kind")]
 
 
 class Model(Section):
-    """An architecture in the paper's notation."""
+    """An architecture in the paper's notation, and switches that change it."""
 
     architecture: Annotated[str, StringConstraints(pattern=rf"^{ARCHITECTURE.pattern}$")] = Field(
-        description="gpt2-<l>-<h>: GPT-2 with rotary positions, l layers, h heads."
+        description="<family>-<l>-<h>: l layers, h heads. gpt2: GPT-2 with rotary positions. llama: gated MLP, "
+        "RMSNorm, no biases, head not tied. mistral: llama with a wider MLP and shared key and value heads."
     )
     head_dim: Annotated[int, Field(gt=0, multiple_of=2)] | None = Field(
         None, description="Width of a head, even; 64 (the paper's) unless width is given."
@@ -164,25 +222,75 @@ class Model(Section):
         description="Standard deviation of the initial weights. GPT-2's 0.02 suits widths near 1000; about 1/sqrt(d) "
         "learns twice as fast at widths near 16.",
     )
+    mlp_ratio: Annotated[float, Field(ge=0, le=1)] = Field(
+        1.0,
+        description="Size of the MLP as a share of the architecture's own; 0.25 is d -> d -> d in gpt2, 0 is no MLP.",
+    )
+    mlp: Literal["standard", "gated"] | None = Field(
+        None,
+        description="standard: d -> m -> d. gated: the activation of one projection times another. Both hold as many "
+        "parameters. Unless given, as in the architecture.",
+    )
+    activation: Literal["gelu", "silu", "relu"] | None = Field(
+        None, description="Activation of the MLP; gelu is GPT-2's tanh form. Unless given, as in the architecture."
+    )
+    tied: bool | None = Field(
+        None, description="Whether the head is the embedding. Unless given, as in the architecture."
+    )
+    norm: Literal["layer", "rms"] | None = Field(
+        None, description="layer: LayerNorm with bias. rms: RMSNorm. Unless given, as in the architecture."
+    )
+    bias: bool | None = Field(
+        None, description="Whether linear layers have biases. Unless given, as in the architecture."
+    )
+    kv_sharing: Count | None = Field(
+        None,
+        description="Query heads that share a key and a value head; divides h. Unless given, as in the architecture: "
+        "1; in mistral 4 where 4 divides h, else 2 where 2 does.",
+    )
+    rotary: Annotated[float, Field(ge=0, le=1)] = Field(
+        1.0, description="Share of a head's channels that turn with the position; 0 is no positions at all."
+    )
 
     @model_validator(mode="after")
     def _divides(self) -> Self:
-        if self.width is None:
-            return self
-        if self.head_dim is not None:
-            raise problem(f"width: {self.width} and head_dim: {self.head_dim} are both given; keep one")
         heads = int(ARCHITECTURE.fullmatch(self.architecture)[3])
-        if self.width % (2 * heads):
+        if self.width is not None and self.head_dim is not None:
+            raise problem(f"width: {self.width} and head_dim: {self.head_dim} are both given; keep one")
+        if self.width is not None and self.width % (2 * heads):
             raise problem(
                 f"width: {self.width} does not give {heads} heads an even width; use a multiple of {2 * heads}"
+            )
+        if self.kv_sharing is not None and heads % self.kv_sharing:
+            raise problem(f"kv_sharing: {self.kv_sharing} does not divide {heads} heads; use a divisor of {heads}")
+        return self
+
+    @model_validator(mode="after")
+    def _applies(self) -> Self:
+        spec = self.spec()
+        turning = self.rotary * spec["head_dim"]
+        if turning != int(turning) or int(turning) % 2:
+            raise problem(
+                f"rotary: {self.rotary} of head_dim {spec['head_dim']} is {turning:g} channels; use an even number"
+            )
+        if self.mlp_ratio == 0 and (self.mlp or self.activation):
+            key = "mlp" if self.mlp else "activation"
+            raise problem(f"{key}: {getattr(self, key)} with mlp_ratio: 0, which has no MLP; remove {key}")
+        if self.mlp_ratio > 0 and mlp_width(spec) == 0:
+            raise problem(
+                f"mlp_ratio: {self.mlp_ratio} rounds to no hidden unit at this width; use 0 or a larger ratio"
             )
         return self
 
     def spec(self) -> dict[str, Any]:
-        """The model as training reads it."""
+        """The model as training reads it, every switch set."""
         family, layers, heads = ARCHITECTURE.fullmatch(self.architecture).groups()
         head_dim = self.width // int(heads) if self.width else self.head_dim or 64
-        return {"family": family, "l": int(layers), "h": int(heads), "head_dim": head_dim, "init_std": self.init_std}
+        whole = described(
+            {"family": family, "l": int(layers), "h": int(heads), "head_dim": head_dim}
+            | {name: value for name in SWITCHES if (value := getattr(self, name)) is not None}
+        )
+        return {name: whole[name] for name in ("family", "l", "h", "head_dim", *SWITCHES)}
 
 
 class Regime(Section):
@@ -207,8 +315,8 @@ class Regime(Section):
     clip: Annotated[float, Field(gt=0)] | None = Field(1.0, description="Largest gradient norm; null: no clipping.")
     quantizer: Name | None = Field(
         None,
-        description="A scheme of `quantizers`, method rtn: weights are rounded by it in every forward pass and gradients "
-        "pass straight through. The checkpoint keeps full precision; the same scheme makes the variant trained for.",
+        description="A scheme of `quantizers`, method rtn: each forward pass sees weights rounded by it, gradients pass "
+        "straight through. The checkpoint keeps full precision; the same scheme makes the variant trained for.",
     )
     quantize_from: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="Share of the training before the rounding begins; 0: from scratch."

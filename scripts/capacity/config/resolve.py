@@ -6,6 +6,7 @@ import shutil
 from dataclasses import dataclass, field
 from typing import Any
 
+from capacity.architectures import mlp_width, width
 from capacity.config.load import check
 from capacity.config.models import BioS, Config, Model, Quantizer, Regime, Study
 from capacity.environment import REPOSITORY
@@ -165,8 +166,8 @@ def _scheme(run: Run, label: str, quantizer: Quantizer) -> dict[str, Any]:
             f"N: {run.dataset.N} people; use at most so many"
         )
     group, model = scheme.get("group"), run.model.spec()
-    width = model["h"] * model["head_dim"]
-    widths = {width, 4 * width} if {"linear", "experts"} & set(scheme.get("tensors", ())) else {width}
+    layers = {"linear", "experts"} & set(scheme.get("tensors", ()))
+    widths = {width(model), mlp_width(model) or width(model)} if layers else {width(model)}
     if isinstance(group, int) and any(each % group for each in widths):
         raise UserError(
             f"quantizers.{label}.group: {group} does not divide the widths of {run.names['model']}, "
@@ -196,7 +197,11 @@ def _run_slug(run: Run) -> str:
 
 
 def _dataset_slug(run: Run, seed: bool = True) -> str:
-    return f"{run.dataset.kind}-N{run.dataset.N}" + (f"-s{run.seed}" if seed else "")
+    """Readable; the digest behind it tells datasets apart."""
+    dataset = run.dataset
+    options = [("simple", dataset.paragraphs == 1), ("junk", dataset.junk), ("tag", dataset.tag)]
+    kind = "-".join([dataset.kind, *(name for name, given in options if given)])
+    return f"{kind}-N{dataset.N}" + (f"-s{run.seed}" if seed else "")
 
 
 def _dataset_spec(run: Run) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class Objective:
         return torch.cat([parameter.detach().reshape(-1) for parameter in self._loss.parameters()])
 
     def loss(self, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor, quantised: bool = False) -> Tensor:
-        """Mean loss in nats over the targets that are not IGNORED; quantised: with the weights that the scheme gives."""
+        """Mean loss in nats over the targets that are not IGNORED; quantised: with weights rounded by the scheme."""
         views = self._views(vector_P)
         if quantised:
             assert self._rounding is not None, "quantised: needs a scheme"

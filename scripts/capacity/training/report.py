@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from capacity.architectures import described, width
 from capacity.training.loop import Training
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
@@ -40,7 +41,7 @@ Every text starts with the token `<|endoftext|>`.
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-model = AutoModelForCausalLM.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder{trust})
 tokenizer = AutoTokenizer.from_pretrained(folder)
 ```
 """
@@ -55,15 +56,21 @@ def write_checkpoint(training: Training, spec: dict[str, Any], dataset: str, tok
     write_metrics(training, folder / "metrics.csv")
     facts = training_facts(training, spec)
     (folder / "training.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
-    model_spec = spec["model"]
-    architecture = f"{model_spec['family']}-{model_spec['l']}-{model_spec['h']}"
-    card = {"title": f"{architecture} on {dataset}", "dataset": dataset}
-    width = model_spec["h"] * model_spec["head_dim"]
-    card["architecture"] = f"{architecture}: {model_spec['l']} layers, {model_spec['h']} heads, width {width}, rotary"
+    words = architecture_in_words(spec["model"])
+    card = {"title": f"{words.partition(':')[0]} on {dataset}", "dataset": dataset, "architecture": words}
+    card["trust"] = ", trust_remote_code=True" if any(folder.glob("*.py")) else ""  # the code lies in the folder
     (folder / "README.md").write_text(CARD.format(**card, **facts))
     for path in folder.iterdir():
         path.chmod(0o644)  # safetensors makes files that only their owner may read
     return facts
+
+
+def architecture_in_words(model: dict[str, Any]) -> str:
+    """The model's name in the paper's notation, its sizes, and the switches that differ from its family's own."""
+    plain = described({key: model[key] for key in ("family", "l", "h", "head_dim")})
+    changes = [f"{name} {value}" for name, value in model.items() if name != "init_std" and plain[name] != value]
+    sizes = [f"{model['l']} layers", f"{model['h']} heads", f"width {width(model)}"]
+    return f"{model['family']}-{model['l']}-{model['h']}: {', '.join(sizes + changes)}"
 
 
 def training_facts(training: Training, spec: dict[str, Any]) -> dict[str, Any]:
@@ -89,7 +96,7 @@ def training_flops(model: dict[str, Any], P: int, T: int) -> int:
     if it saw the whole context of T tokens (Kaplan et al., arXiv 2001.08361, Section 2.1; PaLM, arXiv
     2204.02311, Appendix B).
     """
-    return 6 * P + 12 * model["l"] * model["h"] * model["head_dim"] * T
+    return 6 * P + 12 * model["l"] * width(model) * T
 
 
 def write_metrics(training: Training, path: Path) -> None:

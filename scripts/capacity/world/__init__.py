@@ -12,6 +12,7 @@ from capacity.world.draws import (
 )
 from capacity.world.facts import World, load_world, make_world, save_world
 from capacity.world.grammar import Attribute, Grammar, Slot
+from capacity.world.junk import Junk, junk_draws
 from capacity.world.pieces import EOS_ID, FILLER, FIRST_VALUE, NAME
 from capacity.world.render import Renderer, Rendering
 
@@ -25,11 +26,13 @@ __all__ = [
     "Attribute",
     "Draws",
     "Grammar",
+    "Junk",
     "Renderer",
     "Rendering",
     "Slot",
     "World",
     "calibration_draws",
+    "junk_draws",
     "load_world",
     "make_world",
     "name_only_draws",

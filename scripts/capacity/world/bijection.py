@@ -35,13 +35,13 @@ def _network(numbers: NDArray[np.uint64], a: int, b: int, round_keys: NDArray[np
     left, right = np.divmod(numbers, np.uint64(b))
     for index, round_key in enumerate(round_keys):
         if index % 2:
-            right = (right + _mix(left + round_key) % np.uint64(b)) % np.uint64(b)
+            right = (right + mix(left + round_key) % np.uint64(b)) % np.uint64(b)
         else:
-            left = (left + _mix(right + round_key) % np.uint64(a)) % np.uint64(a)
+            left = (left + mix(right + round_key) % np.uint64(a)) % np.uint64(a)
     return left * np.uint64(b) + right
 
 
-def _mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The finaliser of SplitMix64: every input bit moves every output bit. Overwrites its argument."""
     words ^= words >> np.uint64(30)
     words *= np.uint64(0xBF58476D1CE4E5B9)

@@ -8,6 +8,7 @@ import numpy as np
 from capacity.errors import UserError
 from capacity.world import streams
 from capacity.world.grammar import Attribute, Grammar, Slot
+from capacity.world.options import wording_options
 from capacity.world.pools import read_pool
 
 NAME_PARTS = ("first", "middle", "last")
@@ -36,6 +37,7 @@ def make_grammar(spec: dict[str, Any]) -> Grammar:
         name_suffix="" if atomic else "'s",
         pronoun=None if atomic else Slot(None, "pronouns"),
         attributes=tuple(attributes),
+        **wording_options(spec),
     )
 
 

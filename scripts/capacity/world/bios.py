@@ -4,6 +4,7 @@ from typing import Any
 
 from capacity.errors import UserError
 from capacity.world.grammar import Attribute, Grammar, Slot
+from capacity.world.options import wording_options
 from capacity.world.pools import read_employers, read_pool, read_templates
 
 MONTHS = (
@@ -21,7 +22,8 @@ def make_grammar(spec: dict[str, Any]) -> Grammar:
     pools |= _birth_dates(sizes)
     pools |= {name: read_pool(name, sizes[name]) for name in ("cities", "universities", "majors")}
     pools["employers"], pools["working_cities"] = read_employers(sizes["employers"])
-    pools["pronouns"] = ["He", "She"]
+    pools["pronouns"] = spec.get("pronouns", ["He", "She"])
+    gender = "gender" if len(pools["pronouns"]) > 1 else None  # one word for everybody tells nothing
     date = (Slot("birth_month", "months"), Slot("birth_day", "days", after=","), Slot("birth_year", "years"))
     attributes = {
         "birth_date": date,
@@ -35,8 +37,9 @@ def make_grammar(spec: dict[str, Any]) -> Grammar:
         pools={name: tuple(values) for name, values in pools.items()},
         name=tuple(Slot(f"{part}_name", f"{part}_names") for part in ("first", "middle", "last")),
         name_suffix="",
-        pronoun=Slot("gender", "pronouns"),
+        pronoun=Slot(gender, "pronouns"),
         attributes=tuple(_attribute(name, slots, spec["templates"]) for name, slots in attributes.items()),
+        **wording_options(spec),
     )
 
 

@@ -63,20 +63,26 @@ def num_blocks(world: World) -> int:
 def training_draws(world: World, seed: int, exposure: int, block: int) -> Draws:
     """One block of an exposure, in which each person comes once, in an order and in words of its own."""
     people = _people_order(world.N, seed, exposure)[block * BLOCK : (block + 1) * BLOCK].astype(np.int64)
+    if world.grammar.paragraphs:
+        return _kept(world, exposure, people)
     rng = streams.generator(seed, streams.TRAINING, exposure, block)
-    return _draw_words(world.grammar, rng, people)
+    return draw_words(world.grammar, rng, people)
 
 
 def probe_draws(world: World, seed: int, draw: int, start: int, stop: int) -> Draws:
     """People start..stop-1 in fresh words; a sentence that gives another's value away comes after that one.
 
     In training the working city precedes the employer half of the time. Where it would here, the two change
-    places, so that the employer is scored without its city in sight.
+    places, so that the employer is scored without its city in sight. Paragraphs that are kept stay as they
+    are, and the renderer labels a city that gives the employer away as part of the employer.
     """
+    if world.grammar.paragraphs:
+        _check_range(world, start, stop)
+        return _kept(world, draw, np.arange(start, stop, dtype=np.int64))
 
     def block_draws(block: int, people: NDArray[np.int64]) -> Draws:
         rng = streams.generator(seed, streams.PROBE, draw, block)
-        draws = _draw_words(world.grammar, rng, people)
+        draws = draw_words(world.grammar, rng, people)
         _hide_leaks(world.grammar, draws.order)
         return draws
 
@@ -97,6 +103,8 @@ def name_only_draws(world: World, seed: int, draw: int, start: int, stop: int, a
     def block_draws(block: int, people: NDArray[np.int64]) -> Draws:
         rng = streams.generator(seed, streams.NAME_ONLY, draw, index, block)
         templates = _draw_templates(world.grammar, rng, len(people))
+        if world.grammar.paragraphs:
+            templates = _kept(world, draw, people).templates
         return Draws(people, np.full((len(people), 1), index, dtype=np.uint8), templates)
 
     return _people_in_order(world, start, stop, block_draws)
@@ -108,27 +116,48 @@ def tokenizer_draws(world: World, count: int) -> Draws:
     for block, first in enumerate(range(0, count, BLOCK)):
         people = np.arange(first, min(first + BLOCK, count), dtype=np.int64) % world.N
         rng = streams.generator(world.seed, streams.TOKENIZER, block)
-        blocks.append(_draw_words(world.grammar, rng, people))
+        blocks.append(draw_words(world.grammar, rng, people))
     return concatenate(blocks)
 
 
 def calibration_draws(world: World, seed: int, count: int) -> Draws:
-    """Biographies of `count` people drawn without replacement, each in fresh words, for calibrating a quantiser."""
+    """Biographies of `count` people drawn without replacement, worded as in training, for calibrating a quantiser."""
     rng = streams.generator(seed, streams.CALIBRATION)
     people = rng.permutation(world.N)[:count].astype(np.int64)
-    return _draw_words(world.grammar, rng, people)
+    return _kept(world, 0, people) if world.grammar.paragraphs else draw_words(world.grammar, rng, people)
 
 
 def _people_in_order(world: World, start: int, stop: int, block_draws: BlockDraws) -> Draws:
     """Rows start..stop-1 of the blocks that hold them, so that cutting people up changes nobody's words."""
-    if not 0 <= start < stop <= world.N:
-        raise ValueError(f"people {start}..{stop} of {world.N}")
+    _check_range(world, start, stop)
     parts = []
     for block in range(start // BLOCK, (stop - 1) // BLOCK + 1):
         first = block * BLOCK
         whole = block_draws(block, np.arange(first, min(first + BLOCK, world.N), dtype=np.int64))
         parts.append(whole[max(start - first, 0) : stop - first])
     return concatenate(parts)
+
+
+def _check_range(world: World, start: int, stop: int) -> None:
+    if not 0 <= start < stop <= world.N:
+        raise ValueError(f"people {start}..{stop} of {world.N}")
+
+
+def _kept(world: World, turn: int, people: NDArray[np.int64]) -> Draws:
+    """The people in the words of the paragraph whose turn it is; a person's paragraphs come in turn."""
+    kept = _paragraph(world, turn % world.grammar.paragraphs)
+    return Draws(people, kept.order.take(people, axis=0), kept.templates.take(people, axis=0))
+
+
+@functools.lru_cache(maxsize=2)
+def _paragraph(world: World, number: int) -> Draws:
+    """One paragraph of every person, drawn once in a world's life, keyed by the world's seed."""
+    blocks = []
+    for block, first in enumerate(range(0, world.N, BLOCK)):
+        people = np.arange(first, min(first + BLOCK, world.N), dtype=np.int64)
+        rng = streams.generator(world.seed, streams.PARAGRAPHS, number, block)
+        blocks.append(draw_words(world.grammar, rng, people))
+    return concatenate(blocks)
 
 
 @functools.lru_cache(maxsize=2)
@@ -139,10 +168,13 @@ def _people_order(num_people: int, seed: int, exposure: int) -> NDArray[np.int32
     return people
 
 
-def _draw_words(grammar: Grammar, rng: np.random.Generator, people: NDArray[np.int64]) -> Draws:
+def draw_words(grammar: Grammar, rng: np.random.Generator, people: NDArray[np.int64]) -> Draws:
     """A uniform template of each attribute, and a uniform order of all of them, for each of the people."""
     templates = _draw_templates(grammar, rng, len(people))
-    return Draws(people, _draw_orders(len(grammar.attributes), rng, len(people)), templates)
+    size = len(grammar.attributes)
+    if not grammar.shuffled:
+        return Draws(people, np.tile(np.arange(size, dtype=np.uint8), (len(people), 1)), templates)
+    return Draws(people, _draw_orders(size, rng, len(people)), templates)
 
 
 def _draw_templates(grammar: Grammar, rng: np.random.Generator, count: int) -> NDArray[np.uint8]:

@@ -20,7 +20,7 @@ from capacity.world.grammar import Grammar
 MOST_PEOPLE = 2**31 - 1  # person numbers are int32 while they are shuffled
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class World:
     """N people. facts: column name to codes (N,), an unsigned type that just fits."""
 
@@ -36,6 +36,10 @@ class World:
     @property
     def seed(self) -> int:
         return self.spec["seed"]
+
+    def codes(self, column: str, people: NDArray[np.int64]) -> NDArray[np.unsignedinteger]:
+        """What a column says of some people, (len(people),)."""
+        return self.facts[column].take(people)
 
 
 def make_world(spec: dict[str, Any]) -> World:
@@ -55,21 +59,33 @@ def draw_facts(grammar: Grammar, num_people: int, seed: int) -> dict[str, NDArra
 
     Raises UserError where there are fewer full names than people.
     """
-    name_sizes = [len(grammar.pools[slot.pool]) for slot in grammar.name]
-    num_names = math.prod(name_sizes)
+    sizes = name_sizes(grammar)
+    num_names = math.prod(sizes)
     if not 1 <= num_people <= min(num_names, MOST_PEOPLE):
-        allowed = f"the name pools {name_sizes} give {num_names} full names; use 1 to {min(num_names, MOST_PEOPLE)}"
+        allowed = f"the name pools {sizes} give {num_names} full names; use 1 to {min(num_names, MOST_PEOPLE)}"
         raise UserError(f"N: {num_people} people, but {allowed}")
     numbers = keyed_bijection(np.arange(num_people), num_names, streams.key(seed, streams.NAMES))
-    facts = {}
-    for slot, size in reversed(list(zip(grammar.name, name_sizes, strict=True))):
-        numbers, codes = np.divmod(numbers, size)
-        facts[slot.column] = codes.astype(_code_type(size))
+    facts = name_codes(grammar, numbers)
     for index, (column, size) in enumerate(grammar.column_sizes.items()):
         if column not in facts:
             rng = streams.generator(seed, streams.VALUES, index)
             facts[column] = rng.integers(0, size, num_people, dtype=_code_type(size))
     return {column: facts[column] for column in grammar.column_sizes}
+
+
+def name_sizes(grammar: Grammar) -> list[int]:
+    """Sizes of the pools of a full name's parts; their product is N0."""
+    return [len(grammar.pools[slot.pool]) for slot in grammar.name]
+
+
+def name_codes(grammar: Grammar, numbers: NDArray[np.int64]) -> dict[str, NDArray[np.unsignedinteger]]:
+    """The codes of each part of the full names with these numbers, 0..N0-1."""
+    facts = {}
+    for slot, size in reversed(list(zip(grammar.name, name_sizes(grammar), strict=True))):
+        numbers, codes = np.divmod(numbers, size)
+        assert slot.column is not None
+        facts[slot.column] = codes.astype(_code_type(size))
+    return facts
 
 
 def _code_type(size: int) -> type[np.unsignedinteger]:

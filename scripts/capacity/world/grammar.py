@@ -46,6 +46,9 @@ class Grammar:
     name_suffix: str  # between the full name and the first sentence's text, for example "'s"
     pronoun: Slot | None  # the subject of later sentences; None: they have no subject
     attributes: tuple[Attribute, ...]
+    shuffled: bool = True  # sentences come in any order; False: always in the order of the attributes
+    paragraphs: int | None = None  # wordings a person has, used in turn; None: every exposure words them anew
+    tag: str = ""  # in front of every biography; scored by nobody
 
     @property
     def items(self) -> list[str]:
@@ -85,7 +88,7 @@ class Grammar:
         texts = dict.fromkeys(text for slot in self._slots() for text in self.texts(slot))
         for attribute in self.attributes:
             texts |= dict.fromkeys(text for template in attribute.templates for text in template)
-        texts |= {self.name_suffix: None}
+        texts |= {self.name_suffix: None, self.tag: None}
         return [text for text in texts if text]
 
     def junctions(self) -> Iterator[tuple[list[str], list[str]]]:
@@ -93,7 +96,7 @@ class Grammar:
         name = [self.texts(slot) for slot in self.name] + ([[self.name_suffix]] if self.name_suffix else [])
         openings = [before for attribute in self.attributes for before, _ in attribute.templates]
         subjects = self.texts(self.pronoun) if self.pronoun else openings
-        yield from pairwise(name)
+        yield from pairwise(([[self.tag]] if self.tag else []) + name)
         yield name[-1], openings
         if self.pronoun:
             yield subjects, openings
@@ -121,6 +124,9 @@ class Grammar:
             name_suffix=data["name_suffix"],
             pronoun=Slot(**data["pronoun"]) if data["pronoun"] else None,
             attributes=tuple(_attribute_from(attribute) for attribute in data["attributes"]),
+            shuffled=data["shuffled"],
+            paragraphs=data["paragraphs"],
+            tag=data["tag"],
         )
 
 

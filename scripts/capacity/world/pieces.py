@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from capacity.errors import UserError
-from capacity.world.grammar import Grammar
+from capacity.world.grammar import Attribute, Grammar
 
 EOS_ID = 0  # id of the token between biographies, in every tokenizer of this project; no piece contains it
 FILLER, NAME, FIRST_VALUE = 0, 1, 2  # labels; value items count on from FIRST_VALUE in the account's order
@@ -22,9 +22,10 @@ class PieceTable:
     """All pieces of a grammar by number. Each slot, side of a template, and subject owns a run of numbers.
 
     tokens, labels, first_chunk: flat, pieces end to end. sizes, starts: by piece number. names, values: the
-    facts column and the first number of each slot's run. vocab_size: V, the ids that the grammar can produce
-    and EOS. Raises UserError where the tokenizer does not know the grammar's words or merges across the ends
-    of pieces.
+    facts column and the first number of each slot's run. leaks: for an attribute that another one decides, its
+    values again, labelled as that one's; told first, they give it away. vocab_size: V, the ids that the
+    grammar can produce and EOS. Raises UserError where the tokenizer does not know the grammar's words or
+    merges across the ends of pieces.
     """
 
     def __init__(self, grammar: Grammar, chunked: bool, tokenizer: Tokenizer):
@@ -44,6 +45,7 @@ class PieceTable:
 
     def _number_subjects(self) -> None:
         grammar = self.grammar
+        self.tag = self._add([grammar.tag], FILLER) if grammar.tag else EMPTY
         self.names = [(slot.column, self._add(grammar.texts(slot), NAME)) for slot in grammar.name]
         self.suffix = self._add([grammar.name_suffix], FILLER) if grammar.name_suffix else EMPTY
         if grammar.pronoun:
@@ -54,6 +56,7 @@ class PieceTable:
     def _number_sentences(self) -> None:
         self.befores, self.afters = [], []
         self.values: list[list[Run]] = []
+        self.leaks: list[list[Run]] = []
         for attribute in self.grammar.attributes:
             label = FIRST_VALUE + self.grammar.items.index(attribute.name) if attribute.is_item else FILLER
             self.befores.append(self._add((before for before, _ in attribute.templates), FILLER))
@@ -63,6 +66,12 @@ class PieceTable:
                 first_chunk = self.chunked and place == 0
                 runs.append((slot.column, self._add(self.grammar.texts(slot), label, first_chunk)))
             self.values.append(runs)
+            self.leaks.append([] if attribute.is_item else self._number_leak(attribute))
+
+    def _number_leak(self, attribute: Attribute) -> list[Run]:
+        """The values of an attribute that another one decides, labelled as that other one's."""
+        source = FIRST_VALUE + self.grammar.items.index(attribute.determined_by)
+        return [(slot.column, self._add(self.grammar.texts(slot), source)) for slot in attribute.slots]
 
     def _tokenise(self, tokenizer: Tokenizer) -> None:
         known = encode_pieces(tokenizer, self.grammar)
@@ -71,6 +80,8 @@ class PieceTable:
         self.starts = np.cumsum(self.sizes) - self.sizes
         used = {EOS_ID}.union(*known.values())
         self.vocab_size = len(used)
+        if self.tag != EMPTY and self.sizes[self.tag] != 1:
+            raise UserError(f"tag: the tokenizer reads {self.grammar.tag!r} as {self.sizes[self.tag]} tokens; {REMEDY}")
         if max(used) >= self.vocab_size:
             raise UserError(f"tokenizer: it has rows that this dataset never uses; {REMEDY}")
         token_type = np.uint16 if self.vocab_size <= 2**16 else np.uint32
@@ -98,7 +109,7 @@ class PieceTable:
         return sizes
 
     def constant_size(self) -> int:
-        """Tokens of every whole biography that neither facts nor templates decide."""
+        """Tokens of every whole biography that neither facts nor templates decide, without the tag."""
         pronoun, suffix = self.grammar.pronoun, int(self.sizes[self.suffix])
         if pronoun is None or pronoun.column is not None:
             return suffix

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from capacity.world.draws import Draws
 from capacity.world.facts import World
+from capacity.world.junk import Junk
 from capacity.world.pieces import EMPTY, PieceTable
 from capacity.world.text import biographies
 
@@ -38,8 +39,17 @@ class Renderer:
     """Renders draws of one world in the tokens of one tokenizer. Raises UserError where they do not match."""
 
     def __init__(self, world: World, tokenizer: Tokenizer):
-        self.world, self.grammar = world, world.grammar
-        self.pieces = PieceTable(world.grammar, bool(world.account.diversity), tokenizer)
+        self._set(world, PieceTable(world.grammar, bool(world.account.diversity), tokenizer))
+
+    def for_junk(self, junk: Junk) -> "Renderer":
+        """A renderer of the world's junk people in the same tokens."""
+        other = object.__new__(Renderer)
+        other._set(junk, self.pieces)
+        return other
+
+    def _set(self, world: World | Junk, pieces: PieceTable) -> None:
+        self.world, self.grammar, self.pieces = world, world.grammar, pieces
+        self._tag = pieces.tag if world.grammar.tag else EMPTY
         self._num_slots = max(len(attribute.slots) for attribute in world.grammar.attributes)
         templates = [template for attribute in world.grammar.attributes for template in attribute.templates]
         self._has_after = any(after for _, after in templates)
@@ -53,20 +63,41 @@ class Renderer:
     @cached_property
     def max_length(self) -> int:
         """Tokens of the longest biography that the grammar can produce, whoever lives in the world."""
-        columns, templates = self.pieces.column_sizes().values(), self._template_sizes
-        return self.pieces.constant_size() + int(sum(sizes.max() for sizes in [*columns, *templates]))
+        return self._constant_size + sum(int(sizes.max()) for sizes in self._part_sizes())
+
+    @property
+    def min_length(self) -> int:
+        """Tokens of the shortest."""
+        return self._constant_size + sum(int(sizes.min()) for sizes in self._part_sizes())
+
+    @property
+    def mean_length(self) -> float:
+        """Tokens of one with uniform facts and templates."""
+        return self._constant_size + sum(float(sizes.mean()) for sizes in self._part_sizes())
+
+    def _part_sizes(self) -> list[NDArray[np.int64]]:
+        return [*self.pieces.column_sizes().values(), *self._template_sizes]
+
+    @property
+    def _constant_size(self) -> int:
+        return self.pieces.constant_size() + int(self._tag != EMPTY)
 
     @cached_property
     def _person_lengths(self) -> NDArray[np.int32]:
-        """Tokens of each person's biography that no template decides, (N,)."""
-        lengths = np.full(self.world.N, self.pieces.constant_size(), dtype=np.int32)
+        """Tokens of each stored person's biography that no template decides, (N,)."""
+        return self._fact_lengths(np.arange(self.world.N))
+
+    def _fact_lengths(self, people: NDArray[np.int64]) -> NDArray[np.int32]:
+        lengths = np.full(len(people), self._constant_size, dtype=np.int32)
         for column, sizes in self.pieces.column_sizes().items():
-            lengths += sizes.astype(np.int32).take(self.world.facts[column])
+            lengths += sizes.astype(np.int32).take(self.world.codes(column, people))
         return lengths
 
     def lengths(self, draws: Draws) -> NDArray[np.int64]:
         """Tokens of each whole biography without rendering it, (B,): the order of sentences plays no part."""
-        lengths = self._person_lengths.take(draws.people).astype(np.int64)
+        stored = isinstance(self.world, World)
+        lengths = self._person_lengths.take(draws.people) if stored else self._fact_lengths(draws.people)
+        lengths = lengths.astype(np.int64)
         for index, sizes in enumerate(self._template_sizes):
             lengths += sizes.take(draws.templates[:, index])
         return lengths
@@ -86,7 +117,7 @@ class Renderer:
 
     def _gather(self, draws: Draws, labels: bool) -> list[NDArray]:
         """Tokens and lengths, with labels also labels and first-chunk marks, of a few biographies."""
-        matrix, table = self._piece_matrix(draws), self.pieces
+        matrix, table = self._piece_matrix(draws, labels), self.pieces
         flat = matrix.ravel()
         sizes = table.sizes.take(flat)
         ends = np.cumsum(sizes)
@@ -101,18 +132,20 @@ class Renderer:
 
     def _width(self, draws: Draws) -> int:
         """At least the pieces of one biography."""
-        return len(self.pieces.names) + 1 + draws.order.shape[1] * (3 + self._num_slots)
+        return len(self.pieces.names) + 2 + draws.order.shape[1] * (3 + self._num_slots)
 
-    def _piece_matrix(self, draws: Draws) -> NDArray[np.int64]:
-        """Piece numbers in reading order, (B, F + P * Q): name, suffix, then each sentence's Q pieces."""
+    def _piece_matrix(self, draws: Draws, labels: bool) -> NDArray[np.int64]:
+        """Piece numbers in reading order, (B, F + P * Q): tag, name, suffix, then each sentence's Q pieces."""
         B, P = draws.order.shape
         S, table = len(self.grammar.attributes), self.pieces
-        sentences = self._sentences(draws)
+        sentences = self._sentences(draws, labels)
         Q = sentences.shape[1] // S
         told = (draws.order + np.arange(0, B * S, S)[:, None]).ravel()
         front = [self._numbers(draws, column, base) for column, base in table.names]
         if table.suffix != EMPTY:
             front.append(self._numbers(draws, None, table.suffix))
+        if self._tag != EMPTY:
+            front.insert(0, self._numbers(draws, None, self._tag))
         F = len(front)
         matrix = np.empty((B, F + P * Q), dtype=np.int64)
         for place, numbers in enumerate(front):
@@ -124,7 +157,7 @@ class Renderer:
             matrix[:, F + 2 * Q :: Q] = self._numbers(draws, column, table.later_pronoun)[:, None]
         return matrix
 
-    def _sentences(self, draws: Draws) -> NDArray[np.int64]:
+    def _sentences(self, draws: Draws, labels: bool) -> NDArray[np.int64]:
         """Piece numbers of all attributes' sentences, in the grammar's order, (B, S * Q); no subjects yet."""
         S, table, start = len(self.grammar.attributes), self.pieces, int(self.grammar.pronoun is not None)
         Q = start + 1 + self._num_slots + int(self._has_after)
@@ -134,12 +167,26 @@ class Renderer:
             sentences[:, first] = template + table.befores[index]
             for place, (column, base) in enumerate(table.values[index], start=first + 1):
                 sentences[:, place] = self._numbers(draws, column, base)
+            if labels and self.grammar.paragraphs and table.leaks[index]:
+                leaking = self._leaking(draws, index)
+                for place, (column, base) in enumerate(table.leaks[index], start=first + 1):
+                    sentences[leaking, place] = self._numbers(draws, column, base)[leaking]
             if self._has_after:
                 sentences[:, index * Q + Q - 1] = template + table.afters[index]
         return sentences
+
+    def _leaking(self, draws: Draws, index: int) -> NDArray[np.bool_]:
+        """Which biographies, (B,), tell an attribute before the one that decides it.
+
+        The two together then cost what the deciding one costs: the chain rule makes it a code for the pair.
+        """
+        source = self.grammar.attribute_index(self.grammar.attributes[index].determined_by)
+        if draws.order.shape[1] < len(self.grammar.attributes):
+            return np.zeros(len(draws), dtype=bool)
+        return np.argmax(draws.order == index, axis=1) < np.argmax(draws.order == source, axis=1)
 
     def _numbers(self, draws: Draws, column: str | None, base: int) -> NDArray[np.int64]:
         """Piece numbers of what a column says of each person, (B,); its run of pieces begins at base."""
         if column is None:
             return np.full(len(draws), base, dtype=np.int64)
-        return self.world.facts[column].take(draws.people) + np.int64(base)
+        return self.world.codes(column, draws.people) + np.int64(base)

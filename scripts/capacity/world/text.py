@@ -5,22 +5,24 @@ from collections.abc import Iterator
 from capacity.world.draws import Draws
 from capacity.world.facts import World
 from capacity.world.grammar import Slot
+from capacity.world.junk import Junk
 
 
-def biographies(world: World, draws: Draws) -> Iterator[str]:
+def biographies(world: World | Junk, draws: Draws) -> Iterator[str]:
     """The text of each drawn biography. It begins with a blank, as every word in it does."""
-    grammar, facts = world.grammar, world.facts
+    grammar = world.grammar
+    facts = {column: world.codes(column, draws.people) for column in grammar.column_sizes}
 
-    def read(slot: Slot, person: int) -> str:
-        code = 0 if slot.column is None else facts[slot.column][person]
+    def read(slot: Slot, row: int) -> str:
+        code = 0 if slot.column is None else facts[slot.column][row]
         return slot.before + grammar.pools[slot.pool][code] + slot.after
 
-    for person, order, templates in zip(draws.people, draws.order, draws.templates, strict=True):
-        parts = [read(slot, person) for slot in grammar.name] + [grammar.name_suffix]
+    for row, (order, templates) in enumerate(zip(draws.order, draws.templates, strict=True)):
+        parts = [grammar.tag, *(read(slot, row) for slot in grammar.name), grammar.name_suffix]
         for position, index in enumerate(order):
             attribute = grammar.attributes[index]
             before, after = attribute.templates[templates[index]]
             if position and grammar.pronoun:
-                parts.append(read(grammar.pronoun, person))
-            parts += [before, *(read(slot, person) for slot in attribute.slots), after]
+                parts.append(read(grammar.pronoun, row))
+            parts += [before, *(read(slot, row) for slot in attribute.slots), after]
         yield "".join(parts)
