@@ -315,8 +315,8 @@ class Regime(Section):
     clip: Annotated[float, Field(gt=0)] | None = Field(1.0, description="Largest gradient norm; null: no clipping.")
     quantizer: Name | None = Field(
         None,
-        description="A scheme of `quantizers`, method rtn: each forward pass sees weights rounded by it, gradients pass "
-        "straight through. The checkpoint keeps full precision; the same scheme makes the variant trained for.",
+        description="A scheme of `quantizers`, method rtn: each forward pass sees weights rounded by it, gradients "
+        "pass straight through. The checkpoint keeps full precision; the same scheme makes the variant trained for.",
     )
     quantize_from: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="Share of the training before the rounding begins; 0: from scratch."
