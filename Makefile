@@ -7,6 +7,9 @@ CORES ?= all
 # 3 GB of CUDA).
 PIP_INDEX ?=
 TORCH_INDEX ?=
+# What `make size` is asked.
+FACTS ?= 1e6
+EXPOSURES ?= 1000
 # Studies to build instead of those that config.yaml names, separated by commas.
 STUDY ?=
 
@@ -16,7 +19,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env table test test-long test-slurm plan runs orphans prune check docs lock format
+.PHONY: help env table audit lineage report compare size law reference plan runs orphans prune
+.PHONY: test test-long test-report test-slurm check docs lock format
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -38,12 +42,41 @@ test-long: env ## every row of the table of edits, and the kill test
 	@EDIT_OUTCOMES=$(CURDIR)/results/edit_outcomes.jsonl python -m pytest -n 2 tests/long
 	@python tests/workflow/outcomes.py results/edit_outcomes.jsonl
 
+test-report: env ## the HTML report in Chromium (Debian, as root; installs what is missing)
+	@PIP_INDEX="$(PIP_INDEX)" tests/report/install $(BIN)/python
+	@python -m pytest tests/report
+
 test-slurm: env ## the SLURM profile on a real cluster on this machine (Debian, as root; installs what is missing)
 	@tests/slurm/cluster install --accounting
 	@trap 'tests/slurm/cluster down' EXIT INT TERM; python -m pytest tests/slurm
 
+report: env ## results/report.html, one file that works offline: claims, figures, tables down to the manifests
+	@snakemake report_pages --cores $(CORES) --quiet rules --forcerun write_report_pages $(if $(STUDY),--config study=$(STUDY))
+	@snakemake report_pages --quiet all --report results/report.html $(if $(STUDY),--config study=$(STUDY))
+	@echo "results/report.html is ready to open"
+
+compare: env ## your results/capacity_table.csv against the reference: cells with intervals, verdicts
+	@python scripts/compare.py $(ARGS)
+
+size: env ## parameters that FACTS (bits, or a dataset) need after EXPOSURES=n (ARGS="--scheme int8 --share 0.99")
+	@python scripts/size.py --facts $(FACTS) --exposures $(EXPOSURES) $(ARGS)
+
+law: env ## fit R(exposures, R_max, scheme) to the reference tables
+	@python scripts/fit_law.py $(ARGS)
+
+reference: env ## claims, Figure 1 and the README's table from the committed tables
+	@python scripts/collect_reference.py --readme README.md $(ARGS)
+
 plan: env ## what would run and why (AGAINST=other.yaml)
 	@python scripts/plan.py $(if $(AGAINST),--against $(AGAINST)) $(if $(STUDY),--study $(STUDY)) $(ARGS)
+
+audit: env ## can this table be trusted? (LEVELS=1-3 SAMPLE=10% SEED=1 TARGET=place JOBS=n RESULTS=folder)
+	@python scripts/audit.py $(if $(STUDY),--study $(STUDY)) $(if $(LEVELS),--levels $(LEVELS)) $(if $(SAMPLE),--sample $(SAMPLE)) \
+	    $(if $(SEED),--seed $(SEED)) $(if $(TARGET),--target $(TARGET)) $(if $(JOBS),--jobs $(JOBS)) \
+	    $(if $(RESULTS),--results $(RESULTS)) $(ARGS)
+
+lineage: env ## where a cell of the table comes from (CELL=12:R, or CELL=study=base-law,N=400,...:R)
+	@python scripts/show_lineage.py $(if $(STUDY),--study $(STUDY)) $(if $(RESULTS),--results $(RESULTS)) "$(CELL)"
 
 runs: env ## one row a run: state, R, seconds, when (ARGS="--format csv")
 	@python scripts/runs.py $(if $(STUDY),--study $(STUDY)) $(ARGS)

@@ -7,6 +7,7 @@ of the configuration: its own order tells it everything.
 Staleness is carried by paths alone: an artefact's folder is named by the digest of all that can change it.
 """
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -14,6 +15,10 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 min_version("9.27")
+
+
+report: "report/workflow.rst"
+
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
@@ -30,7 +35,13 @@ set_job_environment(os.environ, RESULTS)
 if workflow.is_main_process:
     from capacity.config.load import load_config
     from capacity.config.resolve import resolve
-    from capacity.planning import forget_interruptions, lock_run, prepare_run, use_store
+    from capacity.planning import (
+        figure_names,
+        forget_interruptions,
+        lock_run,
+        prepare_run,
+        use_store,
+    )
 
     try:
         files = [Path("config.yaml"), *map(Path, workflow.overwrite_configfiles)]
@@ -45,6 +56,10 @@ if workflow.is_main_process:
         sys.exit(1)
 
 
+FIGURES = figure_names(PLAN.grid.figures) if workflow.is_main_process else []
+CLAIMS = workflow.is_main_process and PLAN.grid.claims is not None
+
+
 wildcard_constraints:
     dataset=r"[\w-]+",
     tokenizer=r"[\w-]+",
@@ -53,6 +68,7 @@ wildcard_constraints:
     probes=r"[\w-]+",
     table=r"[\w-]+",
     figures=r"[\w-]+",
+    claims=r"[\w-]+",
 
 
 def order(identity):
@@ -80,14 +96,18 @@ localrules:
     all,
     publish_table,
     publish_figures,
+    publish_claims,
+    write_report_pages,
+    report_pages,
 
 
 rule all:
-    """The capacity table, the runs behind it, and the figures."""
+    """The capacity table, the runs behind it, the figures, and the claims where the configuration names some."""
     default_target: True
     input:
         "results/capacity_table.csv",
         "results/figures/capacity.png",
+        "results/claims.csv" if CLAIMS else [],
 
 
 include: "rules/resources.smk"
@@ -98,3 +118,5 @@ include: "rules/variants.smk"
 include: "rules/probe.smk"
 include: "rules/table.smk"
 include: "rules/figures.smk"
+include: "rules/claims.smk"
+include: "rules/report.smk"

@@ -5,7 +5,7 @@ In: the capacity table. Out: the figures, published under fixed paths.
 
 
 rule plot_capacity:
-    """Draw bits stored against parameters, and R against R_max."""
+    """Draw bits stored against parameters and R against R_max, for the paper's figure and for each study."""
     input:
         spec="results/specs/{figures}.json",
         table=lambda wildcards: made(order(wildcards.figures).parents["table"]),
@@ -23,19 +23,30 @@ rule plot_capacity:
         "python scripts/plot_capacity.py --spec {input.spec:q} > {log:q} 2>&1"
 
 
+def in_report(name, kind):
+    """A published figure, with its place and its finding in the engine's report."""
+    return report(
+        f"results/figures/{name}.{kind}",
+        caption=f"../results/report/{name}.rst",
+        category="2. Figures",
+        labels={"figure": name.removeprefix("study-"), "format": kind},
+    )
+
+
 rule publish_figures:
     """Copy the figures of the present configuration to their fixed paths."""
     input:
         figures=lambda wildcards: made(PLAN.grid.figures.name),
         stamp="results/specs/capacity_figures.stamp",
     output:
-        png="results/figures/capacity.png",
-        svg="results/figures/capacity.svg",
+        # A job of a cluster reads this file too, and never publishes.
+        pngs=[in_report(name, "png") for name in FIGURES],
+        svgs=[in_report(name, "svg") for name in FIGURES],
         identity="results/figures/capacity_figures.id",
     log:
         "results/logs/publish_figures.log",
     message:
-        "Publishing {output.png}."
+        "Publishing the figures."
     shell:
-        "python scripts/publish_figures.py --figures {input.figures:q} --png {output.png:q}"
-        " --svg {output.svg:q} --identity {output.identity:q} > {log:q} 2>&1"
+        "python scripts/publish_figures.py --artefact {input.figures:q} --identity {output.identity:q}"
+        " {output.pngs:q} {output.svgs:q} > {log:q} 2>&1"

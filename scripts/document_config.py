@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from capacity.config.claims import Claim, Claims, Selection
 from capacity.config.models import Config
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -21,6 +22,13 @@ type or an impossible value ends the run before any job starts, with one line th
 
 Later files and options win: `config.yaml`, then each `--configfile`, then `--config key=value`. Mappings merge, lists
 and values are replaced. `1e-3` is a number. A key may stand once in a mapping.
+"""
+
+CLAIMS_HEAD = """# A file of claims
+
+What `claims.yaml`, or another file that the key `claims` names, may say. The verdict follows by rule from Student's
+95 % interval over seeds: reproduced where it lies within the tolerance, not reproduced where it lies outside,
+inconclusive where it straddles the border or seeds are too few, not run where no row fits.
 """
 
 
@@ -35,6 +43,9 @@ def markdown() -> str:
     parts = [HEAD, _section("Top level", Config)]
     seen: set[type] = {Config}
     for model in _models_below(Config, seen):
+        parts.append(_section(model.__name__, model))
+    parts.append(CLAIMS_HEAD)
+    for model in (Claims, Claim, Selection):
         parts.append(_section(model.__name__, model))
     return "\n".join(parts)
 

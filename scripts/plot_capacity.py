@@ -1,7 +1,9 @@
-"""Draw the capacity figure from the capacity table."""
+"""Draw the capacity figure, the paper's Figure 1 and one figure a study from the capacity table."""
 
 from capacity.artefacts import Job, job_parser
+from capacity.figure_one import plot_figure_one
 from capacity.figures import plot_capacity
+from capacity.study_figure import plot_study
 from capacity.table import read_table
 
 
@@ -11,6 +13,9 @@ def main() -> None:
     with Job(args) as job:
         table = read_table(job.parent("table") / "capacity_table.csv")
         plot_capacity(table, job.folder, **job.spec["display"])
+        plot_figure_one(table, job.folder)
+        for study in job.spec["studies"]:
+            plot_study(table, study, job.folder)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,25 @@
-"""Turn the scores of all runs into the capacity table, one row a variant, and its summary over seeds."""
+"""Turn the scores of all runs into the capacity table, one row a variant, and its summary over seeds.
+
+Where a regime tells some people more often (zipf), capacity_bands.csv beside them has a row a band of people.
+"""
 
 import json
 
 import pandas as pd
 
 from capacity.artefacts import Job, job_parser
+from capacity.bands import band_rows
 from capacity.table import capacity_table, summarise, variant_row, write_table
 from capacity.world.account import Account
 
 
-def measured_row(job: Job, row: dict) -> dict:
-    """One row: what the order says of the variant, and what its probe measured."""
+def measured_row(job: Job, row: dict) -> tuple[dict, list[dict]]:
+    """One row: what the order says of the variant, and what its probe measured; and its bands, if it has any."""
     folder = job.add_input(f"probes/{row['probe_id']}")
     about = json.loads((folder / "about.json").read_text())
     training = about["training"]
     given = {
-        **{column: value for column, value in row.items() if column != "probe_set"},
+        **{column: value for column, value in row.items() if column not in ("probe_set", "zipf")},
         "vocabulary": training["vocabulary"],
         "tokens": training["tokens"],
         "flops": training["flops"],
@@ -23,14 +27,20 @@ def measured_row(job: Job, row: dict) -> dict:
         "weight_bits": about["weight_bits"],
     }
     scores = pd.read_parquet(folder / "scores.parquet")
-    return variant_row(given, scores, Account(**about["account"]), training["parameters"], job.spec["resamples"])
+    account = Account(**about["account"])
+    bands = band_rows(row, row["zipf"], scores, account) if "zipf" in row else []
+    return variant_row(given, scores, account, training["parameters"], job.spec["resamples"]), bands
 
 
 def main() -> None:
     """Tabulate the rows that the order lists."""
     args = job_parser(__doc__).parse_args()
     with Job(args) as job:
-        table = capacity_table([measured_row(job, row) for row in job.spec["rows"]])
+        measured = [measured_row(job, row) for row in job.spec["rows"]]
+        table = capacity_table([row for row, _ in measured])
+        bands = [band for _, rows in measured for band in rows]
+        if bands:
+            write_table(pd.DataFrame(bands), job.folder / "capacity_bands.csv")
         write_table(table, job.folder / "capacity_table.csv")
         write_table(summarise(table), job.folder / "capacity_summary.csv")
         job.metrics = {"rows": len(table)}

@@ -9,12 +9,12 @@ from capacity.config.load import load_config
 from capacity.config.resolve import Grid, resolve
 from capacity.manifest import read_manifest
 from capacity.orders import Order, order_text
-from capacity.planning import published
+from capacity.planning import figure_names, published
 
 TINY = Path(__file__).parent / "workflow" / "tiny.yaml"
 FILES = {
     "tables": ("capacity_table.csv", "capacity_summary.csv"),
-    "figures": ("capacity.png", "capacity.svg"),
+    "claims": ("claims.csv", "claims.md"),
 }
 
 
@@ -36,10 +36,17 @@ def plant(order: Order, results: Path) -> Path:
     names = [*order.parent_names(), *(member.name for member in order.members)]
     inputs = {name: {"content": read_manifest(results / name)["content"]} for name in names}
     with Making(order, results, inputs) as making:
-        for file in FILES.get(order.stage, ("content.txt",)):
+        for file in files_of(order):
             (making.folder / file).write_text(f"{file} of {order.name}\n")
         making.metrics = {"flops": 1e6} if order.stage == "checkpoints" else {}
     return results / order.name
+
+
+def files_of(order: Order) -> tuple[str, ...]:
+    """Names of the files of an artefact."""
+    if order.stage == "figures":
+        return tuple(f"{name}.{kind}" for name in figure_names(order) for kind in ("png", "svg"))
+    return FILES.get(order.stage, ("content.txt",))
 
 
 def publish(grid: Grid, results: Path) -> None:
@@ -68,4 +75,4 @@ def write_order(order: Order, results: Path) -> Path:
 
 def of_stage(grid: Grid, stage: str, run: str = "") -> Order:
     """The first order of a stage whose slug holds a text."""
-    return next(order for order in grid.orders.values() if order.stage == stage and run in order.id)
+    return next(o for o in grid.orders.values() if o.stage == stage and run in o.id.rpartition("-")[0])

@@ -7,7 +7,11 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from capacity.figures import LOWEST_R, PUBLISHED, plot_capacity
+from capacity.drawing import LOWEST_R
+from capacity.figure_one import plot_figure_one
+from capacity.figures import plot_capacity
+from capacity.published import FIGURE_1A
+from capacity.study_figure import plot_study
 from capacity.table import COLUMNS, ID_COLUMNS, capacity_table
 
 TEXTS = dict.fromkeys(("run", "setting", *ID_COLUMNS), "")
@@ -72,7 +76,7 @@ def test_full_precision_fills_the_first_panels_with_means_over_seeds(drawn):
     bits, ratio, _ = drawn(TABLE)
     assert [point[:2] for point in points(bits, "o")] == [(10_000, pytest.approx(20_000))]
     assert [point[:2] for point in points(ratio, "o")] == [(2.5, pytest.approx(2.0))]
-    assert [point[:2] for point in points(ratio, "+")] == list(PUBLISHED)
+    assert [point[:2] for point in points(ratio, "+")] == [(p.R_max, p.R) for p in FIGURE_1A]
 
 
 def test_each_series_has_its_own_marker_line_and_colour(drawn):
@@ -113,3 +117,76 @@ def test_a_scheme_of_any_name_is_drawn_by_its_bits(drawn):
 
 def test_without_quantised_variants_there_is_no_panel_of_schemes(drawn):
     assert len(drawn(table(variant(1.0)))) == 2
+
+
+# --- the paper's Figure 1 and one figure a study
+
+
+@pytest.fixture
+def panels(monkeypatch, tmp_path):
+    """Calls a plotting function and gives the panels that it drew."""
+
+    def plot(function, *words):
+        figures = []
+        monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: figures.append(figure))
+        function(*words, tmp_path)
+        return figures[0].axes
+
+    return plot
+
+
+OURS = table(
+    variant(1.9, model="gpt2-2-2", variant_id="a"),
+    variant(1.9, model="gpt2-2-2", variant_id="a", study="again"),
+    variant(1.5, model="gpt2-2-3", variant_id="b", h=3, P=20_000),
+    variant(0.9, model="gpt2-2-2", variant_id="c", exposures=100),
+    variant(1.8, model="gpt2-2-2", variant_id="d", scheme="int8", bits_per_weight=8),
+    variant(1.7, model="llama-2-2", variant_id="e", P=30_000),
+)
+
+
+def test_figure_one_puts_our_models_among_the_papers(panels):
+    long, short, ratio = panels(plot_figure_one, OURS)
+    assert [point[:2] for point in points(long, "+")] == [(p.P, p.P * p.R) for p in FIGURE_1A]
+    assert points(short, "+") == []
+    ours = [(10_000, pytest.approx(19_000)), (20_000, pytest.approx(30_000))]
+    assert [point[:2] for point in points(long, "o")] == ours
+    assert [point[:2] for point in points(short, "^")] == [(10_000, pytest.approx(9_000))]
+    assert [point[:2] for point in points(ratio, "o")] == [(2.5, pytest.approx(1.9)), (2.5, pytest.approx(1.5))]
+    assert {text.get_text() for text in long.texts} >= {"1-1", "1-3"}
+
+
+def test_the_papers_points_agree_with_its_own_definitions():
+    """R_max = N (log2(N0 / N) + log2 S0) / P, within what was read off the figure."""
+    for point in FIGURE_1A:
+        bits = point.N * (np.log2(400 * 400 * 1000 / point.N) + 47.592)
+        assert point.R_max == pytest.approx(bits / point.P, rel=0.006)
+        assert point.R_max > point.R
+
+
+def test_a_study_has_a_line_a_cell_named_by_what_varies(panels):
+    rows = [
+        variant(1.9, setting="dataset.N=400 dataset.K=2", model="a"),
+        variant(1.8, setting="dataset.N=400 dataset.K=2", model="a", scheme="int8", bits_per_weight=8),
+        variant(0.9, setting="dataset.N=800 dataset.K=2", N=800, model="b"),
+        variant(-3.0, setting="dataset.N=800 dataset.K=2", N=800, model="b", scheme="int8", bits_per_weight=8),
+        variant(2.9, study="other"),
+    ]
+    cells, ratio = panels(plot_study, table(*rows), "base")
+    assert [text.get_text() for text in cells.get_yticklabels()] == ["a, N=400, K=2", "b, N=800, K=2"]
+    assert [point[:2] for point in points(cells, "o")] == [(1.9, 0), (0.9, -1)]
+    assert [point[:2] for point in points(cells, "s")] == [(1.8, 0), (-0.5, -1)]
+    assert {point[0] for point in points(cells, "|")} == {2.5}
+    assert [point[:2] for point in points(ratio, "o")] == [(2.5, 1.9), (2.5, 0.9)]
+
+
+@pytest.mark.parametrize(
+    ("function", "words", "name"),
+    [(plot_figure_one, (), "figure1"), (plot_study, ("base",), "study-base")],
+)
+def test_other_figures_have_equal_bytes_too(tmp_path, function, words, name):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        function(TABLE, *words, tmp_path / folder)
+    for file in (f"{name}.png", f"{name}.svg"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()

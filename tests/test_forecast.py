@@ -20,6 +20,17 @@ from capacity.stages import STAGES
 RAW = read_yaml(TINY)
 TABLE, FIGURES = "capacity_table.id", "figures/capacity_figures.id"
 
+CLAIMS = """claims:
+  - id: it
+    result: 1
+    statement: It holds.
+    published: 2
+    relation: at least
+    tolerance: 0.1
+    statistic: peak
+    of: {study: [base]}
+"""
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -80,7 +91,7 @@ def test_everything_is_planned_in_the_order_of_the_flow_when_nothing_is_built(tm
 @pytest.mark.parametrize("stages", [["datasets"], list(STAGES)[:5], ["tables"], ["figures"], list(STAGES)])
 def test_what_is_missing_is_not_planned_while_all_that_followed_from_it_exists(results: Path, stages: list[str]):
     for stage in stages:
-        for folder in (results / stage).iterdir():
+        for folder in (results / stage).glob("*"):
             if folder.is_dir():
                 shutil.rmtree(folder)
     assert ahead(tiny_grid(), results).jobs == []
@@ -294,3 +305,19 @@ def test_a_total_adds_up():
     answer = Forecast([PlannedJob("r", "a", "", 1.5, 10), PlannedJob("r", "b", "", 2.0, 20, measured=False)], reused=7)
     expected = {"jobs": 2, "reused": 7, "core_seconds": 3.5, "bytes": 30, "estimated": True}
     assert answer.total() == expected
+
+
+def test_claims_are_judged_when_they_or_the_table_change_and_nothing_else_follows_from_them(
+    results: Path, tmp_path: Path
+):
+    claims = tmp_path / "claims.yaml"
+    claims.write_text(CLAIMS)
+    grid = tiny(claims=str(claims))
+    assert jobs(ahead(grid, results)).keys() == {grid.claims.name, "claims.id"}
+    build(grid, results)
+    assert ahead(grid, results).jobs == []
+    claims.write_text(CLAIMS.replace("tolerance: 0.1", "tolerance: 0.2"))
+    stricter = tiny(claims=str(claims))
+    planned = jobs(ahead(stricter, results))
+    assert planned.keys() == {stricter.claims.name, "claims.id"}
+    assert planned["claims.id"].rule == "publish_claims"

@@ -110,6 +110,7 @@ MOVES: list[tuple[str, Any, str]] = [
     (f"{LONG}/exposures", 4, "cvpaf"),
     (f"{LONG}/batch", 2, "cvpaf"),
     (f"{LONG}/lr", 0.02, "cvpaf"),
+    (f"{LONG}/zipf", 1.0, "cvpaf"),
     (LONG, {**RAW["regimes"]["long"], "packing": "windows", "context": 32}, "cvpaf"),
     (f"{CUT}/context", 64, "cvpaf"),
     (f"{LONG}/warmup_steps", 2, "cvpaf"),

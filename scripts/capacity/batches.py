@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from capacity.errors import UserError
 from capacity.mixture import Mixture
-from capacity.world import EOS_ID, Draws, Junk, Renderer, World, junk_draws, num_blocks, training_draws
+from capacity.world import EOS_ID, Draws, Junk, Law, Renderer, World, junk_draws, num_blocks, training_draws
 from capacity.world.draws import BLOCK, concatenate
 
 IGNORED = -100  # a target that is not scored, as torch's cross-entropy has it
@@ -40,6 +40,8 @@ class TrainingBatches:
         _check(regime)
         self._windows = regime["packing"] == "windows"
         self.context = regime["context"] if self._windows else self.renderer.max_length + 1
+        zipf = regime.get("zipf")
+        self.law = Law(world.N, self.exposures, zipf, seed) if zipf else None
         self._block = functools.lru_cache(maxsize=4)(self._draw_block)
         self.junk = JunkText(world, self.renderer, self.context, seed) if world.spec.get("junk") else None
 
@@ -162,7 +164,7 @@ class TrainingBatches:
     def _draw_block(self, index: int) -> tuple[Draws, NDArray[np.int64]]:
         """A block, counted through all exposures, and the tokens of each of its biographies with EOS."""
         exposure, block = divmod(index, num_blocks(self.world))
-        draws = training_draws(self.world, self.seed, exposure, block)
+        draws = training_draws(self.world, self.seed, exposure, block, self.law)
         return draws, self.renderer.lengths(draws) + 1
 
     @functools.cached_property

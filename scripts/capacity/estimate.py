@@ -15,6 +15,10 @@ def biography_tokens(dataset: dict[str, Any]) -> int:
     """About how many tokens a biography has, EOS included."""
     if dataset["kind"] == "bioS":
         return 74
+    if dataset["kind"] == "records":
+        return 4 + 6 * len(dataset["attributes"])
+    if dataset["kind"] == "random":
+        return dataset["length"] + 1
     value = dataset["C"] * dataset["L"]
     return 4 + dataset["K"] * (1 + value if dataset["wording"] == "atomic" else 5 + value)
 
@@ -25,6 +29,10 @@ def vocabulary(dataset: dict[str, Any], tokenizer: dict[str, Any]) -> int:
         return tokenizer["vocabulary"]
     if dataset["kind"] == "bioS":
         return 8 * dataset["templates"] + sum(dataset["pools"].values())
+    if dataset["kind"] == "records":
+        return dataset["N"] * (1 + len(dataset["attributes"]))
+    if dataset["kind"] == "random":
+        return dataset["vocabulary"] + 1
     return sum(dataset["names"]) + dataset["T"] + dataset["K"] + 1
 
 

@@ -62,7 +62,7 @@ def forecast(plan: Plan, results: Path) -> Forecast:
             answer.jobs.append(PlannedJob(STAGES[order.stage].rule, order.name, reason, seconds, size, measured))
     for artefact, files, id_file in published(plan.grid):
         if artefact.name in wanted or not is_published(artefact, files, id_file, results):
-            rule = "publish_table" if artefact.stage == "tables" else "publish_figures"
+            rule = "publish_table" if artefact.stage == "tables" else f"publish_{artefact.stage}"
             answer.jobs.append(PlannedJob(rule, id_file, f"{next(iter(files.values()))} is not of {artefact.id}"))
     return answer
 

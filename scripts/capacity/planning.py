@@ -221,11 +221,21 @@ def prepare_run(grid: "Grid", results: Path) -> Plan:
 def published(grid: "Grid") -> list[tuple[Order, dict[str, str], str]]:
     """Fixed paths: the artefact, its files and where each is copied, and where the copy's identity stands."""
     table = {"capacity_table.csv": "capacity_table.csv", "capacity_summary.csv": "capacity_summary.csv"}
-    figures = {"capacity.png": "figures/capacity.png", "capacity.svg": "figures/capacity.svg"}
-    return [
+    figures = {
+        f"{name}.{kind}": f"figures/{name}.{kind}" for name in figure_names(grid.figures) for kind in ("png", "svg")
+    }
+    fixed = [
         (grid.table, table, "capacity_table.id"),
         (grid.figures, figures, "figures/capacity_figures.id"),
     ]
+    if grid.claims:
+        fixed.append((grid.claims, {"claims.csv": "claims.csv", "claims.md": "claims.md"}, "claims.id"))
+    return fixed
+
+
+def figure_names(figures: Order) -> list[str]:
+    """The figures of a grid: of all its studies together, the paper's first one, and one a study."""
+    return ["capacity", "figure1", *(f"study-{study}" for study in figures.spec["studies"])]
 
 
 def use_store(variables: MutableMapping[str, str], store: str | None) -> None:

@@ -27,6 +27,7 @@ STAGES = {
         Stage("variants", "quantize_checkpoint", ("numpy", "tokenizers", "torch", "transformers")),
         Stage("probes", "probe_checkpoint", ("numpy", "tokenizers", "torch", "transformers")),
         Stage("tables", "tabulate_capacity", ("numpy", "pandas", "scipy")),
+        Stage("claims", "judge_claims", ("pandas", "scipy")),
         Stage("figures", "plot_capacity", ("matplotlib", "numpy", "pandas", "scipy")),
     )
 }
@@ -52,6 +53,7 @@ INTRODUCED: dict[str, dict[str, object]] = {
         "model.bias": True,
         "model.kv_sharing": 1,
         "model.rotary": 1.0,
+        "regime.zipf": None,
     },
     "datasets": {
         "sentences": "shuffled",

@@ -59,7 +59,7 @@ def variant_row(
     """
     if set(given) != set(GIVEN_COLUMNS):
         raise ValueError(f"columns of a variant: {sorted(set(given) ^ set(GIVEN_COLUMNS))} missing or unknown")
-    matrices = _score_matrices(scores, account)
+    matrices = score_matrices(scores, account)
     num_people = len(matrices["nats"])
     if num_people != given["N"]:
         raise UserError(
@@ -89,7 +89,7 @@ def variant_row(
     return {column: measured[column] if column in measured else given[column] for column in COLUMNS}
 
 
-def _score_matrices(scores: pd.DataFrame, account: Account) -> dict[str, Array]:
+def score_matrices(scores: pd.DataFrame, account: Account) -> dict[str, Array]:
     """Each score column as float (N, 1 + items), the name first; first_chunk_nats as (N, K), values only."""
     items = ["name", *(name for name, _ in account.items)]
     num_people = len(scores) // len(items)
@@ -146,7 +146,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
         if group["seed"].duplicated().any():
             label = ", ".join(f"{column} {value}" for column, value in zip(GROUP_COLUMNS, key, strict=True))
             raise UserError(f"{label}: one seed occurs twice; give the runs regimes of different names")
-        low, high, kind = _seed_interval(group["R"].to_numpy(float))
+        low, high, kind = seed_interval(group["R"].to_numpy(float))
         means = {column: group[column].mean() for column in MEAN_COLUMNS}
         interval = {"R": group["R"].mean(), "R_low": low, "R_high": high, "interval_kind": kind}
         rows.append({**dict(zip(GROUP_COLUMNS, key, strict=True)), "seeds": len(group), **interval, **means})
@@ -154,7 +154,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=order)
 
 
-def _seed_interval(R: Array) -> tuple[float, float, str]:
+def seed_interval(R: Array) -> tuple[float, float, str]:
     if len(R) < 3:
         return float(R.min()), float(R.max()), "range" if len(R) == 2 else "single"
     half_width = stdtrit(len(R) - 1, (1 + CONFIDENCE) / 2) * R.std(ddof=1) / np.sqrt(len(R))

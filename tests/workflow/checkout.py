@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("Snakefile", "rules", "scripts", "profiles", "pyproject.toml")
+COPIED = ("Snakefile", "rules", "report", "scripts", "profiles", "pyproject.toml")
 TINY = Path(__file__).with_name("tiny.yaml")
 COMMAND = re.compile(r"python scripts/(\w+)\.py(?: --spec results/specs/([\w-]+)\.json)?")
 TARGETS = ("results/capacity_table.csv", "results/figures/capacity.png")

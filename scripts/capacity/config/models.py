@@ -38,6 +38,7 @@ def _unique(values: list[Any]) -> list[Any]:
 
 
 Pronoun = Annotated[str, StringConstraints(pattern=r"^[A-Z][a-z]*$", max_length=20)]
+Phrase = Annotated[str, StringConstraints(pattern=r"^\S+( \S+)*$", max_length=100)]
 Names = Annotated[list[Name], Field(min_length=1), AfterValidator(_unique)]
 
 
@@ -80,10 +81,9 @@ class Junk(Section):
     share: Annotated[float, Field(gt=0, lt=1)] = Field(0.875, description="Share of junk in the rows or windows.")
 
 
-class People(Section):
-    """What datasets of synthetic people have in common."""
+class Told(Section):
+    """How the facts of one person or record are put into a text."""
 
-    N: Count = Field(description="People.")
     sentences: Literal["shuffled", "in_order"] = Field(
         "shuffled", description="Order of a biography's sentences: drawn anew, or always that of the attributes."
     )
@@ -92,23 +92,33 @@ class People(Section):
         description="Paragraphs a person has, drawn once and told in turn: 1 is the paper's bioS-simple. "
         "null: words and order are drawn anew at every exposure.",
     )
-    junk: Junk | None = Field(
-        None,
-        description="Junk to mix in. Exposures count the dataset's own people, so training grows by 1/(1 - share).",
-    )
     tag: bool = Field(False, description="One token of its own in front of each biography, never of junk.")
 
     @model_validator(mode="after")
-    def _told(self) -> Self:
+    def _differ(self) -> Self:
         if self.paragraphs is not None and self.paragraphs > 1 and self.sentences == "in_order" and not self.worded():
             raise problem(f"paragraphs: {self.paragraphs} with sentences: in_order; all would be equal, use 1 or null")
-        if self.paragraphs is not None and self.junk is not None:
-            raise problem(f"paragraphs: {self.paragraphs} with junk; junk is worded anew, use paragraphs: null")
         return self
 
     def worded(self) -> bool:
         """Whether a sentence can be said in several ways."""
         return False
+
+
+class People(Told):
+    """What datasets of synthetic people have in common."""
+
+    N: Count = Field(description="People.")
+    junk: Junk | None = Field(
+        None,
+        description="Junk to mix in. Exposures count the dataset's own people, so training grows by 1/(1 - share).",
+    )
+
+    @model_validator(mode="after")
+    def _mixed(self) -> Self:
+        if self.paragraphs is not None and self.junk is not None:
+            raise problem(f"paragraphs: {self.paragraphs} with junk; junk is worded anew, use paragraphs: null")
+        return self
 
     def check_names(self, total: int, where: str) -> None:
         """Refuse more people, junk included, than there are names."""
@@ -187,7 +197,46 @@ class BioS(People):
         return self
 
 
-Dataset = Annotated[BioD | BioS, Field(discriminator="kind")]
+class Records(Told):
+    """Own facts: a CSV or parquet file, one column names the entity, the others are its attributes."""
+
+    kind: Literal["records"]
+    file: str = Field(description="The file, from the project's folder on; it counts by content.")
+    entity: str = Field(description="The column that names each row; no name may stand twice.")
+    attributes: Annotated[list[str], Field(min_length=1), AfterValidator(_unique)] | None = Field(
+        None, description="The columns to tell; null: all others."
+    )
+    phrases: dict[str, Annotated[list[Phrase], Field(min_length=1), AfterValidator(_unique)]] = Field(
+        {}, description="By column, what can stand before its value; '<column> is' where nothing is given."
+    )
+    account: Literal["uniform", "frequencies"] = Field(
+        "uniform", description="What is known of a column's values beforehand: what they are, or how frequent too."
+    )
+    missing: Literal["error", "drop"] = Field("error", description="What becomes of rows with an empty cell.")
+    N: Count | None = Field(None, description="The first so many rows; null: all.")
+
+    def worded(self) -> bool:
+        return any(len(phrases) > 1 for phrases in self.phrases.values())
+
+
+class RandomStrings(Section):
+    """Random strings, every token scored: a ceiling for an architecture (Morris et al. 2025)."""
+
+    kind: Literal["random"]
+    N: Count = Field(description="Strings.")
+    length: Annotated[int, Field(ge=2, le=250)] = Field(64, description="Tokens a string.")
+    vocabulary: Annotated[int, Field(ge=2, le=60_000)] = Field(2048, description="Tokens to choose from.")
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if self.vocabulary**self.length < self.N**3:
+            raise problem(
+                f"length: {self.length} tokens of {self.vocabulary} are too few for {self.N} strings to differ"
+            )
+        return self
+
+
+Dataset = Annotated[BioD | BioS | Records | RandomStrings, Field(discriminator="kind")]
 
 
 class Word(Section):
@@ -296,7 +345,11 @@ class Model(Section):
 class Regime(Section):
     """How a model is trained."""
 
-    exposures: Count = Field(description="Times each person is seen.")
+    exposures: Count = Field(description="Times each person is seen; with zipf, on average.")
+    zipf: Annotated[float, Field(gt=0, le=5)] | None = Field(
+        None,
+        description="Person n is seen in proportion to n to the power of minus this, instead of all equally often.",
+    )
     batch: Count = Field(description="Rows or windows a step.")
     lr: Annotated[float, Field(gt=0, lt=1)] = Field(description="Peak learning rate.")
     packing: Literal["rows", "windows"] = Field(
@@ -436,6 +489,17 @@ class Display(Section):
     title: str = Field("", description="A title above the figure.")
 
 
+class Audit(Section):
+    """What an artefact that is made again may differ by, where equal bits cannot be expected."""
+
+    tensors: Annotated[float, Field(ge=0)] = Field(
+        1e-3, description="Largest deviation of a number in a file, of a tensor relative to its largest element."
+    )
+    metrics: Annotated[float, Field(ge=0)] = Field(
+        0.02, description="Largest deviation of a metric, relative to max(1, metric); enough where tensors differ more."
+    )
+
+
 class Study(Section):
     """A grid of runs that answers one question."""
 
@@ -469,7 +533,9 @@ class Config(Section):
     studies: dict[Name, Study] = Field(description="Studies by name.")
     probe: Probe = Field(Probe(), description="How bits are measured.")
     table: Table = Field(Table(), description="How the capacity table is made.")
+    claims: str | None = Field(None, description="A file of published claims that the table is held against.")
     display: Display = Field(Display(), description="What figures look like.")
+    audit: Audit = Field(Audit(), description="Tolerances of `make audit`.")
     store: str | None = Field(
         None, description="A folder shared by several checkouts or users, from which artefacts are taken by identity."
     )

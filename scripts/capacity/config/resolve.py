@@ -4,11 +4,13 @@ import functools
 import itertools
 import shutil
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from capacity.architectures import mlp_width, width
+from capacity.config.claims import read_claims
 from capacity.config.load import check
-from capacity.config.models import BioS, Config, Model, Quantizer, Regime, Study
+from capacity.config.models import BioD, BioS, Config, Model, Quantizer, Records, Regime, Study
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 from capacity.estimate import training_steps
@@ -26,8 +28,10 @@ class Grid:
 
     orders: dict[str, Order] = field(default_factory=dict)
     store: str | None = None
+    studies: dict[str, dict[str, str]] = field(default_factory=dict)  # name -> what people are told of it
     table: Order = field(init=False)
     figures: Order = field(init=False)
+    claims: Order | None = None
 
     def add(self, order: Order) -> Order:
         """Keep an order, or return the equal one that another study asked for."""
@@ -62,9 +66,12 @@ def resolve(config: Config) -> Grid:
     probes = sorted({row["probe_set"] for row in rows})
     spec = {"rows": rows, "resamples": config.table.resamples}
     grid.table = grid.add(make_order("tables", "capacity", spec, {"probes": probes}))
-    grid.figures = grid.add(
-        make_order("figures", "capacity", {"display": config.display.model_dump()}, {"table": grid.table.name})
-    )
+    grid.studies = {name: config.studies[name].model_dump(include={"question", "paper"}) for name in config.study}
+    spec = {"display": config.display.model_dump(), "studies": config.study}
+    grid.figures = grid.add(make_order("figures", "capacity", spec, {"table": grid.table.name}))
+    if config.claims:
+        spec = {"claims": read_claims(Path(config.claims)), "scale": config.scale}
+        grid.claims = grid.add(make_order("claims", "capacity", spec, {"table": grid.table.name}))
     return grid
 
 
@@ -93,10 +100,28 @@ def _runs(config: Config, name: str, study: Study) -> list[Run]:
                 section: _varied(part, section, changes, f"studies.{name}.vary")
                 for section, (_, part) in zip(sections, point, strict=True)
             }
+            if isinstance(parts["dataset"], Records):
+                parts["dataset"] = _counted(parts["dataset"])
             labels = {section: label for section, (label, _) in zip(sections, point, strict=True)}
             text = " ".join(f"{key}={value}" for key, value in changes.items())
             runs += [Run(name, labels, **parts, seed=seed, setting=text) for seed in study.seeds]
     return runs
+
+
+def _counted(dataset: Records) -> Records:
+    """The records with their columns and their number written out, read from the file. Raises UserError."""
+    from capacity.world import make_world  # reads and checks the whole file, before any job
+    from capacity.world.records import read_records
+
+    table = read_records(dataset.model_dump())
+    unknown = set(dataset.phrases) - set(table.column_names[1:])
+    if unknown:
+        raise UserError(
+            f"phrases: {sorted(unknown)[0]!r} is no attribute; there are: {', '.join(table.column_names[1:])}"
+        )
+    counted = dataset.model_copy(update={"attributes": table.column_names[1:], "N": dataset.N or table.num_rows})
+    make_world({**counted.model_dump(), "seed": 0})
+    return counted
 
 
 def _varied(part: Any, section: str, changes: dict[str, Any], source: str) -> Any:
@@ -140,7 +165,8 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
     rows = []
     for label, variant in variant_of.items():
         member = {"variant_id": variant.id, "probe_id": score_of[variant.name].id, "probe_set": probes.name}
-        rows.append({**_row(run, label, schemes[label]), **ids, **member})
+        law = {"zipf": run.regime.zipf} if run.regime.zipf else {}
+        rows.append({**_row(run, label, schemes[label]), **ids, **member, **law})
     return rows
 
 
@@ -199,8 +225,8 @@ def _run_slug(run: Run) -> str:
 def _dataset_slug(run: Run, seed: bool = True) -> str:
     """Readable; the digest behind it tells datasets apart."""
     dataset = run.dataset
-    options = [("simple", dataset.paragraphs == 1), ("junk", dataset.junk), ("tag", dataset.tag)]
-    kind = "-".join([dataset.kind, *(name for name, given in options if given)])
+    options = {"simple": "paragraphs", "junk": "junk", "tag": "tag"}
+    kind = "-".join([dataset.kind, *(name for name, key in options.items() if getattr(dataset, key, None))])
     return f"{kind}-N{dataset.N}" + (f"-s{run.seed}" if seed else "")
 
 
@@ -209,7 +235,9 @@ def _dataset_spec(run: Run) -> dict[str, Any]:
     spec = {**run.dataset.model_dump(), "seed": run.seed}
     if isinstance(run.dataset, BioS):
         spec["files"] = _pool_digests("**/*.txt")
-    elif run.dataset.wording == "sentence":
+    elif isinstance(run.dataset, Records):
+        spec["files"] = {run.dataset.file: file_digest(REPOSITORY / run.dataset.file)}
+    elif isinstance(run.dataset, BioD) and run.dataset.wording == "sentence":
         spec["files"] = _pool_digests("*_names.txt")
     return spec
 

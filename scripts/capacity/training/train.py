@@ -111,9 +111,9 @@ def train_checkpoint(
 
     dataset: a few words for the model card. tokenizer: a folder whose tokenizer files are copied. resume:
     where the state is kept while the training runs, a folder that the checkpoint's id names; the caller calls
-    `forget(resume)` when the checkpoint is safe. A training that is stopped, by SIGTERM, SIGINT, SIGKILL or its budget in seconds of wall time, and
-    started again, ends with the same bits as one that was never stopped. Raises Interrupted after a stop,
-    UserError for what cannot be run.
+    `forget(resume)` when the checkpoint is safe. A training that is stopped, by SIGTERM, SIGINT, SIGKILL or its
+    budget in seconds of wall time, and started again, ends with the same bits as one that was never stopped.
+    Raises Interrupted after a stop, UserError for what cannot be run.
     """
     started = time.monotonic()
     with StopRequest(time_budget_seconds) as stop:

@@ -16,6 +16,7 @@ from capacity.errors import UserError
 from capacity.world import streams
 from capacity.world.facts import World
 from capacity.world.grammar import Grammar
+from capacity.world.law import Law
 
 BLOCK = 65_536  # people whose choices come from one key
 TABLE_LIMIT = 7  # sentences up to which all orders are listed (5,040), seven times faster than sorting
@@ -60,9 +61,12 @@ def num_blocks(world: World) -> int:
     return -(-world.N // BLOCK)
 
 
-def training_draws(world: World, seed: int, exposure: int, block: int) -> Draws:
-    """One block of an exposure, in which each person comes once, in an order and in words of its own."""
-    people = _people_order(world.N, seed, exposure)[block * BLOCK : (block + 1) * BLOCK].astype(np.int64)
+def training_draws(world: World, seed: int, exposure: int, block: int, law: Law | None = None) -> Draws:
+    """One block of an exposure, in which each person comes once, in an order and in words of its own.
+
+    law: how often each person comes instead, in N biographies all the same.
+    """
+    people = _people_order(world.N, seed, exposure, law)[block * BLOCK : (block + 1) * BLOCK].astype(np.int64)
     if world.grammar.paragraphs:
         return _kept(world, exposure, people)
     rng = streams.generator(seed, streams.TRAINING, exposure, block)
@@ -161,9 +165,9 @@ def _paragraph(world: World, number: int) -> Draws:
 
 
 @functools.lru_cache(maxsize=2)
-def _people_order(num_people: int, seed: int, exposure: int) -> NDArray[np.int32]:
+def _people_order(num_people: int, seed: int, exposure: int, law: Law | None) -> NDArray[np.int32]:
     """The order of people in an exposure; two are kept, for blocks are asked for in turn."""
-    people = np.arange(num_people, dtype=np.int32)
+    people = law.people(exposure) if law else np.arange(num_people, dtype=np.int32)
     streams.generator(seed, streams.PEOPLE_ORDER, exposure).shuffle(people)
     return people
 

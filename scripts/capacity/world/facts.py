@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from capacity.errors import UserError
-from capacity.world import biod, bios, streams
+from capacity.world import biod, bios, records, streams, strings
 from capacity.world.account import Account, make_account
 from capacity.world.bijection import keyed_bijection
 from capacity.world.grammar import Grammar
 
+GRAMMARS = {"bioD": biod.make_grammar, "bioS": bios.make_grammar, "random": strings.make_grammar}
 MOST_PEOPLE = 2**31 - 1  # person numbers are int32 while they are shuffled
 
 
@@ -43,13 +44,13 @@ class World:
 
 
 def make_world(spec: dict[str, Any]) -> World:
-    """The world of a bioD or bioS spec; equal specs, equal worlds. Raises UserError for impossible ones."""
-    if spec["kind"] == "bioD":
-        grammar, diversity = biod.make_grammar(spec), biod.diversity(spec)
-    elif spec["kind"] == "bioS":
-        grammar, diversity = bios.make_grammar(spec), {}
-    else:
-        raise UserError(f"kind: {spec['kind']}; use bioD or bioS")
+    """The world of a spec; equal specs, equal worlds. Raises UserError for impossible ones."""
+    if spec["kind"] == "records":
+        return World(spec, *records.make_parts(spec))
+    if spec["kind"] not in GRAMMARS:
+        raise UserError(f"kind: {spec['kind']}; use {', '.join(GRAMMARS)} or records")
+    grammar = GRAMMARS[spec["kind"]](spec)
+    diversity = biod.diversity(spec) if spec["kind"] == "bioD" else {}
     facts = draw_facts(grammar, spec["N"], spec["seed"])
     return World(spec, facts, grammar, make_account(grammar, spec["N"], diversity))
 

@@ -103,6 +103,8 @@ class Grammar:
         for attribute in self.attributes:
             values = [self.texts(slot) for slot in attribute.slots]
             befores, afters = (list(texts) for texts in zip(*attribute.templates, strict=True))
+            if "" in befores:  # a world of one attribute and no words
+                yield name[-1], values[0]
             closings = [after for after in afters if after]
             yield befores, values[0]
             yield from pairwise(values)

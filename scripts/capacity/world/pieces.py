@@ -135,7 +135,7 @@ def encode_pieces(tokenizer: Tokenizer, grammar: Grammar) -> dict[str, list[int]
     for lefts, rights in grammar.junctions():
         some_lefts = {left[-2:]: left for left in lefts}.values()
         some_rights = {right[:2]: right for right in rights}.values()
-        pairs |= dict.fromkeys((left, right) for left in some_lefts for right in some_rights)
+        pairs |= dict.fromkeys((left, right) for left in some_lefts for right in some_rights if left and right)
     together = _encode(tokenizer, [left + right for left, right in pairs])
     for (left, right), ids in zip(pairs, together, strict=True):
         if ids != known[left] + known[right]:

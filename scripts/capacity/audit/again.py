@@ -1,0 +1,76 @@
+"""Made again from its own parents: the last step of the chain, where every number of a table is born."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from capacity.audit.currency import own_changes
+from capacity.audit.engine import CleanCheckout
+from capacity.audit.findings import Level, Severity
+from capacity.audit.folder import Artefact, Folder
+from capacity.audit.tables import differing_cells, read_rows
+from capacity.config.models import Config
+from capacity.errors import UserError
+from capacity.identity import code_digest, package_versions
+from capacity.orders import Order, order_digest, order_text
+from capacity.stages import STAGES
+
+SHOWN_CELLS = 20
+
+
+def has_tables(artefact: Artefact) -> bool:
+    """Whether an artefact holds tables that can be compared cell by cell."""
+    return not artefact.manifest.members and any(name.endswith(".csv") for name in artefact.manifest.outputs)
+
+
+def retabulate(folder: Folder, artefact: Artefact, config: Config, scratch: Path, level: Level) -> None:
+    """Make a table again from the scores that lie in the folder, by the present code, and compare every cell.
+
+    A difference is a fault where nothing but the table itself can explain it, a warning where the code moved.
+    """
+    missing = [name for name in artefact.parents() if name not in folder.artefacts]
+    if missing or not folder.whole:
+        level.note("not retabulated", artefact.name, f"{missing[0] if missing else 'its scores'} is not here")
+        return
+    checkout = CleanCheckout.new(scratch / f"again-{artefact.id}", config)
+    for stage in STAGES:
+        if stage != artefact.stage and (folder.results / stage).is_dir():
+            (checkout.results / stage).symlink_to((folder.results / stage).absolute())
+    try:
+        order = _present_order(artefact)
+        changed = own_changes(artefact)
+    except UserError as error:
+        level.warn("not retabulated", artefact.name, str(error))
+        return
+    (checkout.results / "specs").mkdir()
+    path = checkout.results / "specs" / f"{order.id}.json"
+    path.write_text(order_text(order))
+    run = checkout.script(order.script, "--spec", f"results/specs/{path.name}")
+    if run.returncode:
+        last = (run.stderr.strip().splitlines() or ["no message"])[-1]
+        level.warn("not retabulated", artefact.name, last.removeprefix("error: ").replace(f"{checkout.path}/", ""))
+        return
+    _compare(folder, artefact, checkout.results / order.name, Severity.WARNING if changed else Severity.FAULT, level)
+
+
+def _present_order(artefact: Artefact) -> Order:
+    """The artefact's own order under the present code and packages. Raises UserError."""
+    stage = STAGES[artefact.stage]
+    order = replace(
+        artefact.as_order(), code=code_digest(stage.script), packages=package_versions(stage.packages), members=[]
+    )
+    return replace(order, id=f"{artefact.slug}-{order_digest(order)}")
+
+
+def _compare(folder: Folder, artefact: Artefact, made: Path, weight: Severity, level: Level) -> None:
+    compared = 0
+    for name in (entry for entry in artefact.manifest.outputs if entry.endswith(".csv")):
+        try:
+            mine, other = read_rows(artefact.folder / name), read_rows(made / name)
+        except ValueError as error:
+            level.add(weight, "cell differs", f"{artefact.name}/{name}", str(error))
+            continue
+        compared += sum(map(len, mine))
+        for line, column, a, b in differing_cells(mine, other)[:SHOWN_CELLS]:
+            where = f"{artefact.name}/{name} line {line}" + (f", column {column}" if column else "")
+            level.add(weight, "cell differs", where, f"{a or 'nothing'}; its scores give {b or 'nothing'}")
+    level.facts["cells made again from the scores"] = level.facts.get("cells made again from the scores", 0) + compared

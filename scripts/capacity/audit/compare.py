@@ -1,0 +1,147 @@
+"""How far apart two executions of one specification are: equal bytes, else numbers, file by file, else metrics.
+
+A deviation is relative: of a tensor or column |a - b| over its largest |a|, of a number in a text |a - b| over
+max(1, |a|, |b|). Weights are read from safetensors alone; nothing that could hold code is ever loaded.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from capacity.audit.folder import Artefact
+
+NUMBER = re.compile(r"[-+]?\d+\.?\d*(?:[eE][-+]?\d+)?|nan|NaN|-?inf(?:inity)?|-?Infinity")
+COST = re.compile(r"second|memory|session|device|bytes|reused")  # of metrics: what differs between honest executions
+INCOMPARABLE = math.inf
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How an artefact that was made again compares with the audited one."""
+
+    equal: bool  # the same bytes
+    files: float | None  # largest deviation of a number in a file; inf: not comparable; None: nothing to compare with
+    metrics: float  # largest deviation of a metric of the manifests
+    where: str = ""  # the file, or the metric, of the largest deviation
+
+
+def compare_artefacts(audited: Artefact, again: Artefact) -> Comparison:
+    """Compare two artefacts of one specification."""
+    if audited.manifest.content == again.manifest.content:
+        return Comparison(True, 0.0, 0.0)
+    metrics, metric = metric_deviation(measures(audited), measures(again))
+    deviations = {}
+    for name in sorted({*audited.manifest.outputs, *again.manifest.outputs}):
+        mine, other = audited.manifest.outputs.get(name), again.manifest.outputs.get(name)
+        if mine is None or other is None:
+            deviations[name] = INCOMPARABLE
+        elif mine.sha256 != other.sha256 and (audited.folder / name).is_file():
+            deviations[name] = file_deviation(audited.folder / name, again.folder / name)
+    if not deviations:  # the members of a set differ, or files were left out
+        return Comparison(False, None, metrics, f"metric {metric}" if metric else "")
+    worst = max(deviations, key=lambda name: deviations[name])
+    return Comparison(False, deviations[worst], metrics, worst)
+
+
+def file_deviation(a: Path, b: Path) -> float:
+    """The largest deviation between the numbers of two files; inf where they are no numbers in the same places."""
+    try:
+        if a.suffix == ".safetensors":
+            return _arrays(_tensors(a), _tensors(b))
+        if a.suffix == ".parquet":
+            return _arrays(_columns(a), _columns(b))
+        return text_deviation(a.read_text(encoding="utf-8"), b.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return INCOMPARABLE
+
+
+def _tensors(path: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return {name: tensor.float().numpy() for name, tensor in load_file(path).items()}
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None
+
+
+def _columns(path: Path) -> dict[str, Any]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowException as error:
+        raise ValueError(str(error)) from None
+    return {name: np.asarray(table.column(name)) for name in table.column_names}
+
+
+def _arrays(a: dict[str, Any], b: dict[str, Any]) -> float:
+    if a.keys() != b.keys() or any(a[name].shape != b[name].shape or a[name].dtype != b[name].dtype for name in a):
+        return INCOMPARABLE
+    return max((_array(a[name], b[name]) for name in a), default=0.0)
+
+
+def _array(a: Any, b: Any) -> float:
+    if a.dtype.kind not in "fiub":
+        return 0.0 if np.array_equal(a, b) else INCOMPARABLE
+    a, b = a.astype(float), b.astype(float)
+    if not np.array_equal(np.isfinite(a), np.isfinite(b)):
+        return INCOMPARABLE
+    finite = np.isfinite(a)
+    largest = np.abs(a[finite]).max(initial=0.0)
+    difference = np.abs(a[finite] - b[finite]).max(initial=0.0)
+    return float(difference / largest) if largest else float(difference)
+
+
+def text_deviation(a: str, b: str) -> float:
+    """The largest deviation between the numbers of two texts that are otherwise equal, else inf."""
+    if NUMBER.split(a) != NUMBER.split(b):
+        return INCOMPARABLE
+    pairs = zip(NUMBER.findall(a), NUMBER.findall(b), strict=True)
+    return max((_number(float(x), float(y)) for x, y in pairs if x != y), default=0.0)
+
+
+def _number(x: float, y: float) -> float:
+    if not (math.isfinite(x) and math.isfinite(y)):
+        return 0.0 if x == y or (math.isnan(x) and math.isnan(y)) else INCOMPARABLE
+    return abs(x - y) / max(1.0, abs(x), abs(y))
+
+
+def measures(artefact: Artefact) -> dict[str, Any]:
+    """The manifest's metrics, and the mean of each column of scores: what a measurement says as a whole."""
+    means: dict[str, Any] = {}
+    for name in artefact.manifest.outputs:
+        path = artefact.folder / name
+        if path.suffix == ".parquet" and path.is_file():
+            floats = {key: v for key, v in _columns(path).items() if v.dtype.kind == "f" and np.isfinite(v).any()}
+            means |= {f"mean {key} of {name}": float(np.nanmean(column)) for key, column in floats.items()}
+    return {**artefact.manifest.metrics, **means}
+
+
+def metric_deviation(a: dict[str, Any], b: dict[str, Any]) -> tuple[float, str]:
+    """The largest deviation of a metric that honest executions agree on, and its name; inf where there is none."""
+    mine, other = _numbers(a), _numbers(b)
+    deviations = {
+        name: _number(mine[name], other[name]) if name in mine and name in other else INCOMPARABLE
+        for name in {*mine, *other}
+    }
+    worst = max(deviations, key=lambda name: deviations[name], default="")
+    measured = any(isinstance(value, float) and not COST.search(key) for key, value in (*a.items(), *b.items()))
+    return (deviations[worst], worst) if worst and measured else (INCOMPARABLE, worst)
+
+
+def _numbers(metrics: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    found: dict[str, float] = {}
+    for key, value in metrics.items():
+        if COST.search(key):
+            continue
+        if isinstance(value, dict):
+            found |= _numbers(value, f"{prefix}{key}.")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found[f"{prefix}{key}"] = float(value)
+    return found

@@ -1,0 +1,168 @@
+"""Level 3: whether each artefact would be made again today: by the present code, packages, files and configuration.
+
+Config-free: an artefact is current when the present tree gives its specification and its parents the name that it has.
+What the present configuration asks for is compared apart from that, and with what the engine itself would do.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from capacity.audit.findings import Level
+from capacity.audit.folder import ID_SUFFIX, Artefact, Folder
+from capacity.config.resolve import Grid
+from capacity.environment import REPOSITORY
+from capacity.errors import UserError
+from capacity.forecast import compare
+from capacity.identity import code_digest, file_digest, module_digests, package_version
+from capacity.stages import STAGES
+
+
+class Currency(StrEnum):
+    """Whether the present tree would give an artefact the same name."""
+
+    CURRENT = "current"
+    STALE = "stale"
+    UNKNOWN = "unknown"
+
+
+@dataclass
+class Standing:
+    """An artefact against the present tree."""
+
+    currency: Currency
+    reasons: list[str] = field(default_factory=list)  # its own; what its parents bring is not repeated
+
+
+def standings(folder: Folder) -> dict[str, Standing]:
+    """Every artefact against the present tree, parents before children."""
+    found: dict[str, Standing] = {}
+    for name in reversed(folder.lineage([*folder.roots(), *folder.artefacts])):
+        if name in folder.artefacts and name not in found:
+            _stand(folder.artefacts[name], folder, found)
+    return found
+
+
+def _stand(artefact: Artefact, folder: Folder, found: dict[str, Standing]) -> Currency:
+    if artefact.name in found:
+        return found[artefact.name].currency
+    found[artefact.name] = Standing(Currency.UNKNOWN, ["it is its own parent"])  # until its parents are known
+    try:
+        reasons = own_changes(artefact)
+    except UserError as error:
+        found[artefact.name] = Standing(Currency.UNKNOWN, [str(error)])
+        return Currency.UNKNOWN
+    states = [
+        _stand(folder.artefacts[parent], folder, found) if parent in folder.artefacts else Currency.UNKNOWN
+        for parent in artefact.parents()
+    ]
+    worst = next((state for state in (Currency.UNKNOWN, Currency.STALE) if state in states), Currency.CURRENT)
+    found[artefact.name] = Standing(Currency.STALE if reasons else worst, reasons)
+    return found[artefact.name].currency
+
+
+def own_changes(artefact: Artefact) -> list[str]:
+    """What the present tree changed of an artefact's own identity: field, from, to. Raises UserError if not known."""
+    m = artefact.manifest
+    stage = STAGES.get(artefact.stage)
+    if stage is None:
+        raise UserError(f"this code knows no stage {artefact.stage}")
+    reasons = []
+    if m.code.digest != code_digest(stage.script):
+        now = module_digests(stage.script)
+        changed = sorted(each for each in {**now, **m.code.modules} if now.get(each) != m.code.modules.get(each))
+        shown = ", ".join(each.replace("__main__", stage.script) for each in changed[:6])
+        more = f" and {len(changed) - 6} others" if len(changed) > 6 else ""
+        reasons.append(f"code {m.code.digest[:12]} -> {code_digest(stage.script)[:12]}: {shown}{more}")
+    for package in sorted({*m.packages, *stage.packages}):
+        made = m.packages.get(package)
+        now_version = package_version(package) if package in stage.packages else None
+        if made != now_version:
+            reasons.append(f"package {package} {made} -> {now_version}")
+    reasons += _changed_files(m.spec.get("files"))
+    return reasons
+
+
+def _changed_files(files: Any) -> list[str]:
+    """Outside inputs, named by path in the repository and digest, that are others now."""
+    if not isinstance(files, dict):
+        return []
+    reasons = []
+    for file, expected in sorted(files.items()):
+        path = (REPOSITORY / str(file)).resolve()
+        if not path.is_relative_to(REPOSITORY) or not path.is_file():
+            reasons.append(f"file {str(file)[:80]} is not in this tree")
+        elif (now := file_digest(path)) != expected:
+            reasons.append(f"file {file} {str(expected)[:12]} -> {now[:12]}")
+    return reasons
+
+
+def check_currency(folder: Folder, grid: Grid | None) -> Level:
+    """The state of each artefact behind what is published, and whether the present configuration asks for it.
+
+    Findings name root causes: what is stale only because its parents are is counted, not repeated.
+    """
+    level = Level(3)
+    found = standings(folder)
+    lineage = [name for name in folder.lineage(folder.roots()) if name in found]
+    for state in Currency:
+        level.facts[state.value] = sum(found[name].currency == state for name in lineage)
+    for name in lineage:
+        standing = found[name]
+        for reason in standing.reasons:
+            level.warn(standing.currency.value, name, reason)
+    if grid is not None:
+        _against_configuration(folder, grid, level)
+    return level
+
+
+def _against_configuration(folder: Folder, grid: Grid, level: Level) -> None:
+    """Whether the present configuration asks for what is published, by labels and specifications alone.
+
+    Digests move with code, which is told elsewhere; so artefacts are matched by stage and readable slug.
+    """
+    orders = [each for order in grid.orders.values() for each in (order, *order.members)]
+    wanted = _by_slug((order.stage, order.id, order.spec) for order in orders)
+    made = _by_slug(
+        (a.stage, a.id, a.manifest.spec) for name in folder.lineage(folder.roots()) if (a := folder.artefacts.get(name))
+    )
+    if not made:
+        return
+    for slug in wanted.keys() - made.keys():
+        level.warn("other configuration", slug, "the present configuration asks for it, what is published has it not")
+    for slug in made.keys() - wanted.keys():
+        level.warn(
+            "other configuration", slug, "is behind what is published, the present configuration asks not for it"
+        )
+    for slug in made.keys() & wanted.keys():
+        unmatched = [spec for spec in made[slug] if spec not in wanted[slug]]
+        for spec in unmatched:
+            nearest = min(wanted[slug], key=lambda other: len(compare(spec, other)))
+            changes = [f"{key} {_show(old)} -> {_show(new)}" for key, old, new in compare(spec, nearest)]
+            more = f" and {len(changes) - 5} others" if len(changes) > 5 else ""
+            level.warn("other configuration", slug, "; ".join(changes[:5]) + more)
+
+
+def _by_slug(entries: Iterable[tuple[str, str, dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """Stage and slug to specifications, without what names artefacts or outside files by digest."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for stage, identity, spec in entries:
+        found.setdefault(f"{stage}/{identity.rpartition('-')[0]}", []).append(without_ids(spec))
+    return found
+
+
+def without_ids(spec: Any) -> Any:
+    """A specification without digests: files by content, and rows' names of artefacts."""
+    if isinstance(spec, dict):
+        return {key: without_ids(value) for key, value in spec.items() if key != "files" and not _is_name(key, value)}
+    return [without_ids(value) for value in spec] if isinstance(spec, list) else spec
+
+
+def _is_name(key: str, value: Any) -> bool:
+    return isinstance(value, str) and (key.endswith(ID_SUFFIX) or (value.partition("/")[0] in STAGES and "/" in value))
+
+
+def _show(value: Any) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,121 @@
+"""Level 5: one training again and again: the same seed the same bits, another seed others, a stop changes nothing.
+
+The cheapest training behind the table is taken, and is made from nothing each time. Threads and the compile flag are
+reported: a specification fixes both.
+"""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from capacity.audit.compare import compare_artefacts
+from capacity.audit.engine import CleanCheckout
+from capacity.audit.execution import Counterparts, cost
+from capacity.audit.findings import Level
+from capacity.audit.folder import Artefact, Folder, read_folder
+from capacity.config.models import Config
+from capacity.config.resolve import Grid
+from capacity.manifest import MANIFEST
+from capacity.orders import Order, order_digest, order_text
+
+STAGE = "checkpoints"
+
+
+class Failed(Exception):
+    """A training that should have ended did not; the text is its last line."""
+
+
+class Trainings:
+    """Trainings of one specification, or of a changed one, each in a folder of its own on the same dataset."""
+
+    def __init__(self, order: Order, config: Config, scratch: Path):
+        self.order, self.config, self.scratch = order, config, scratch
+        self.first = CleanCheckout.new(scratch / "straight", config)
+
+    def straight(self, jobs: int) -> Artefact:
+        """By the engine, from nothing, dataset and tokenizer too."""
+        run = self.first.engine(f"results/{self.order.name}/{MANIFEST}", "--cores", str(jobs), "--nocolor")
+        return self._made(self.first, self.order, run.stdout)
+
+    def once_more(self, label: str, order: Order | None = None, stopped: bool = False, threads: int = 1) -> Artefact:
+        """By the script alone, from the same dataset and tokenizer. stopped: after its first step, then resumed."""
+        order = order or self.order
+        checkout = CleanCheckout.new(self.scratch / label, self.config)
+        for stage in {name.partition("/")[0] for name in order.parent_names()}:
+            (checkout.results / stage).symlink_to(self.first.results / stage)
+        (checkout.results / "specs").mkdir()
+        path = f"results/specs/{order.id}.json"
+        (checkout.path / path).write_text(order_text(order))
+        variables = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+        words = ("--spec", path)
+        if stopped:
+            run = checkout.script(order.script, *words, "--time-budget", "0", **variables)
+            if run.returncode != os.EX_TEMPFAIL:
+                raise Failed(f"told to stop, it ended with code {run.returncode}: {_last(run.stderr)}")
+        run = checkout.script(order.script, *words, **variables)
+        return self._made(checkout, order, run.stderr)
+
+    def changed(self, **spec: Any) -> Order:
+        """The order with a changed specification, under a name of its own."""
+        order = replace(self.order, spec={**self.order.spec, **spec})
+        return replace(order, id=f"{self.order.id.rpartition('-')[0]}-{order_digest(order)}")
+
+    def _made(self, checkout: CleanCheckout, order: Order, output: str) -> Artefact:
+        artefact = read_folder(checkout.results, []).artefacts.get(order.name)
+        if artefact is None:
+            raise Failed(_last(output))
+        return artefact
+
+
+def _last(output: str) -> str:
+    return (output.strip().splitlines() or ["no output"])[-1][:200]
+
+
+def check_determinism(folder: Folder, grid: Grid, config: Config, jobs: int, scratch: Path) -> Level:
+    """Train the cheapest checkpoint behind the table six times."""
+    level = Level(5)
+    counterparts = Counterparts(folder, grid)
+    lineage = [name for name in folder.lineage(folder.roots()) if name in folder.artefacts]
+    trained = [name for name in lineage if name.startswith(f"{STAGE}/") and counterparts.order(name)]
+    if not trained:
+        level.skipped = "the present configuration has none of the trainings behind the table"
+        return level
+    name = min(trained, key=lambda each: cost(folder, [each]))
+    order = counterparts.order(name)
+    assert order is not None
+    try:
+        _compare_trainings(Trainings(order, config, scratch / "determinism"), name, jobs, level)
+    except Failed as failed:
+        level.fault("not made again", name, str(failed))
+    return level
+
+
+def _compare_trainings(trainings: Trainings, name: str, jobs: int, level: Level) -> None:
+    spec = trainings.order.spec
+    straight = trainings.straight(jobs)
+    level.facts |= {"training": name, "device": straight.manifest.metrics.get("device"), "trainings": 6}
+    again = compare_artefacts(straight, trainings.once_more("again"))
+    if not again.equal:
+        level.fault("not deterministic", name, f"the same seed gives other bits ({again.where}, {again.files})")
+    resumed = trainings.once_more("resumed", stopped=True)
+    if resumed.manifest.metrics.get("num_sessions") != 2:
+        level.warn("not interrupted", name, "the training that was to be interrupted was not")
+    stopped = compare_artefacts(straight, resumed)
+    if not stopped.equal:
+        level.fault("not deterministic", name, f"stopped and resumed, other bits ({stopped.where}, {stopped.files})")
+    other_seed = trainings.once_more("other-seed", trainings.changed(seed=spec["seed"] + 1))
+    if _weights(other_seed) == _weights(straight):
+        level.fault("seed without effect", name, "another seed gives the same weights")
+    threads = compare_artefacts(straight, trainings.once_more("threads", threads=2))
+    level.facts["two threads in the environment"] = "equal bits" if threads.equal else f"differ by {threads.files}"
+    flipped = {**spec["hardware"], "compile": not spec["hardware"]["compile"]}
+    compiled = trainings.once_more("compile", trainings.changed(hardware=flipped))
+    equal = _weights(compiled) == _weights(straight)
+    far = compare_artefacts(straight, compiled)
+    words = "equal weights" if equal else f"numbers differ by up to {far.files:.2g}, metrics by up to {far.metrics:.2g}"
+    level.facts[f"compile {spec['hardware']['compile']} -> {flipped['compile']}"] = words
+
+
+def _weights(artefact: Artefact) -> dict[str, str]:
+    return {name: o.sha256 for name, o in artefact.manifest.outputs.items() if name.endswith(".safetensors")}

@@ -1,0 +1,129 @@
+"""Level 7: what a reader is owed: the machine-learning reproducibility checklist and the ACM badge criteria.
+
+Answers come from manifests, the table and the repository. What no program can answer is left to a person, and says so.
+Sources: Pineau et al., The Machine Learning Reproducibility Checklist (2020); ACM Artifact Review and Badging 1.1.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from capacity.audit.findings import Level
+from capacity.audit.folder import ID_SUFFIX, Folder, Manifest
+from capacity.audit.machine import lineage_manifests
+from capacity.config.models import Config
+from capacity.environment import REPOSITORY, git_state
+
+YES, NO, PARTLY, PERSON = "yes", "no", "partly", "for a person"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question and its answer."""
+
+    source: str
+    question: str
+    answer: str
+    evidence: str
+
+    def line(self) -> str:
+        """As it stands in the report."""
+        return f"{self.source}: {self.question}: {self.answer}" + (f" ({self.evidence})" if self.evidence else "")
+
+
+def check_disclosure(folder: Folder, config: Config, execution: Level | None) -> Level:
+    """Fill both lists; what manifests should tell and do not is a warning, what policy leaves open a note."""
+    level = Level(7)
+    manifests = lineage_manifests(folder)
+    items = [*_checklist(manifests, _rows(folder), config), *_badges(execution)]
+    level.facts["answers"] = dict(Counter(item.answer for item in items))
+    level.facts["checklist"] = [item.line() for item in items]
+    for title, told in TOLD.items():
+        silent = [manifest.name for manifest in manifests if not told(manifest)]
+        if silent:
+            level.warn("not disclosed", silent[0], f"{title}: not told by {len(silent)} of {len(manifests)} manifests")
+    dirty = sum(manifest.git.get("dirty") is True for manifest in manifests)
+    if dirty:
+        level.note(
+            "uncommitted code", "lineage", f"{dirty} artefacts were made in a tree that differed from its commit"
+        )
+    return level
+
+
+TOLD: dict[str, Callable[[Manifest], Any]] = {
+    "interpreter and packages": lambda m: m.environment.get("python") and m.environment.get("packages"),
+    "machine": lambda m: m.hardware.get("cpu") is not None and m.hardware.get("system"),
+    "command": lambda m: m.command,
+    "time and cost": lambda m: m.started and m.ended and m.seconds > 0,
+}
+
+
+def _rows(folder: Folder) -> list[dict[str, Any]]:
+    """What the published tables' specifications say of their rows."""
+    specs = [a.manifest.spec.get("rows") for root in folder.roots() if (a := folder.artefacts.get(root))]
+    return [row for rows in specs if isinstance(rows, list) for row in rows if isinstance(row, dict)]
+
+
+def seeds_a_point(rows: list[dict[str, Any]]) -> Counter[int]:
+    """How many points of the table have so many seeds; a point is what rows share but for seed and artefacts."""
+    groups: Counter[str] = Counter()
+    for row in rows:
+        labels = {k: v for k, v in row.items() if k not in ("seed", "run", "probe_set") and not k.endswith(ID_SUFFIX)}
+        groups[str(sorted(labels.items()))] += 1
+    return Counter(groups.values())
+
+
+def _checklist(manifests: list[Manifest], rows: list[dict[str, Any]], config: Config) -> list[Item]:
+    seeds = seeds_a_point(rows)
+    cpu = sum(m.cpu_seconds for m in manifests)
+    machines = Counter(f"{m.hardware.get('cpu')}" for m in manifests)
+    devices = Counter(str(m.metrics["device"]) for m in manifests if "device" in m.metrics)
+    commits = Counter(str(m.git.get("commit")) for m in manifests)
+    varied = sorted({key for name in config.study if name in config.studies for key in config.studies[name].vary})
+    enough = YES if seeds and min(seeds) >= 3 else PARTLY
+    list_ = "checklist"
+    return [
+        Item(list_, "a clear description of models and algorithms", YES, "docs/, the specification in each manifest"),
+        Item(
+            list_, "the complete data collection process, or data that can be made again", YES, "worlds are generated"
+        ),
+        Item(list_, "splits, and what was left out", YES, "none: what is stored of the training data is measured"),
+        Item(list_, "dependencies", YES, "envs/requirements.txt, versions in each manifest"),
+        Item(list_, "training and evaluation code", YES, "scripts/, code digests in each manifest"),
+        Item(list_, "trained models", PARTLY, "results/checkpoints here; a release holds them when told to"),
+        Item(list_, "the exact commands", YES, "make table, and the command in each manifest"),
+        Item(list_, "ranges of hyper-parameters considered", YES if varied else PARTLY, f"varied: {', '.join(varied)}"),
+        Item(list_, "how hyper-parameters were chosen", PERSON, "docs/findings.md"),
+        Item(list_, "the number of training runs", YES if rows else NO, f"{len(rows)} rows"),
+        Item(list_, "seeds", enough, "; ".join(f"{count} points with {number}" for number, count in seeds.items())),
+        Item(list_, "what is measured, and error bars with their meaning", YES, "README: 95 % bootstrap over people"),
+        Item(
+            list_, "central tendency and variation over seeds", enough, "capacity_summary.csv, t intervals from three"
+        ),
+        Item(list_, "average run time and cost", YES, f"{cpu:,.0f} CPU seconds in all, runs.csv has each"),
+        Item(list_, "the computing infrastructure", YES, f"{_listed(machines)}; trained on {_listed(devices)}"),
+        Item(list_, "the version of the code", NO if set(commits) <= {"None"} else YES, f"commits {_listed(commits)}"),
+        Item(list_, "limits and negative results", PERSON, "README, docs/findings.md"),
+    ]
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} ({number})" for name, number in counts.most_common(3))
+
+
+def _badges(execution: Level | None) -> list[Item]:
+    """ACM's criteria, as far as a program sees them."""
+    done = execution is not None and not execution.skipped
+    again = execution.grade if done and execution is not None else "level 4 was not done"
+    license_ = YES if (REPOSITORY / "LICENSE").is_file() else NO
+    return [
+        Item("ACM available", "in an archive with an identifier of its own", PERSON, "make release makes the archive"),
+        Item("ACM functional", "documented", YES if (REPOSITORY / "README.md").is_file() else NO, "README.md, docs/"),
+        Item("ACM functional", "complete and exercisable", YES, "make table, make test"),
+        Item("ACM reusable", "a licence", license_, "LICENSE"),
+        Item("ACM reusable", "tests, tolerances declared beforehand", YES, "tests/, `audit` in docs/config.md"),
+        Item("ACM results reproduced", "made again with the authors' artefacts", YES if done else NO, again),
+        Item("ACM results replicated", "made again without the authors' artefacts", PERSON, ""),
+        Item("auditor's tree", "a commit", YES if git_state()["commit"] else NO, str(git_state()["commit"])),
+    ]

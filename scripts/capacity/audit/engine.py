@@ -1,0 +1,115 @@
+"""The engine in a folder of its own: links to the present tree, a configuration, results apart from the audited.
+
+An audit never lets the engine loose on the folder that it audits, not even for a dry run, which writes orders.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from capacity.audit.findings import Level
+from capacity.audit.folder import Folder
+from capacity.config.models import Config
+from capacity.config.resolve import Grid
+from capacity.environment import REPOSITORY
+from capacity.errors import UserError
+from capacity.forecast import forecast
+from capacity.planning import INDEX, hold_against
+from capacity.stages import STAGES
+from capacity.store import VARIABLE
+
+TREE = ("Snakefile", "rules", "scripts", "profiles")
+JOB = re.compile(r"python scripts/(\w+)\.py(?: --spec '?results/specs/([\w-]+)\.json)?")  # a job's command
+
+EngineJob = tuple[str, str]  # rule, and id of the artefact that it makes, if any
+
+
+@dataclass(frozen=True)
+class CleanCheckout:
+    """A folder in which the engine runs on the present tree and the audited configuration."""
+
+    path: Path
+
+    @classmethod
+    def new(cls, path: Path, config: Config) -> "CleanCheckout":
+        """Nothing made, no records, no shared store."""
+        path.mkdir(parents=True)
+        for name in TREE:
+            (path / name).symlink_to(REPOSITORY / name)
+        content = {**config.model_dump(mode="json", exclude_unset=True), "store": None}
+        (path / "config.yaml").write_text(json.dumps(content, indent=1))
+        (path / "results").mkdir()
+        return cls(path)
+
+    @property
+    def results(self) -> Path:
+        return self.path / "results"
+
+    def borrow(self, results: Path) -> None:
+        """Show the engine another folder's artefacts and fixed paths, through links and copies."""
+        for stage in STAGES:
+            if (results / stage).is_dir():
+                (self.results / stage).symlink_to((results / stage).absolute())
+        for path in results.iterdir():
+            if path.is_file() and not path.is_symlink() and path.suffix != ".lock":
+                shutil.copy2(path, self.results / path.name)
+
+    def engine(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run the engine here; both streams are in stdout."""
+        command = [sys.executable, "-m", "snakemake", *words]
+        return subprocess.run(
+            command, cwd=self.path, env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def script(self, name: str, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run one job's script without the engine, on one core."""
+        command = [sys.executable, f"scripts/{name}", *words]
+        environment = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **self.environment(), **variables}
+        return subprocess.run(command, cwd=self.path, env=environment, capture_output=True, text=True)
+
+    def environment(self) -> dict[str, str]:
+        """The auditor's own, without what could bring in anything that was made before."""
+        left_out = (VARIABLE, "TORCHINDUCTOR_CACHE_DIR")
+        return {name: value for name, value in os.environ.items() if name not in left_out}
+
+
+def planned(output: str) -> set[EngineJob]:
+    """The jobs that a dry run with printed commands lists; a rule's script has its name."""
+    return {(match[1], match[2] or "") for match in JOB.finditer(output)}
+
+
+def check_engine(folder: Folder, grid: Grid, config: Config, damaged: set[str], scratch: Path, level: Level) -> None:
+    """What the engine would do with the audited folder, against what this project's own plan and the audit say.
+
+    damaged: artefacts that level 2 found damaged.
+    """
+    checkout = CleanCheckout.new(scratch / "dry-run", config)
+    checkout.borrow(folder.results)
+    try:
+        answer = forecast(hold_against(grid, checkout.results), checkout.results)
+    except UserError as error:
+        level.fault("engine differs", INDEX, f"nothing can be planned: {error}")
+        return
+    made = {order.name for order in grid.orders.values()}
+    mine = {(job.rule, job.name.partition("/")[2] if job.name in made else "") for job in answer.jobs}
+    run = checkout.engine("-n", "-p", "--cores", "1")
+    if run.returncode:
+        last = (run.stdout.strip().splitlines() or ["no output"])[-1]
+        level.fault("engine differs", "Snakefile", f"the engine's dry run fails: {last[:200]}")
+        return
+    its = planned(run.stdout)
+    level.facts["jobs that the engine would run"] = len(its)
+    for rule, identity in sorted(mine ^ its):
+        who, other = ("the engine", "the plan") if (rule, identity) in its else ("the plan", "the engine")
+        level.fault("engine differs", identity or rule, f"{who} would run {rule}, {other} would not")
+    again = {identity for _, identity in its}
+    wanted = {name for order in grid.orders.values() for name in (order.name, *(m.name for m in order.members))}
+    sets = {member.name: order.name for order in grid.orders.values() for member in order.members}
+    for name in sorted(damaged & wanted):
+        if not {name.partition("/")[2], sets.get(name, name).partition("/")[2]} & again:
+            level.fault("engine differs", name, "is damaged, and the engine would use it as it is")

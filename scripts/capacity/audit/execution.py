@@ -1,0 +1,224 @@
+"""Level 4: a sample of what the table rests on, made again from nothing in a folder of its own, and compared.
+
+The unit of the sample is what the table was directly made from, with all that it follows from: a run. Runs are drawn
+without replacement with probability proportional to their cost.
+"""
+
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from capacity.audit.again import has_tables
+from capacity.audit.compare import Comparison, compare_artefacts
+from capacity.audit.currency import Currency, Standing, without_ids
+from capacity.audit.engine import CleanCheckout
+from capacity.audit.findings import Level, Severity
+from capacity.audit.folder import Folder, read_folder
+from capacity.config.models import Audit, Config
+from capacity.config.resolve import Grid
+from capacity.errors import UserError
+from capacity.identity import digest
+from capacity.manifest import MANIFEST
+from capacity.orders import Order
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to make again: a number of runs, a share of the cost such as "10%", or "all"; or one place, or one rule."""
+
+    sample: str = "1"
+    seed: int = 1
+    target: str | None = None
+
+
+class Counterparts:
+    """Audited artefacts and orders of the present configuration that mean the same, whatever their digests.
+
+    Two mean the same when stage, readable slug, specification and, all the way up, parents do.
+    """
+
+    def __init__(self, folder: Folder, grid: Grid):
+        self.folder, self.grid = folder, grid
+        self.orders = {each.name: each for order in grid.orders.values() for each in (order, *order.members)}
+        self.by_meaning = {self.meaning_of_order(name): order for name, order in self.orders.items()}
+        self.sets = {member.name: order for order in grid.orders.values() for member in order.members}
+
+    def order(self, name: str) -> Order | None:
+        """The order of the present configuration for an audited artefact."""
+        return self.orders.get(name) or self.by_meaning.get(self.meaning(name))
+
+    def job(self, name: str) -> Order | None:
+        """The order whose job makes it: that of its set where it is a member."""
+        order = self.order(name)
+        return self.sets.get(order.name, order) if order else None
+
+    @functools.cache  # noqa: B019 - lives as long as one audit
+    def meaning(self, name: str) -> str:
+        """What an audited artefact means, as a digest."""
+        artefact = self.folder.artefacts.get(name)
+        if artefact is None:
+            return name
+        parents = sorted(self.meaning(parent) for parent in artefact.parents())
+        return digest([artefact.stage, artefact.slug, without_ids(artefact.manifest.spec), parents])
+
+    @functools.cache  # noqa: B019
+    def meaning_of_order(self, name: str) -> str:
+        """What an order means, as a digest."""
+        order = self.orders[name]
+        above = dict.fromkeys([*order.parent_names(), *(member.name for member in order.members)])
+        parents = sorted(self.meaning_of_order(parent) for parent in above)
+        return digest([order.stage, order.id.rpartition("-")[0], without_ids(order.spec), parents])
+
+
+def units(folder: Folder) -> list[str]:
+    """What the published tables were directly made from."""
+    tables = [a for root in folder.roots() if (a := folder.artefacts.get(root)) and has_tables(a)]
+    return list(dict.fromkeys(parent for table in tables for parent in table.parents() if parent in folder.artefacts))
+
+
+def cost(folder: Folder, names: Iterable[str]) -> float:
+    """CPU seconds that making these artefacts took; a set's job tells those of its members too."""
+    chosen = {name: folder.artefacts[name].manifest for name in names if name in folder.artefacts}
+    members = {member for manifest in chosen.values() for member in manifest.members}
+    return sum(manifest.cpu_seconds for name, manifest in chosen.items() if name not in members)
+
+
+def choose(folder: Folder, choice: Choice) -> list[str]:
+    """Names of the artefacts to make again, with all that they follow from. Raises UserError."""
+    if choice.target:
+        return _targets(folder, choice.target)
+    names = units(folder)
+    weights = np.array([cost(folder, folder.lineage([name])) for name in names])
+    if choice.sample == ALL or not names:
+        return names
+    drawn = _draw(weights, choice.seed)
+    number = choice.sample.removesuffix("%")
+    if not number.replace(".", "", 1).isdigit() or float(number) <= 0:
+        raise UserError(f"--sample {choice.sample}: give a number of runs, a share of the cost such as 10%, or all")
+    if choice.sample.endswith("%"):
+        return _until([names[i] for i in drawn], folder, float(number) / 100)
+    return [names[i] for i in drawn[: int(float(number))]]
+
+
+def _draw(weights: Any, seed: int) -> list[int]:
+    """All indices in the order of a weighted draw without replacement (Efraimidis and Spirakis 2006)."""
+    generator = np.random.Generator(np.random.Philox(seed))
+    keys = np.log(generator.random(len(weights))) / np.maximum(weights, 1e-9)
+    return [int(i) for i in np.argsort(-keys)]
+
+
+def _until(names: list[str], folder: Folder, share: float) -> list[str]:
+    """The first names with which the share of the whole lineage's cost is reached."""
+    total, chosen = cost(folder, folder.lineage(folder.roots())), list[str]()
+    for name in names:
+        chosen.append(name)
+        if cost(folder, folder.lineage(chosen)) >= share * total:
+            break
+    return chosen
+
+
+def _targets(folder: Folder, target: str) -> list[str]:
+    """What a path below the results folder, an artefact's id, a stage or a fixed path means."""
+    place = target.removeprefix("results/").rstrip("/").removesuffix(f"/{MANIFEST}")
+    copies = [
+        f"{each.stage}/{folder.published_id(each)}"
+        for each in folder.published
+        if place in (*each.files.values(), each.id_file)
+    ]
+    lineage = [name for name in folder.lineage(folder.roots()) if name in folder.artefacts]
+    found = copies or [name for name in folder.artefacts if place in (name, name.partition("/")[2])]
+    found = found or [name for name in lineage if name.partition("/")[0] == place]
+    if not found:
+        raise UserError(f"--target {target}: no artefact, stage or fixed path of this folder")
+    return found
+
+
+def check_execution(
+    folder: Folder,
+    grid: Grid,
+    config: Config,
+    choice: Choice,
+    found: dict[str, Standing],
+    differences: list[str],
+    jobs: int,
+    scratch: Path,
+) -> Level:
+    """Make the chosen artefacts again by the engine, in a folder with nothing in it, and compare every one of them.
+
+    found: currency of artefacts. differences: why this machine is not expected to give equal bits, if it is not.
+    """
+    level = Level(4)
+    counterparts = Counterparts(folder, grid)
+    chosen = choose(folder, choice)
+    orders = {name: counterparts.job(name) for name in chosen}
+    for name in [name for name, order in orders.items() if order is None]:
+        level.warn(
+            "not made again", name, "the present configuration has no such artefact; use the one it was made with"
+        )
+    targets = sorted({f"results/{order.name}/{MANIFEST}" for order in orders.values() if order})
+    level.facts |= {"seed": choice.seed, "chosen": [name for name, order in orders.items() if order]}
+    level.facts["expected"] = "equal bits" if not differences else f"within tolerance: {'; '.join(differences)}"
+    if not targets:
+        level.skipped = "nothing that could be made again"
+        return level
+    checkout = CleanCheckout.new(scratch / "execution", config)
+    run = checkout.engine(*targets, "--cores", str(jobs), "--nocolor")
+    if run.returncode:
+        errors = [line for line in run.stdout.splitlines() if line.startswith("error") or "Error" in line]
+        level.fault("not made again", chosen[0], f"the engine failed: {(errors or ['no message'])[-1].strip()[:200]}")
+    again = read_folder(checkout.results, [])
+    by_meaning = {counterparts.meaning_of_order(name): name for name in again.artefacts if name in counterparts.orders}
+    remade: list[str] = []
+    for name in folder.lineage(folder.roots()):
+        twin = again.artefacts.get(by_meaning.get(counterparts.meaning(name), ""))
+        if twin and name in folder.artefacts:
+            remade.append(name)
+            stale = name in found and found[name].currency != Currency.CURRENT
+            _judge(name, compare_artefacts(folder.artefacts[name], twin), stale, not differences, config.audit, level)
+    _coverage(folder, remade, cost(again, again.artefacts), level)
+    return level
+
+
+def _judge(name: str, it: Comparison, stale: bool, bits: bool, allowed: Audit, level: Level) -> None:
+    """What a comparison means: equal bits are a fact; anything else is a finding, weighed by what was expected."""
+    counts = level.facts.setdefault("made again", {"equal bits": 0, "within tolerance": 0, "different": 0})
+    if it.equal:
+        counts["equal bits"] += 1
+        return
+    within = (it.files is not None and it.files <= allowed.tensors) or it.metrics <= allowed.metrics
+    counts["within tolerance" if within and not bits else "different"] += 1
+    files = "no file to compare" if it.files is None else "files not comparable" if it.files == float("inf") else ""
+    how = f"{files or f'numbers differ by up to {it.files:.2g}'} ({it.where}), metrics {_far(it.metrics)}"
+    if stale:
+        level.add(Severity.NOTE if within else Severity.WARNING, "other bits", name, f"made by other code; {how}")
+    elif within and not bits:
+        level.note("other bits", name, f"within tolerance on this machine; {how}")
+    else:
+        level.fault("other bits", name, f"made again it differs; {how}")
+
+
+def _far(deviation: float) -> str:
+    return "not comparable" if deviation == float("inf") else f"by up to {deviation:.2g}"
+
+
+def _coverage(folder: Folder, remade: list[str], spent: float, level: Level) -> None:
+    """How much of the table's lineage was made again, by number and by cost, and what that cost."""
+    lineage = [name for name in folder.lineage(folder.roots()) if name in folder.artefacts]
+    level.facts["coverage of the lineage, artefacts"] = f"{len(remade)} of {len(lineage)}"
+    total = cost(folder, lineage)
+    level.facts["coverage of the lineage, cost"] = f"{_share(cost(folder, remade), total)} of {total:,.0f} CPU seconds"
+    trained = [name for name in lineage if name.startswith("checkpoints/")]
+    training = cost(folder, trained)
+    share = _share(cost(folder, set(trained) & set(remade)), training)
+    level.facts["coverage of the training cost"] = f"{share} of {training:,.0f} CPU seconds"
+    level.facts["CPU seconds spent"] = round(spent, 1)
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "none"

@@ -1,0 +1,100 @@
+"""Level 1: each declared output exists, with a manifest; what nothing reaches; what lies where nothing should."""
+
+import base64
+from collections.abc import Iterable
+from pathlib import Path
+
+from capacity.audit.findings import Level
+from capacity.audit.folder import Folder, count_artefacts, is_plain_file
+from capacity.manifest import MANIFEST
+from capacity.runs import is_in_use
+
+
+def check_inventory(folder: Folder, declared: Iterable[str], records: Path | None) -> Level:
+    """What is there and what is not.
+
+    declared: artefacts of the present configuration. records: the engine's own, information only.
+    """
+    level = Level(1)
+    count_artefacts(folder, level)
+    _published(folder, level)
+    lineage = folder.lineage(folder.roots())
+    _artefacts(folder, lineage, set(declared), level)
+    _strangers(folder, level)
+    _leftovers(folder, {*lineage, *declared}, level)
+    if records is not None:
+        level.facts["artefacts in the engine's records"] = _recorded(folder, records)
+    return level
+
+
+def _published(folder: Folder, level: Level) -> None:
+    for each in folder.published:
+        if not folder.published_id(each):
+            level.fault("missing", each.id_file, "nothing is published here, or without the id of what it is a copy of")
+        for path in each.files.values():
+            if not is_plain_file(folder.results / path):
+                level.fault("missing", path, "a fixed path holds no file")
+
+
+def _artefacts(folder: Folder, lineage: list[str], declared: set[str], level: Level) -> None:
+    """Declared artefacts, and those behind what is published, that are missing or without a usable manifest."""
+    for name, why in folder.unreadable.items():
+        needed = name in lineage or name in declared
+        (level.fault if needed else level.warn)("no usable manifest", f"{name}/{MANIFEST}", why)
+    known = folder.artefacts.keys() | folder.unreadable.keys()
+    present = [name for name in lineage if name in folder.artefacts]
+    children = {parent: name for name in present for parent in folder.artefacts[name].parents()}
+    for name in lineage:
+        if name not in known:
+            level.fault("missing", name, f"{children.get(name, 'what is published')} was made from it, and it is gone")
+    absent = sorted(declared - known - set(lineage))
+    if absent and not declared.isdisjoint(folder.artefacts):
+        more = f" and {len(absent) - 1} others" if len(absent) > 1 else ""
+        level.warn("not made", absent[0], f"the present configuration declares it{more}, and it was not made yet")
+    elif absent:
+        level.warn("not made", absent[0], f"none of {len(absent)} artefacts of the present configuration is here")
+
+
+def _strangers(folder: Folder, level: Level) -> None:
+    """Files and links in an artefact's folder that its manifest does not list: nobody verifies them."""
+    count = 0
+    for artefact in folder.artefacts.values():
+        for path in artefact.folder.rglob("*"):
+            name = path.relative_to(artefact.folder).as_posix()
+            where = f"{artefact.name}/{name}"
+            if path.is_symlink():
+                level.fault("link", where, "is a link; artefacts are folders of plain files")
+            elif path.is_file() and name != MANIFEST and name not in artefact.manifest.outputs:
+                level.fault("extra file", where, "is not in the manifest: nothing vouches for it")
+            elif not path.is_file() and not path.is_dir():
+                level.fault("special file", where, "is neither a file nor a folder")
+            count += 1
+    level.facts["files"] = count
+
+
+def _leftovers(folder: Folder, reached: set[str], level: Level) -> None:
+    """Orphans, and the scratch of jobs that died or run on another host."""
+    orphans = [name for name in [*folder.artefacts, *folder.unreadable] if name not in reached]
+    manifests = [folder.artefacts[name].manifest for name in orphans if name in folder.artefacts]
+    size = sum(output.bytes for manifest in manifests for output in manifest.outputs.values())
+    if orphans:
+        level.note(
+            "orphans", orphans[0], f"{len(orphans)} artefacts, {size / 1e6:.1f} MB, that nothing published rests on"
+        )
+    level.facts["orphans"] = len(orphans)
+    scratch = folder.results / "scratch"
+    for path in sorted(scratch.iterdir()) if scratch.is_dir() else []:
+        if is_in_use(path):
+            level.warn("job under way", f"scratch/{path.name}", "a job on another host may be making this")
+        else:
+            level.note("dead job", f"scratch/{path.name}", "left by a job that died")
+
+
+def _recorded(folder: Folder, records: Path) -> int:
+    """How many artefacts the engine remembers making; one that outlived its engine is not among them, and no worse."""
+    return sum(_has_record(records, f"results/{name}/{MANIFEST}") for name in folder.artefacts)
+
+
+def _has_record(records: Path, output: str) -> bool:
+    """Whether the engine's metadata folder has a record of an output: a file named by its path in base64."""
+    return (records / base64.urlsafe_b64encode(output.encode()).decode()).is_file()

@@ -1,0 +1,103 @@
+"""Level 6: the machine and packages that audit, against those that made the artefacts and against the lock.
+
+Another class of hardware does not fail an audit: it lowers what re-execution is expected to give from equal bits to
+numbers within tolerance.
+"""
+
+import functools
+import shutil
+import subprocess
+from collections import Counter
+from importlib import metadata
+from typing import Any
+
+from capacity.audit.findings import Level
+from capacity.audit.folder import Folder, Manifest
+from capacity.environment import REPOSITORY, environment, hardware
+
+LOCK = REPOSITORY / "envs" / "requirements.txt"
+
+
+def check_machine(folder: Folder) -> Level:
+    """What is here, what was there, and what that means for bits."""
+    level = Level(6)
+    here, machine = environment(), hardware()
+    level.facts |= {
+        "python": here["python"],
+        "system": machine["system"],
+        "processor": machine["cpu"],
+        "cores": machine["cores"],
+        "GPU and driver": _gpus() or "none",
+        "variables": here["variables"],
+    }
+    _against_lock(level)
+    manifests = lineage_manifests(folder)
+    for title, value in _MADE_WITH.items():
+        level.facts[f"made with, {title}"] = dict(Counter(str(value(manifest)) for manifest in manifests))
+    for difference in differences(folder):
+        level.note("other machine", "lineage", difference)
+    level.facts["expected of re-execution"] = "equal bits" if not differences(folder) else "within tolerance"
+    return level
+
+
+def lineage_manifests(folder: Folder) -> list[Manifest]:
+    """Manifests behind what is published."""
+    return [folder.artefacts[name].manifest for name in folder.lineage(folder.roots()) if name in folder.artefacts]
+
+
+_MADE_WITH = {
+    "python": lambda m: m.environment.get("python"),
+    "processor": lambda m: m.hardware.get("cpu"),
+    "device": lambda m: m.metrics.get("device", "not told"),
+    "threads": lambda m: _variable(m, "OMP_NUM_THREADS"),
+    "host": lambda m: m.hardware.get("host"),
+}
+
+
+def _variable(manifest: Manifest, name: str) -> Any:
+    variables = manifest.environment.get("variables")
+    return variables.get(name) if isinstance(variables, dict) else None
+
+
+def differences(folder: Folder) -> list[str]:
+    """Why this machine is not expected to give the bits that were made; empty where it is."""
+    here, cpu, found = environment(), hardware()["cpu"], Counter[str]()
+    for manifest in lineage_manifests(folder):
+        made_on = str(manifest.metrics.get("device") or manifest.hardware.get("cpu"))
+        if made_on != cpu and made_on not in _gpus():
+            found[f"made on {made_on}, audited on {cpu}"] += 1
+        packages = manifest.environment.get("packages")
+        for name in manifest.packages:
+            made = packages.get(name) if isinstance(packages, dict) else None
+            now = here["packages"].get(name)
+            if name in here["packages"] and made != now:
+                found[f"made with {name} {made}, audited with {now}"] += 1
+    return [f"{words} ({number} artefacts)" for words, number in found.items()]
+
+
+@functools.cache
+def _gpus() -> str:
+    """Names and driver of the GPUs, or nothing."""
+    if shutil.which("nvidia-smi") is None:
+        return ""
+    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return "; ".join(answer.stdout.split("\n")).strip("; ") if answer.returncode == 0 else ""
+
+
+def _against_lock(level: Level) -> None:
+    """Installed packages that differ from the lock. A pin that is not installed is for another platform or purpose."""
+    pins = dict(line.strip().split("==") for line in LOCK.read_text().splitlines() if "==" in line and line[0] != "#")
+    absent = 0
+    for name, pinned in pins.items():
+        try:
+            installed = metadata.version(name).partition("+")[0]
+        except metadata.PackageNotFoundError:
+            absent += 1
+            continue
+        if installed != pinned.strip():
+            level.warn("not the lock", f"{name}=={pinned.strip()}", f"{installed} is installed here")
+    level.facts["packages of the lock"] = f"{len(pins) - absent} of {len(pins)} installed"

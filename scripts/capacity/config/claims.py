@@ -1,0 +1,73 @@
+"""What a file of claims may say: published numbers, and how a capacity table is held against them."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from capacity.config.load import check, read_yaml
+from capacity.config.models import Count, Name, Names, Section, problem
+
+Patterns = Annotated[list[str], Field(min_length=1)]
+
+
+class Selection(Section):
+    """Rows of the capacity table. A pattern may hold * and ?; a row is taken where any pattern of a list fits."""
+
+    study: Names = Field(description="Studies whose rows count; a run that several of them share counts once.")
+    scheme: Patterns = Field(["none"], description="Quantisation schemes.")
+    exposures: list[Count] | None = Field(None, description="Exposures.")
+    dataset: Patterns | None = Field(None, description="Names of datasets.")
+    model: Patterns | None = Field(None, description="Names of models.")
+    regime: Patterns | None = Field(None, description="Names of regimes.")
+    setting: Patterns | None = Field(None, description="What the study varies, for example '*dataset.K=*'.")
+    R_max_at_most: Annotated[float, Field(gt=0)] | None = Field(None, description="Only where no more is offered.")
+
+
+class Claim(Section):
+    """One published number."""
+
+    id: Name = Field(description="A short name.")
+    result: Annotated[int, Field(ge=1, le=12)] = Field(description="The paper's number of the result.")
+    statement: str = Field(description="What the paper says, in one sentence.")
+    published: Annotated[float, Field(gt=0)] = Field(description="The published number.")
+    relation: Literal["at least", "at most", "equal"] = Field(description="How measured relates to published.")
+    tolerance: Annotated[float, Field(ge=0)] = Field(
+        description="As a share, declared before the run: at least p/(1+t), at most p(1+t), or between the two."
+    )
+    statistic: Literal["peak", "lowest peak", "lowest share"] = Field(
+        description="peak: the highest R. lowest peak: the lowest, over worlds, of the highest R. lowest share: the "
+        "lowest R / R_max."
+    )
+    of: Selection | None = Field(None, description="The rows it is about.")
+    to: Selection | None = Field(None, description="Rows whose peak the statistic is divided by, for a ratio.")
+    seeds: Annotated[int, Field(ge=3)] = Field(3, description="Seeds without which there is no verdict.")
+    headline: bool = Field(False, description="Whether the README shows it.")
+    not_run: str | None = Field(None, description="Why no study of this project tests it.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.of is None) == (self.not_run is None):
+            raise problem(f"{self.id}: needs either `of`, the rows it is about, or not_run, the reason why not")
+        if self.to and (self.of is None or self.statistic == "lowest share"):
+            raise problem(f"{self.id}: `to` makes a ratio of peaks, not of {self.statistic if self.of else 'nothing'}")
+        return self
+
+
+class Claims(Section):
+    """A file of claims."""
+
+    claims: Annotated[list[Claim], Field(min_length=1)] = Field(description="The claims, in the order of the table.")
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        names = [claim.id for claim in self.claims]
+        for name in names:
+            if names.count(name) > 1:
+                raise problem(f"claims: the id {name!r} stands twice; rename one")
+        return self
+
+
+def read_claims(path: Path) -> list[dict[str, Any]]:
+    """The claims in a file, as plain data. Raises UserError with one line: file, key, value, what is allowed."""
+    return [claim.model_dump() for claim in check(Claims, read_yaml(path), str(path)).claims]

@@ -1,0 +1,20 @@
+"""Hold the capacity table against published claims: claims.csv, and the same as a Markdown table."""
+
+from capacity.artefacts import Job, job_parser
+from capacity.claims import as_markdown, judge
+from capacity.table import read_table, write_table
+
+
+def main() -> None:
+    """Judge the claims that the order lists."""
+    args = job_parser(__doc__).parse_args()
+    with Job(args) as job:
+        table = read_table(job.parent("table") / "capacity_table.csv")
+        judged = judge(job.spec["claims"], table, job.spec["scale"])
+        write_table(judged, job.folder / "claims.csv")
+        (job.folder / "claims.md").write_text(as_markdown(judged))
+        job.metrics = {"verdicts": judged["verdict"].value_counts().to_dict()}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""Write the pages and captions that the engine's HTML report shows, from the published table and claims."""
+
+import argparse
+import json
+from pathlib import Path
+
+from capacity.artefacts import fail
+from capacity.errors import UserError
+from capacity.report import read_claims_table, write_pages
+from capacity.table import read_table
+
+TEMPLATES = Path(__file__).resolve().parents[1] / "report"
+
+
+def main() -> None:
+    """Write the pages."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default=Path("results"), help="the results folder")
+    parser.add_argument("--studies", type=json.loads, required=True, help="JSON: name -> question and paper")
+    parser.add_argument("--claims", type=Path, nargs="*", default=[], help="claims.csv, where claims were judged")
+    args = parser.parse_args()
+    try:
+        table = read_table(args.results / "capacity_table.csv")
+        claims = read_claims_table(args.claims[0]) if args.claims else None
+        write_pages(table, claims, args.studies, args.results, TEMPLATES)
+    except UserError as error:
+        fail(error)
+
+
+if __name__ == "__main__":
+    main()

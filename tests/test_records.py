@@ -1,0 +1,190 @@
+"""Promises of own facts and of random strings: every row is told, the account is counted, bad tables are named."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from planted import TINY
+
+from capacity.config.load import check, read_yaml
+from capacity.config.models import Config
+from capacity.config.resolve import Grid, resolve
+from capacity.errors import UserError
+from capacity.tokenization import build_tokenizer
+from capacity.world import NAME, Renderer, load_world, make_world, probe_draws, save_world, training_draws
+
+COUNTRIES = """country,capital,currency,code
+France,Paris,euro,FR
+Guinea,Conakry,franc,GN
+Guinea-Bissau,Bissau,euro,GW
+"Korea, South",Seoul,won,KR
+"""
+SPEC = {
+    "kind": "records", "entity": "country", "attributes": ["capital", "currency"], "phrases": {}, "account": "uniform",
+    "missing": "error", "N": 4, "seed": 1,
+}  # fmt: skip
+
+
+def spec_of(folder: Path, text: str | bytes = COUNTRIES, name: str = "facts.csv", **changes: Any) -> dict[str, Any]:
+    path = folder / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return {**SPEC, "file": str(path), **changes}
+
+
+def test_every_row_is_told_with_all_its_values(tmp_path: Path) -> None:
+    world = make_world(spec_of(tmp_path, sentences="in_order"))
+    renderer = Renderer(world, build_tokenizer({"kind": "word"}, world))
+    assert sorted(renderer.texts(training_draws(world, 1, 0, 0))) == [
+        " France: capital is Paris; currency is euro;",
+        " Guinea-Bissau: capital is Bissau; currency is euro;",
+        " Guinea: capital is Conakry; currency is franc;",
+        " Korea, South: capital is Seoul; currency is won;",
+    ]
+
+
+def test_what_is_scored_are_entities_and_values_with_their_end_marks(tmp_path: Path) -> None:
+    world = make_world(spec_of(tmp_path, phrases={"capital": ["has the capital", "is governed from"]}))
+    tokenizer = build_tokenizer({"kind": "word"}, world)
+    rendering = Renderer(world, tokenizer).tokens(probe_draws(world, 1, 0, 3, 4), labels=True)
+    scored = [
+        tokenizer.decode(rendering.tokens[rendering.labels == label].tolist()) for label in (NAME, NAME + 1, NAME + 2)
+    ]
+    assert scored == [" Korea, South:", " Seoul;", " won;"]
+
+
+def test_the_account_counts_what_it_assumes(tmp_path: Path) -> None:
+    uniform, known = (make_world(spec_of(tmp_path, account=kind)).account for kind in ("uniform", "frequencies"))
+    assert (uniform.name_prior_bits, uniform.name_offered_bits) == (2.0, 0.0)
+    assert dict(uniform.items) == {"capital": 2.0, "currency": pytest.approx(math.log2(3))}
+    # Four rows with frequencies 2, 1, 1: enumerated, log2 of 4 choose 2, 1, 1 would be 3.58 of 6 bits asymptotically.
+    assert dict(known.items) == {"capital": 2.0, "currency": pytest.approx(0.5 * 1 + 2 * 0.25 * 2)}
+
+
+def test_csv_and_parquet_give_one_world_and_it_survives_saving(tmp_path: Path) -> None:
+    world = make_world(spec_of(tmp_path))
+    rows = [line.split(",") for line in COUNTRIES.replace('"Korea, South"', "Korea| South").splitlines()]
+    columns = {name: [row[i].replace("|", ",") for row in rows[1:]] for i, name in enumerate(rows[0])}
+    pq.write_table(pa.table(columns), tmp_path / "facts.parquet")
+    other = make_world({**spec_of(tmp_path), "file": str(tmp_path / "facts.parquet")})
+    save_world(world, tmp_path)
+    loaded = load_world(tmp_path)
+    for again in (other, loaded):
+        assert again.grammar == world.grammar
+        assert again.account == world.account
+        assert all(np.array_equal(again.facts[column], codes) for column, codes in world.facts.items())
+
+
+def test_numbers_and_many_blocks_are_read_as_text(tmp_path: Path) -> None:
+    """Two megabytes: several blocks of the reader, each with a dictionary of its own."""
+    lines = "".join(f"entity {i},{i % 7},{'x' * 20}{i % 1000}\n" for i in range(50_000))
+    world = make_world(spec_of(tmp_path, "country,capital,currency\n" + lines, N=50_000))
+    assert world.grammar.pools["capital"] == tuple("0123456")
+    assert np.array_equal(world.facts["capital"], np.arange(50_000) % 7)
+    assert [world.grammar.pools["country"][i] for i in world.facts["country"][[0, 49_999]]] == [
+        "entity 0",
+        "entity 49999",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "says"),
+    [
+        (COUNTRIES + "France,Lyon,euro,F2\n", {"N": 5}, ["entity: 1 rows", "repeat", "'country'"]),
+        (COUNTRIES + "Chad,,franc,\n", {"N": 5}, ["empty cells: 1 in capital", "missing: drop"]),
+        (COUNTRIES, {"N": 5}, ["N: 5 records", "has 4"]),
+        (COUNTRIES, {"entity": "land"}, ["no column 'land'", "country, capital"]),
+        (COUNTRIES.replace("code", "name"), {"attributes": ["name"]}, ["'name' is reserved"]),
+        (COUNTRIES.replace("code", "capital"), {}, ["'capital' is empty or stands twice"]),
+        (COUNTRIES.replace("euro", "euro ").replace("franc", "f ranc"), {}, ["'euro '", "blanks"]),
+        ("country,capital\nFrance,Paris\nChad,Paris\n", {"attributes": ["capital"], "N": 2}, ["'Paris' in every row"]),
+        (COUNTRIES.replace("won", '"euro; a sort"'), {}, ["'euro; a sort' goes on after 'euro;'"]),
+        (COUNTRIES.encode("utf-16"), {}, ["facts.csv"]),
+        (COUNTRIES.replace("Paris", "Par\xe9s").encode("latin-1"), {}, ["invalid UTF8"]),
+        ("", {}, ["facts.csv", "mpty"]),
+        ("country\nFrance\n", {"attributes": None, "N": 1}, ["no column besides 'country'"]),
+        (COUNTRIES, {"phrases": {"capital": ["is"], "currency": ["is"]}}, ["'is' stands for both"]),
+    ],
+)
+def test_a_table_that_cannot_be_told_is_named_in_one_line(
+    tmp_path: Path, text: str | bytes, changes: dict[str, Any], says: list[str]
+) -> None:
+    with pytest.raises(UserError) as refusal:
+        make_world(spec_of(tmp_path, text, **changes))
+    message = str(refusal.value)
+    assert "\n" not in message
+    assert all(word in message for word in says), message
+
+
+def test_rows_with_gaps_are_dropped_when_asked(tmp_path: Path) -> None:
+    world = make_world(spec_of(tmp_path, COUNTRIES + "Chad,,franc,\nMali,Bamako,franc,ML\n", missing="drop", N=5))
+    assert world.grammar.pools["country"] == ("France", "Guinea", "Guinea-Bissau", "Korea, South", "Mali")
+
+
+def grid_with(dataset: dict[str, Any]) -> Grid:
+    raw = read_yaml(TINY)
+    raw["datasets"]["atomic"] = {"kind": "records", "entity": "country", **dataset}
+    return resolve(check(Config, raw, "planted"))
+
+
+def test_the_configuration_reads_columns_and_rows_and_counts_the_file_by_content(tmp_path: Path) -> None:
+    def order() -> Any:
+        spec = spec_of(tmp_path, text)
+        orders = grid_with({"file": spec["file"]}).orders.values()
+        return next(each for each in orders if each.stage == "datasets" and each.spec["kind"] == "records")
+
+    text = COUNTRIES
+    before = order()
+    assert before.spec["attributes"] == ["capital", "currency", "code"]
+    assert before.spec["N"] == 4
+    text = COUNTRIES.replace("Seoul", "Busan")
+    assert order().id != before.id
+    text = COUNTRIES
+    assert order().id == before.id
+
+
+@pytest.mark.parametrize(
+    ("dataset", "says"),
+    [
+        ({}, "no such file|No such file"),
+        ({"phrases": {"anthem": ["sings"]}}, "'anthem' is no attribute; there are: capital, currency, code"),
+        ({"N": 9}, "N: 9 records, but"),
+        ({"attributes": ["capital", "capital"]}, "stands twice"),
+        ({"phrases": {"capital": ["lies "]}}, "phrases.capital"),
+    ],
+)
+def test_a_table_is_refused_before_any_job(tmp_path: Path, dataset: dict[str, Any], says: str) -> None:
+    file = spec_of(tmp_path)["file"] if dataset else str(tmp_path / "none.csv")
+    with pytest.raises(UserError, match=says):
+        grid_with({"file": file, **dataset})
+
+
+RANDOM = {"kind": "random", "N": 40, "length": 6, "vocabulary": 32, "seed": 3}
+
+
+def test_random_strings_differ_are_uniform_and_every_token_is_scored() -> None:
+    world = make_world(RANDOM | {"N": 3000})
+    renderer = Renderer(world, build_tokenizer({"kind": "word"}, world))
+    rendering = renderer.tokens(probe_draws(world, 1, 0, 0, 3000), labels=True)
+    strings = rendering.tokens.reshape(3000, 6)
+    assert len({tuple(row) for row in strings.tolist()}) == 3000
+    assert (rendering.labels > 0).all()
+    assert renderer.vocab_size == 33
+    counts = np.stack([np.bincount(strings[:, place], minlength=33)[1:] for place in range(6)])
+    assert (abs(counts - 3000 / 32) < 5 * math.sqrt(3000 / 32)).all()
+
+
+def test_random_strings_offer_the_choice_of_their_set() -> None:
+    account = make_world(RANDOM).account
+    offered = 40 * (account.name_offered_bits + account.items[0][1])
+    assert offered == pytest.approx(40 * (6 * 5 - math.log2(40)))
+    exact = math.log2(math.comb(32**6, 40))
+    assert 0 < exact - offered < 40 * math.log2(math.e)
+
+
+def test_strings_that_are_too_short_to_differ_are_refused() -> None:
+    with pytest.raises(UserError, match="length: 2 tokens of 32; 40 strings need at least 4"):
+        make_world(RANDOM | {"length": 2})

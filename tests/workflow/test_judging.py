@@ -1,0 +1,27 @@
+"""The engine judges the claims that the configuration names, and again only where claims or table changed."""
+
+import csv
+
+from checkout import TARGETS, Checkout
+
+CLAIMS = """claims:
+  - {id: open, result: 1, statement: It holds., published: 2, relation: at least, tolerance: 0.1, statistic: peak,
+     of: {study: [base]}}
+  - {id: absent, result: 2, statement: It holds., published: 2, relation: at least, tolerance: 0.1, statistic: peak,
+     of: {study: [unknown]}}
+"""
+
+
+def test_claims_are_judged_from_the_table_that_is_there(checkout: Checkout):
+    (checkout.path / "claims.yaml").write_text(CLAIMS)
+    checkout.edit("config.yaml", lambda text: text + "claims: claims.yaml\n")
+    answer = checkout.engine(targets=("results/claims.csv", *TARGETS))
+    assert answer.returncode == 0, answer.stdout + checkout.logs()
+    with open(checkout.path / "results" / "claims.csv", newline="") as file:
+        rows = {row["id"]: (row["verdict"], row["reason"], row["scale"]) for row in csv.DictReader(file)}
+    assert rows == {
+        "open": ("inconclusive", "1 seed, 3 are needed", "laptop"),
+        "absent": ("not run", "no rows of unknown fit", "laptop"),
+    }
+    assert "judge_claims.py" in answer.stdout
+    assert "tabulate_capacity.py" not in answer.stdout
