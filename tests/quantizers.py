@@ -8,6 +8,7 @@ import transformers
 from trainings import WORLD
 
 from capacity.config.models import Quantizer
+from capacity.models import build_model
 from capacity.quantization.calibration import calibration_batches
 from capacity.tokenization import build_tokenizer
 from capacity.world import Renderer, make_world
@@ -28,6 +29,7 @@ def batches() -> list[torch.Tensor]:
     return calibration_batches(Renderer(world, build_tokenizer({"kind": "word"}, world)), COUNT, seed=1)
 
 
+EXPERTS = {"count": 3, "top": 1, "capacity": 3.0, "test_capacity": 3.0, "balance": 0.01}
 SHARED = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 SHARED |= {
     "attn_implementation": "eager",
@@ -44,6 +46,9 @@ FAMILIES = {
     "mistral": lambda: transformers.MistralForCausalLM(transformers.MistralConfig(**LLAMA)),
     "experts": lambda: transformers.MixtralForCausalLM(
         transformers.MixtralConfig(**LLAMA, num_local_experts=3, num_experts_per_tok=1)
+    ),
+    "own-experts": lambda: build_model(
+        {"family": "gpt2", "l": 2, "h": 2, "head_dim": 8, "init_std": 0.2, "experts": EXPERTS}, 40, 32, seed=1
     ),
     "conv1d": lambda: transformers.GPT2LMHeadModel(
         transformers.GPT2Config(

@@ -130,6 +130,28 @@ def test_each_expert_has_the_moments_of_the_tokens_that_the_router_sent_it():
         assert moments.counts[matrix.data_ptr()] == len(inputs)
 
 
+def test_experts_that_are_multiplied_at_once_have_the_moments_of_their_own_tokens():
+    """Against the router's choices; places that no token fills count nowhere, behind a bias neither."""
+    model = model_of("own-experts")
+    layer = model.model.layers[0].mlp
+    with torch.no_grad():
+        layer.up_bias.fill_(0.5)
+    seen = []
+    hook = layer.register_forward_hook(lambda module, args, output: seen.append(args[0].flatten(0, 1)))
+    up, down = list(layer.up_proj.unbind()), list(layer.down_proj.unbind())
+    moments = input_moments(model, up + down, batches())
+    hook.remove()
+    hidden = torch.cat(seen)
+    chosen = layer.router(hidden).argmax(1)
+    biases = layer.up_bias.view(len(up), -1)
+    for expert in range(len(up)):
+        inputs = hidden[chosen == expert].detach()
+        between = layer.activation(inputs @ up[expert].T + biases[expert]).detach().double()
+        torch.testing.assert_close(moments.sums[up[expert].data_ptr()], inputs.double().T @ inputs.double())
+        torch.testing.assert_close(moments.sums[down[expert].data_ptr()], between.T @ between, rtol=1e-4, atol=1e-4)
+        assert moments.counts[down[expert].data_ptr()] == moments.counts[up[expert].data_ptr()] == len(inputs)
+
+
 def test_nothing_is_added_outside_the_context():
     matrix = torch.randn(3, 4)
     moments = InputMoments([matrix])

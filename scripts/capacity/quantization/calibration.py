@@ -40,13 +40,15 @@ class InputMoments(TorchFunctionMode):
     """While active, adds up x x^T over the inputs x of chosen matrices, wherever a model multiplies by them.
 
     Matrices are known by where their memory begins, so that fused experts, which are views of one parameter,
-    are told apart. sums: float64 (C, C) by that address; counts: inputs seen.
+    are told apart. sums: float64 (C, C) by that address; counts: inputs seen. Experts that
+    are multiplied all at once come in two products; places that no token fills are rows of zeros in the first.
     """
 
     def __init__(self, matrices: Iterable[Tensor]):
         super().__init__()
         self.sums = {m.data_ptr(): torch.zeros(m.shape[1], m.shape[1], dtype=torch.float64) for m in matrices}
         self.counts = dict.fromkeys(self.sums, 0)
+        self._filled: Tensor | None = None  # places of experts that a token fills, between their two products
 
     def __torch_function__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
@@ -55,7 +57,17 @@ class InputMoments(TorchFunctionMode):
             self._add(args[0], args[1])
         elif func is torch.addmm:
             self._add(args[1], args[2])
+        elif func is torch.bmm:
+            self._add_experts(*args)
         return func(*args, **(kwargs or {}))
+
+    def _add_experts(self, inputs: Tensor, weights: Tensor) -> None:
+        if self._filled is None or self._filled.shape != inputs.shape[:2]:
+            self._filled = filled = inputs.any(dim=2)
+        else:
+            filled, self._filled = self._filled, None
+        for expert, weight in enumerate(weights):
+            self._add(inputs[expert][filled[expert]], weight)
 
     def _add(self, inputs: Tensor, weight: Tensor) -> None:
         address = weight.data_ptr()

@@ -45,9 +45,11 @@ def _place(model: PreTrainedModel, owner: nn.Module, name: str, parameter: Tenso
         return Place(name, TIED if tied else "embeddings")
     if owner is model.get_output_embeddings():
         return Place(name, "head")
+    if kind.endswith("Router") or name.split(".")[-2] in ("router", "gate"):
+        return Place(name, "router")
     if isinstance(owner, nn.Linear | Conv1D):
         return Place(name, "linear", isinstance(owner, Conv1D))
-    return Place(name, "router" if kind.endswith("Router") else OTHER)
+    return Place(name, OTHER)
 
 
 def chosen_places(model: PreTrainedModel, scheme: Scheme) -> list[Place]:

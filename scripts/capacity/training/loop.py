@@ -29,10 +29,11 @@ class Training:
         model = build_model(spec["model"], batches.vocab_size, batches.context, spec["seed"])
         fabric.to_device(model)
         hardware = spec["hardware"]
+        balance = (spec["model"].get("experts") or {}).get("balance", 0.0)
         scheme = self.regime.get("quantization")
-        self.objective = Objective(model, batches.context, hardware["precision"], hardware["compile"], scheme)
         # The first step with quantised weights; after the last one where there is no scheme.
         self.quantised_from = round(scheme["start"] * self.num_steps) if scheme else self.num_steps
+        self.objective = Objective(model, batches.context, hardware["precision"], hardware["compile"], balance, scheme)
         self.vector = self.objective.initial_vector()
         self.optimizer = Optimizer(self.regime, self.vector)
         rows = min(NUM_ROWS, self.num_steps)
@@ -85,6 +86,7 @@ class Training:
             "mean": self.optimizer.mean_P,
             "square": self.optimizer.square_P,
             "num_updates": self.optimizer.num_updates,
+            "num_dropped": self.objective.num_dropped,
             "loss_sum": self.loss_sum,
             "row_losses": self.row_losses,
             "row_tokens": self.row_tokens,

@@ -19,13 +19,18 @@ from capacity.batches import IGNORED
 from capacity.errors import UserError
 from capacity.quantization.schemes import Scheme
 from capacity.quantization.straight_through import StraightThrough
+from capacity.switches import Routing
 
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-Gradient = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+Aside = tuple[Tensor, Tensor]  # mean loss in nats a token; choices that experts dropped
+Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Aside]]
+Gradient = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 class Objective:
     """Mean next-token loss of a model in nats, and its gradient, with all parameters in one vector.
+
+    Where the model has experts the gradient is that of the loss and `balance` times their load-balancing
+    losses, and `num_dropped` counts the choices that experts had no room for, over all calls.
 
     model: on its device. context: T, the length of every row. precision: "fp32", or "bf16" for products in
     bfloat16 with parameters, norms and loss in fp32. compiled: one torch.compile graph; its numbers differ
@@ -34,37 +39,55 @@ class Objective:
     """
 
     def __init__(
-        self, model: PreTrainedModel, context: int, precision: str, compiled: bool, scheme: Scheme | None = None
+        self,
+        model: PreTrainedModel,
+        context: int,
+        precision: str,
+        compiled: bool,
+        balance: float = 0.0,
+        scheme: Scheme | None = None,
     ):
         self.compiled = compiled
+        self.num_dropped = torch.zeros((), dtype=torch.int64, device=model.device)
         self._rounding = StraightThrough(model, scheme) if scheme else None
-        self._loss = _Loss(model, context, precision)
+        self._loss = _Loss(model, context, precision, balance)
         parameters = dict(self._loss.named_parameters())  # a tied parameter once
         self._shapes = {name: parameter.shape for name, parameter in parameters.items()}
         self._sizes = [parameter.numel() for parameter in parameters.values()]
         self._gradients = {quantised: self._gradient_of(quantised) for quantised in (False, True)}
 
     def _gradient_of(self, quantised: bool) -> Gradient:
-        loss = functools.partial(self.loss, quantised=quantised)
-        return _compiled(loss) if self.compiled else functools.partial(_eager_gradient, loss)
+        total = functools.partial(self._total, quantised=quantised)
+        return _compiled(total) if self.compiled else functools.partial(_eager_gradient, total)
 
     def initial_vector(self) -> Tensor:
         """The model's parameters, as one new vector (P,)."""
         return torch.cat([parameter.detach().reshape(-1) for parameter in self._loss.parameters()])
 
-    def loss(self, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor, quantised: bool = False) -> Tensor:
-        """Mean loss in nats over the targets that are not IGNORED; quantised: with weights rounded by the scheme."""
+    def gradient(
+        self, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor, quantised: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """The gradient (P,) and the mean loss in nats over the targets that are not IGNORED.
+
+        Both are new tensors; nothing waits for the device. quantised: with weights rounded by the scheme.
+        """
+        gradient, loss, num_dropped = self._gradients[quantised](vector_P, inputs_BT, targets_BT)
+        self.num_dropped.add_(num_dropped)
+        return gradient, loss
+
+    def _total(
+        self, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor, quantised: bool = False
+    ) -> tuple[Tensor, Aside]:
+        """What is differentiated, and beside it the loss and the choices that were dropped."""
         views = self._views(vector_P)
         if quantised:
             assert self._rounding is not None, "quantised: needs a scheme"
             views = {name: self._rounding(name.removeprefix("model."), view) for name, view in views.items()}
         return functional_call(self._loss, views, (inputs_BT, targets_BT))
 
-    def gradient(
-        self, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor, quantised: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """The gradient (P,) of the loss, and the loss. Both are new tensors; nothing waits for the device."""
-        return self._gradients[quantised](vector_P, inputs_BT, targets_BT)
+    def eager_gradient(self, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradient, loss and dropped choices, not compiled and not quantised."""
+        return _eager_gradient(self._total, vector_P, inputs_BT, targets_BT)
 
     def finish(self, vector_P: Tensor) -> PreTrainedModel:
         """The stock model, its parameters set from the vector; the objective is of no use afterwards."""
@@ -82,9 +105,10 @@ class Objective:
 class _Loss(nn.Module):
     """A model and its mean loss, with what depends on positions alone computed once and not in every step."""
 
-    def __init__(self, model: PreTrainedModel, context: int, precision: str):
+    def __init__(self, model: PreTrainedModel, context: int, precision: str, balance: float):
         super().__init__()
-        self.model = model
+        self.model, self.balance = model, balance
+        self._has_experts = getattr(model.config, "mlp_kind", "") == "experts"
         self._autocast = precision == "bf16"
         future = torch.full((context, context), torch.finfo(torch.float32).min, device=model.device).triu(1)
         self.register_buffer("mask", future[None, None], persistent=False)
@@ -98,13 +122,19 @@ class _Loss(nn.Module):
             self.model.set_submodule(name, rotary)
         return self.model
 
-    def forward(self, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
+    def forward(self, inputs_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Aside]:
         # Entered for bf16 only: even a disabled autocast keeps torch.compile from a cache, a second a job.
         products = torch.autocast(inputs_BT.device.type, torch.bfloat16) if self._autocast else nullcontext()
+        routing: list[Routing] = []
+        wish = {"routing": routing} if self._has_experts else {}
         with products:
-            output = self.model(input_ids=inputs_BT, attention_mask=self.mask, use_cache=False)
+            output = self.model(input_ids=inputs_BT, attention_mask=self.mask, use_cache=False, **wish)
         logits = output.logits.float().flatten(0, 1)
-        return functional.cross_entropy(logits, targets_BT.flatten(), ignore_index=IGNORED)
+        loss = functional.cross_entropy(logits, targets_BT.flatten(), ignore_index=IGNORED)
+        if not routing:
+            return loss, (loss, torch.zeros((), dtype=torch.int64, device=loss.device))
+        total = loss + self.balance * torch.stack([layer.imbalance for layer in routing]).sum()
+        return total, (loss, torch.stack([layer.num_dropped for layer in routing]).sum())
 
 
 class _RotaryTable(nn.Module):
@@ -126,24 +156,28 @@ class _RotaryTable(nn.Module):
         return self.cos.to(hidden.dtype), self.sin.to(hidden.dtype)
 
 
-def _eager_gradient(loss: Loss, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
+def _eager_gradient(
+    total: Loss, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     leaf = vector_P.detach().requires_grad_()
-    value = loss(leaf, inputs_BT, targets_BT)
-    return torch.autograd.grad(value, leaf)[0], value.detach()
+    value, (loss, num_dropped) = total(leaf, inputs_BT, targets_BT)
+    return torch.autograd.grad(value, leaf)[0], loss.detach(), num_dropped
 
 
-def _compiled(loss: Loss) -> Gradient:
-    """Forward and backward of a loss, compiled together at the first call."""
+def _compiled(total: Loss) -> Gradient:
+    """Forward and backward of what is differentiated, compiled together at the first call."""
     options: dict[str, Any] = {"deterministic": True}  # no kernel is chosen by a time that was measured
-    graph = torch.compile(grad_and_value(loss), fullgraph=True, dynamic=False, options=options)
+    both = grad_and_value(total, has_aux=True)
+    graph = torch.compile(both, fullgraph=True, dynamic=False, options=options)
 
-    def gradient(*arguments: Tensor) -> tuple[Tensor, Tensor]:
+    def gradient(*arguments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         try:
-            return graph(*arguments)
+            gradient_P, (_, (loss, num_dropped)) = graph(*arguments)
         except torch._dynamo.exc.BackendCompilerFailed as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(
                 f"compile: true, but torch.compile failed ({reason}); install g++ 11 or newer, or set compile: false"
             ) from error
+        return gradient_P, loss, num_dropped
 
     return gradient
