@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from planted import TINY, of_stage, tiny_grid
 
-from capacity.config import models, resolve
+from capacity.config import datasets, models, resolve
 from capacity.config.load import check, read_yaml
 from capacity.config.models import Config
 from capacity.config.resolve import Grid, has_compiler
@@ -100,6 +100,8 @@ MOVES: list[tuple[str, Any, str]] = [
     (f"{PEOPLE}/pronouns", ["They", "She", "He"], "dtcvpaf"),
     *((f"{name}/{key}", value, "dtcvpaf") for name in (ATOMIC, PEOPLE) for key, value in TOLD.items()),
     (f"{ATOMIC}/junk", {"people": 9, "share": 0.5}, "dtcvpaf"),
+    (PEOPLE, {"kind": "bioS", "N": 4, "value_lists": {"majors": "scripts/capacity/pools/cities.txt"}}, "dtcvpaf"),
+    (f"{PEOPLE}/template_folder", "scripts/capacity/pools/templates", "dtcvpaf"),
     *((f"{PEOPLE}/pools/{pool}", 5, "dtcvpaf") for pool in models.Pools.model_fields),
     ("tokenizers/bpe/vocabulary", 310, "tcvpaf"),
     ("tokenizers/bpe/split_digits", True, "tcvpaf"),
@@ -190,7 +192,7 @@ def test_every_option_of_a_run_is_among_those_seen_to_move_it():
     for path, value, _ in MOVES:
         path = re.sub(r"^regimes/\w+", "regimes/*", path)
         seen |= {path} | ({f"{path}/{key}" for key in value} if isinstance(value, dict) else set())
-    one_value = {f"{PEOPLE}/kind", f"{ATOMIC}/kind", f"{PEOPLE}/pools"}
+    one_value = {f"{ATOMIC}/kind", f"{PEOPLE}/pools"}
     assert options - seen == one_value
 
 
@@ -595,17 +597,17 @@ def test_every_file_that_a_world_is_made_from_is_in_its_spec_by_content(name: st
 def test_a_value_list_that_is_edited_moves_the_worlds_that_can_use_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, worlds: set[str]
 ):
-    shutil.copytree(resolve.POOLS, tmp_path / "pools")
-    monkeypatch.setattr(resolve, "POOLS", tmp_path / "pools")
-    monkeypatch.setattr(resolve, "REPOSITORY", tmp_path)
+    shutil.copytree(datasets.POOLS, tmp_path / "pools")
+    monkeypatch.setattr(datasets, "POOLS", tmp_path / "pools")
+    monkeypatch.setattr(datasets, "REPOSITORY", tmp_path)
 
     def ids() -> dict[str, str]:
-        resolve._pool_digests.cache_clear()
+        datasets._pool_digests.cache_clear()
         raws = {world: {**with_value(f"datasets/{name}", d), "study": ["base"]} for world, (name, d) in WORLDS.items()}
         return {world: dataset_of(raw).id for world, raw in raws.items()}
 
     before = ids()
     (tmp_path / "pools" / file).write_text("Alchemy\n" + (tmp_path / "pools" / file).read_text())
     after = ids()
-    resolve._pool_digests.cache_clear()
+    datasets._pool_digests.cache_clear()
     assert {world for world in before if before[world] != after[world]} == worlds

@@ -63,6 +63,8 @@ INTRODUCED: dict[str, dict[str, object]] = {
         "junk": None,
         "tag": False,
         "pronouns": ["He", "She"],
+        "value_lists": {},
+        "template_folder": None,
     },
 }
 

@@ -54,6 +54,7 @@ OneRateOrMore = Annotated[
     Discriminator(lambda value: "rates" if isinstance(value, list) else "rate"),
 ]
 Phrase = Annotated[str, StringConstraints(pattern=r"^\S+( \S+)*$", max_length=100)]
+PoolName = Literal["first_names", "middle_names", "last_names", "cities", "universities", "majors", "employers"]
 Names = Annotated[list[Name], Field(min_length=1), AfterValidator(_unique)]
 
 
@@ -196,8 +197,14 @@ class BioS(People):
 
     kind: Literal["bioS"]
     pools: Pools = Field(Pools(), description="Sizes of the value pools.")
-    templates: Annotated[int, Field(ge=1, le=52)] = Field(
+    value_lists: dict[PoolName, str] = Field(
+        {}, description="Own values by pool: a text file, one value a line (employers: `name; city`); all are used."
+    )
+    templates: Annotated[int, Field(ge=1, le=1000)] = Field(
         52, description="Sentence templates an attribute, at most (46 to 52 ship)."
+    )
+    template_folder: str | None = Field(
+        None, description="A folder of own templates, <attribute>.txt, lines like `{subject} was born in {value}.`"
     )
     pronouns: Annotated[list[Pronoun], Field(min_length=1, max_length=10), AfterValidator(_unique)] = Field(
         ["He", "She"],
@@ -209,8 +216,12 @@ class BioS(People):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        total = self.pools.first_names * self.pools.middle_names * self.pools.last_names
-        self.check_names(total, "the name pools give")
+        for pool in self.value_lists:
+            if pool in self.pools.model_fields_set:
+                raise problem(f"value_lists.{pool}: pools.{pool} is given too; a list is used whole, remove one")
+        if not any(pool.endswith("_names") for pool in self.value_lists):  # those are counted when they are read
+            total = self.pools.first_names * self.pools.middle_names * self.pools.last_names
+            self.check_names(total, "the name pools give")
         return self
 
 
@@ -272,7 +283,15 @@ class Bpe(Section):
     )
 
 
-Tokenizer = Annotated[Word | Bpe, Field(discriminator="kind")]
+class Pretrained(Section):
+    """A published BPE tokenizer, such as GPT-2's, LLaMA's or Mistral's."""
+
+    kind: Literal["pretrained"]
+    folder: str = Field(description="A folder with its tokenizer.json, from the project's folder on; by content.")
+    compact: Literal[True] = Field(True, description="Only the tokens that the dataset can use are rows of a model.")
+
+
+Tokenizer = Annotated[Word | Bpe | Pretrained, Field(discriminator="kind")]
 
 
 class Experts(Section):
