@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from capacity.architectures import mlp_width, width
+from capacity.architectures import mlp_width, sizes
 from capacity.config.claims import read_claims
 from capacity.config.datasets import counted, tokenizer_spec, world_spec
 from capacity.config.load import check
 from capacity.config.models import Config, Model, Quantizer, Regime, Study
 from capacity.errors import UserError
 from capacity.estimate import training_steps
+from capacity.factories import source_digests
 from capacity.orders import Order, make_order
 from capacity.quantization.schemes import needs_text, scheme_slug, weight_bits
 
@@ -138,6 +139,8 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
         "hardware": _hardware(config, run),
         "seed": run.seed,
     }
+    if run.model.python:
+        spec["files"] = source_digests(run.model.python)
     slug = _run_slug(run)
     checkpoint = grid.add(make_order("checkpoints", slug, spec, world))
     variant_of = {
@@ -180,8 +183,9 @@ def _scheme(run: Run, label: str, quantizer: Quantizer) -> dict[str, Any]:
             f"N: {run.dataset.N} people; use at most so many"
         )
     group, model = scheme.get("group"), run.model.spec()
-    layers = {"linear", "experts"} & set(scheme.get("tensors", ()))
-    widths = {width(model), mlp_width(model) or width(model)} if layers else {width(model)}
+    widths = {sizes(model)["d"]} - {None}  # of a model of others the quantiser itself checks every layer
+    if "family" in model and {"linear", "experts"} & set(scheme.get("tensors", ())):
+        widths |= {mlp_width(model)} - {0}
     if isinstance(group, int) and any(each % group for each in widths):
         raise UserError(
             f"quantizers.{label}.group: {group} does not divide the widths of {run.names['model']}, "
@@ -207,7 +211,7 @@ def _probes(slug: str, config: Config, run: Run, variants: Order, world: dict[st
 
 
 def _run_slug(run: Run) -> str:
-    return f"{run.model.architecture}-{_dataset_slug(run, seed=False)}-e{run.regime.exposures}-s{run.seed}"
+    return f"{run.model.label()}-{_dataset_slug(run, seed=False)}-e{run.regime.exposures}-s{run.seed}"
 
 
 def _dataset_slug(run: Run, seed: bool = True) -> str:
@@ -233,6 +237,8 @@ def _hardware(config: Config, run: Run) -> dict[str, Any]:
 
 
 def _pays(run: Run) -> bool:
+    if not run.model.architecture:
+        return False  # not every model of others is one graph
     return training_steps(run.dataset.model_dump(), run.regime.model_dump()) >= COMPILE_PAYS_FROM
 
 
@@ -253,9 +259,7 @@ def _row(run: Run, label: str, scheme: dict[str, Any]) -> dict[str, Any]:
         "kind": run.dataset.kind,
         "N": run.dataset.N,
         "exposures": run.regime.exposures,
-        "l": model["l"],
-        "h": model["h"],
-        "d": model["h"] * model["head_dim"],
+        **sizes(model),
         "lr": run.regime.lr,
         "batch": run.regime.batch,
         "seed": run.seed,
