@@ -45,6 +45,7 @@ INTRODUCED: dict[str, dict[str, object]] = {
         "model.bias": True,
         "model.kv_sharing": 1,
         "model.rotary": 1.0,
+        "regime.zipf": None,
     },
     "datasets": {
         "sentences": "shuffled",
@@ -53,7 +54,6 @@ INTRODUCED: dict[str, dict[str, object]] = {
         "tag": False,
         "pronouns": ["He", "She"],
     },
-    "checkpoints": {"regime.zipf": None},
 }
 
 
