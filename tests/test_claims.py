@@ -142,9 +142,9 @@ def test_too_few_seeds_leave_it_open_whatever_they_say(verdict):
 
 def test_without_rows_it_was_not_run(verdict):
     row = verdict(seeds(*HIGH, study="other"))
-    assert (row["verdict"], row["reason"], row["seeds"]) == (NOT_RUN, "no rows of base fit", 0)
+    assert (row["verdict"], row["reason"], row["seeds"]) == (NOT_RUN, "no rows of base with scheme none", 0)
     only_one_side = verdict(seeds(*HIGH), **RATIO | SIDES)
-    assert (only_one_side["verdict"], only_one_side["reason"]) == (NOT_RUN, "no rows of base fit")
+    assert (only_one_side["verdict"], only_one_side["reason"]) == (NOT_RUN, "no rows of base with scheme int8")
     no_common_seed = seeds(*HIGH)[:1] + seeds(*HIGH, scheme="int8")[1:]
     assert verdict(no_common_seed, **RATIO | SIDES)["verdict"] == NOT_RUN
 
@@ -152,6 +152,8 @@ def test_without_rows_it_was_not_run(verdict):
 def test_a_claim_that_nothing_here_can_test_says_why(verdict):
     row = verdict(seeds(*HIGH), of=None, not_run="it needs another model's text")
     assert (row["verdict"], row["reason"]) == (NOT_RUN, "it needs another model's text")
+    assert verdict(seeds(*HIGH, study="other"), not_run="too dear")["reason"] == "too dear"
+    assert verdict(seeds(*HIGH), not_run="too dear")["verdict"] == REPRODUCED
 
 
 def test_a_seed_that_lacks_a_cell_is_left_out(verdict):
@@ -189,8 +191,7 @@ def test_rows_are_taken_by_every_key_of_a_selection(verdict, selection, taken):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"of": None}, "needs either `of`"),
-        ({"not_run": "because"}, "needs either `of`"),
+        ({"of": None}, "needs `of`"),
         ({"to": {"study": ["base"]}, "statistic": "lowest share"}, "`to` makes a ratio of peaks, not of lowest share"),
         ({"to": {"study": ["base"]}, "of": None, "not_run": "because"}, "`to` makes a ratio of peaks, not of nothing"),
         ({"statistic": "mean"}, "'mean' is not allowed"),
