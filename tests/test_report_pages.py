@@ -1,4 +1,4 @@
-"""The pages and captions of the report, from planted tables: what they say, that they are whole, and that they escape."""
+"""The pages and captions of the report, from planted tables: what they say, and that they escape what others wrote."""
 
 import json
 import re

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import plan
 from capacity.config.load import load_config, read_yaml
 from capacity.config.models import Config
 from capacity.config.resolve import Grid, resolve
@@ -59,6 +60,17 @@ def test_the_base_law_has_the_published_worlds_and_sizes(base_law: Grid):
     assert smallest[10_000] == (2, 2)
     assert smallest[10_000_000] == (20, 16)
     assert {row["scheme"] for row in rows} == {"none", "int8", "int4"}
+
+
+def test_the_plan_prints_the_cost_beside_the_published_one(base_law: Grid):
+    lines = plan.training_costs(base_law, "gpt2-20-16-bioS-N10000000-e1000-*")
+    assert lines[0] == (
+        "gpt2-20-16-bioS-N10000000-e1000-s1: 1.13e+21 FLOPs; at 2.0e+13 FLOP/s of one GPU, assumed: 655.9 GPU days"
+    )
+    assert lines[-1].endswith(
+        "8.5 days on 64 A100 for gpt2-20-16 on bioS(10M), 1.13e+21 FLOPs, which implies 2.4e+13 FLOP/s of each"
+    )
+    assert plan.training_costs(base_law, "gpt2-99-*") == ["no training fits 'gpt2-99-*'"]
 
 
 def test_the_largest_training_costs_what_the_paper_paid(base_law: Grid):

@@ -134,4 +134,5 @@ def _claims_of(study: str, claims: pd.DataFrame | None) -> Iterable[str]:
     for row in [] if claims is None else claims.to_dict("records"):
         if study in str(row["studies"]).split():
             measured, interval = number_and_interval(row)
-            yield f"{_plain(row['statement'])} **{row['verdict']}**: {measured} ({interval}), published {published_text(row)}."
+            found = f"**{row['verdict']}**: {measured} ({interval}), published {published_text(row)}."
+            yield f"{_plain(row['statement'])} {found}"
