@@ -78,9 +78,9 @@ def training_costs(grid: Grid, pattern: str) -> list[str]:
     lines = []
     for order in grid.orders.values():
         if order.stage == "checkpoints" and fnmatchcase(order.id, pattern):
-            world = [grid.orders[str(order.parents[role])].spec for role in ("dataset", "tokenizer")]
+            dataset, tokenizer = (grid.orders[str(order.parents[role])].spec for role in ("dataset", "tokenizer"))
             hardware = order.spec["hardware"]
-            flops, rate = training_flops(*world, order.spec), assumed_rate(hardware)
+            flops, rate = training_flops(dataset, tokenizer, order.spec), assumed_rate(hardware)
             device = "core" if hardware["accelerator"] == "cpu" else "GPU"
             cost = f"at {rate:.1e} FLOP/s of one {device}, assumed: {duration(flops / rate, device)}"
             lines.append(f"{order.id.rpartition('-')[0]}: {flops:.3g} FLOPs; {cost}")
