@@ -127,6 +127,14 @@ def test_a_ratio_is_taken_seed_by_seed(verdict):
     assert (row["low"], row["measured"], row["high"]) == pytest.approx((0.5, 0.5, 0.5))
 
 
+def test_a_ratio_is_taken_to_the_peak(verdict):
+    row = verdict(
+        seeds(2.0, 2.0, 2.0) + seeds(1.0, 1.0, 1.0, model="small") + seeds(1.0, 1.0, 1.0, scheme="int8"),
+        **RATIO | SIDES,
+    )
+    assert row["measured"] == pytest.approx(0.5)
+
+
 def test_the_region_is_symmetric_in_factors():
     claim = {"published": 2.0, "tolerance": 0.25}
     assert region(claim | {"relation": "equal"}) == (1.6, 2.5)
@@ -164,7 +172,7 @@ def test_a_seed_that_lacks_a_cell_is_left_out(verdict):
 def test_a_run_that_studies_share_counts_once(verdict):
     rows = seeds(1.0, 1.1, 1.2) + seeds(1.0, 1.1, 1.2, study="more")
     row = verdict(rows, of={"study": ["base", "more"]})
-    assert (row["runs"], row["seeds"]) == ("plain-s1 plain-s2 plain-s3", 3)
+    assert (row["studies"], row["runs"], row["seeds"]) == ("base", "plain-s1 plain-s2 plain-s3", 3)
 
 
 @pytest.mark.parametrize(
