@@ -24,6 +24,10 @@ def measured_row(job: Job, row: dict) -> tuple[dict, list[dict]]:
         "tokens": training["tokens"],
         "flops": training["flops"],
         "final_loss_nats": training["final_loss"],
+        "P_active": training["active_parameters"],
+        "flops_a_token": training["flops_a_token"],
+        "dropped": training.get("dropped"),
+        "largest_load": training.get("largest_load"),
     }
     scores = pd.read_parquet(folder / "scores.parquet")
     account = Account(**about["account"])

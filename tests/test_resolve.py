@@ -73,11 +73,11 @@ def moved(raw: dict[str, Any]) -> str:
 ATOMIC, PEOPLE, LONG, CUT = "datasets/atomic", "datasets/people", "regimes/long", "regimes/cut"
 SWITCHED = {
     "mlp_ratio": 0.5, "mlp": "gated", "activation": "silu", "tied": False, "norm": "rms", "bias": False,
-    "kv_sharing": 2, "rotary": 0.5,
+    "kv_sharing": 2, "rotary": 0.5, "experts": {"count": 2},
 }  # fmt: skip
 AS_IN_GPT2 = {
     "mlp_ratio": 1, "mlp": "standard", "activation": "gelu", "tied": True, "norm": "layer", "bias": True,
-    "kv_sharing": 1, "rotary": 1,
+    "kv_sharing": 1, "rotary": 1, "experts": None,
 }  # fmt: skip
 TOLD = {"sentences": "in_order", "paragraphs": 1, "junk": {"people": 10}, "tag": True}
 MOVES: list[tuple[str, Any, str]] = [
@@ -100,6 +100,7 @@ MOVES: list[tuple[str, Any, str]] = [
     (f"{ATOMIC}/junk", {"people": 9, "share": 0.5}, "dtcvpaf"),
     *((f"{PEOPLE}/pools/{pool}", 5, "dtcvpaf") for pool in models.Pools.model_fields),
     ("tokenizers/bpe/vocabulary", 310, "tcvpaf"),
+    ("tokenizers/bpe/split_digits", True, "tcvpaf"),
     ("tokenizers/bpe", {"kind": "word"}, "tcvpaf"),
     ("models/small/architecture", "gpt2-2-1", "cvpaf"),
     ("models/small/head_dim", 6, "cvpaf"),
@@ -139,6 +140,7 @@ STILL: list[tuple[str, Any]] = [
     (f"{LONG}/clip", 1),
     (f"{LONG}/weight_decay", 0.01),
     (f"{ATOMIC}/C", 1),
+    ("tokenizers/bpe/split_digits", False),
     *((f"models/small/{switch}", value) for switch, value in AS_IN_GPT2.items()),
     (f"{ATOMIC}/junk", None),
     (f"{PEOPLE}/pronouns", ["He", "She"]),
@@ -226,6 +228,16 @@ def test_the_order_of_keys_and_sections_moves_nothing():
         return value
 
     assert moved(backwards(RAW)) == ""
+
+
+# --- several learning rates
+
+
+def test_a_list_of_rates_is_a_run_for_each_and_shares_the_run_of_a_single_rate():
+    grid, single = grid_of(with_value(f"{LONG}/lr", [0.01, 0.02])), tiny_grid()
+    assert names(grid, "checkpoints") > names(single, "checkpoints")
+    rows = [row for row in grid.table.spec["rows"] if row["regime"] == "long" and row["scheme"] == "none"]
+    assert [(row["lr"], row["setting"]) for row in rows] == [(0.01, ""), (0.02, "")]
 
 
 # --- sharing

@@ -44,8 +44,12 @@ SIZES = {
     "batch": 64,
     "seed": 1,
     "tokens": 704_000,
+    "P_active": 9_232,
 }
-NUMBERS = {"lr": 0.01, "bits_per_weight": 32, "flops": 3.8e9, "final_loss_nats": 1.25}
+NUMBERS = {
+    "lr": 0.01, "bits_per_weight": 32, "flops": 3.8e9, "final_loss_nats": 1.25, "flops_a_token": 6e4,
+    "dropped": None, "largest_load": None,
+}  # fmt: skip
 IDS = {f"{stage}_id": f"{stage}-0123" for stage in ("dataset", "tokenizer", "checkpoint", "variant", "probe")}
 
 
@@ -164,7 +168,7 @@ def test_columns_stand_in_the_published_order(tmp_path):
     assert header == (
         "study,run,setting,dataset,kind,N,exposures,tokenizer,vocabulary,model,l,h,d,regime,lr,batch,seed,scheme,"
         "bits_per_weight,P,bits_offered,bits_stored,bits_name,bits_value,bits_diversity,R,R_low,R_high,R_max,"
-        "R_name_only,accuracy,accuracy_name,tokens,flops,final_loss_nats,dataset_id,tokenizer_id,checkpoint_id,"
+        "R_name_only,accuracy,accuracy_name,tokens,flops,final_loss_nats,P_active,flops_a_token,dropped,largest_load,chosen,dataset_id,tokenizer_id,checkpoint_id,"
         "variant_id,probe_id"
     )
     assert set(GIVEN_COLUMNS) < set(COLUMNS)
@@ -228,6 +232,35 @@ def test_runs_that_differ_are_not_averaged(changes):
 def test_one_seed_twice_in_a_group_is_refused():
     with pytest.raises(UserError, match="one seed occurs twice"):
         summarise(capacity_table(seeds(1.0, 1.1) + seeds(2.0)))
+
+
+def tries(rates: dict[float, list[float]], **changes):
+    """One row a learning rate and seed, with that training loss."""
+    return [
+        row(changes={"lr": lr, "seed": seed, "final_loss_nats": loss, **changes})
+        for lr, losses in rates.items()
+        for seed, loss in enumerate(losses, start=1)
+    ]
+
+
+def test_the_rate_with_the_lowest_training_loss_over_seeds_is_chosen_and_all_tries_stay():
+    """1e-2 has the best seed, 5e-3 the best mean: the rate is chosen, not the seed."""
+    rates = {5e-3: [1.0, 1.1], 1e-2: [0.8, 1.9], 2e-2: [3.0, 3.0]}
+    table = capacity_table([*tries(rates), *tries({1e-2: [9.0, 9.0]}, model="other")])
+    assert table["chosen"].tolist() == [True, True, False, False, False, False, True, True]
+    summary = summarise(table)
+    assert summary["chosen"].tolist() == [True, False, False, True]
+    assert summary["lr"].tolist() == [5e-3, 1e-2, 2e-2, 1e-2]
+
+
+def test_a_rate_that_a_study_sweeps_is_no_try():
+    rows = [*tries({5e-3: [1.0]}, setting="regime.lr=0.005"), *tries({1e-2: [2.0]}, setting="regime.lr=0.01")]
+    assert capacity_table(rows)["chosen"].tolist() == [True, True]
+
+
+def test_the_terminal_table_leaves_out_what_was_not_chosen():
+    table = capacity_table(tries({5e-3: [1.0], 1e-2: [2.0]}))
+    assert len(readable(table).splitlines()) == 2
 
 
 def test_the_terminal_table_is_short():

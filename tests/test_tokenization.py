@@ -14,6 +14,7 @@ from worlds import ATOMIC, PAIRS, SMALL_BIOS, SPECS, TOKENIZERS, ids_of, setting
 from capacity import tokenization
 from capacity.errors import UserError
 from capacity.tokenization import (
+    BPE_PATTERN,
     EOS_ID,
     EOS_TOKEN,
     _train_bpe,
@@ -73,11 +74,28 @@ def test_decoding_gives_the_text_back(world_name: str, tokenizer_name: str) -> N
 @pytest.mark.usefixtures("short_training")
 def test_dropping_unused_rows_changes_no_token(world_name: str) -> None:
     world, vocabulary = world_of(SPECS[world_name]), TOKENIZERS["bpe"]["vocabulary"]
-    trained, compact = _train_bpe(world, vocabulary), build_tokenizer(TOKENIZERS["bpe"], world)
+    trained, compact = _train_bpe(world, vocabulary, BPE_PATTERN), build_tokenizer(TOKENIZERS["bpe"], world)
     renderer = Renderer(world, compact)
     for text in renderer.texts(training_draws(world, 3, 0, 0)[:150]):
         assert compact.encode(text).tokens == trained.encode(text).tokens
     assert renderer.vocab_size < trained.get_vocab_size() <= vocabulary
+
+
+def test_digits_apart_are_one_token_each_and_all_else_is_as_joined() -> None:
+    world = world_of(SPECS["small_bios"])
+    joined, apart = (
+        build_tokenizer({"kind": "bpe", "vocabulary": 700, "split_digits": split}, world) for split in (False, True)
+    )
+    assert joined.to_str() == build_tokenizer(TOKENIZERS["bpe"], world).to_str()
+    text = " born on March 17, 1996."
+    assert [token for token in apart.encode(text).tokens if any(c.isdigit() for c in token)] == [
+        "\u01201", "7", "\u01201", "9", "9", "6",
+    ]  # fmt: skip
+    assert any(
+        len(token.strip("\u0120")) > 1 for token in joined.encode(text).tokens if token.strip("\u0120").isdigit()
+    )
+    assert apart.decode(apart.encode(text).ids) == joined.decode(joined.encode(text).ids) == text
+    assert len(apart.get_vocab()) <= 700
 
 
 def test_bpe_pieces_start_with_their_blank_and_keep_letters_digits_and_marks_apart() -> None:

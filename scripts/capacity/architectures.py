@@ -31,7 +31,8 @@ def described(model: Model) -> Model:
 
     Mistral shares each key and value head among 4 query heads where 4 divides h, else among 2 where 2 does.
     """
-    whole = {**FAMILIES[model["family"]], "mlp_ratio": 1.0, "rotary": 1.0, "init_std": 0.02, **model}
+    common = {"mlp_ratio": 1.0, "rotary": 1.0, "init_std": 0.02, "experts": None}
+    whole = {**FAMILIES[model["family"]], **common, **model}
     if whole["kv_sharing"] is None:
         whole["kv_sharing"] = next(factor for factor in (4, 2, 1) if whole["h"] % factor == 0)
     return whole
@@ -50,16 +51,41 @@ def mlp_width(model: Model) -> int:
 
 
 def parameter_count(model: Model, vocab_size: int) -> int:
-    """P: every trainable parameter, a tied head once.
+    """P: every trainable parameter, all experts among them, a tied head once.
 
     Of a GPT-2: 12 l d^2 + 13 l d + 2 d + V d, which gives every model size in the figures of arXiv 2404.05405
     with d = 64 h and V = 3275.
     """
     whole = described(model)
-    d, m, bias = width(whole), mlp_width(whole), int(whole["bias"])
+    d, norm = width(whole), _norm(whole)
+    mlp = _mlp(whole)
+    if whole["experts"]:
+        mlp = whole["experts"]["count"] * (mlp + d)  # and a row of the router each
+    layer = _attention(whole) + norm + (mlp + norm if mlp_width(whole) else 0)
+    return whole["l"] * layer + norm + vocab_size * d * (1 if whole["tied"] else 2)
+
+
+def active_parameter_count(model: Model, vocab_size: int) -> int:
+    """Parameters that one token meets: P without the experts that it is not sent to."""
+    whole = described(model)
+    if not whole["experts"]:
+        return parameter_count(whole, vocab_size)
+    idle = whole["experts"]["count"] - whole["experts"]["top"]
+    return parameter_count(whole, vocab_size) - whole["l"] * idle * _mlp(whole)
+
+
+def _norm(whole: Model) -> int:
+    return (2 if whole["norm"] == "layer" else 1) * width(whole)
+
+
+def _attention(whole: Model) -> int:
+    d = width(whole)
     kv = d // whole["kv_sharing"]
-    norm = 2 * d if whole["norm"] == "layer" else d
-    attention = 2 * d * (d + kv) + bias * 2 * (d + kv) + norm
+    return 2 * d * (d + kv) + whole["bias"] * 2 * (d + kv)
+
+
+def _mlp(whole: Model) -> int:
+    """Of one MLP, or of one expert."""
+    d, m = width(whole), mlp_width(whole)
     matrices = 3 if whole["mlp"] == "gated" else 2
-    mlp = matrices * d * m + bias * ((matrices - 1) * m + d) + norm if m else 0
-    return whole["l"] * (attention + mlp) + norm + vocab_size * d * (1 if whole["tied"] else 2)
+    return matrices * d * m + whole["bias"] * ((matrices - 1) * m + d) if m else 0

@@ -46,7 +46,7 @@ def plot_capacity(table: pd.DataFrame, folder: Path, title: str = "") -> None:
     table: as `capacity.table.capacity_table` returns it. The first two panels show its variants in full
     precision, the third every scheme; it is left out where there is but one.
     """
-    summary = summarise(table)
+    summary = summarise(table[table["chosen"]])  # of several learning rates the best
     schemes = schemes_by_width(summary)
     series = series_styles(summary)
     with style():

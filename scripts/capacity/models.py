@@ -72,6 +72,8 @@ def _class_and_config(model: Model, vocab_size: int, context: int) -> tuple[type
     rope = {"rope_type": "default", "rope_theta": 10000.0}
     gated_rms = mlp_width(model) > 0 and (model["mlp"], model["norm"]) == ("gated", "rms")
     standard_layer = mlp_width(model) > 0 and (model["mlp"], model["norm"]) == ("standard", "layer")
+    if model["experts"]:
+        gated_rms = standard_layer = False
     if standard_layer and model["bias"] and model["kv_sharing"] == 1 and model["rotary"] > 0:
         return GPTNeoXForCausalLM, _neox_config(model, shared, rope)
     shared |= {"head_dim": model["head_dim"], "num_key_value_heads": model["h"] // model["kv_sharing"]}
@@ -80,13 +82,25 @@ def _class_and_config(model: Model, vocab_size: int, context: int) -> tuple[type
             return MistralForCausalLM, MistralConfig(**shared, rope_parameters=rope, sliding_window=None)
         return LlamaForCausalLM, LlamaConfig(**shared, rope_parameters=rope)
     changed = {
-        "mlp_kind": model["mlp"] if mlp_width(model) else "none",
+        **_experts_config(model["experts"]),
+        "mlp_kind": "experts" if model["experts"] else model["mlp"] if mlp_width(model) else "none",
         "norm_kind": model["norm"],
         "rotary_fraction": model["rotary"],
         "attention_bias": model["bias"],
         "mlp_bias": model["bias"],
     }
     return SwitchedForCausalLM, SwitchedConfig(**shared, **changed, rope_parameters=rope)
+
+
+def _experts_config(experts: dict[str, Any] | None) -> dict[str, Any]:
+    if not experts:
+        return {}
+    return {
+        "num_local_experts": experts["count"],
+        "num_experts_per_tok": experts["top"],
+        "capacity_factor": experts["capacity"],
+        "test_capacity_factor": experts["test_capacity"],
+    }
 
 
 def _neox_config(model: Model, shared: dict[str, Any], rope: dict[str, Any]) -> GPTNeoXConfig:

@@ -45,8 +45,10 @@ INTRODUCED: dict[str, dict[str, object]] = {
         "model.bias": True,
         "model.kv_sharing": 1,
         "model.rotary": 1.0,
+        "model.experts": None,
         "regime.zipf": None,
     },
+    "tokenizers": {"split_digits": False},
     "datasets": {
         "sentences": "shuffled",
         "paragraphs": None,

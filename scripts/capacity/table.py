@@ -23,19 +23,19 @@ BITS_COLUMNS = (
     *("P", "bits_offered", "bits_stored", "bits_name", "bits_value", "bits_diversity"),
     *("R", "R_low", "R_high", "R_max", "R_name_only", "accuracy", "accuracy_name"),
 )
-COST_COLUMNS = ("tokens", "flops", "final_loss_nats")
+COST_COLUMNS = ("tokens", "flops", "final_loss_nats", "P_active", "flops_a_token", "dropped", "largest_load")
 ID_COLUMNS = ("dataset_id", "tokenizer_id", "checkpoint_id", "variant_id", "probe_id")
-COLUMNS = (*RUN_COLUMNS, *BITS_COLUMNS, *COST_COLUMNS, *ID_COLUMNS)
+COLUMNS = (*RUN_COLUMNS, *BITS_COLUMNS, *COST_COLUMNS, "chosen", *ID_COLUMNS)
 GIVEN_COLUMNS = (*RUN_COLUMNS, *COST_COLUMNS, *ID_COLUMNS)
-INTEGER_COLUMNS = ("N", "exposures", "vocabulary", "l", "h", "d", "batch", "seed", "P", "tokens")
-NUMBER_COLUMNS = (*INTEGER_COLUMNS, "lr", "bits_per_weight", *BITS_COLUMNS[1:], "flops", "final_loss_nats")
+INTEGER_COLUMNS = ("N", "exposures", "vocabulary", "l", "h", "d", "batch", "seed", "P", "tokens", "P_active")
+NUMBER_COLUMNS = (*INTEGER_COLUMNS, "lr", "bits_per_weight", *BITS_COLUMNS[1:], *COST_COLUMNS)
 
 # Rows that differ in none of these are the seeds of one run.
 GROUP_COLUMNS = (
     *("study", "setting", "dataset", "kind", "N", "exposures", "tokenizer", "model", "l", "h", "d"),
     *("regime", "lr", "batch", "scheme", "bits_per_weight"),
 )
-MEAN_COLUMNS = ("P", "bits_stored", "R_max", "R_name_only", "accuracy", "accuracy_name", "final_loss_nats")
+MEAN_COLUMNS = ("P", "P_active", "bits_stored", "R_max", "R_name_only", "accuracy", "accuracy_name", "final_loss_nats")
 
 CONFIDENCE = 0.95
 BOOTSTRAP_SEED = 240405405  # the same resamples for every variant of N people, so that differences are paired
@@ -81,7 +81,8 @@ def variant_row(
         "accuracy": matrices["exact"][:, 1:].mean(),
         "accuracy_name": matrices["exact"][:, 0].mean(),
     }
-    return {column: measured[column] if column in measured else given[column] for column in COLUMNS}
+    columns = [column for column in COLUMNS if column != "chosen"]
+    return {column: measured[column] if column in measured else given[column] for column in columns}
 
 
 def score_matrices(scores: pd.DataFrame, account: Account) -> dict[str, Array]:
@@ -115,7 +116,22 @@ def bootstrap_interval(per_person: Array, num_resamples: int) -> tuple[float, fl
 def capacity_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """The rows of `variant_row` as a table with the columns of COLUMNS, in the order given."""
     table = pd.DataFrame(list(rows), columns=list(COLUMNS))
-    return table.astype(dict.fromkeys(INTEGER_COLUMNS, "Int64"))
+    table["chosen"] = chosen(table)
+    only_experts = ("dropped", "largest_load")
+    return table.astype({**dict.fromkeys(INTEGER_COLUMNS, "Int64"), **dict.fromkeys(only_experts, float)})
+
+
+def chosen(table: pd.DataFrame) -> pd.Series:
+    """Whether a row's learning rate is the best that its regime tried: the lowest training loss, mean over seeds.
+
+    Rows that differ in the learning rate alone are tries of one run; a run with one rate is chosen. Scores
+    take no part in the choice (arXiv 2404.05405, Appendix A: negative claims get the best of three rates).
+    """
+    others = [column for column in GROUP_COLUMNS if column != "lr"]
+    loss = table["final_loss_nats"].astype(float)
+    mean = loss.groupby([table[column] for column in GROUP_COLUMNS], dropna=False).transform("mean")
+    best = mean.groupby([table[column] for column in others], dropna=False).transform("min")
+    return mean == best
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
@@ -144,8 +160,9 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
         low, high, kind = seed_interval(group["R"].to_numpy(float))
         means = {column: group[column].mean() for column in MEAN_COLUMNS}
         interval = {"R": group["R"].mean(), "R_low": low, "R_high": high, "interval_kind": kind}
-        rows.append({**dict(zip(GROUP_COLUMNS, key, strict=True)), "seeds": len(group), **interval, **means})
-    order = [*GROUP_COLUMNS, "seeds", "P", "R", "R_low", "R_high", "interval_kind", *MEAN_COLUMNS[1:]]
+        taken = {"seeds": len(group), "chosen": bool(group["chosen"].all())}
+        rows.append({**dict(zip(GROUP_COLUMNS, key, strict=True)), **taken, **interval, **means})
+    order = [*GROUP_COLUMNS, "seeds", "chosen", "P", "R", "R_low", "R_high", "interval_kind", *MEAN_COLUMNS[1:]]
     return pd.DataFrame(rows, columns=order)
 
 
@@ -157,7 +174,11 @@ def seed_interval(R: Array) -> tuple[float, float, str]:
 
 
 def readable(table: pd.DataFrame) -> str:
-    """The capacity table's main columns as text for a terminal, one line a variant, R with its interval."""
+    """The capacity table's main columns as text for a terminal, one line a variant, R with its interval.
+
+    Learning rates that were tried and not chosen are left out.
+    """
+    table = table[table["chosen"]]
     shown = table[["study", "dataset", "N", "exposures", "model", "regime", "seed", "scheme", "P"]].copy()
     shown["R"] = [f"{R:.3f}" for R in table["R"]]
     shown["95 %"] = [f"{low:.3f}..{high:.3f}" for low, high in zip(table["R_low"], table["R_high"], strict=True)]

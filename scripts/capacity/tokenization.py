@@ -22,6 +22,7 @@ TRAINING_BIOGRAPHIES = 10_000  # the text that BPE learns from: each last name o
 # mark is a piece of its own, so that a value's last mark can never join a sentence's full stop.
 CONTRACTION, MARK = r"'(?:s|t|re|ve|m|ll|d)", r" ?[^\s\p{L}\p{N}]|\s"
 BPE_PATTERN = rf"{CONTRACTION}| ?\p{{L}}+| ?\p{{N}}+|{MARK}"
+DIGITS_PATTERN = rf"{CONTRACTION}| ?\p{{L}}+| ?\p{{N}}|{MARK}"  # every digit apart, as LLaMA splits
 WORD_PATTERN = rf"{CONTRACTION}| ?[\p{{L}}\p{{N}}]+|{MARK}"  # a word may hold digits: v17
 
 
@@ -30,7 +31,7 @@ def build_tokenizer(spec: dict[str, Any], world: World) -> Tokenizer:
     if spec["kind"] == "word":
         return _word_tokenizer(world.grammar)
     if spec["kind"] == "bpe":
-        return _bpe_tokenizer(world, spec["vocabulary"])
+        return _bpe_tokenizer(world, spec["vocabulary"], DIGITS_PATTERN if spec.get("split_digits") else BPE_PATTERN)
     raise UserError(f"kind: {spec['kind']}; use word or bpe")
 
 
@@ -64,14 +65,14 @@ def _word_tokenizer(grammar: Grammar) -> Tokenizer:
     return tokenizer
 
 
-def _bpe_tokenizer(world: World, vocabulary: int) -> Tokenizer:
+def _bpe_tokenizer(world: World, vocabulary: int, pattern: str) -> Tokenizer:
     """Byte-level BPE of at most `vocabulary` tokens, the world's own, cut to the rows that it uses."""
-    return _compact(_train_bpe(world, vocabulary), world.grammar)
+    return _compact(_train_bpe(world, vocabulary, pattern), world.grammar, pattern)
 
 
-def _train_bpe(world: World, vocabulary: int) -> Tokenizer:
+def _train_bpe(world: World, vocabulary: int, pattern: str) -> Tokenizer:
     """Merges learned from the world's text; at most `vocabulary` tokens, used or not."""
-    tokenizer = _bpe_shell(models.BPE())
+    tokenizer = _bpe_shell(models.BPE(), pattern)
     trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=[EOS_TOKEN], show_progress=False)
     tokenizer.train_from_iterator(_training_texts(world), trainer)
     if tokenizer.get_vocab_size() > vocabulary:
@@ -79,11 +80,11 @@ def _train_bpe(world: World, vocabulary: int) -> Tokenizer:
     return tokenizer
 
 
-def _bpe_shell(model: models.BPE) -> Tokenizer:
+def _bpe_shell(model: models.BPE, pattern: str) -> Tokenizer:
     tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(BPE_PATTERN), "isolated"),
+            pre_tokenizers.Split(Regex(pattern), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -96,7 +97,7 @@ def _training_texts(world: World) -> Iterator[str]:
     return chain(world.grammar.pieces(), biographies(world, tokenizer_draws(world, TRAINING_BIOGRAPHIES)))
 
 
-def _compact(tokenizer: Tokenizer, grammar: Grammar) -> Tokenizer:
+def _compact(tokenizer: Tokenizer, grammar: Grammar, pattern: str) -> Tokenizer:
     """The same tokenizer with the tokens that the grammar can produce numbered first, from 0 without a gap.
 
     A merge's parts must be tokens too: those that the grammar never produces are numbered last and are no
@@ -113,7 +114,7 @@ def _compact(tokenizer: Tokenizer, grammar: Grammar) -> Tokenizer:
             kept |= {left, right}
     ordered = sorted(kept, key=lambda token: (token not in used, model["vocab"][token]))
     merges = [(left, right) for left, right in model["merges"] if left + right in kept]
-    compact = _bpe_shell(models.BPE({token: index for index, token in enumerate(ordered)}, merges))
+    compact = _bpe_shell(models.BPE({token: index for index, token in enumerate(ordered)}, merges), pattern)
     compact.add_special_tokens([EOS_TOKEN])
     for piece, numbers in encode_pieces(compact, grammar).items():
         assert [ordered[number] for number in numbers] == [names[number] for number in ids[piece]]

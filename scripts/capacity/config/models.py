@@ -8,14 +8,23 @@ import math
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from capacity.architectures import FAMILIES, described, mlp_width
 
 ARCHITECTURE = re.compile(rf"({'|'.join(FAMILIES)})-([1-9]\d*)-([1-9]\d*)")
 
-SWITCHES = ("init_std", "mlp_ratio", "mlp", "activation", "tied", "norm", "bias", "kv_sharing", "rotary")
+SWITCHES = ("init_std", "mlp_ratio", "mlp", "activation", "tied", "norm", "bias", "kv_sharing", "rotary", "experts")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=40)]
 Count = Annotated[int, Field(gt=0)]
@@ -35,6 +44,12 @@ def _unique(values: list[Any]) -> list[Any]:
 
 
 Pronoun = Annotated[str, StringConstraints(pattern=r"^[A-Z][a-z]*$", max_length=20)]
+Rate = Annotated[float, Field(gt=0, lt=1)]
+Rates = Annotated[list[Rate], Field(min_length=2), AfterValidator(_unique)]
+OneRateOrMore = Annotated[
+    Annotated[Rate, Tag("rate")] | Annotated[Rates, Tag("rates")],
+    Discriminator(lambda value: "rates" if isinstance(value, list) else "rate"),
+]
 Phrase = Annotated[str, StringConstraints(pattern=r"^\S+( \S+)*$", max_length=100)]
 Names = Annotated[list[Name], Field(min_length=1), AfterValidator(_unique)]
 
@@ -247,9 +262,34 @@ class Bpe(Section):
 
     kind: Literal["bpe"]
     vocabulary: Annotated[int, Field(ge=257, le=65_000)] = Field(description="Tokens before unused rows are dropped.")
+    split_digits: bool = Field(
+        False, description="Whether every digit is a token of its own, as in LLaMA's tokenizer, or numbers may join."
+    )
 
 
 Tokenizer = Annotated[Word | Bpe, Field(discriminator="kind")]
+
+
+class Experts(Section):
+    """Experts in place of every MLP, each of the size that mlp_ratio gives; the paper's are d -> d -> d."""
+
+    count: Annotated[int, Field(ge=2)] = Field(description="Experts a layer; the paper's GPT-2 has 32.")
+    top: Count = Field(1, description="Experts that a token is sent to.")
+    capacity: Annotated[float, Field(gt=0)] = Field(
+        2.0,
+        description="Room in training: an expert takes top * capacity times its even share of a batch's tokens; "
+        "what comes after is dropped.",
+    )
+    test_capacity: Annotated[float, Field(gt=0)] = Field(8.0, description="The same when the model is probed.")
+    balance: Annotated[float, Field(ge=0)] = Field(
+        0.01, description="Weight of the load-balancing loss, summed over layers; the paper does not say its own."
+    )
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if self.top >= self.count:
+            raise problem(f"top: {self.top} of {self.count} experts; use fewer than count")
+        return self
 
 
 class Model(Section):
@@ -298,9 +338,11 @@ class Model(Section):
         1.0, description="Share of a head's channels that turn with the position; 0 is no positions at all."
     )
 
+    experts: Experts | None = Field(None, description="Experts in place of every MLP; null: none.")
+
     @model_validator(mode="after")
     def _divides(self) -> Self:
-        heads = int(ARCHITECTURE.fullmatch(self.architecture)[3])
+        heads = self._shape()[2]
         if self.width is not None and self.head_dim is not None:
             raise problem(f"width: {self.width} and head_dim: {self.head_dim} are both given; keep one")
         if self.width is not None and self.width % (2 * heads):
@@ -319,22 +361,29 @@ class Model(Section):
             raise problem(
                 f"rotary: {self.rotary} of head_dim {spec['head_dim']} is {turning:g} channels; use an even number"
             )
-        if self.mlp_ratio == 0 and (self.mlp or self.activation):
-            key = "mlp" if self.mlp else "activation"
-            raise problem(f"{key}: {getattr(self, key)} with mlp_ratio: 0, which has no MLP; remove {key}")
+        if self.experts and spec["mlp"] == "gated":
+            raise problem("experts: with a gated mlp; experts are standard MLPs, add mlp: standard")
+        if self.mlp_ratio == 0 and (self.mlp or self.activation or self.experts):
+            key = next(key for key in ("mlp", "activation", "experts") if getattr(self, key))
+            raise problem(f"{key}: given with mlp_ratio: 0, which has no MLP; remove {key}")
         if self.mlp_ratio > 0 and mlp_width(spec) == 0:
             raise problem(
                 f"mlp_ratio: {self.mlp_ratio} rounds to no hidden unit at this width; use 0 or a larger ratio"
             )
         return self
 
+    def _shape(self) -> tuple[str, int, int]:
+        """Family, layers, heads."""
+        family, layers, heads = self.architecture.rsplit("-", 2)
+        return family, int(layers), int(heads)
+
     def spec(self) -> dict[str, Any]:
         """The model as training reads it, every switch set."""
-        family, layers, heads = ARCHITECTURE.fullmatch(self.architecture).groups()
-        head_dim = self.width // int(heads) if self.width else self.head_dim or 64
+        family, layers, heads = self._shape()
+        head_dim = self.width // heads if self.width else self.head_dim or 64
         whole = described(
-            {"family": family, "l": int(layers), "h": int(heads), "head_dim": head_dim}
-            | {name: value for name in SWITCHES if (value := getattr(self, name)) is not None}
+            {"family": family, "l": layers, "h": heads, "head_dim": head_dim}
+            | {name: value for name in SWITCHES if (value := self.model_dump()[name]) is not None}
         )
         return {name: whole[name] for name in ("family", "l", "h", "head_dim", *SWITCHES)}
 
@@ -348,7 +397,10 @@ class Regime(Section):
         description="Person n is seen in proportion to n to the power of minus this, instead of all equally often.",
     )
     batch: Count = Field(description="Rows or windows a step.")
-    lr: Annotated[float, Field(gt=0, lt=1)] = Field(description="Peak learning rate.")
+    lr: OneRateOrMore = Field(
+        description="Peak learning rate. A list: every rate is trained and stays in the table, where `chosen` marks "
+        "the one with the lowest training loss, in the mean over seeds."
+    )
     packing: Literal["rows", "windows"] = Field(
         "windows", description="rows: one biography a row. windows: biographies end to end, cut every `context` tokens."
     )

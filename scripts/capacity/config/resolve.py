@@ -104,8 +104,15 @@ def _runs(config: Config, name: str, study: Study) -> list[Run]:
                 parts["dataset"] = _counted(parts["dataset"])
             labels = {section: label for section, (label, _) in zip(sections, point, strict=True)}
             text = " ".join(f"{key}={value}" for key, value in changes.items())
-            runs += [Run(name, labels, **parts, seed=seed, setting=text) for seed in study.seeds]
+            for regime in _tries(parts.pop("regime")):
+                runs += [Run(name, labels, **parts, regime=regime, seed=seed, setting=text) for seed in study.seeds]
     return runs
+
+
+def _tries(regime: Regime) -> list[Regime]:
+    """The regime at each of its learning rates."""
+    rates = regime.lr if isinstance(regime.lr, list) else [regime.lr]
+    return [regime.model_copy(update={"lr": rate}) for rate in rates]
 
 
 def _counted(dataset: Records) -> Records:

@@ -29,7 +29,8 @@ class Training:
         model = build_model(spec["model"], batches.vocab_size, batches.context, spec["seed"])
         fabric.to_device(model)
         hardware = spec["hardware"]
-        self.objective = Objective(model, batches.context, hardware["precision"], hardware["compile"])
+        balance = (spec["model"].get("experts") or {}).get("balance", 0.0)
+        self.objective = Objective(model, batches.context, hardware["precision"], hardware["compile"], balance)
         self.vector = self.objective.initial_vector()
         self.optimizer = Optimizer(self.regime, self.vector)
         rows = min(NUM_ROWS, self.num_steps)
@@ -81,6 +82,7 @@ class Training:
             "mean": self.optimizer.mean_P,
             "square": self.optimizer.square_P,
             "num_updates": self.optimizer.num_updates,
+            "num_dropped": self.objective.num_dropped,
             "loss_sum": self.loss_sum,
             "row_losses": self.row_losses,
             "row_tokens": self.row_tokens,

@@ -16,37 +16,48 @@ from transformers import PreTrainedModel
 
 from capacity.batches import IGNORED
 from capacity.errors import UserError
+from capacity.switches import Routing
 
-Gradient = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+Aside = tuple[Tensor, Tensor]  # mean loss in nats a token; choices that experts dropped
+Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Aside]]
 
 
 class Objective:
     """Mean next-token loss of a model in nats, and its gradient, with all parameters in one vector.
+
+    Where the model has experts the gradient is that of the loss and `balance` times their load-balancing
+    losses, and `num_dropped` counts the choices that experts had no room for, over all calls.
 
     model: on its device. context: T, the length of every row. precision: "fp32", or "bf16" for products in
     bfloat16 with parameters, norms and loss in fp32. compiled: one torch.compile graph; its numbers differ
     from eager ones by rounding.
     """
 
-    def __init__(self, model: PreTrainedModel, context: int, precision: str, compiled: bool):
+    def __init__(self, model: PreTrainedModel, context: int, precision: str, compiled: bool, balance: float = 0.0):
         self.compiled = compiled
-        self._loss = _Loss(model, context, precision)
+        self.num_dropped = torch.zeros((), dtype=torch.int64, device=model.device)
+        self._loss = _Loss(model, context, precision, balance)
         parameters = dict(self._loss.named_parameters())  # a tied parameter once
         self._shapes = {name: parameter.shape for name, parameter in parameters.items()}
         self._sizes = [parameter.numel() for parameter in parameters.values()]
-        self._gradient = _compiled(self.loss) if compiled else self._eager_gradient
+        self._gradient = _compiled(self._total) if compiled else self.eager_gradient
 
     def initial_vector(self) -> Tensor:
         """The model's parameters, as one new vector (P,)."""
         return torch.cat([parameter.detach().reshape(-1) for parameter in self._loss.parameters()])
 
-    def loss(self, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
-        """Mean loss in nats over the targets that are not IGNORED."""
-        return functional_call(self._loss, self._views(vector_P), (inputs_BT, targets_BT))
-
     def gradient(self, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """The gradient (P,) of the loss, and the loss. Both are new tensors; nothing waits for the device."""
-        return self._gradient(vector_P, inputs_BT, targets_BT)
+        """The gradient (P,) and the mean loss in nats over the targets that are not IGNORED.
+
+        Both are new tensors; nothing waits for the device.
+        """
+        gradient, loss, num_dropped = self._gradient(vector_P, inputs_BT, targets_BT)
+        self.num_dropped.add_(num_dropped)
+        return gradient, loss
+
+    def _total(self, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Aside]:
+        """What is differentiated, and beside it the loss and the choices that were dropped."""
+        return functional_call(self._loss, self._views(vector_P), (inputs_BT, targets_BT))
 
     def finish(self, vector_P: Tensor) -> PreTrainedModel:
         """The stock model, its parameters set from the vector; the objective is of no use afterwards."""
@@ -60,18 +71,19 @@ class Objective:
         parts = vector_P.split(self._sizes)
         return {name: part.view(shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
 
-    def _eager_gradient(self, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
+    def eager_gradient(self, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         leaf = vector_P.detach().requires_grad_()
-        loss = self.loss(leaf, inputs_BT, targets_BT)
-        return torch.autograd.grad(loss, leaf)[0], loss.detach()
+        total, (loss, num_dropped) = self._total(leaf, inputs_BT, targets_BT)
+        return torch.autograd.grad(total, leaf)[0], loss.detach(), num_dropped
 
 
 class _Loss(nn.Module):
     """A model and its mean loss, with what depends on positions alone computed once and not in every step."""
 
-    def __init__(self, model: PreTrainedModel, context: int, precision: str):
+    def __init__(self, model: PreTrainedModel, context: int, precision: str, balance: float):
         super().__init__()
-        self.model = model
+        self.model, self.balance = model, balance
+        self._has_experts = getattr(model.config, "mlp_kind", "") == "experts"
         self._autocast = precision == "bf16"
         future = torch.full((context, context), torch.finfo(torch.float32).min, device=model.device).triu(1)
         self.register_buffer("mask", future[None, None], persistent=False)
@@ -85,13 +97,19 @@ class _Loss(nn.Module):
             self.model.set_submodule(name, rotary)
         return self.model
 
-    def forward(self, inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
+    def forward(self, inputs_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Aside]:
         # Entered for bf16 only: even a disabled autocast keeps torch.compile from a cache, a second a job.
         products = torch.autocast(inputs_BT.device.type, torch.bfloat16) if self._autocast else nullcontext()
+        routing: list[Routing] = []
+        wish = {"routing": routing} if self._has_experts else {}
         with products:
-            output = self.model(input_ids=inputs_BT, attention_mask=self.mask, use_cache=False)
+            output = self.model(input_ids=inputs_BT, attention_mask=self.mask, use_cache=False, **wish)
         logits = output.logits.float().flatten(0, 1)
-        return functional.cross_entropy(logits, targets_BT.flatten(), ignore_index=IGNORED)
+        loss = functional.cross_entropy(logits, targets_BT.flatten(), ignore_index=IGNORED)
+        if not routing:
+            return loss, (loss, torch.zeros((), dtype=torch.int64, device=loss.device))
+        total = loss + self.balance * torch.stack([layer.imbalance for layer in routing]).sum()
+        return total, (loss, torch.stack([layer.num_dropped for layer in routing]).sum())
 
 
 class _RotaryTable(nn.Module):
@@ -113,18 +131,20 @@ class _RotaryTable(nn.Module):
         return self.cos.to(hidden.dtype), self.sin.to(hidden.dtype)
 
 
-def _compiled(loss: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Gradient:
-    """Forward and backward of a loss, compiled together at the first call."""
+def _compiled(total: Loss) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]:
+    """Forward and backward of what is differentiated, compiled together at the first call."""
     options: dict[str, Any] = {"deterministic": True}  # no kernel is chosen by a time that was measured
-    graph = torch.compile(grad_and_value(loss), fullgraph=True, dynamic=False, options=options)
+    both = grad_and_value(total, has_aux=True)
+    graph = torch.compile(both, fullgraph=True, dynamic=False, options=options)
 
-    def gradient(*arguments: Tensor) -> tuple[Tensor, Tensor]:
+    def gradient(*arguments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         try:
-            return graph(*arguments)
+            gradient_P, (_, (loss, num_dropped)) = graph(*arguments)
         except torch._dynamo.exc.BackendCompilerFailed as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(
                 f"compile: true, but torch.compile failed ({reason}); install g++ 11 or newer, or set compile: false"
             ) from error
+        return gradient_P, loss, num_dropped
 
     return gradient

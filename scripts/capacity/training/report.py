@@ -9,7 +9,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from capacity.architectures import described, width
+from capacity.architectures import active_parameter_count, described, width
+from capacity.training.cost import flops_a_token, routing_facts
 from capacity.training.loop import Training
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
@@ -49,12 +50,13 @@ tokenizer = AutoTokenizer.from_pretrained(folder)
 
 def write_checkpoint(training: Training, spec: dict[str, Any], dataset: str, tokenizer: Path, folder: Path) -> dict:
     """Write model, tokenizer, metrics.csv, training.json and README.md; the facts of training.json."""
+    flops = flops_a_token(training)
     model = training.objective.finish(training.vector)
     model.save_pretrained(folder)
     for name in TOKENIZER_FILES:
         shutil.copyfile(tokenizer / name, folder / name)
     write_metrics(training, folder / "metrics.csv")
-    facts = training_facts(training, spec)
+    facts = training_facts(training, spec) | {"flops_a_token": flops} | routing_facts(training, model)
     (folder / "training.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
     words = architecture_in_words(spec["model"])
     card = {"title": f"{words.partition(':')[0]} on {dataset}", "dataset": dataset, "architecture": words}
@@ -77,20 +79,22 @@ def training_facts(training: Training, spec: dict[str, Any]) -> dict[str, Any]:
     """Numbers that a table needs beside the scores; final_loss is the mean of the last row of metrics.csv."""
     regime, batches = spec["regime"], training.batches
     parameters = training.vector.numel()
+    active = active_parameter_count(spec["model"], batches.vocab_size)
     return {
         "parameters": parameters,
+        "active_parameters": active,
         "vocabulary": batches.vocab_size,
         "context": batches.context,
         "exposures": regime["exposures"],
         "steps": training.num_steps,
         "tokens": training.tokens,
-        "flops": training_flops(spec["model"], parameters, batches.context) * training.tokens,
+        "flops": training_flops(spec["model"], active, batches.context) * training.tokens,
         "final_loss": _rounded(float(training.row_losses[-1])),
     }
 
 
 def training_flops(model: dict[str, Any], P: int, T: int) -> int:
-    """Floating-point operations of training on one token: 6 P, and 12 l d T for attention.
+    """Floating-point operations of training on one token: 6 P, and 12 l d T for attention; P is the active ones.
 
     A multiplication and an addition count as two; the backward pass as twice the forward pass; attention as
     if it saw the whole context of T tokens (Kaplan et al., arXiv 2001.08361, Section 2.1; PaLM, arXiv

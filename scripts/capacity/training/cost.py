@@ -1,0 +1,65 @@
+"""What a trained model costs a token, counted; and what its experts do with their tokens, measured."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import PreTrainedModel
+
+from capacity.switches import Routing
+from capacity.training.loop import Training
+
+NUM_BATCHES = 16  # of the training's first, on which routing is measured
+
+
+def flops_a_token(training: Training) -> float:
+    """Floating-point operations of products in one step, forward and backward, a position of the batch.
+
+    Counted by torch on one eager step; a multiplication and an addition are two. For a GPT-2 it is
+    6 (P - vectors) + 12 l d T, with all T positions of attention and an expert's empty places computed too.
+    """
+    inputs_BT, targets_BT = (torch.from_numpy(array[0]) for array in training.batches.steps(0, 1))
+    counter = FlopCounterMode(display=False)
+    with counter:
+        training.objective.eager_gradient(
+            training.vector, inputs_BT.long().to(training.device), targets_BT.long().to(training.device)
+        )
+    return counter.get_total_flops() / inputs_BT.numel()
+
+
+def routing_facts(training: Training, model: PreTrainedModel) -> dict[str, float]:
+    """Shares of choices that experts had no room for, and the largest load; {} without experts.
+
+    dropped: over the whole training. dropped_after: of the trained model on training batches, in training and
+    in evaluation mode. largest_load: the fullest expert's share of first choices there, in units of the even
+    share, in the layer where that is largest: 1 is balanced, E is one expert for all.
+    """
+    if getattr(model.config, "mlp_kind", "") != "experts":
+        return {}
+    choices = model.config.num_hidden_layers * model.config.num_experts_per_tok
+    positions = training.num_steps * training.batches.batch * training.batches.context
+    model.train()
+    dropped, loads = _route(training, model)
+    model.eval()
+    dropped_at_test, _ = _route(training, model)
+    model.train()
+    return {
+        "dropped": float(training.objective.num_dropped) / (positions * choices),
+        "dropped_after": dropped,
+        "dropped_after_at_test": dropped_at_test,
+        "largest_load": float((loads / loads.mean(1, keepdim=True)).max()),
+    }
+
+
+@torch.no_grad()
+def _route(training: Training, model: Any) -> tuple[float, Tensor]:
+    """The share of dropped choices, and first choices by layer and expert, over some training batches."""
+    inputs, _ = training.batches.steps(0, min(NUM_BATCHES, training.num_steps))
+    routed: list[list[Routing]] = []
+    for inputs_BT in inputs:
+        routed.append([])
+        model(input_ids=torch.from_numpy(inputs_BT).long().to(training.device), use_cache=False, routing=routed[-1])
+    dropped = sum(int(layer.num_dropped) for layers in routed for layer in layers)
+    loads = torch.stack([torch.stack([layer.load_E for layer in layers]) for layers in routed]).sum(0).double()
+    return dropped / (float(loads.sum()) * model.config.num_experts_per_tok), loads
