@@ -38,7 +38,7 @@ rule train_checkpoint:
     log:
         "results/logs/train_checkpoint/{checkpoint}.log",
     priority: work
-    threads: 1
+    threads: lambda wildcards: order(wildcards.checkpoint).spec["hardware"]["devices"]
     resources:
         gpu=lambda wildcards: gpus(order(wildcards.checkpoint)),
         mem_mb=training_mb,

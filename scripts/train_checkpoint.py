@@ -8,13 +8,17 @@ if it falls silent.
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
-from capacity.allocation import time_budget
+from capacity.allocation import follows, time_budget
 from capacity.artefacts import Job, job_parser
 from capacity.errors import UserError
 from capacity.lease import Busy, held
 from capacity.manifest import MANIFEST, verify
 from capacity.startup import permanent_objects
+
+if TYPE_CHECKING:
+    from capacity.batches import TrainingBatches
 
 
 def main() -> None:
@@ -23,6 +27,9 @@ def main() -> None:
     parser.add_argument("--time-budget", type=float, metavar="SECONDS", help="stop and save after so long")
     args = parser.parse_args()
     job = Job(args)
+    if follows():
+        follow(job)
+        return
     try:
         with held(job.resume, lambda: is_made(job), time_budget()) as mine:
             if mine:
@@ -45,17 +52,31 @@ def is_made(job: Job) -> bool:
     return True
 
 
+def load_batches(job: Job) -> "TrainingBatches":
+    """The steps of the training, from its dataset and tokenizer."""
+    with permanent_objects():  # imported late: a refused order should not wait for torch
+        from capacity.batches import TrainingBatches
+        from capacity.tokenization import load_tokenizer
+        from capacity.world import load_world
+    world, tokenizer = load_world(job.parent("dataset")), load_tokenizer(job.parent("tokenizer"))
+    return TrainingBatches(world, tokenizer, job.spec["regime"], job.spec["seed"])
+
+
+def follow(job: Job) -> None:
+    """One of several devices: train with the process that started this one, and write nothing."""
+    with permanent_objects():
+        from capacity import training
+    training.follow(job.spec, load_batches(job), job.resume)
+
+
 def train(job: Job, budget: float | None) -> None:
     """Train, publish, and remove the resume state. budget: seconds, None for what SLURM leaves."""
     with job:
-        with permanent_objects():  # imported late: a refused order should not wait for torch
-            from capacity.batches import TrainingBatches
-            from capacity.tokenization import load_tokenizer
+        with permanent_objects():
             from capacity.training import Interrupted, forget, train_checkpoint
-            from capacity.world import load_world
+        batches = load_batches(job)
         job.check_again()
-        world, tokenizer = load_world(job.parent("dataset")), job.parent("tokenizer")
-        batches = TrainingBatches(world, load_tokenizer(tokenizer), job.spec["regime"], job.spec["seed"])
+        world, tokenizer = batches.world, job.parent("tokenizer")
         dataset = f"{world.spec['kind']} with N = {world.N:,} people"
         budget = time_budget() if budget is None else budget
         try:

@@ -83,6 +83,7 @@ TOLD = {"sentences": "in_order", "paragraphs": 1, "junk": {"people": 10}, "tag":
 MOVES: list[tuple[str, Any, str]] = [
     ("scales/laptop/accelerator", "gpu", "cvpaf"),
     ("scales/laptop/precision", "bf16", "cvpaf"),
+    ("scales/laptop/devices", 2, "cvpaf"),
     ("scales/laptop/compile", True, "cvpaf"),
     (f"{ATOMIC}/N", 5, "dtcvpaf"),
     (f"{ATOMIC}/K", 3, "dtcvpaf"),
@@ -179,7 +180,7 @@ def test_every_option_of_a_run_is_among_those_seen_to_move_it():
     for path, value, _ in MOVES:
         path = re.sub(r"^regimes/\w+", "regimes/*", path)
         seen |= {path} | ({f"{path}/{key}" for key in value} if isinstance(value, dict) else set())
-    one_value = {"scales/laptop/devices", f"{PEOPLE}/kind", f"{ATOMIC}/kind", f"{PEOPLE}/pools"}
+    one_value = {f"{PEOPLE}/kind", f"{ATOMIC}/kind", f"{PEOPLE}/pools"}
     assert options - seen == one_value
 
 
@@ -437,6 +438,11 @@ def test_compiling_is_decided_once_by_a_compiler_and_the_length_of_the_run(path_
     path_with("g++")
     assert auto(exposures=10_000) == [True]
     assert auto(exposures=5) == [False], "compiling would cost more than it saves"
+
+
+def test_a_batch_that_does_not_share_out_over_the_devices_is_refused():
+    with pytest.raises(UserError, match=r"regimes\.long\.batch: 4 does not share out over devices: 3; use a multiple"):
+        grid_of(with_value("scales/laptop/devices", 3))
 
 
 @pytest.mark.parametrize("compiler", ["g++", "clang++", "c++"])

@@ -123,7 +123,6 @@ def test_flops_of_the_papers_smallest_model_are_those_of_the_published_formula()
     ("hardware", "message"),
     [
         ({"accelerator": "gpu"}, "accelerator: gpu"),
-        ({"devices": 2}, "devices: 2"),
         ({"precision": "fp8"}, "precision: fp8"),
     ],
 )

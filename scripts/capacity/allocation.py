@@ -1,4 +1,4 @@
-"""The part of a SLURM allocation that is left to a job, so that it can stop itself in time."""
+"""What those who started this process gave it: time that SLURM leaves, and a place among several processes."""
 
 import os
 import time
@@ -18,3 +18,8 @@ def time_budget(variables: Mapping[str, str] = os.environ) -> float | None:
         return None
     left = int(end) - time.time()
     return left - min(max(left * MARGIN, LEAST_MARGIN), MOST_MARGIN)
+
+
+def follows(variables: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process was started by another, on the same node, to do a share of its training."""
+    return variables.get("LOCAL_RANK", "0") != "0"

@@ -36,17 +36,18 @@ def growing(amount: float, attempt: int) -> int:
 def training_mb(dataset: Spec, tokenizer: Spec, spec: Spec) -> int:
     """Host memory of a training, in MB.
 
-    Weights, gradient, two moments and a copy to save: 20 bytes a parameter. On a CPU also what a step keeps
-    for its backward pass, in float32: logits, their softmax and gradient, and about 34 numbers a token, layer
-    and channel.
+    For each process: weights, gradient, two moments and a copy to save: 20 bytes a parameter. On a CPU also
+    what a step keeps for its backward pass, in float32: logits, their softmax and gradient, and about 34
+    numbers a token, layer and channel.
     """
     model, regime, V = spec["model"], spec["regime"], vocabulary(dataset, tokenizer)
     fixed = 20 * parameter_count(model, V) + PERSON_BYTES * dataset["N"]
+    processes = spec["hardware"]["devices"]
     if spec["hardware"]["accelerator"] == "gpu":
-        return math.ceil(GPU_BASE_MB + fixed / 1e6)
+        return processes * math.ceil(GPU_BASE_MB + fixed / 1e6)
     context = regime["context"] if regime["packing"] == "windows" else biography_tokens(dataset)
-    step = 4 * regime["batch"] * context * (3 * V + 34 * model["l"] * width(model))
-    return math.ceil(BASE_MB + (fixed + step) / 1e6)
+    step = 4 * regime["batch"] // processes * context * (3 * V + 34 * model["l"] * width(model))
+    return processes * math.ceil(BASE_MB + (fixed + step) / 1e6)
 
 
 def training_minutes(dataset: Spec, tokenizer: Spec, spec: Spec) -> int:

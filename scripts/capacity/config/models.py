@@ -77,7 +77,9 @@ class Scale(Section):
 
     accelerator: Literal["cpu", "gpu"] = Field(description="Where training and probes run.")
     precision: Literal["fp32", "bf16"] = Field(description="bf16 means mixed precision with fp32 weights.")
-    devices: Literal[1] = Field(1, description="Devices a training uses.")
+    devices: Count = Field(
+        1, description="Devices of one machine that a training uses, one process each, with equal shares of a batch."
+    )
     compile: bool | Literal["auto"] = Field(
         "auto",
         description="torch.compile. auto: when a C++ compiler is found and the run has so many steps that it pays.",

@@ -220,6 +220,9 @@ def _pool_digests(pattern: str) -> dict[str, str]:
 def _hardware(config: Config, run: Run) -> dict[str, Any]:
     """The scale's hardware with `compile: auto` decided, once, here."""
     scale = _known(config.scales, config.scale, "scale", "scales").model_dump()
+    if run.regime.batch % scale["devices"]:
+        regime = f"regimes.{run.names['regime']}.batch: {run.regime.batch}"
+        raise UserError(f"{regime} does not share out over devices: {scale['devices']}; use a multiple")
     if scale["compile"] == "auto":
         scale["compile"] = _pays(run) and has_compiler()
     return scale

@@ -1,5 +1,5 @@
 """Training: one explicit loop over one vector of parameters, deterministic, resumable at every step."""
 
-from capacity.training.train import Interrupted, forget, train_checkpoint
+from capacity.training.train import Interrupted, follow, forget, train_checkpoint
 
-__all__ = ["Interrupted", "forget", "train_checkpoint"]
+__all__ = ["Interrupted", "follow", "forget", "train_checkpoint"]

@@ -1,12 +1,13 @@
-"""The training loop: one model on one device, from any step on, and the state that decides the rest."""
+"""The training loop: one model on one device or several, from any step on, and the state that decides the rest."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from torch import Tensor
 
 from capacity.batches import IGNORED, TrainingBatches
@@ -14,8 +15,10 @@ from capacity.errors import UserError
 from capacity.models import build_model
 from capacity.training.objective import Objective
 from capacity.training.optimizer import Optimizer, check_schedule, learning_rate
+from capacity.training.team import Team
 
 CHUNK_TOKENS = 2**18  # rendered at once: a step does not feel it, and it fits the cache
+TEAM_STEPS = 100  # of several processes, between two answers to whether they go on
 NUM_ROWS = 200  # of metrics.csv, at most
 
 
@@ -25,6 +28,7 @@ class Training:
     def __init__(self, spec: dict[str, Any], batches: TrainingBatches, fabric: Fabric):
         self.regime, self.batches, self.device = spec["regime"], batches, fabric.device
         self.num_steps = batches.num_steps
+        self.team = Team(fabric)
         check_schedule(self.regime, self.num_steps)
         model = build_model(spec["model"], batches.vocab_size, batches.context, spec["seed"])
         fabric.to_device(model)
@@ -42,18 +46,28 @@ class Training:
         self.loss = torch.zeros((), device=self.device)
         self.step = self.tokens = self.row = 0  # done; scored so far; next row of metrics.csv
 
-    def steps(self) -> Iterator[int]:
-        """Do the steps that are left, one at a time; gives the number of steps done after each."""
+    def steps(self, go_on: Callable[[], bool] = lambda: True) -> Iterator[int]:
+        """Do the steps that are left, one at a time; gives the number of steps done after each.
+
+        go_on: asked in the first of several processes after every chunk of steps; False ends this in all of them.
+        """
         size = max(1, CHUNK_TOKENS // (self.batches.batch * self.batches.context))
+        size = size if self.team.alone else min(size, TEAM_STEPS)
         while self.step < self.num_steps:
             yield from self._chunk(min(size, self.num_steps - self.step))
+            if not self.team.all_go_on(go_on):
+                return
 
     def _chunk(self, count: int) -> Iterator[int]:
         inputs, targets = self.batches.steps(self.step, count)
-        ends = (self.tokens + np.cumsum(np.count_nonzero(targets != IGNORED, axis=(1, 2)))).tolist()
+        scored_K = _num_scored(targets)
+        ends = (self.tokens + np.cumsum(scored_K)).tolist()
+        inputs, targets = self.team.share(inputs), self.team.share(targets)
+        weights = (_num_scored(targets) / scored_K).tolist()
         on_device = [torch.from_numpy(array).to(self.device, torch.int64) for array in (inputs, targets)]
-        for inputs_BT, targets_BT, tokens in zip(*on_device, ends, strict=True):
-            gradient, self.loss = self.objective.gradient(self.vector, inputs_BT, targets_BT)
+        for inputs_BT, targets_BT, weight, tokens in zip(*on_device, weights, ends, strict=True):
+            gradient, loss = self.objective.gradient(self.vector, inputs_BT, targets_BT)
+            gradient, self.loss = self.team.combine(gradient, loss, weight)
             self.optimizer.step(self.vector, gradient, self.learning_rate(self.step))
             self.loss_sum.add_(self.loss)
             self.step, self.tokens = self.step + 1, tokens
@@ -94,3 +108,8 @@ class Training:
         for name, tensor in self.state()[0].items():
             tensor.copy_(tensors[name])
         self.step, self.tokens, self.row = counters["step"], counters["tokens"], counters["row"]
+
+
+def _num_scored(targets_KBT: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Targets of each step that are scored."""
+    return np.count_nonzero(targets_KBT != IGNORED, axis=(1, 2))

@@ -19,7 +19,7 @@ from capacity.training.stop import Interrupted, StopRequest
 
 SAVE_SECONDS = 60.0  # between saves of the state
 
-__all__ = ["Interrupted", "forget", "train_checkpoint"]
+__all__ = ["Interrupted", "follow", "forget", "train_checkpoint"]
 
 
 class Session:
@@ -57,10 +57,13 @@ class Session:
         save_state(self.resume, tensors, counters | sessions, self.conditions)
 
     def run(self, stop: StopRequest) -> None:
-        """Do the steps that are left. Raises Interrupted when told to stop."""
-        training, steps = self.training, self.training.steps()
+        """Do the steps that are left. Raises Interrupted when told to stop: alone at once, else after a chunk."""
+        training = self.training
+        alone = training.team.alone
+        steps = training.steps(lambda: stop.reason is None)
         self._first(steps)
-        self._stop_if_asked(stop)
+        if alone:
+            self._stop_if_asked(stop)
         progress = Progress(training.num_steps, training.regime["exposures"], training.step, training.tokens)
         clock, save_due = time.monotonic(), time.monotonic() + SAVE_SECONDS
         for step in steps:
@@ -68,7 +71,8 @@ class Session:
             if now < min(progress.due, save_due, stop.deadline) and stop.signal is None:
                 continue
             self.step_seconds, clock = self.step_seconds + now - clock, now
-            self._stop_if_asked(stop)
+            if alone:
+                self._stop_if_asked(stop)
             if now >= save_due:
                 self.save()
                 save_due = time.monotonic() + SAVE_SECONDS
@@ -76,6 +80,7 @@ class Session:
                 progress.show(step, training.tokens, float(training.loss))
         float(training.loss)
         self.step_seconds += time.monotonic() - clock
+        self._stop_if_asked(stop)
         progress.show(training.step, training.tokens, float(training.loss))
 
     def _first(self, steps: Iterator[int]) -> None:
@@ -96,6 +101,14 @@ class Session:
             self.save()
             position = f"step {training.step:,} of {training.num_steps:,}"
             raise Interrupted(f"stopped by {reason} at {position}; the state is saved")
+
+
+def follow(spec: dict[str, Any], batches: TrainingBatches, resume: Path) -> None:
+    """Do the steps of another process's training with it, until it ends or stops; arguments as there."""
+    training = Session(spec, batches, resume).training
+    for _ in training.steps():
+        pass
+    training.team.part()
 
 
 def train_checkpoint(
@@ -119,7 +132,10 @@ def train_checkpoint(
     with StopRequest(time_budget_seconds) as stop:
         session = Session(spec, batches, resume)
         setup_seconds = time.monotonic() - started
-        session.run(stop)
+        try:
+            session.run(stop)
+        finally:
+            session.training.team.part()
     training = session.training
     trained = time.monotonic()
     facts = write_checkpoint(training, spec, dataset, tokenizer, folder)
