@@ -169,6 +169,11 @@ def test_a_seed_that_lacks_a_cell_is_left_out(verdict):
     assert (row["seeds"], row["measured"]) == (3, pytest.approx(9.1))
 
 
+def test_a_learning_rate_that_was_not_chosen_takes_no_part(verdict):
+    rows = seeds(2.0, 2.1, 2.05, final_loss_nats=0.9) + seeds(9.0, 9.0, 9.0, lr=0.5)
+    assert verdict(rows)["measured"] == pytest.approx(2.05)
+
+
 def test_a_run_that_studies_share_counts_once(verdict):
     rows = seeds(1.0, 1.1, 1.2) + seeds(1.0, 1.1, 1.2, study="more")
     row = verdict(rows, of={"study": ["base", "more"]})

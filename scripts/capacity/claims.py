@@ -62,8 +62,8 @@ def judge_claim(claim: Claim, table: pd.DataFrame, scale: str) -> dict[str, Any]
 
 
 def select(table: pd.DataFrame, selection: Mapping[str, Any]) -> pd.DataFrame:
-    """The rows that a selection names; a variant that several studies share once."""
-    keep = pd.Series(True, index=table.index)
+    """The rows that a selection names, of learning rates that were chosen; a variant that studies share once."""
+    keep = table["chosen"].astype(bool)
     for column in PATTERNS:
         patterns = selection.get(column)
         if patterns is not None:
