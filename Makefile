@@ -16,13 +16,14 @@ STUDY ?=
 SCALE ?=
 
 VENV := .venv
+CRATE := .venv-crate
 BIN := $(VENV)/bin
 CONFIGFILE := $(if $(SCALE),--configfile scales/$(SCALE).yaml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env table audit lineage report compare size law reference plan runs orphans prune
+.PHONY: help env table audit release lineage report compare size law reference plan runs orphans prune
 .PHONY: test test-long test-report test-slurm check docs lock format
 
 help: ## this list
@@ -37,7 +38,13 @@ table: env ## the capacity table of config.yaml (STUDY=name, SCALE=workstation, 
 	@snakemake --cores $(CORES) --quiet rules $(CONFIGFILE) $(if $(STUDY),--config study=$(STUDY))
 	@python scripts/show_table.py
 
-test: env ## the tests, under ten minutes on two cores
+$(CRATE)/requirements.txt: envs/crate.txt
+	@echo "Setting up $(CRATE), which checks releases (some seconds)"
+	@$(PYTHON) -m venv $(CRATE)
+	@$(CRATE)/bin/pip install --quiet --disable-pip-version-check $(if $(PIP_INDEX),--index-url $(PIP_INDEX)) -r envs/crate.txt
+	@cp envs/crate.txt $@
+
+test: env $(CRATE)/requirements.txt ## the tests, under ten minutes on two cores
 	@python -m pytest -n 2 tests
 
 test-long: env ## every row of the table of edits, and the kill test
@@ -73,10 +80,14 @@ reference: env ## claims, Figure 1 and the README's table from the committed tab
 plan: env ## what would run, why, and its cost (STUDY=name, SCALE=paper, AGAINST=other.yaml)
 	@python scripts/plan.py $(CONFIGFILE) $(if $(AGAINST),--against $(AGAINST)) $(if $(STUDY),--study $(STUDY)) $(ARGS)
 
-audit: env ## can this table be trusted? (LEVELS=1-3 SAMPLE=10% SEED=1 TARGET=place JOBS=n RESULTS=folder)
+audit: env ## can this table be trusted? (LEVELS=1-3 SAMPLE=10% SEED=1 TARGET=place JOBS=n RESULTS=folder ARCHIVE=file SIGNERS=file)
 	@python scripts/audit.py $(if $(STUDY),--study $(STUDY)) $(if $(LEVELS),--levels $(LEVELS)) $(if $(SAMPLE),--sample $(SAMPLE)) \
 	    $(if $(SEED),--seed $(SEED)) $(if $(TARGET),--target $(TARGET)) $(if $(JOBS),--jobs $(JOBS)) \
-	    $(if $(RESULTS),--results $(RESULTS)) $(ARGS)
+	    $(if $(RESULTS),--results $(RESULTS)) $(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(SIGNERS),--signers $(SIGNERS)) $(ARGS)
+
+release: env ## one archive to be audited elsewhere (WITH=probes,datasets or all; KEY=ssh-key OUTPUT=file)
+	@python scripts/make_release.py $(if $(STUDY),--study $(STUDY)) $(if $(WITH),--with $(WITH)) $(if $(KEY),--key $(KEY)) \
+	    $(if $(OUTPUT),--output $(OUTPUT))
 
 lineage: env ## where a cell of the table comes from (CELL=12:R, or CELL=study=base-law,N=400,...:R)
 	@python scripts/show_lineage.py $(if $(STUDY),--study $(STUDY)) $(if $(RESULTS),--results $(RESULTS)) "$(CELL)"

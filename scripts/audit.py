@@ -7,14 +7,17 @@ Writes audit.json and audit.md. Exit code: 0 nothing found, 3 warnings, 4 faults
 import argparse
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 from capacity.artefacts import fail
 from capacity.audit.execution import Choice
 from capacity.audit.findings import LEVELS
+from capacity.audit.release import CONFIG, unpack
 from capacity.audit.report import Report
 from capacity.audit.run import Options, run_audit
 from capacity.config.cli import RESULTS, add_config_options, read_config
+from capacity.config.load import load_config
 from capacity.config.resolve import resolve
 from capacity.errors import UserError
 from capacity.manifest import write_atomically
@@ -44,6 +47,10 @@ def options() -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=1, help="of the sample (default: 1)")
     parser.add_argument("--target", help="make this again instead: an artefact, a stage, or a fixed path")
+    parser.add_argument("--archive", type=Path, help="audit a release instead; its report goes to audit/ in results")
+    parser.add_argument(
+        "--signers", type=Path, help="OpenSSH allowed signers: the archive must be signed by one of them"
+    )
     parser.add_argument("--output", type=Path, help="where the report goes (default: audit/ in the audited folder)")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes at a time")
     return parser.parse_args()
@@ -57,26 +64,35 @@ def write(report: Report, folder: Path) -> None:
     print(f"written to {folder}/audit.md and audit.json")
 
 
+def subject(args: argparse.Namespace, scratch: Path) -> Options:
+    """What to audit: a folder under the present configuration, or an archive under its own. Raises UserError."""
+    choice = Choice(args.sample, args.seed, args.target)
+    if args.archive is None:
+        config, records = read_config(args), Path(".snakemake/metadata")
+        mine = args.results == RESULTS and records.is_dir()
+        grid = resolve(config)
+        return Options(args.results, config, grid, args.levels, args.jobs, choice, records=records if mine else None)
+    if args.configfile or args.config or args.study or args.results != RESULTS:
+        raise UserError("--archive brings its own configuration and results; leave --config, --study and --results out")
+    release = unpack(args.archive, scratch, args.signers)
+    about = {"archive": str(args.archive), "made at commit": release.listing.commit}
+    try:
+        config = load_config([release.root / CONFIG])
+        grid = resolve(config)
+    except UserError as error:
+        print(f"its configuration is not one of this code: {error}", file=sys.stderr)
+        return Options(release.results, None, None, args.levels, args.jobs, choice, release, subject=about)
+    return Options(release.results, config, grid, args.levels, args.jobs, choice, release, subject=about)
+
+
 def main() -> None:
     """Audit."""
     args = options()
-    try:
-        config = read_config(args)
-        records = Path(".snakemake/metadata")
-        report = run_audit(
-            Options(
-                args.results,
-                config,
-                resolve(config),
-                args.levels,
-                args.jobs,
-                Choice(args.sample, args.seed, args.target),
-                records=records if args.results == RESULTS and records.is_dir() else None,
-            ),
-            say=lambda line: print(line, file=sys.stderr, flush=True),
-        )
-    except UserError as error:
-        fail(error)
+    with tempfile.TemporaryDirectory(prefix="archive-") as scratch:
+        try:
+            report = run_audit(subject(args, Path(scratch)), say=lambda line: print(line, file=sys.stderr, flush=True))
+        except UserError as error:
+            fail(error)
     print(report.as_text())
     write(report, args.output or args.results / "audit")
     sys.exit(report.exit_code)

@@ -1,14 +1,12 @@
 """Copy the capacity table to its fixed path, write runs.csv from the manifests, and the table's identity last."""
 
 import argparse
-import csv
-import io
 from pathlib import Path
 
 from capacity.artefacts import fail
 from capacity.errors import UserError
 from capacity.manifest import MANIFEST, verify, write_atomically
-from capacity.runs import RUN_FIELDS, table_runs
+from capacity.runs import runs_text
 
 
 def main() -> None:
@@ -24,15 +22,12 @@ def main() -> None:
     results = folder.parents[1]
     try:
         manifest = verify(folder)
-        runs = io.StringIO()
-        writer = csv.DictWriter(runs, RUN_FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table_runs(manifest["spec"]["rows"], results))
+        runs = runs_text(manifest["spec"]["rows"], results)
     except UserError as error:
         fail(error)
     for name, target in (("capacity_table.csv", args.output), ("capacity_summary.csv", args.summary)):
         write_atomically(target, (folder / name).read_text())
-    write_atomically(args.runs, runs.getvalue())
+    write_atomically(args.runs, runs)
     write_atomically(args.identity, folder.name + "\n")
     assert args.table.name == MANIFEST
 

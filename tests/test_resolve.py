@@ -445,6 +445,13 @@ def test_a_batch_that_does_not_share_out_over_the_devices_is_refused():
         grid_of(with_value("scales/laptop/devices", 3))
 
 
+def test_experts_on_several_devices_are_refused():
+    raw = with_value("scales/laptop/devices", 2)
+    raw["models"]["small"]["experts"] = {"count": 4}
+    with pytest.raises(UserError, match=r"scales\.laptop\.devices: 2, but models\.small has experts"):
+        grid_of(raw)
+
+
 @pytest.mark.parametrize("compiler", ["g++", "clang++", "c++"])
 def test_any_usual_compiler_will_do(path_with: Callable[..., None], compiler: str):
     path_with("python", "ls")

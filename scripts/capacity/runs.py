@@ -1,6 +1,7 @@
 """Runs as people ask about them: one row a trained model, with its state, its cost and where it was made."""
 
 import csv
+import io
 import os
 import socket
 from collections.abc import Iterable
@@ -28,6 +29,15 @@ def table_runs(rows: Iterable[dict[str, Any]], results: Path) -> list[dict[str, 
         if key not in seen:
             seen[key] = {**{name: row[name] for name in RUN_FIELDS if name in row}, **_cost(results, key[1])}
     return list(seen.values())
+
+
+def runs_text(rows: Iterable[dict[str, Any]], results: Path) -> str:
+    """runs.csv: one row a run of a capacity table."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, RUN_FIELDS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table_runs(rows, results))
+    return text.getvalue()
 
 
 def _cost(results: Path, checkpoint_id: str) -> dict[str, Any]:

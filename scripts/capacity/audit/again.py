@@ -7,14 +7,12 @@ from capacity.audit.currency import own_changes
 from capacity.audit.engine import CleanCheckout
 from capacity.audit.findings import Level, Severity
 from capacity.audit.folder import Artefact, Folder
-from capacity.audit.tables import differing_cells, read_rows
+from capacity.audit.tables import SHOWN_CELLS, differing_cells, read_rows
 from capacity.config.models import Config
 from capacity.errors import UserError
 from capacity.identity import code_digest, package_versions
 from capacity.orders import Order, order_digest, order_text
 from capacity.stages import STAGES
-
-SHOWN_CELLS = 20
 
 
 def has_tables(artefact: Artefact) -> bool:
@@ -27,9 +25,11 @@ def retabulate(folder: Folder, artefact: Artefact, config: Config, scratch: Path
 
     A difference is a fault where nothing but the table itself can explain it, a warning where the code moved.
     """
-    missing = [name for name in artefact.parents() if name not in folder.artefacts]
-    if missing or not folder.whole:
-        level.note("not retabulated", artefact.name, f"{missing[0] if missing else 'its scores'} is not here")
+    away = [
+        name for name in artefact.parents() if name not in folder.artefacts or name.partition("/")[0] in folder.left_out
+    ]
+    if away:
+        level.note("not retabulated", artefact.name, f"what it was made from is not here, {away[0]} for example")
         return
     checkout = CleanCheckout.new(scratch / f"again-{artefact.id}", config)
     for stage in STAGES:

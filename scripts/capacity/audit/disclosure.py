@@ -32,7 +32,7 @@ class Item:
         return f"{self.source}: {self.question}: {self.answer}" + (f" ({self.evidence})" if self.evidence else "")
 
 
-def check_disclosure(folder: Folder, config: Config, execution: Level | None) -> Level:
+def check_disclosure(folder: Folder, config: Config | None, execution: Level | None) -> Level:
     """Fill both lists; what manifests should tell and do not is a warning, what policy leaves open a note."""
     level = Level(7)
     manifests = lineage_manifests(folder)
@@ -74,13 +74,14 @@ def seeds_a_point(rows: list[dict[str, Any]]) -> Counter[int]:
     return Counter(groups.values())
 
 
-def _checklist(manifests: list[Manifest], rows: list[dict[str, Any]], config: Config) -> list[Item]:
+def _checklist(manifests: list[Manifest], rows: list[dict[str, Any]], config: Config | None) -> list[Item]:
     seeds = seeds_a_point(rows)
     cpu = sum(m.cpu_seconds for m in manifests)
     machines = Counter(f"{m.hardware.get('cpu')}" for m in manifests)
     devices = Counter(str(m.metrics["device"]) for m in manifests if "device" in m.metrics)
     commits = Counter(str(m.git.get("commit")) for m in manifests)
-    varied = sorted({key for name in config.study if name in config.studies for key in config.studies[name].vary})
+    studies = [config.studies[name] for name in config.study if name in config.studies] if config else []
+    varied = sorted({key for study in studies for key in study.vary})
     enough = YES if seeds and min(seeds) >= 3 else PARTLY
     list_ = "checklist"
     return [

@@ -23,7 +23,7 @@ from capacity.planning import INDEX, hold_against
 from capacity.stages import STAGES
 from capacity.store import VARIABLE
 
-TREE = ("Snakefile", "rules", "scripts", "profiles")
+OWN = ("results", "config.yaml")  # of the repository's top level: what a clean checkout has of its own
 JOB = re.compile(r"python scripts/(\w+)\.py(?: --spec '?results/specs/([\w-]+)\.json)?")  # a job's command
 
 EngineJob = tuple[str, str]  # rule, and id of the artefact that it makes, if any
@@ -39,8 +39,9 @@ class CleanCheckout:
     def new(cls, path: Path, config: Config) -> "CleanCheckout":
         """Nothing made, no records, no shared store."""
         path.mkdir(parents=True)
-        for name in TREE:
-            (path / name).symlink_to(REPOSITORY / name)
+        for source in REPOSITORY.iterdir():
+            if source.name not in OWN and not source.name.startswith("."):
+                (path / source.name).symlink_to(source)
         content = {**config.model_dump(mode="json", exclude_unset=True), "store": None}
         (path / "config.yaml").write_text(json.dumps(content, indent=1))
         (path / "results").mkdir()
@@ -56,7 +57,7 @@ class CleanCheckout:
             if (results / stage).is_dir():
                 (self.results / stage).symlink_to((results / stage).absolute())
         for path in results.iterdir():
-            if path.is_file() and not path.is_symlink() and path.suffix != ".lock":
+            if path.is_file() and not path.is_symlink() and path.suffix in (".csv", ".id", ".json"):
                 shutil.copy2(path, self.results / path.name)
 
     def engine(self, *words: str) -> subprocess.CompletedProcess[str]:

@@ -119,7 +119,7 @@ class Folder:
     artefacts: dict[str, Artefact] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)  # artefact name -> why it has no usable manifest
     published: list[Published] = field(default_factory=list)
-    whole: bool = True  # False: an archive, in which the files of some artefacts were left out
+    left_out: frozenset[str] = frozenset()  # stages whose files an archive does not hold
 
     def roots(self) -> list[str]:
         """Names of the artefacts that the fixed paths say they are copies of."""
@@ -153,9 +153,9 @@ def is_inside(name: str) -> bool:
     return bool(name) and "\0" not in name and not path.is_absolute() and ".." not in path.parts
 
 
-def read_folder(results: Path, published: list[Published], whole: bool = True) -> Folder:
+def read_folder(results: Path, published: list[Published], left_out: Iterable[str] = ()) -> Folder:
     """Everything below a results folder that has a stage's place."""
-    folder = Folder(results, published=published, whole=whole)
+    folder = Folder(results, published=published, left_out=frozenset(left_out))
     for stage in STAGES:
         for path in _folders(results / stage):
             name = f"{stage}/{path.name}"

@@ -45,15 +45,17 @@ Fault = tuple[str, str, str]  # kind, where, what
 def artefact_faults(folder: Folder, names: Iterable[str], level: Level, jobs: int = 1) -> dict[str, list[Fault]]:
     """Faults of artefacts by name: their files, their manifests, their chain to what they were made from."""
     chosen = [folder.artefacts[name] for name in names]
-    wrong = _file_faults(chosen, folder.whole, level, jobs)
+    wrong = _file_faults(chosen, folder.left_out, level, jobs)
     return {a.name: [*wrong.get(a.name, []), *_own_faults(a), *_chain_faults(a, folder)] for a in chosen}
 
 
-def _file_faults(artefacts: list[Artefact], whole: bool, level: Level, jobs: int) -> dict[str, list[Fault]]:
+def _file_faults(
+    artefacts: list[Artefact], left_out: frozenset[str], level: Level, jobs: int
+) -> dict[str, list[Fault]]:
     """Faults of files by artefact; a file that a release left out on purpose is counted, not missed."""
     files = [(artefact, name) for artefact in artefacts for name in artefact.manifest.outputs]
     with ThreadPoolExecutor(jobs) as pool:
-        answers = list(pool.map(lambda item: _file_fault(item[0], item[1], whole), files))
+        answers = list(pool.map(lambda item: _file_fault(item[0], item[1], left_out), files))
     faults: dict[str, list[Fault]] = {}
     for (artefact, name), (kind, what) in zip(files, answers, strict=True):
         if kind not in ("", LEFT_OUT):
@@ -68,7 +70,7 @@ def _file_faults(artefacts: list[Artefact], whole: bool, level: Level, jobs: int
 LEFT_OUT = "left out"
 
 
-def _file_fault(artefact: Artefact, name: str, whole: bool) -> tuple[str, str]:
+def _file_fault(artefact: Artefact, name: str, left_out: frozenset[str]) -> tuple[str, str]:
     """Kind and description of what is wrong with one file, or two empty strings."""
     path, entry = artefact.folder / name, artefact.manifest.outputs[name]
     try:
@@ -81,7 +83,9 @@ def _file_fault(artefact: Artefact, name: str, whole: bool) -> tuple[str, str]:
         if file_digest(path) != entry.sha256:
             return "bytes differ", "holds other bytes than were written, whatever its time says"
     except FileNotFoundError:
-        return ("missing file", "is in the manifest and not in the folder") if whole else (LEFT_OUT, "")
+        return (
+            (LEFT_OUT, "") if artefact.stage in left_out else ("missing file", "is in the manifest, not in the folder")
+        )
     except OSError as error:
         return "unreadable file", f"cannot be read ({error.strerror})"
     return "", ""

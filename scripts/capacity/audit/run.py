@@ -20,8 +20,9 @@ from capacity.audit.folder import Folder, Published, read_folder
 from capacity.audit.integrity import check_integrity, damaged
 from capacity.audit.inventory import check_inventory
 from capacity.audit.machine import check_machine, differences
+from capacity.audit.release import Unpacked
 from capacity.audit.report import Report
-from capacity.audit.tables import check_rows
+from capacity.audit.tables import check_rows, check_runs
 from capacity.config.models import Config
 from capacity.config.resolve import Grid
 from capacity.environment import git_state
@@ -34,12 +35,12 @@ class Options:
     """What to audit and how far."""
 
     results: Path
-    config: Config
-    grid: Grid
+    config: Config | None  # None where this code cannot read an archive's
+    grid: Grid | None
     levels: tuple[int, ...] = tuple(LEVELS)
     jobs: int = 1
     choice: Choice = field(default_factory=Choice)
-    whole: bool = True  # False for an archive from which files were left out
+    release: Unpacked | None = None  # where the results are those of an archive
     records: Path | None = None  # the engine's own, where they lie beside the results
     subject: dict[str, Any] = field(default_factory=dict)
 
@@ -55,7 +56,7 @@ def run_audit(options: Options, say: Callable[[str], None] = lambda line: None) 
         raise UserError(f"{options.results}: no such folder; build a table first, or name another with --results")
     report = Report({"results": str(options.results), "auditing commit": git_state()["commit"], **options.subject})
     with still(options.results), tempfile.TemporaryDirectory(prefix="audit-") as scratch:
-        folder = read_folder(options.results, fixed_paths(options.grid), options.whole)
+        folder = _folder(options)
         work = Work(options, folder, Path(scratch))
         for number in sorted(set(options.levels)):
             started = time.monotonic()
@@ -64,6 +65,16 @@ def run_audit(options: Options, say: Callable[[str], None] = lambda line: None) 
             report.levels.append(level)
             say(f"level {number}, {level.title}: {level.grade}")
     return report
+
+
+NO_CONFIG = "this code cannot read the archive's configuration; check out the commit that it names"
+
+
+def _folder(options: Options) -> Folder:
+    if options.release:
+        listing = options.release.listing
+        return read_folder(options.results, options.release.published(), listing.left_out)
+    return read_folder(options.results, fixed_paths(options.grid) if options.grid else [])
 
 
 class Work:
@@ -83,9 +94,13 @@ class Work:
         return levels[number - 1]()
 
     def inventory(self) -> Level:
-        grid = self.options.grid
-        declared = [name for order in grid.orders.values() for name in (order.name, *(m.name for m in order.members))]
+        grid, release = self.options.grid, self.options.release
+        orders = grid.orders.values() if grid and not release else ()
+        declared = [name for order in orders for name in (order.name, *(m.name for m in order.members))]
         level = check_inventory(self.folder, declared, self.options.records)
+        if release:
+            level.findings += release.level.findings
+            level.facts |= release.level.facts
         self.damaged |= set(self.folder.unreadable)
         return level
 
@@ -96,30 +111,38 @@ class Work:
             artefact = self.folder.artefacts.get(root)
             if artefact and has_tables(artefact):
                 check_rows(artefact, self.folder, level)
-                if root not in self.damaged:
+                if artefact.stage == "tables":
+                    check_runs(artefact, self.folder, level)
+                if root not in self.damaged and self.options.config:
                     retabulate(self.folder, artefact, self.options.config, self.scratch, level)
         return level
 
     def execution(self) -> Level:
         found: dict[str, Standing] = standings(self.folder)
         o = self.options
+        if o.grid is None or o.config is None:
+            return Level(4, skipped=NO_CONFIG)
         self.execution_level = check_execution(
             self.folder, o.grid, o.config, o.choice, found, differences(self.folder), o.jobs, self.scratch
         )
         return self.execution_level
 
     def determinism(self) -> Level:
-        return check_determinism(self.folder, self.options.grid, self.options.config, self.options.jobs, self.scratch)
+        o = self.options
+        if o.grid is None or o.config is None:
+            return Level(5, skipped=NO_CONFIG)
+        return check_determinism(self.folder, o.grid, o.config, o.jobs, self.scratch)
 
     def disclosure(self) -> Level:
         return check_disclosure(self.folder, self.options.config, self.execution_level)
 
     def currency(self) -> Level:
-        level = check_currency(self.folder, self.options.grid)
-        if self.folder.whole:
-            check_engine(self.folder, self.options.grid, self.options.config, self.damaged, self.scratch, level)
+        o = self.options
+        level = check_currency(self.folder, o.grid)
+        if o.release or o.grid is None or o.config is None:
+            level.facts["engine's dry run"] = "not done: an archive is no folder that the engine works on"
         else:
-            level.facts["engine's dry run"] = "not done: files were left out of the archive"
+            check_engine(self.folder, o.grid, o.config, self.damaged, self.scratch, level)
         return level
 
 

@@ -4,14 +4,18 @@ A table is looked at as strings under column names, so a new column needs nothin
 """
 
 import csv
+import io
 import math
 from pathlib import Path
 from typing import Any
 
 from capacity.audit.findings import Level
-from capacity.audit.folder import ID_SUFFIX, Artefact, Folder
+from capacity.audit.folder import ID_SUFFIX, Artefact, Folder, is_plain_file
+from capacity.runs import runs_text
 
 Row = dict[str, str]
+RUNS = "runs.csv"
+SHOWN_CELLS = 20  # of a table that differs
 PRECISION = 1e-5  # of a number that a table rounds to six significant digits
 
 
@@ -71,6 +75,22 @@ def check_rows(table: Artefact, folder: Folder, level: Level, path: Path | None 
                 _check_id(row[column], f"{where} line {line}, column {column}", lineage, known, level)
         if ids and isinstance(said, list):
             _check_labels(rows, said, where, level)
+
+
+def check_runs(table: Artefact, folder: Folder, level: Level) -> None:
+    """runs.csv says what the manifests of the table's trainings say."""
+    path, said = folder.results / RUNS, table.manifest.spec.get("rows")
+    if not is_plain_file(path) or not isinstance(said, list):
+        return
+    try:
+        here = read_rows(path)
+        told = list(csv.DictReader(io.StringIO(runs_text(said, folder.results))))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        level.fault("copy differs", RUNS, f"cannot be told from the manifests ({type(error).__name__})")
+        return
+    for line, column, mine, other in differing_cells(here, told)[:SHOWN_CELLS]:
+        where = f"{RUNS} line {line}" + (f", column {column}" if column else "")
+        level.fault("copy differs", where, f"{mine or 'nothing'}; the manifests say {other or 'nothing'}")
 
 
 def _check_id(identity: str, where: str, lineage: set[str], known: set[str], level: Level) -> None:

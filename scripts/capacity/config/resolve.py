@@ -223,6 +223,9 @@ def _hardware(config: Config, run: Run) -> dict[str, Any]:
     if run.regime.batch % scale["devices"]:
         regime = f"regimes.{run.names['regime']}.batch: {run.regime.batch}"
         raise UserError(f"{regime} does not share out over devices: {scale['devices']}; use a multiple")
+    if scale["devices"] > 1 and run.model.spec().get("experts"):
+        asked = f"scales.{config.scale}.devices: {scale['devices']}"
+        raise UserError(f"{asked}, but models.{run.names['model']} has experts, whose capacity is a batch's; use 1")
     if scale["compile"] == "auto":
         scale["compile"] = _pays(run) and has_compiler()
     return scale
