@@ -23,7 +23,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
+<<<<<<< HEAD
+.PHONY: help env table audit lineage report compare size law reference plan preview runs orphans prune
+=======
 .PHONY: help env table audit release lineage report compare size law reference plan runs orphans prune
+>>>>>>> main
 .PHONY: test test-long test-report test-slurm check docs lock format
 
 help: ## this list
@@ -91,6 +95,9 @@ release: env ## one archive to be audited elsewhere (WITH=probes,datasets or all
 
 lineage: env ## where a cell of the table comes from (CELL=12:R, or CELL=study=base-law,N=400,...:R)
 	@python scripts/show_lineage.py $(if $(STUDY),--study $(STUDY)) $(if $(RESULTS),--results $(RESULTS)) "$(CELL)"
+
+preview: env ## a dataset's texts with what is scored, and its bits, tokens and sizes (DATASET=name)
+	@python scripts/preview_dataset.py $(DATASET) $(ARGS)
 
 runs: env ## one row a run: state, R, seconds, when (ARGS="--format csv")
 	@python scripts/runs.py $(CONFIGFILE) $(if $(STUDY),--study $(STUDY)) $(ARGS)

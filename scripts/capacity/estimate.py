@@ -36,6 +36,8 @@ def vocabulary(dataset: dict[str, Any], tokenizer: dict[str, Any]) -> int:
     """About how many rows the embedding has."""
     if tokenizer["kind"] == "bpe":
         return tokenizer["vocabulary"]
+    if tokenizer["kind"] == "pretrained" and dataset["kind"] == "bioS":
+        return 3275
     if dataset["kind"] == "bioS":
         return 8 * dataset["templates"] + sum(dataset["pools"].values())
     if dataset["kind"] == "records":
