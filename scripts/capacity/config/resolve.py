@@ -59,7 +59,7 @@ def resolve(config: Config) -> Grid:
         schemes = {
             q: _known(config.quantizers, q, f"studies.{name}.quantizers", "quantizers") for q in study.quantizers
         }
-        for run in _runs(config, name, study):
+        for run in itertools.chain.from_iterable(_runs(config, name, part) for part in study.parts()):
             rows += _add_run(
                 grid, config, run, {q: scheme.model_dump(exclude_none=True) for q, scheme in schemes.items()}
             )
