@@ -643,6 +643,24 @@ class Audit(Section):
     )
 
 
+Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_unique)]
+Vary = dict[
+    Annotated[str, StringConstraints(pattern=r"^(dataset|tokenizer|model|regime)\.\w+$")],
+    Annotated[list[Any], AfterValidator(_unique)],
+]
+
+
+class Part(Section):
+    """One of several grids of a study, where its regimes differ from dataset to dataset."""
+
+    datasets: Names | None = Field(None, description="Names from `datasets`; null: the study's.")
+    tokenizers: Names | None = Field(None, description="Names from `tokenizers`; null: the study's.")
+    models: Names | None = Field(None, description="Names from `models`; null: the study's.")
+    regimes: Names | None = Field(None, description="Names from `regimes`; null: the study's.")
+    seeds: Seeds | None = Field(None, description="null: the study's.")
+    vary: Vary = Field({}, description="Keys to sweep in this grid; the study's own are not swept in it.")
+
+
 class Study(Section):
     """A grid of runs that answers one question."""
 
@@ -653,13 +671,16 @@ class Study(Section):
     models: Names = Field(description="Names from `models`.")
     regimes: Names = Field(description="Names from `regimes`.")
     quantizers: Names = Field(["none"], description="Names from `quantizers`.")
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_unique)] = Field(
-        description="A seed draws its own world and its own training."
+    seeds: Seeds = Field(description="A seed draws its own world and its own training.")
+    vary: Vary = Field(
+        {}, description="Keys to sweep, for example dataset.N: [400, 750, 1500]; several keys are crossed."
     )
-    vary: dict[
-        Annotated[str, StringConstraints(pattern=r"^(dataset|tokenizer|model|regime)\.\w+$")],
-        Annotated[list[Any], AfterValidator(_unique)],
-    ] = Field({}, description="Keys to sweep, for example dataset.N: [400, 750, 1500]; several keys are crossed.")
+    grids: list[Part] = Field([], description="Several grids, one after the other, instead of the study's own.")
+
+    def parts(self) -> list[Self]:
+        """The grids to cross, each written out as a study of its own."""
+        given = [part.model_dump(exclude_none=True) for part in self.grids]
+        return [self.model_copy(update={**part, "grids": []}) for part in given] or [self]
 
 
 class Config(Section):

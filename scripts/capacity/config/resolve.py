@@ -60,7 +60,7 @@ def resolve(config: Config) -> Grid:
         schemes = {
             q: _known(config.quantizers, q, f"studies.{name}.quantizers", "quantizers") for q in study.quantizers
         }
-        for run in _runs(config, name, study):
+        for run in itertools.chain.from_iterable(_runs(config, name, part) for part in study.parts()):
             rows += _add_run(grid, config, run, {q: _scheme(run, q, scheme) for q, scheme in schemes.items()})
     probes = sorted({row["probe_set"] for row in rows})
     spec = {"rows": rows, "resamples": config.table.resamples}
@@ -183,7 +183,8 @@ def _scheme(run: Run, label: str, quantizer: Quantizer) -> dict[str, Any]:
             f"N: {run.dataset.N} people; use at most so many"
         )
     group, model = scheme.get("group"), run.model.spec()
-    widths = {sizes(model)["d"]} - {None}  # of a model of others the quantiser itself checks every layer
+    d = sizes(model)["d"]
+    widths = {d} if d else set()  # of a model of others the quantiser itself checks every layer
     if "family" in model and {"linear", "experts"} & set(scheme.get("tensors", ())):
         widths |= {mlp_width(model)} - {0}
     if isinstance(group, int) and any(each % group for each in widths):

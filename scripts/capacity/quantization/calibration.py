@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
 from capacity.errors import UserError
-from capacity.world import EOS_ID, Renderer, calibration_draws
+from capacity.world import EOS_ID, Renderer, World, calibration_draws
 
 BATCH_TOKENS = 4096
 
@@ -24,9 +24,11 @@ def calibration_batches(renderer: Renderer, count: int, seed: int) -> Batches:
 
     Raises UserError where the world has fewer people.
     """
-    if not 0 < count <= renderer.world.N:
-        raise UserError(f"calibration: {count} biographies of a world of {renderer.world.N} people; use 1 to so many")
-    rendering = renderer.tokens(calibration_draws(renderer.world, seed, count), labels=False)
+    world = renderer.world
+    assert isinstance(world, World)
+    if not 0 < count <= world.N:
+        raise UserError(f"calibration: {count} biographies of a world of {world.N} people; use 1 to so many")
+    rendering = renderer.tokens(calibration_draws(world, seed, count), labels=False)
     starts = rendering.lengths.cumsum() - rendering.lengths
     batches = []
     for length in np.unique(rendering.lengths):
