@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from planted import TINY, of_stage, tiny_grid
 
+from capacity import factories
 from capacity.config import datasets, models, resolve
 from capacity.config.load import check, read_yaml
 from capacity.config.models import Config
@@ -109,6 +110,8 @@ MOVES: list[tuple[str, Any, str]] = [
     ("models/small/head_dim", 6, "cvpaf"),
     ("models/small", {"architecture": "gpt2-1-2", "width": 12}, "cvpaf"),
     ("models/small/init_std", 0.25, "cvpaf"),
+    ("models/small", {"hf": {"model_type": "mamba", "hidden_size": 8, "num_hidden_layers": 1}}, "cvpaf"),
+    ("models/small", {"python": "tests.own_models:averages", "settings": {"width": 4}}, "cvpaf"),
     *((f"models/small/{switch}", value, "cvpaf") for switch, value in SWITCHED.items()),
     (f"{LONG}/exposures", 4, "cvpaf"),
     (f"{LONG}/batch", 2, "cvpaf"),
@@ -119,6 +122,9 @@ MOVES: list[tuple[str, Any, str]] = [
     (f"{LONG}/warmup_steps", 2, "cvpaf"),
     (f"{LONG}/final_lr_fraction", 0.2, "cvpaf"),
     (f"{LONG}/weight_decay", 0.02, "cvpaf"),
+    (f"{LONG}/schedule", "linear", "cvpaf"),
+    (f"{LONG}/optimizer", "muon", "cvpaf"),
+    (LONG, {**RAW["regimes"]["long"], "optimizer": "muon", "momentum": 0.9}, "cvpaf"),
     (f"{LONG}/betas", [0.9, 0.99], "cvpaf"),
     (f"{LONG}/eps", 1e-7, "cvpaf"),
     (f"{LONG}/clip", None, "cvpaf"),
@@ -141,6 +147,9 @@ STILL: list[tuple[str, Any]] = [
     ("regimes/unused", {"exposures": 9, "batch": 9, "lr": 0.5, "context": 9}),
     (f"{LONG}/lr", 1e-2),
     (f"{LONG}/clip", 1),
+    (f"{LONG}/schedule", "cosine"),
+    (f"{LONG}/optimizer", "adamw"),
+    (f"{LONG}/momentum", None),
     (f"{LONG}/weight_decay", 0.01),
     (f"{ATOMIC}/C", 1),
     ("tokenizers/bpe/split_digits", False),
@@ -231,6 +240,36 @@ def test_the_order_of_keys_and_sections_moves_nothing():
         return value
 
     assert moved(backwards(RAW)) == ""
+
+
+# --- a user's own model
+
+
+def test_the_source_of_a_factory_and_what_it_imports_are_part_of_the_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(factories, "REPOSITORY", tmp_path)
+    package = tmp_path / "nets"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "net.py").write_text("from nets.parts import WIDTH\nfrom . import more\ndef make(V, T): ...\n")
+    (package / "parts.py").write_text("WIDTH = 1\n")
+    (package / "more.py").write_text("")
+    (package / "unrelated.py").write_text("")
+
+    def ids() -> set[str]:
+        raw = with_value("models/small", {"python": "nets.net:make"})
+        return digests(grid_of({**raw, "study": ["base"]}), "checkpoints")
+
+    before = ids()
+    (package / "unrelated.py").write_text("x = 1\n")
+    assert ids() == before
+    for name in ("net.py", "parts.py", "more.py", "__init__.py"):
+        path, text = package / name, (package / name).read_text()
+        path.write_text(text + "y = 2\n")
+        assert ids().isdisjoint(before), name
+        path.write_text(text)
+    assert ids() == before
 
 
 # --- several learning rates

@@ -47,6 +47,9 @@ INTRODUCED: dict[str, dict[str, object]] = {
         "model.rotary": 1.0,
         "model.experts": None,
         "regime.zipf": None,
+        "regime.schedule": "cosine",
+        "regime.optimizer": "adamw",
+        "regime.momentum": None,
     },
     "tokenizers": {"split_digits": False},
     "datasets": {

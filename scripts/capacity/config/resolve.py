@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from capacity.architectures import sizes
 from capacity.config.claims import read_claims
 from capacity.config.datasets import counted, tokenizer_spec, world_spec
 from capacity.config.load import check
 from capacity.config.models import Config, Model, Regime, Study
 from capacity.errors import UserError
 from capacity.estimate import training_steps
+from capacity.factories import source_digests
 from capacity.orders import Order, make_order
 
 COMPILE_PAYS_FROM = 4000  # steps; compiling costs a job about as much as it saves over so many steps
@@ -57,7 +59,7 @@ def resolve(config: Config) -> Grid:
         schemes = {
             q: _known(config.quantizers, q, f"studies.{name}.quantizers", "quantizers") for q in study.quantizers
         }
-        for run in _runs(config, name, study):
+        for run in itertools.chain.from_iterable(_runs(config, name, part) for part in study.parts()):
             rows += _add_run(
                 grid, config, run, {q: scheme.model_dump(exclude_none=True) for q, scheme in schemes.items()}
             )
@@ -138,6 +140,8 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
         "hardware": _hardware(config, run),
         "seed": run.seed,
     }
+    if run.model.python:
+        spec["files"] = source_digests(run.model.python)
     slug = _run_slug(run)
     checkpoint = grid.add(make_order("checkpoints", slug, spec, world))
     parents = {"checkpoint": checkpoint.name}
@@ -169,7 +173,7 @@ def _probes(slug: str, config: Config, run: Run, variants: Order, world: dict[st
 
 
 def _run_slug(run: Run) -> str:
-    return f"{run.model.architecture}-{_dataset_slug(run, seed=False)}-e{run.regime.exposures}-s{run.seed}"
+    return f"{run.model.label()}-{_dataset_slug(run, seed=False)}-e{run.regime.exposures}-s{run.seed}"
 
 
 def _dataset_slug(run: Run, seed: bool = True) -> str:
@@ -195,6 +199,8 @@ def _hardware(config: Config, run: Run) -> dict[str, Any]:
 
 
 def _pays(run: Run) -> bool:
+    if not run.model.architecture:
+        return False  # not every model of others is one graph
     return training_steps(run.dataset.model_dump(), run.regime.model_dump()) >= COMPILE_PAYS_FROM
 
 
@@ -215,9 +221,7 @@ def _row(run: Run, label: str, scheme: dict[str, Any]) -> dict[str, Any]:
         "kind": run.dataset.kind,
         "N": run.dataset.N,
         "exposures": run.regime.exposures,
-        "l": model["l"],
-        "h": model["h"],
-        "d": model["h"] * model["head_dim"],
+        **sizes(model),
         "lr": run.regime.lr,
         "batch": run.regime.batch,
         "seed": run.seed,
