@@ -47,8 +47,8 @@ SIZES = {
     "P_active": 9_232,
 }
 NUMBERS = {
-    "lr": 0.01, "bits_per_weight": 32, "flops": 3.8e9, "final_loss_nats": 1.25, "flops_a_token": 6e4,
-    "dropped": None, "largest_load": None,
+    "lr": 0.01, "bits_per_weight": 32, "weight_bits": 32 * P, "flops": 3.8e9, "final_loss_nats": 1.25,
+    "flops_a_token": 6e4, "dropped": None, "largest_load": None,
 }  # fmt: skip
 IDS = {f"{stage}_id": f"{stage}-0123" for stage in ("dataset", "tokenizer", "checkpoint", "variant", "probe")}
 
@@ -168,8 +168,8 @@ def test_columns_stand_in_the_published_order(tmp_path):
     assert header == (
         "study,run,setting,dataset,kind,N,exposures,tokenizer,vocabulary,model,l,h,d,regime,lr,batch,seed,scheme,"
         "bits_per_weight,P,bits_offered,bits_stored,bits_name,bits_value,bits_diversity,R,R_low,R_high,R_max,"
-        "R_name_only,accuracy,accuracy_name,tokens,flops,final_loss_nats,P_active,flops_a_token,dropped,largest_load,chosen,dataset_id,tokenizer_id,checkpoint_id,"
-        "variant_id,probe_id"
+        "R_name_only,accuracy,accuracy_name,bits_per_weight_bit,weight_bits,tokens,flops,final_loss_nats,P_active,"
+        "flops_a_token,dropped,largest_load,chosen,dataset_id,tokenizer_id,checkpoint_id,variant_id,probe_id"
     )
     assert set(GIVEN_COLUMNS) < set(COLUMNS)
 
@@ -199,6 +199,15 @@ def test_a_table_survives_the_file(tmp_path):
     assert readable(again) == readable(table)
     write_table(again, tmp_path / "again.csv")
     assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "table.csv").read_bytes()
+
+
+def test_a_table_of_an_older_version_lacks_what_it_did_not_write(tmp_path):
+    rows = [row(noisy(), {"lr": 0.01}), row(noisy(1), {"lr": 0.02, "final_loss_nats": 9.0})]
+    write_table(capacity_table(rows).drop(columns=["chosen", "P_active"]), tmp_path / "old.csv")
+    old = read_table(tmp_path / "old.csv")
+    assert old.columns.tolist() == list(COLUMNS)
+    assert old["P_active"].isna().all()
+    assert old["chosen"].tolist() == [True, False]
 
 
 def seeds(*values, **changes):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from quantizers import scheme_of
 from torch._dynamo.utils import counters
 from trainings import NUM_STEPS, SPEC, batches_of, checkpoint_bytes, spec_of, train
 
@@ -57,6 +58,33 @@ def test_a_signal_at_any_step_saves_that_step_and_the_rest_follows(
     assert checkpoint_bytes(tmp_path) == straight
 
 
+SMALL = {"l": 1, "h": 2, "head_dim": 4}
+VARIATIONS = {
+    "llama": ({"family": "llama", **SMALL}, {}),
+    "mistral": ({"family": "mistral", **SMALL}, {}),
+    "no MLP": ({"family": "gpt2", **SMALL, "mlp_ratio": 0.0}, {}),
+    "changed llama": ({"family": "llama", **SMALL, "mlp": "standard", "norm": "layer", "rotary": 0.5}, {}),
+    "muon": ({"family": "gpt2", **SMALL}, {"optimizer": "muon"}),
+}
+
+
+@pytest.mark.parametrize(("model", "regime"), VARIATIONS.values(), ids=VARIATIONS)
+def test_every_variation_is_repeatable_and_resumable_to_the_bit(model: dict, regime: dict, tmp_path: Path) -> None:
+    spec = spec_of(exposures=6, **regime) | {"model": model}
+    train(tmp_path / "straight", spec)
+    train(tmp_path / "again", spec)
+    stops = 0
+    (tmp_path / "parts" / "checkpoint").mkdir(parents=True)
+    while not checkpoint_bytes(tmp_path / "parts"):
+        try:
+            train(tmp_path / "parts", spec, time_budget_seconds=0.0)
+        except Interrupted:
+            stops += 1
+    assert stops == 14  # of 15 steps
+    straight = checkpoint_bytes(tmp_path / "straight")
+    assert checkpoint_bytes(tmp_path / "again") == checkpoint_bytes(tmp_path / "parts") == straight
+
+
 def test_a_stop_between_two_rows_of_the_metrics_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = spec_of(exposures=33, batch=1, lr=0.001)  # 660 steps, 200 rows: one ends with step 99, one with 102
     train(tmp_path / "straight", spec)
@@ -88,6 +116,15 @@ def test_a_training_stopped_after_every_single_step_ends_with_the_same_bits(stra
             train(tmp_path, SPEC, time_budget_seconds=0)
     assert train(tmp_path, SPEC, time_budget_seconds=0)["num_sessions"] == NUM_STEPS
     assert checkpoint_bytes(tmp_path) == straight
+
+
+def test_a_training_whose_quantised_part_comes_after_a_stop_ends_with_the_same_bits(tmp_path: Path) -> None:
+    spec = spec_of(quantization=scheme_of(3) | {"start": 0.5})
+    train(tmp_path / "straight", spec)
+    with pytest.raises(Interrupted):
+        train(tmp_path / "stopped", spec, time_budget_seconds=0)
+    train(tmp_path / "stopped", spec)
+    assert checkpoint_bytes(tmp_path / "stopped") == checkpoint_bytes(tmp_path / "straight")
 
 
 def test_saving_does_not_change_the_numbers(straight: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,18 +16,23 @@ from pydantic import (
     Field,
     StringConstraints,
     Tag,
+    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from capacity.architectures import FAMILIES, described, mlp_width
+from capacity.quantization.schemes import HALF_PRECISION, MAX_BITS, MIN_BITS, ROLES, Role
 
 ARCHITECTURE = re.compile(rf"({'|'.join(FAMILIES)})-([1-9]\d*)-([1-9]\d*)")
 
+SIZES = ("head_dim", "width")
 SWITCHES = ("init_std", "mlp_ratio", "mlp", "activation", "tied", "norm", "bias", "kv_sharing", "rotary", "experts")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=40)]
 Count = Annotated[int, Field(gt=0)]
+
+PAPER_CALIBRATION = 1000  # biographies: arXiv 2404.05405, Section 7
 
 
 def problem(text: str) -> PydanticCustomError:
@@ -314,11 +319,12 @@ class Experts(Section):
 
 
 class Model(Section):
-    """An architecture in the paper's notation, and switches that change it."""
+    """An architecture in the paper's notation with switches that change it, or any other model by `hf` or `python`."""
 
-    architecture: Annotated[str, StringConstraints(pattern=rf"^{ARCHITECTURE.pattern}$")] = Field(
+    architecture: Annotated[str, StringConstraints(pattern=rf"^{ARCHITECTURE.pattern}$")] | None = Field(
+        None,
         description="<family>-<l>-<h>: l layers, h heads. gpt2: GPT-2 with rotary positions. llama: gated MLP, "
-        "RMSNorm, no biases, head not tied. mistral: llama with a wider MLP and shared key and value heads."
+        "RMSNorm, no biases, head not tied. mistral: llama with a wider MLP and shared key and value heads.",
     )
     head_dim: Annotated[int, Field(gt=0, multiple_of=2)] | None = Field(
         None, description="Width of a head, even; 64 (the paper's) unless width is given."
@@ -360,9 +366,45 @@ class Model(Section):
     )
 
     experts: Experts | None = Field(None, description="Experts in place of every MLP; null: none.")
+    hf: dict[str, Any] | None = Field(
+        None,
+        description="Instead of architecture: model_type of any causal LM that transformers knows, and keys of its "
+        "configuration, for example {model_type: mamba, hidden_size: 16, num_hidden_layers: 2}. Weights are new.",
+    )
+    python: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")] | None = Field(
+        None,
+        description="Instead of architecture: package.module:factory in the project folder. The factory is called with "
+        "vocab_size, context and settings and returns a torch module from token ids (B, T) to logits (B, T, V).",
+    )
+    settings: dict[str, Any] | None = Field(None, description="Keyword arguments of the factory that python names.")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        given = [key for key in ("architecture", "hf", "python") if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise problem(f"{' and '.join(given) or 'no'} model given; give one of architecture, hf, python")
+        allowed = {"architecture": {"architecture", *SIZES, *SWITCHES}, "hf": {"hf"}, "python": {"python", "settings"}}
+        for key in sorted(self.model_fields_set - allowed[given[0]]):
+            raise problem(f"{key}: given with {given[0]}, where it says nothing; remove {key}")
+        if self.hf is not None and not isinstance(self.hf.get("model_type"), str):
+            raise problem(
+                "hf: needs model_type, the name of a causal LM in transformers, for example model_type: mamba"
+            )
+        return self
+
+    @field_validator("hf", mode="before")
+    @classmethod
+    def _no_download(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise problem(
+                f"hf: {value!r} would be fetched from a network; give its configuration, {{model_type: ..., ...}}"
+            )
+        return value
 
     @model_validator(mode="after")
     def _divides(self) -> Self:
+        if not self.architecture:
+            return self
         heads = self._shape()[2]
         if self.width is not None and self.head_dim is not None:
             raise problem(f"width: {self.width} and head_dim: {self.head_dim} are both given; keep one")
@@ -376,6 +418,8 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _applies(self) -> Self:
+        if not self.architecture:
+            return self
         spec = self.spec()
         turning = self.rotary * spec["head_dim"]
         if turning != int(turning) or int(turning) % 2:
@@ -395,11 +439,22 @@ class Model(Section):
 
     def _shape(self) -> tuple[str, int, int]:
         """Family, layers, heads."""
+        assert self.architecture
         family, layers, heads = self.architecture.rsplit("-", 2)
         return family, int(layers), int(heads)
 
+    def label(self) -> str:
+        """A name for folders."""
+        if self.hf:
+            return str(self.hf["model_type"]).replace("_", "-")
+        return self.architecture or (self.python or "").replace(".", "-").replace(":", "-").replace("_", "-")
+
     def spec(self) -> dict[str, Any]:
         """The model as training reads it, every switch set."""
+        if self.hf:
+            return {"hf": self.hf}
+        if self.python:
+            return {"python": self.python, "settings": self.settings or {}}
         family, layers, heads = self._shape()
         head_dim = self.width // heads if self.width else self.head_dim or 64
         whole = described(
@@ -430,12 +485,38 @@ class Regime(Section):
     final_lr_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
         0.1, description="Where the cosine ends, as a share of lr."
     )
-    weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="AdamW's decoupled weight decay.")
+    schedule: Literal["cosine", "linear"] = Field(
+        "cosine", description="How the rate falls after the warm-up; final_lr_fraction: 1 keeps it."
+    )
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw",
+        description="muon: torch's Muon on hidden matrices, each scaled to an AdamW step, and AdamW on all else.",
+    )
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None, description="Muon's momentum; 0.95 unless given. AdamW takes betas."
+    )
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="Decoupled weight decay.")
     betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)] = Field(
         [0.9, 0.98], description="AdamW's betas."
     )
     eps: Annotated[float, Field(gt=0)] = Field(1e-6, description="AdamW's epsilon.")
     clip: Annotated[float, Field(gt=0)] | None = Field(1.0, description="Largest gradient norm; null: no clipping.")
+    quantizer: Name | None = Field(
+        None,
+        description="A scheme of `quantizers`, method rtn: each forward pass sees weights rounded by it, gradients "
+        "pass straight through. The checkpoint keeps full precision; the same scheme makes the variant trained for.",
+    )
+    quantize_from: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="Share of the training before the rounding begins; 0: from scratch."
+    )
+
+    @model_validator(mode="after")
+    def _of_its_optimizer(self) -> Self:
+        if self.momentum is not None and self.optimizer != "muon":
+            raise problem(
+                f"momentum: {self.momentum} with optimizer: {self.optimizer}, which takes betas; remove momentum"
+            )
+        return self
 
     @model_validator(mode="after")
     def _packed(self) -> Self:
@@ -445,19 +526,92 @@ class Regime(Section):
             raise problem(f"context: {self.context} with packing: rows; a row is one biography, remove context")
         return self
 
+    @model_validator(mode="after")
+    def _quantized(self) -> Self:
+        if self.quantize_from and self.quantizer is None:
+            raise problem(f"quantize_from: {self.quantize_from} without quantizer; name one or remove quantize_from")
+        return self
+
+
+def _group(value: int | str) -> int | str:
+    if value not in ("row", "tensor") and not (isinstance(value, int) and value > 0):
+        raise problem(f"{value!r} is not allowed; use row, tensor, or a number of inputs")
+    return value
+
+
+# Options of a quantiser that each choice leaves without a meaning.
+IGNORED_OPTIONS: dict[str, tuple[str, ...]] = {
+    "method: none": (
+        *("bits", "format", "symmetric", "group", "tensors", "scale_format", "rest"),
+        *("damping", "act_order", "calibration"),
+    ),
+    "method: rtn": ("damping", "act_order", "calibration"),
+    **{f"format: {name}": ("bits", "symmetric") for name in ("ternary", "fp8", "fp4")},
+    **{f"format: {name}": ("bits", "symmetric", "group", "scale_format") for name in HALF_PRECISION},
+}
+
 
 class Quantizer(Section):
     """A scheme that turns a checkpoint into a variant."""
 
-    method: Literal["none", "rtn"] = Field(description="none: the checkpoint itself. rtn: round to nearest, per row.")
-    bits: Annotated[int, Field(ge=2, le=8)] | None = Field(None, description="Bits a weight.")
+    method: Literal["none", "rtn", "gptq"] = Field(
+        description="none: the checkpoint itself. rtn: round to nearest. gptq: GPTQ on the same grid; embeddings and "
+        "a tied head are rounded to nearest."
+    )
+    bits: Annotated[int, Field(ge=MIN_BITS, le=MAX_BITS)] | None = Field(
+        None, description="Bits a weight, of format int."
+    )
+    format: Literal["int", "ternary", "fp8", "fp4", "fp16", "bf16"] = Field(
+        "int",
+        description="Numbers that weights become. fp8 is e4m3, fp4 is e2m1; ternary is -s, 0 or s, "
+        "where s is the mean size of the weights.",
+    )
+    symmetric: bool = Field(
+        True, description="Integer levels on both sides of 0; false: from the smallest to the largest."
+    )
+    group: Annotated[int | str, AfterValidator(_group)] = Field(
+        "row",
+        description="What shares a scale: row (all weights of an output), tensor, or a number of inputs, which must "
+        "divide the layers' widths.",
+    )
+    tensors: Annotated[list[Role], Field(min_length=1), AfterValidator(_unique)] = Field(
+        list(ROLES),
+        description="Which tensors are quantised. A tied head is head and embeddings at once: both or neither.",
+    )
+    scale_format: Literal["fp32", "fp16", "bf16"] = Field("fp32", description="How scales are stored.")
+    rest: Literal["fp16", "bf16"] | None = Field(
+        None, description="What all other tensors are rounded to; null leaves them as trained."
+    )
+    damping: Annotated[float, Field(ge=1e-6, le=1)] = Field(
+        0.01, description="gptq: added to the diagonal of x x^T, as a share of its mean."
+    )
+    act_order: bool = Field(True, description="gptq: columns of the largest inputs first.")
+    calibration: Count | None = Field(
+        None, description="gptq: people whose biographies it calibrates on; null is the paper's 1000, or all of fewer."
+    )
 
     @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if (self.bits is None) != (self.method == "none"):
-            wanted = "takes no bits" if self.method == "none" else "needs bits, 2 to 8"
-            raise problem(f"bits: {self.bits} with method: {self.method}; {self.method} {wanted}")
+    def _meaningful(self) -> Self:
+        """Refuse an option that would be ignored, and bits where they are missing."""
+        for choice in (f"method: {self.method}", f"format: {self.format}"):
+            for option in IGNORED_OPTIONS.get(choice, ()):
+                if option in self.model_fields_set and getattr(self, option) is not None:
+                    raise problem(f"{option}: {getattr(self, option)} with {choice}, which takes none; remove {option}")
+        if self.method != "none" and self.format == "int" and self.bits is None:
+            raise problem(f"bits: missing; method: {self.method} with integers needs bits, {MIN_BITS} to {MAX_BITS}")
+        if self.method == "gptq" and self.format in HALF_PRECISION:
+            raise problem(f"format: {self.format} with method: gptq; rounding to {self.format} needs method: rtn")
         return self
+
+    def spec(self, people: int, seed: int) -> dict[str, Any]:
+        """The scheme as the quantiser reads it, without options that mean nothing to it."""
+        idle = {*IGNORED_OPTIONS.get(f"method: {self.method}", ()), *IGNORED_OPTIONS.get(f"format: {self.format}", ())}
+        spec = {key: value for key, value in self.model_dump().items() if key not in idle}
+        if "tensors" in spec:
+            spec["tensors"] = [role for role in ROLES if role in self.tensors]
+        if self.method == "gptq":
+            spec |= {"calibration": self.calibration or min(PAPER_CALIBRATION, people), "seed": seed}
+        return spec
 
 
 class Probe(Section):
@@ -489,6 +643,24 @@ class Audit(Section):
     )
 
 
+Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_unique)]
+Vary = dict[
+    Annotated[str, StringConstraints(pattern=r"^(dataset|tokenizer|model|regime)\.\w+$")],
+    Annotated[list[Any], AfterValidator(_unique)],
+]
+
+
+class Part(Section):
+    """One of several grids of a study, where its regimes differ from dataset to dataset."""
+
+    datasets: Names | None = Field(None, description="Names from `datasets`; null: the study's.")
+    tokenizers: Names | None = Field(None, description="Names from `tokenizers`; null: the study's.")
+    models: Names | None = Field(None, description="Names from `models`; null: the study's.")
+    regimes: Names | None = Field(None, description="Names from `regimes`; null: the study's.")
+    seeds: Seeds | None = Field(None, description="null: the study's.")
+    vary: Vary = Field({}, description="Keys to sweep in this grid; the study's own are not swept in it.")
+
+
 class Study(Section):
     """A grid of runs that answers one question."""
 
@@ -499,13 +671,16 @@ class Study(Section):
     models: Names = Field(description="Names from `models`.")
     regimes: Names = Field(description="Names from `regimes`.")
     quantizers: Names = Field(["none"], description="Names from `quantizers`.")
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_unique)] = Field(
-        description="A seed draws its own world and its own training."
+    seeds: Seeds = Field(description="A seed draws its own world and its own training.")
+    vary: Vary = Field(
+        {}, description="Keys to sweep, for example dataset.N: [400, 750, 1500]; several keys are crossed."
     )
-    vary: dict[
-        Annotated[str, StringConstraints(pattern=r"^(dataset|tokenizer|model|regime)\.\w+$")],
-        Annotated[list[Any], AfterValidator(_unique)],
-    ] = Field({}, description="Keys to sweep, for example dataset.N: [400, 750, 1500]; several keys are crossed.")
+    grids: list[Part] = Field([], description="Several grids, one after the other, instead of the study's own.")
+
+    def parts(self) -> list[Self]:
+        """The grids to cross, each written out as a study of its own."""
+        given = [part.model_dump(exclude_none=True) for part in self.grids]
+        return [self.model_copy(update={**part, "grids": []}) for part in given] or [self]
 
 
 class Config(Section):

@@ -14,7 +14,7 @@ from capacity.batches import IGNORED, TrainingBatches
 from capacity.errors import UserError
 from capacity.models import build_model
 from capacity.training.objective import Objective
-from capacity.training.optimizer import Optimizer, check_schedule, learning_rate
+from capacity.training.optimizer import check_schedule, learning_rate, make_optimizer
 from capacity.training.team import Team
 
 CHUNK_TOKENS = 2**18  # rendered at once: a step does not feel it, and it fits the cache
@@ -34,9 +34,14 @@ class Training:
         fabric.to_device(model)
         hardware = spec["hardware"]
         balance = (spec["model"].get("experts") or {}).get("balance", 0.0)
-        self.objective = Objective(model, batches.context, hardware["precision"], hardware["compile"], balance)
+        plain = "family" not in spec["model"]
+        scheme = self.regime.get("quantization")
+        # The first step with quantised weights; after the last one where there is no scheme.
+        self.quantised_from = round(scheme["start"] * self.num_steps) if scheme else self.num_steps
+        how = hardware["precision"], hardware["compile"]
+        self.objective = Objective(model, batches.context, *how, balance, plain, scheme)
         self.vector = self.objective.initial_vector()
-        self.optimizer = Optimizer(self.regime, self.vector)
+        self.optimizer = make_optimizer(self.regime, self.vector, self.objective.hidden_matrices())
         rows = min(NUM_ROWS, self.num_steps)
         self.row_steps = [self.num_steps * (row + 1) // rows for row in range(rows)]
         self.row_losses = torch.zeros(rows, dtype=torch.float64)
@@ -66,7 +71,8 @@ class Training:
         weights = (_num_scored(targets) / scored_K).tolist()
         on_device = [torch.from_numpy(array).to(self.device, torch.int64) for array in (inputs, targets)]
         for inputs_BT, targets_BT, weight, tokens in zip(*on_device, weights, ends, strict=True):
-            gradient, loss = self.objective.gradient(self.vector, inputs_BT, targets_BT)
+            quantised = self.step >= self.quantised_from
+            gradient, loss = self.objective.gradient(self.vector, inputs_BT, targets_BT, quantised)
             gradient, self.loss = self.team.combine(gradient, loss, weight)
             self.optimizer.step(self.vector, gradient, self.learning_rate(self.step))
             self.loss_sum.add_(self.loss)
@@ -93,9 +99,7 @@ class Training:
         """Tensors and counters from which `restore` goes on with the same bits."""
         tensors = {
             "vector": self.vector,
-            "mean": self.optimizer.mean_P,
-            "square": self.optimizer.square_P,
-            "num_updates": self.optimizer.num_updates,
+            **self.optimizer.state(),
             "num_dropped": self.objective.num_dropped,
             "loss_sum": self.loss_sum,
             "row_losses": self.row_losses,
