@@ -12,15 +12,22 @@ FACTS ?= 1e6
 EXPOSURES ?= 1000
 # Studies to build instead of those that config.yaml names, separated by commas.
 STUDY ?=
+# A scale other than the laptop's: workstation or paper.
+SCALE ?=
 
 VENV := .venv
 CRATE := .venv-crate
 BIN := $(VENV)/bin
+CONFIGFILE := $(if $(SCALE),--configfile scales/$(SCALE).yaml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
+<<<<<<< HEAD
+.PHONY: help env table audit lineage report compare size law reference plan preview runs orphans prune
+=======
 .PHONY: help env table audit release lineage report compare size law reference plan runs orphans prune
+>>>>>>> main
 .PHONY: test test-long test-report test-slurm check docs lock format
 
 help: ## this list
@@ -31,8 +38,8 @@ env: $(VENV)/requirements.txt ## the Python environment in .venv, from envs/requ
 $(VENV)/requirements.txt: envs/requirements.txt envs/install
 	@PYTHON="$(PYTHON)" PIP_INDEX="$(PIP_INDEX)" TORCH_INDEX="$(TORCH_INDEX)" envs/install $(VENV)
 
-table: env ## the capacity table of config.yaml (STUDY=name for another study, CORES=n)
-	@snakemake --cores $(CORES) --quiet rules $(if $(STUDY),--config study=$(STUDY))
+table: env ## the capacity table of config.yaml (STUDY=name, SCALE=workstation, CORES=n)
+	@snakemake --cores $(CORES) --quiet rules $(CONFIGFILE) $(if $(STUDY),--config study=$(STUDY))
 	@python scripts/show_table.py
 
 $(CRATE)/requirements.txt: envs/crate.txt
@@ -58,8 +65,8 @@ test-slurm: env ## the SLURM profile on a real cluster on this machine (Debian, 
 	@trap 'tests/slurm/cluster down' EXIT INT TERM; python -m pytest tests/slurm
 
 report: env ## results/report.html, one file that works offline: claims, figures, tables down to the manifests
-	@snakemake report_pages --cores $(CORES) --quiet rules --forcerun write_report_pages $(if $(STUDY),--config study=$(STUDY))
-	@snakemake report_pages --quiet all --report results/report.html $(if $(STUDY),--config study=$(STUDY))
+	@snakemake report_pages --cores $(CORES) --quiet rules --forcerun write_report_pages $(CONFIGFILE) $(if $(STUDY),--config study=$(STUDY))
+	@snakemake report_pages --quiet all --report results/report.html $(CONFIGFILE) $(if $(STUDY),--config study=$(STUDY))
 	@echo "results/report.html is ready to open"
 
 compare: env ## your results/capacity_table.csv against the reference: cells with intervals, verdicts
@@ -74,8 +81,8 @@ law: env ## fit R(exposures, R_max, scheme) to the reference tables
 reference: env ## claims, Figure 1 and the README's table from the committed tables
 	@python scripts/collect_reference.py --readme README.md $(ARGS)
 
-plan: env ## what would run and why (AGAINST=other.yaml)
-	@python scripts/plan.py $(if $(AGAINST),--against $(AGAINST)) $(if $(STUDY),--study $(STUDY)) $(ARGS)
+plan: env ## what would run, why, and its cost (STUDY=name, SCALE=paper, AGAINST=other.yaml)
+	@python scripts/plan.py $(CONFIGFILE) $(if $(AGAINST),--against $(AGAINST)) $(if $(STUDY),--study $(STUDY)) $(ARGS)
 
 audit: env ## can this table be trusted? (LEVELS=1-3 SAMPLE=10% SEED=1 TARGET=place JOBS=n RESULTS=folder ARCHIVE=file SIGNERS=file)
 	@python scripts/audit.py $(if $(STUDY),--study $(STUDY)) $(if $(LEVELS),--levels $(LEVELS)) $(if $(SAMPLE),--sample $(SAMPLE)) \
@@ -89,8 +96,11 @@ release: env ## one archive to be audited elsewhere (WITH=probes,datasets or all
 lineage: env ## where a cell of the table comes from (CELL=12:R, or CELL=study=base-law,N=400,...:R)
 	@python scripts/show_lineage.py $(if $(STUDY),--study $(STUDY)) $(if $(RESULTS),--results $(RESULTS)) "$(CELL)"
 
+preview: env ## a dataset's texts with what is scored, and its bits, tokens and sizes (DATASET=name)
+	@python scripts/preview_dataset.py $(DATASET) $(ARGS)
+
 runs: env ## one row a run: state, R, seconds, when (ARGS="--format csv")
-	@python scripts/runs.py $(if $(STUDY),--study $(STUDY)) $(ARGS)
+	@python scripts/runs.py $(CONFIGFILE) $(if $(STUDY),--study $(STUDY)) $(ARGS)
 
 orphans: env ## artefacts that the present configuration does not reach, with sizes
 	@python scripts/prune.py --list $(ARGS)

@@ -1,9 +1,10 @@
 """Training tokens a second on one core: this project's loop, a plain PyTorch loop, the Hugging Face Trainer.
 
-One model, one set of batches, one environment; the contestants take turns in short rounds, so that noise of
-the machine meets all of them. Times are processor time of this process. A token counts when it is scored.
-Also printed: what of a step of ours is not forward, backward, clipping and update, and the share of the
-core's own matrix-product peak that 6 P tokens/s comes to. Needs the package accelerate for the Trainer.
+Every family, and a model that is not of the paper; for each one set of batches and one environment. The
+contestants take turns in short rounds, so that noise of the machine meets all of them. Times are processor
+time of this process. A token counts when it is scored. Also printed: what of a step of ours is not forward,
+backward, clipping and update, and the share of the core's own matrix-product peak that 6 P tokens/s comes to.
+Needs the package accelerate for the Trainer.
 """
 
 import argparse
@@ -55,6 +56,17 @@ REGIME = {
     "final_lr_fraction": 0.1, "weight_decay": 0.01, "betas": [0.9, 0.98], "eps": 1e-6, "clip": 1.0,
 }  # fmt: skip
 HARDWARE = {"accelerator": "cpu", "precision": "fp32", "devices": 1, "compile": True}
+SIZE = {"l": 2, "h": 2, "head_dim": 8}
+MODELS = {
+    "gpt2": {"family": "gpt2", **SIZE},
+    "gpt2-no-mlp": {"family": "gpt2", **SIZE, "mlp_ratio": 0.0},
+    "llama": {"family": "llama", **SIZE},
+    "llama-standard-mlp": {"family": "llama", **SIZE, "tied": True, "mlp": "standard"},
+    "mistral": {"family": "mistral", **SIZE},
+    "gpt2-experts": {"family": "gpt2", **SIZE, "mlp_ratio": 0.25, "experts": {
+        "count": 8, "top": 1, "capacity": 2.0, "test_capacity": 8.0, "balance": 0.01}},
+    "mamba": {"hf": {"model_type": "mamba", "hidden_size": 16, "num_hidden_layers": 2, "state_size": 4}},
+}  # fmt: skip
 WARM_STEPS = 20  # of each round of the Trainer, before its clock starts
 
 Round = Callable[[int], float]  # number of steps to seconds of processor time
@@ -148,17 +160,19 @@ def matrix_peak(seconds: float = 1.0) -> float:
     return 2 * 1024**3 / best
 
 
-def contestants(num_steps: int, with_trainer: bool) -> tuple[Training, dict[str, Round]]:
-    """Our training, and all rounds by name, each with a model of its own."""
+def contestants(model: dict[str, Any], num_steps: int, with_trainer: bool) -> tuple[Training, dict[str, Round]]:
+    """Our training of a model, and all rounds by name, each with a model of its own."""
     world = make_world(WORLD)
     batches = TrainingBatches(world, build_tokenizer({"kind": "word"}, world), REGIME, seed=1)
-    spec = {"model": {"family": "gpt2", "l": 2, "h": 2, "head_dim": 8}}
-    training = Training(spec | {"regime": REGIME, "hardware": HARDWARE, "seed": 1}, batches, make_fabric(HARDWARE))
+    ours = "family" in model  # a model of others is not compiled, as in the workflow
+    spec = {"model": model, "regime": REGIME, "hardware": HARDWARE | {"compile": ours}, "seed": 1}
+    training = Training(spec, batches, make_fabric(HARDWARE))
 
     def stock_model(attention: str = "sdpa") -> PreTrainedModel:
-        model = build_model(spec["model"], batches.vocab_size, batches.context + 1, seed=1)
-        model.set_attn_implementation(attention)
-        return model
+        built = build_model(model, batches.vocab_size, batches.context + 1, seed=1)
+        if ours:
+            built.set_attn_implementation(attention)
+        return built
 
     arrays = batches.steps(0, num_steps)
     inputs, targets = (torch.from_numpy(array).long() for array in arrays)
@@ -170,7 +184,9 @@ def contestants(num_steps: int, with_trainer: bool) -> tuple[Training, dict[str,
         "its forward, backward, clip, update": bare_steps(training, rendered),
         "plain PyTorch loop, eager": plain_loop(stock_model(), rendered),
     }
-    if with_trainer:
+    if with_trainer and not ours:
+        rounds["Hugging Face Trainer"] = trainer_round(stock_model(), rows)
+    elif with_trainer:
         compiled = stock_model("eager")  # faster than transformers' default attention once it is compiled
         compiled.compile(dynamic=False)
         rounds["Hugging Face Trainer"] = trainer_round(stock_model(), rows)
@@ -199,23 +215,30 @@ def report(training: Training, seconds: dict[str, list[float]], num_steps: int) 
 
 
 def main() -> None:
-    """Run the rounds in turn and print the table."""
+    """Run the rounds of each model in turn and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9, help="rounds of each contestant (default: 9)")
     parser.add_argument("--steps", type=int, default=300, help="steps a round (default: 300)")
     parser.add_argument("--no-trainer", action="store_true", help="leave the Hugging Face Trainer out")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="default: all")
     args = parser.parse_args()
     transformers_logging.set_verbosity_error()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    training, rounds = contestants(args.steps, not args.no_trainer)
-    print(f"P = {training.vector.numel():,}, batch 64 rows of {training.batches.context} tokens")
+    for name in args.models:
+        measure(name, args)
+
+
+def measure(name: str, args: argparse.Namespace) -> None:
+    """The table of one model."""
+    training, rounds = contestants(MODELS[name], args.steps, not args.no_trainer)
+    print(f"\n{name}: P = {training.vector.numel():,}, batch 64 rows of {training.batches.context} tokens")
     for run in rounds.values():  # compile, touch memory
         run(args.steps)
-    seconds: dict[str, list[float]] = {name: [] for name in rounds}
+    seconds: dict[str, list[float]] = {contestant: [] for contestant in rounds}
     for _ in range(args.rounds):
-        for name, run in rounds.items():
-            seconds[name].append(run(args.steps))
-    print("\n".join(report(training, seconds, args.steps)))
+        for contestant, run in rounds.items():
+            seconds[contestant].append(run(args.steps))
+    print("\n".join(report(training, seconds, args.steps)), flush=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ def main() -> None:
     with Job(args) as job:
         world = make_world(job.spec)
         save_world(world, job.folder)
-        job.metrics.update(people=world.N, account=asdict(world.account))
+        job.metrics.update(people=world.N, account=asdict(world.account), beginnings=world.grammar.num_beginnings())
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import argparse
 import json
 from collections import Counter
 from dataclasses import asdict
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,18 @@ from capacity.config.load import load_config
 from capacity.config.models import Config
 from capacity.config.resolve import Grid, resolve
 from capacity.errors import UserError
+from capacity.estimate import (
+    PUBLISHED_DAYS,
+    PUBLISHED_FLOPS,
+    PUBLISHED_GPUS,
+    assumed_rate,
+    published_rate,
+    training_flops,
+)
 from capacity.forecast import Forecast, compare, forecast
 from capacity.planning import hold_against
 
+DAY = 86_400  # seconds
 SECTIONS = {
     "scales": "scale",
     "datasets": "dataset",
@@ -58,7 +68,30 @@ def new_runs(grid: Grid, answer: Forecast) -> list[str]:
     return list(dict.fromkeys(f"{row['run']} (study {row['study']}, regime {row['regime']})" for row in rows))
 
 
-def as_text(changes: list[str], runs: list[str], answer: Forecast) -> str:
+def duration(seconds: float, device: str) -> str:
+    """Seconds of one device in minutes, or in days where they are many."""
+    return f"{seconds / 60:.1f} {device} minutes" if seconds < 2 * DAY else f"{seconds / DAY:,.1f} {device} days"
+
+
+def training_costs(grid: Grid, pattern: str) -> list[str]:
+    """A line for each training whose name fits a pattern: its FLOPs, the rate that is assumed, the time."""
+    lines = []
+    for order in grid.orders.values():
+        if order.stage == "checkpoints" and fnmatchcase(order.id, pattern):
+            dataset, tokenizer = (grid.orders[str(order.parents[role])].spec for role in ("dataset", "tokenizer"))
+            hardware = order.spec["hardware"]
+            flops, rate = training_flops(dataset, tokenizer, order.spec), assumed_rate(hardware)
+            device = "core" if hardware["accelerator"] == "cpu" else "GPU"
+            cost = f"at {rate:.1e} FLOP/s of one {device}, assumed: {duration(flops / rate, device)}"
+            lines.append(f"{order.id.rpartition('-')[0]}: {flops:.3g} FLOPs; {cost}")
+    paper = (
+        f"the paper: {PUBLISHED_DAYS} days on {PUBLISHED_GPUS} A100 for gpt2-20-16 on bioS(10M), {PUBLISHED_FLOPS:.3g} "
+        f"FLOPs, which implies {published_rate():.1e} FLOP/s of each"
+    )
+    return [*lines, paper] if lines else [f"no training fits {pattern!r}"]
+
+
+def as_text(changes: list[str], runs: list[str], answer: Forecast, device: str) -> str:
     """The plan as people read it."""
     lines = [f"edit: {line}" for line in changes]
     total = answer.total()
@@ -74,8 +107,8 @@ def as_text(changes: list[str], runs: list[str], answer: Forecast) -> str:
         lines += ["\nnew runs:", *(f"  {run}" for run in runs[:20])]
         lines += [f"  and {len(runs) - 20} more"] if len(runs) > 20 else []
     mark = " (partly estimated from FLOPs)" if total["estimated"] else " (from past manifests)"
-    minutes = total["core_seconds"] / 60
-    lines.append(f"\n{total['jobs']} jobs, {total['reused']} artefacts reused, about {minutes:.1f} core minutes{mark},")
+    cost = duration(total["core_seconds"], device)
+    lines.append(f"\n{total['jobs']} jobs, {total['reused']} artefacts reused, about {cost}{mark},")
     lines.append(f"about {total['bytes'] / 1e6:.1f} MB")
     return "\n".join(lines)
 
@@ -85,12 +118,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_config_options(parser)
     parser.add_argument("--against", type=Path, help="another configuration file: tell what differs from it")
+    parser.add_argument("--trainings", metavar="PATTERN", help="instead: FLOPs and time of these trainings, by name")
     parser.add_argument("--json", action="store_true", help="every job, as JSON")
     args = parser.parse_args()
     try:
         config = read_config(args)
         changes = edits(load_config([args.against]), config) if args.against else []
         grid = resolve(config)
+        if args.trainings:
+            print("\n".join(training_costs(grid, args.trainings)))
+            return
         answer = forecast(hold_against(grid, RESULTS), RESULTS)
     except UserError as error:
         fail(error)
@@ -99,7 +136,7 @@ def main() -> None:
         jobs = [asdict(job) for job in answer.jobs]
         print(json.dumps({"edits": changes, "runs": runs, "jobs": jobs, "total": answer.total()}, indent=1))
     else:
-        print(as_text(changes, runs, answer))
+        print(as_text(changes, runs, answer, "core" if config.scales[config.scale].accelerator == "cpu" else "GPU"))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ def facts_in_bits(facts: str) -> float:
         if facts not in datasets:
             raise UserError(f"facts: {facts!r} is neither a number of bits nor one of {', '.join(datasets)}") from None
         dataset = datasets[facts]
+        if dataset.N is None:
+            raise UserError(f"facts: the dataset {facts} states no N; give it, or the number of bits") from None
         return bits_offered(dataset.N, make_world({**dataset.model_dump(), "seed": 1}).account)
     if not 0 < bits < float("inf"):
         raise UserError(f"facts: {facts} bits; give a positive number")

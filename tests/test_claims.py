@@ -127,6 +127,14 @@ def test_a_ratio_is_taken_seed_by_seed(verdict):
     assert (row["low"], row["measured"], row["high"]) == pytest.approx((0.5, 0.5, 0.5))
 
 
+def test_a_ratio_is_taken_to_the_peak(verdict):
+    row = verdict(
+        seeds(2.0, 2.0, 2.0) + seeds(1.0, 1.0, 1.0, model="small") + seeds(1.0, 1.0, 1.0, scheme="int8"),
+        **RATIO | SIDES,
+    )
+    assert row["measured"] == pytest.approx(0.5)
+
+
 def test_the_region_is_symmetric_in_factors():
     claim = {"published": 2.0, "tolerance": 0.25}
     assert region(claim | {"relation": "equal"}) == (1.6, 2.5)
@@ -142,9 +150,9 @@ def test_too_few_seeds_leave_it_open_whatever_they_say(verdict):
 
 def test_without_rows_it_was_not_run(verdict):
     row = verdict(seeds(*HIGH, study="other"))
-    assert (row["verdict"], row["reason"], row["seeds"]) == (NOT_RUN, "no rows of base fit", 0)
+    assert (row["verdict"], row["reason"], row["seeds"]) == (NOT_RUN, "no rows of base with scheme none", 0)
     only_one_side = verdict(seeds(*HIGH), **RATIO | SIDES)
-    assert (only_one_side["verdict"], only_one_side["reason"]) == (NOT_RUN, "no rows of base fit")
+    assert (only_one_side["verdict"], only_one_side["reason"]) == (NOT_RUN, "no rows of base with scheme int8")
     no_common_seed = seeds(*HIGH)[:1] + seeds(*HIGH, scheme="int8")[1:]
     assert verdict(no_common_seed, **RATIO | SIDES)["verdict"] == NOT_RUN
 
@@ -152,6 +160,8 @@ def test_without_rows_it_was_not_run(verdict):
 def test_a_claim_that_nothing_here_can_test_says_why(verdict):
     row = verdict(seeds(*HIGH), of=None, not_run="it needs another model's text")
     assert (row["verdict"], row["reason"]) == (NOT_RUN, "it needs another model's text")
+    assert verdict(seeds(*HIGH, study="other"), not_run="too dear")["reason"] == "too dear"
+    assert verdict(seeds(*HIGH), not_run="too dear")["verdict"] == REPRODUCED
 
 
 def test_a_seed_that_lacks_a_cell_is_left_out(verdict):
@@ -159,10 +169,15 @@ def test_a_seed_that_lacks_a_cell_is_left_out(verdict):
     assert (row["seeds"], row["measured"]) == (3, pytest.approx(9.1))
 
 
+def test_a_learning_rate_that_was_not_chosen_takes_no_part(verdict):
+    rows = seeds(2.0, 2.1, 2.05, final_loss_nats=0.9) + seeds(9.0, 9.0, 9.0, lr=0.5)
+    assert verdict(rows)["measured"] == pytest.approx(2.05)
+
+
 def test_a_run_that_studies_share_counts_once(verdict):
     rows = seeds(1.0, 1.1, 1.2) + seeds(1.0, 1.1, 1.2, study="more")
     row = verdict(rows, of={"study": ["base", "more"]})
-    assert (row["runs"], row["seeds"]) == ("plain-s1 plain-s2 plain-s3", 3)
+    assert (row["studies"], row["runs"], row["seeds"]) == ("base", "plain-s1 plain-s2 plain-s3", 3)
 
 
 @pytest.mark.parametrize(
@@ -189,8 +204,7 @@ def test_rows_are_taken_by_every_key_of_a_selection(verdict, selection, taken):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"of": None}, "needs either `of`"),
-        ({"not_run": "because"}, "needs either `of`"),
+        ({"of": None}, "needs `of`"),
         ({"to": {"study": ["base"]}, "statistic": "lowest share"}, "`to` makes a ratio of peaks, not of lowest share"),
         ({"to": {"study": ["base"]}, "of": None, "not_run": "because"}, "`to` makes a ratio of peaks, not of nothing"),
         ({"statistic": "mean"}, "'mean' is not allowed"),

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from planted import TINY, of_stage, tiny_grid
 
-from capacity.config import models, resolve
+from capacity import factories
+from capacity.config import datasets, models, resolve
 from capacity.config.load import check, read_yaml
 from capacity.config.models import Config
 from capacity.config.resolve import Grid, has_compiler
@@ -99,6 +100,8 @@ MOVES: list[tuple[str, Any, str]] = [
     (f"{PEOPLE}/pronouns", ["They", "She", "He"], "dtcvpaf"),
     *((f"{name}/{key}", value, "dtcvpaf") for name in (ATOMIC, PEOPLE) for key, value in TOLD.items()),
     (f"{ATOMIC}/junk", {"people": 9, "share": 0.5}, "dtcvpaf"),
+    (PEOPLE, {"kind": "bioS", "N": 4, "value_lists": {"majors": "scripts/capacity/pools/cities.txt"}}, "dtcvpaf"),
+    (f"{PEOPLE}/template_folder", "scripts/capacity/pools/templates", "dtcvpaf"),
     *((f"{PEOPLE}/pools/{pool}", 5, "dtcvpaf") for pool in models.Pools.model_fields),
     ("tokenizers/bpe/vocabulary", 310, "tcvpaf"),
     ("tokenizers/bpe/split_digits", True, "tcvpaf"),
@@ -107,6 +110,8 @@ MOVES: list[tuple[str, Any, str]] = [
     ("models/small/head_dim", 6, "cvpaf"),
     ("models/small", {"architecture": "gpt2-1-2", "width": 12}, "cvpaf"),
     ("models/small/init_std", 0.25, "cvpaf"),
+    ("models/small", {"hf": {"model_type": "mamba", "hidden_size": 8, "num_hidden_layers": 1}}, "cvpaf"),
+    ("models/small", {"python": "tests.own_models:averages", "settings": {"width": 4}}, "cvpaf"),
     *((f"models/small/{switch}", value, "cvpaf") for switch, value in SWITCHED.items()),
     (f"{LONG}/exposures", 4, "cvpaf"),
     (f"{LONG}/batch", 2, "cvpaf"),
@@ -117,6 +122,9 @@ MOVES: list[tuple[str, Any, str]] = [
     (f"{LONG}/warmup_steps", 2, "cvpaf"),
     (f"{LONG}/final_lr_fraction", 0.2, "cvpaf"),
     (f"{LONG}/weight_decay", 0.02, "cvpaf"),
+    (f"{LONG}/schedule", "linear", "cvpaf"),
+    (f"{LONG}/optimizer", "muon", "cvpaf"),
+    (LONG, {**RAW["regimes"]["long"], "optimizer": "muon", "momentum": 0.9}, "cvpaf"),
     (f"{LONG}/betas", [0.9, 0.99], "cvpaf"),
     (f"{LONG}/eps", 1e-7, "cvpaf"),
     (f"{LONG}/clip", None, "cvpaf"),
@@ -139,6 +147,9 @@ STILL: list[tuple[str, Any]] = [
     ("regimes/unused", {"exposures": 9, "batch": 9, "lr": 0.5, "context": 9}),
     (f"{LONG}/lr", 1e-2),
     (f"{LONG}/clip", 1),
+    (f"{LONG}/schedule", "cosine"),
+    (f"{LONG}/optimizer", "adamw"),
+    (f"{LONG}/momentum", None),
     (f"{LONG}/weight_decay", 0.01),
     (f"{ATOMIC}/C", 1),
     ("tokenizers/bpe/split_digits", False),
@@ -180,7 +191,7 @@ def test_every_option_of_a_run_is_among_those_seen_to_move_it():
     for path, value, _ in MOVES:
         path = re.sub(r"^regimes/\w+", "regimes/*", path)
         seen |= {path} | ({f"{path}/{key}" for key in value} if isinstance(value, dict) else set())
-    one_value = {f"{PEOPLE}/kind", f"{ATOMIC}/kind", f"{PEOPLE}/pools"}
+    one_value = {f"{ATOMIC}/kind", f"{PEOPLE}/pools"}
     assert options - seen == one_value
 
 
@@ -229,6 +240,36 @@ def test_the_order_of_keys_and_sections_moves_nothing():
         return value
 
     assert moved(backwards(RAW)) == ""
+
+
+# --- a user's own model
+
+
+def test_the_source_of_a_factory_and_what_it_imports_are_part_of_the_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(factories, "REPOSITORY", tmp_path)
+    package = tmp_path / "nets"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "net.py").write_text("from nets.parts import WIDTH\nfrom . import more\ndef make(V, T): ...\n")
+    (package / "parts.py").write_text("WIDTH = 1\n")
+    (package / "more.py").write_text("")
+    (package / "unrelated.py").write_text("")
+
+    def ids() -> set[str]:
+        raw = with_value("models/small", {"python": "nets.net:make"})
+        return digests(grid_of({**raw, "study": ["base"]}), "checkpoints")
+
+    before = ids()
+    (package / "unrelated.py").write_text("x = 1\n")
+    assert ids() == before
+    for name in ("net.py", "parts.py", "more.py", "__init__.py"):
+        path, text = package / name, (package / name).read_text()
+        path.write_text(text + "y = 2\n")
+        assert ids().isdisjoint(before), name
+        path.write_text(text)
+    assert ids() == before
 
 
 # --- several learning rates
@@ -519,17 +560,17 @@ def test_every_file_that_a_world_is_made_from_is_in_its_spec_by_content(name: st
 def test_a_value_list_that_is_edited_moves_the_worlds_that_can_use_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, worlds: set[str]
 ):
-    shutil.copytree(resolve.POOLS, tmp_path / "pools")
-    monkeypatch.setattr(resolve, "POOLS", tmp_path / "pools")
-    monkeypatch.setattr(resolve, "REPOSITORY", tmp_path)
+    shutil.copytree(datasets.POOLS, tmp_path / "pools")
+    monkeypatch.setattr(datasets, "POOLS", tmp_path / "pools")
+    monkeypatch.setattr(datasets, "REPOSITORY", tmp_path)
 
     def ids() -> dict[str, str]:
-        resolve._pool_digests.cache_clear()
+        datasets._pool_digests.cache_clear()
         raws = {world: {**with_value(f"datasets/{name}", d), "study": ["base"]} for world, (name, d) in WORLDS.items()}
         return {world: dataset_of(raw).id for world, raw in raws.items()}
 
     before = ids()
     (tmp_path / "pools" / file).write_text("Alchemy\n" + (tmp_path / "pools" / file).read_text())
     after = ids()
-    resolve._pool_digests.cache_clear()
+    datasets._pool_digests.cache_clear()
     assert {world for world in before if before[world] != after[world]} == worlds

@@ -201,6 +201,15 @@ def test_a_table_survives_the_file(tmp_path):
     assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "table.csv").read_bytes()
 
 
+def test_a_table_of_an_older_version_lacks_what_it_did_not_write(tmp_path):
+    rows = [row(noisy(), {"lr": 0.01}), row(noisy(1), {"lr": 0.02, "final_loss_nats": 9.0})]
+    write_table(capacity_table(rows).drop(columns=["chosen", "P_active"]), tmp_path / "old.csv")
+    old = read_table(tmp_path / "old.csv")
+    assert old.columns.tolist() == list(COLUMNS)
+    assert old["P_active"].isna().all()
+    assert old["chosen"].tolist() == [True, False]
+
+
 def seeds(*values, **changes):
     return [row(noisy(), {"seed": seed, **changes}) | {"R": R} for seed, R in enumerate(values)]
 

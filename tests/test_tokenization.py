@@ -159,7 +159,7 @@ def test_another_process_makes_the_same_bytes(tokenizer_name: str) -> None:
 def test_impossible_tokenizers_are_refused_in_one_line() -> None:
     with pytest.raises(UserError, match=r"^vocabulary: 20; this dataset needs \d+ or more$"):
         build_tokenizer({"kind": "bpe", "vocabulary": 20}, world_of(ATOMIC))
-    with pytest.raises(UserError, match=r"^kind: unigram; use word or bpe$"):
+    with pytest.raises(UserError, match=r"^kind: unigram; use word, bpe or pretrained$"):
         build_tokenizer({"kind": "unigram"}, world_of(ATOMIC))
 
 

@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from torch import nn
 
 from capacity.errors import UserError
-from capacity.training.optimizer import Optimizer, check_schedule, learning_rate
+from capacity.models import build_model
+from capacity.training.objective import Objective
+from capacity.training.optimizer import Optimizer, check_schedule, learning_rate, make_optimizer
 
 REGIME = {"lr": 0.01, "warmup_steps": 4, "final_lr_fraction": 0.1}
 REGIME |= {"weight_decay": 0.02, "betas": [0.9, 0.98], "eps": 1e-6, "clip": 1.0}
@@ -55,3 +58,46 @@ def test_updates_are_those_of_torchs_adamw_after_torchs_clipping(clip: float | N
         optimizer.step(ours, gradient.clone(), lr)
         torch.testing.assert_close(ours, theirs.detach(), rtol=1e-5, atol=1e-7)
     assert (ours - start).norm() > 0.1
+
+
+MUON = {"optimizer": "muon", "betas": [0.9, 0.98], "eps": 1e-6, "weight_decay": 0.1, "clip": None}
+
+
+def test_muon_on_the_vector_is_torchs_muon_on_matrices_and_adamw_on_the_rest() -> None:
+    """A vector of 4 numbers, a matrix 3 x 5, 2 numbers, a matrix 6 x 2: five steps of both."""
+    generator = torch.Generator().manual_seed(1)
+    vector = torch.randn(33, generator=generator)
+    matrices = [(4, torch.Size([3, 5])), (21, torch.Size([6, 2]))]
+    parts = [vector[4:19].view(3, 5), vector[21:33].view(6, 2), vector[:4], vector[19:21]]
+    alone = [nn.Parameter(part.clone()) for part in parts]
+    muon = torch.optim.Muon(alone[:2], weight_decay=0.1, momentum=0.9, adjust_lr_fn="match_rms_adamw")
+    adamw = torch.optim.AdamW(alone[2:], betas=(0.9, 0.98), eps=1e-6, weight_decay=0.1)
+    ours = make_optimizer(MUON | {"momentum": 0.9}, vector, matrices)
+    for step in range(5):
+        gradient, lr = torch.randn(33, generator=generator), 0.01 * (step + 1)
+        pieces = [gradient[4:19].view(3, 5), gradient[21:33].view(6, 2), gradient[:4], gradient[19:21]]
+        for parameter, piece in zip(alone, pieces, strict=True):
+            parameter.grad = piece.clone()
+        for optimizer in (muon, adamw):
+            optimizer.param_groups[0]["lr"] = lr
+            optimizer.step()
+        ours.step(vector, gradient, lr)
+    assert {name: tensor.shape for name, tensor in ours.state().items()}["num_updates"] == (2,)
+    expected = torch.cat([alone[2].flatten(), alone[0].flatten(), alone[3].flatten(), alone[1].flatten()])
+    torch.testing.assert_close(vector, expected.detach(), rtol=0, atol=1e-6)
+
+
+def test_muon_takes_every_matrix_but_embedding_and_head_and_each_expert_apart() -> None:
+    model = {"family": "gpt2", "l": 1, "h": 2, "head_dim": 4}
+    experts = {"mlp_ratio": 0.25, "experts": {"count": 3, "top": 1, "capacity": 1, "test_capacity": 1, "balance": 0}}
+    shapes = {}
+    for name, spec in {"dense": model, "untied": model | {"tied": False}, "experts": model | experts}.items():
+        objective = Objective(build_model(spec, 40, 12, seed=1), 12, "fp32", compiled=False)
+        shapes[name] = sorted(tuple(shape) for _, shape in objective.hidden_matrices())
+    assert shapes["dense"] == shapes["untied"] == [(8, 8), (8, 32), (24, 8), (32, 8)]
+    assert shapes["experts"] == sorted([(3, 8), *[(8, 8)] * 4, *[(8, 8)] * 6])
+
+
+def test_a_linear_schedule_is_a_line() -> None:
+    regime = {"lr": 1.0, "warmup_steps": 2, "final_lr_fraction": 0.0, "schedule": "linear"}
+    assert [learning_rate(regime, 6, step) for step in range(6)] == pytest.approx([0.5, 1, 0.75, 0.5, 0.25, 0])

@@ -57,6 +57,33 @@ def test_a_signal_at_any_step_saves_that_step_and_the_rest_follows(
     assert checkpoint_bytes(tmp_path) == straight
 
 
+SMALL = {"l": 1, "h": 2, "head_dim": 4}
+VARIATIONS = {
+    "llama": ({"family": "llama", **SMALL}, {}),
+    "mistral": ({"family": "mistral", **SMALL}, {}),
+    "no MLP": ({"family": "gpt2", **SMALL, "mlp_ratio": 0.0}, {}),
+    "changed llama": ({"family": "llama", **SMALL, "mlp": "standard", "norm": "layer", "rotary": 0.5}, {}),
+    "muon": ({"family": "gpt2", **SMALL}, {"optimizer": "muon"}),
+}
+
+
+@pytest.mark.parametrize(("model", "regime"), VARIATIONS.values(), ids=VARIATIONS)
+def test_every_variation_is_repeatable_and_resumable_to_the_bit(model: dict, regime: dict, tmp_path: Path) -> None:
+    spec = spec_of(exposures=6, **regime) | {"model": model}
+    train(tmp_path / "straight", spec)
+    train(tmp_path / "again", spec)
+    stops = 0
+    (tmp_path / "parts" / "checkpoint").mkdir(parents=True)
+    while not checkpoint_bytes(tmp_path / "parts"):
+        try:
+            train(tmp_path / "parts", spec, time_budget_seconds=0.0)
+        except Interrupted:
+            stops += 1
+    assert stops == 14  # of 15 steps
+    straight = checkpoint_bytes(tmp_path / "straight")
+    assert checkpoint_bytes(tmp_path / "again") == checkpoint_bytes(tmp_path / "parts") == straight
+
+
 def test_a_stop_between_two_rows_of_the_metrics_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = spec_of(exposures=33, batch=1, lr=0.001)  # 660 steps, 200 rows: one ends with step 99, one with 102
     train(tmp_path / "straight", spec)

@@ -43,6 +43,19 @@ def width(model: Model) -> int:
     return model["h"] * model["head_dim"]
 
 
+def sizes(model: Model) -> dict[str, int | None]:
+    """l, h and d as far as they are known: of a model of others by the usual names in its configuration."""
+    if "family" in model:
+        return {"l": model["l"], "h": model["h"], "d": width(model)}
+    hf = model.get("hf", {})
+    names = {
+        "l": ("num_hidden_layers", "n_layer"),
+        "h": ("num_attention_heads", "n_head"),
+        "d": ("hidden_size", "n_embd"),
+    }
+    return {size: next((hf[key] for key in keys if isinstance(hf.get(key), int)), None) for size, keys in names.items()}
+
+
 def mlp_width(model: Model) -> int:
     """Hidden units of a layer's MLP, to the nearest; 0 where there is no MLP."""
     whole = described(model)
@@ -54,8 +67,12 @@ def parameter_count(model: Model, vocab_size: int) -> int:
     """P: every trainable parameter, all experts among them, a tied head once.
 
     Of a GPT-2: 12 l d^2 + 13 l d + 2 d + V d, which gives every model size in the figures of arXiv 2404.05405
-    with d = 64 h and V = 3275.
+    with d = 64 h and V = 3275. Of a model of others a guess, for estimates alone: 12 l d^2 + 2 V d, or a million.
     """
+    if "family" not in model:
+        known = sizes(model)
+        l, d = known["l"], known["d"]
+        return 12 * l * d**2 + 2 * vocab_size * d if l and d else 1_000_000
     whole = described(model)
     d, norm = width(whole), _norm(whole)
     mlp = _mlp(whole)

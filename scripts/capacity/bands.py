@@ -7,7 +7,7 @@ import pandas as pd
 
 from capacity.bits import Account, bits_offered, person_bits
 from capacity.table import score_matrices
-from capacity.world import Law
+from capacity.world import Zipf
 
 EDGES = 10 ** np.arange(0, 10, 0.5)  # of bands, in times a person was told: two bands a factor of ten
 
@@ -21,7 +21,7 @@ def band_rows(row: dict[str, Any], zipf: float, scores: pd.DataFrame, account: A
     matrices = score_matrices(scores, account)
     stored = person_bits(matrices["nats"], matrices["first_chunk_nats"], account).total
     exact = matrices["exact"][:, 1:].mean(axis=1)
-    counts = Law(row["N"], row["exposures"], zipf, row["seed"]).counts()
+    counts = Zipf(row["N"], row["exposures"], zipf, row["seed"]).counts()
     offered = bits_offered(row["N"], account) / row["N"]
     bands = np.digitize(counts, EDGES)
     rows = []

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from capacity.errors import UserError
 from capacity.mixture import Mixture
-from capacity.world import EOS_ID, Draws, Junk, Law, Renderer, World, junk_draws, num_blocks, training_draws
+from capacity.world import EOS_ID, Draws, Junk, Renderer, World, Zipf, junk_draws, num_blocks, training_draws
 from capacity.world.draws import BLOCK, concatenate
 
 IGNORED = -100  # a target that is not scored, as torch's cross-entropy has it
@@ -41,7 +41,7 @@ class TrainingBatches:
         self._windows = regime["packing"] == "windows"
         self.context = regime["context"] if self._windows else self.renderer.max_length + 1
         zipf = regime.get("zipf")
-        self.law = Law(world.N, self.exposures, zipf, seed) if zipf else None
+        self.law = Zipf(world.N, self.exposures, zipf, seed) if zipf else None
         self._block = functools.lru_cache(maxsize=4)(self._draw_block)
         self.junk = JunkText(world, self.renderer, self.context, seed) if world.spec.get("junk") else None
 
@@ -136,16 +136,6 @@ class TrainingBatches:
                 draws, _ = self._block(exposure * num_blocks(self.world) + block)
                 parts.append(draws[max(low - block * BLOCK, 0) : high - block * BLOCK])
         return concatenate(parts)
-
-    def _window_steps(self, first: int, count: int) -> Steps:
-        size = self.batch * self.context
-        start, stop = first * size, min((first + count) * size, self.num_exposure_tokens)
-        stream = self._targets(max(start - 1, 0), stop)  # from one token earlier, the first input
-        num_targets, before = stop - start, stream[:-1]
-        inputs, targets = self._padding(count)
-        targets[:num_targets] = stream[-num_targets:]
-        inputs[num_targets - len(before) : num_targets] = before  # the training's first input stays EOS
-        return inputs, targets
 
     def _targets(self, start: int, stop: int) -> NDArray[np.unsignedinteger]:
         """Tokens start..stop-1 of the stream without its first EOS: biographies, each with its EOS."""

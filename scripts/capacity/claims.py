@@ -37,12 +37,12 @@ def judge_claim(claim: Claim, table: pd.DataFrame, scale: str) -> dict[str, Any]
     """The verdict on one claim. claim: as `capacity.config.claims.read_claims` gives it."""
     about = {column: claim[column] for column in COLUMNS if column in claim and column != "seeds"}
     about |= {"scale": scale, "seeds": 0, "studies": "", "runs": ""}
-    if claim["not_run"]:
+    if not claim["of"]:
         return {**about, "verdict": NOT_RUN, "reason": claim["not_run"]}
     sides = {side: select(table, claim[side]) for side in ("of", "to") if claim[side]}
     for side, rows in sides.items():
         if rows.empty:
-            return {**about, "verdict": NOT_RUN, "reason": f"no rows of {', '.join(claim[side]['study'])} fit"}
+            return {**about, "verdict": NOT_RUN, "reason": claim["not_run"] or f"no rows of {_in_words(claim[side])}"}
     complete = {side: _complete_seeds(rows) for side, rows in sides.items()}
     seeds = sorted(set.intersection(*(set(rows["seed"]) for rows in complete.values())))
     used = pd.concat([rows[rows["seed"].isin(seeds)] for rows in complete.values()])
@@ -62,8 +62,8 @@ def judge_claim(claim: Claim, table: pd.DataFrame, scale: str) -> dict[str, Any]
 
 
 def select(table: pd.DataFrame, selection: Mapping[str, Any]) -> pd.DataFrame:
-    """The rows that a selection names; a variant that several studies share once."""
-    keep = pd.Series(True, index=table.index)
+    """The rows that a selection names, of learning rates that were chosen; a variant that studies share once."""
+    keep = table["chosen"].astype(bool)
     for column in PATTERNS:
         patterns = selection.get(column)
         if patterns is not None:
@@ -73,6 +73,16 @@ def select(table: pd.DataFrame, selection: Mapping[str, Any]) -> pd.DataFrame:
     if selection.get("R_max_at_most") is not None:
         keep &= table["R_max"] <= selection["R_max_at_most"]
     return table[keep].drop_duplicates("variant_id")
+
+
+def _in_words(selection: Mapping[str, Any]) -> str:
+    """What a selection asks for."""
+    conditions = [f"{key} {_listed(value)}" for key, value in selection.items() if key != "study" and value is not None]
+    return f"{_listed(selection['study'])} with {', '.join(conditions)}"
+
+
+def _listed(value: Any) -> str:
+    return " or ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _complete_seeds(rows: pd.DataFrame) -> pd.DataFrame:

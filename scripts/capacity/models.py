@@ -5,6 +5,7 @@ others.
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,17 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from capacity.architectures import FAMILIES, Model, described, mlp_width, width
+from capacity.environment import REPOSITORY
 from capacity.errors import UserError
+from capacity.foreign import build_foreign
 from capacity.switches import SwitchedConfig, SwitchedForCausalLM
+from capacity.wrapped import WrappedForCausalLM
 
 transformers_logging.disable_progress_bar()  # reading and writing take milliseconds
 
 WEIGHTS = 101  # stream of the initial weights; a world's streams are below 100
 ACTIVATIONS = {"gelu": "gelu_new", "silu": "silu", "relu": "relu"}  # GPT-2's gelu is the tanh form
-OWN_CLASSES = {kind.__name__: kind for kind in (SwitchedForCausalLM,)}
+OWN_CLASSES = {kind.__name__: kind for kind in (SwitchedForCausalLM, WrappedForCausalLM)}
 
 
 def build_model(model: Model, vocab_size: int, context: int, seed: int) -> PreTrainedModel:
@@ -42,13 +46,16 @@ def build_model(model: Model, vocab_size: int, context: int, seed: int) -> PreTr
     rotary positions (here over the whole head), tied head, no dropout (arXiv 2404.05405, Section 2 and
     Appendix A): GPTNeoX without parallel residual. Where no stock class can say what the switches ask for it
     is a Llama with changed parts. GPT-2's smaller initial residual projections, init_std / sqrt(2 l), are not
-    applied. Raises UserError for an unknown family.
+    applied. A model without a family is one of others: `capacity.foreign`. Raises UserError for an unknown
+    family.
     """
-    if model["family"] not in FAMILIES:
+    if model.get("family", "gpt2") not in FAMILIES:
         raise UserError(f"model family: {model['family']}; use {', '.join(FAMILIES)}")
-    kind, config = _class_and_config(described(model), vocab_size, context)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(np.random.SeedSequence([seed, WEIGHTS]).generate_state(1, np.uint64)[0]))
+        if "family" not in model:
+            return build_foreign(model, vocab_size, context)
+        kind, config = _class_and_config(described(model), vocab_size, context)
         return kind(config)
 
 
@@ -117,11 +124,12 @@ def _neox_config(model: Model, shared: dict[str, Any], rope: dict[str, Any]) -> 
 def load_model(folder: Path, accelerator: str = "cpu") -> PreTrainedModel:
     """The model of a checkpoint folder, in evaluation mode, on the CPU or on the GPU.
 
-    accelerator: "cpu" or "gpu". No code in the folder is run. Raises UserError where there is no GPU, and
-    where the folder's weights leave a parameter of the model unset.
+    accelerator: "cpu" or "gpu". No code in the folder is run; a user's factory is imported from the project.
+    Raises UserError where there is no GPU, and where the folder's weights leave a parameter of the model unset.
     """
     device = device_of(accelerator)
     architecture = json.loads((folder / "config.json").read_text())["architectures"][0]
+    sys.path.insert(0, str(REPOSITORY))  # where users' factories are
     kind: Any = OWN_CLASSES.get(architecture) or getattr(transformers, architecture)
     model, report = kind.from_pretrained(folder, attn_implementation="eager", output_loading_info=True)
     if report["missing_keys"] or report["mismatched_keys"]:

@@ -5,6 +5,7 @@ they belong to no artefact; the engine writes them anew for every report.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -108,11 +109,16 @@ def captions(table: pd.DataFrame, claims: pd.DataFrame | None, studies: Mapping[
         "figure1": "The paper's Figure 1 with this run's models in full precision, labelled layers-heads.",
     }
     for study, about in studies.items():
-        lines = [about["question"], f"*The paper:* {about['paper']}"]
+        lines = [_plain(about["question"]), f"*The paper:* {_plain(about['paper'])}"]
         lines += [f"*Measured:* {text}" for text in _findings(table[table["study"] == study])]
         lines += [f"*Claim:* {text}" for text in _claims_of(study, claims)]
         found[f"study-{study}"] = "\n\n".join(lines)
     return {name: text + "\n" for name, text in found.items()}
+
+
+def _plain(text: str) -> str:
+    """A text that reStructuredText, and the engine's templates, show as it is."""
+    return re.sub(r"[*`_|\\]", r"\\\g<0>", text).replace("{", "{{ '{' }}")
 
 
 def _findings(rows: pd.DataFrame) -> Iterable[str]:
@@ -128,4 +134,5 @@ def _claims_of(study: str, claims: pd.DataFrame | None) -> Iterable[str]:
     for row in [] if claims is None else claims.to_dict("records"):
         if study in str(row["studies"]).split():
             measured, interval = number_and_interval(row)
-            yield f"{row['statement']} **{row['verdict']}**: {measured} ({interval}), published {published_text(row)}."
+            found = f"**{row['verdict']}**: {measured} ({interval}), published {published_text(row)}."
+            yield f"{_plain(row['statement'])} {found}"

@@ -7,7 +7,7 @@ depends on it.
 import math
 from typing import Any
 
-from capacity.architectures import parameter_count, width
+from capacity.architectures import parameter_count, sizes
 from capacity.estimate import (
     CPU_FLOPS,
     biography_tokens,
@@ -21,6 +21,7 @@ Spec = dict[str, Any]
 ROOM = 3.0  # times the estimated seconds
 BASE_MB = 1500  # interpreter, torch and transformers: 600 measured on a CPU
 GPU_BASE_MB = 8000  # the same with CUDA: assumed
+UNKNOWN_LAYERS, UNKNOWN_WIDTH = 12, 768  # of a model that does not say: assumed
 PERSON_BYTES = 400  # facts and what is drawn from them
 GPU_STEP_SECONDS = 0.01  # a small model on a GPU waits for its host: assumed
 PEOPLE_A_SECOND = 20_000  # whose facts are drawn and written: assumed
@@ -46,7 +47,9 @@ def training_mb(dataset: Spec, tokenizer: Spec, spec: Spec) -> int:
     if spec["hardware"]["accelerator"] == "gpu":
         return processes * math.ceil(GPU_BASE_MB + fixed / 1e6)
     context = regime["context"] if regime["packing"] == "windows" else biography_tokens(dataset)
-    step = 4 * regime["batch"] // processes * context * (3 * V + 34 * model["l"] * width(model))
+    known = sizes(model)
+    l, d = known["l"] or UNKNOWN_LAYERS, known["d"] or UNKNOWN_WIDTH
+    step = 4 * regime["batch"] // processes * context * (3 * V + 34 * l * d)
     return processes * math.ceil(BASE_MB + (fixed + step) / 1e6)
 
 

@@ -47,6 +47,9 @@ INTRODUCED: dict[str, dict[str, object]] = {
         "model.rotary": 1.0,
         "model.experts": None,
         "regime.zipf": None,
+        "regime.schedule": "cosine",
+        "regime.optimizer": "adamw",
+        "regime.momentum": None,
     },
     "tokenizers": {"split_digits": False},
     "datasets": {
@@ -55,6 +58,8 @@ INTRODUCED: dict[str, dict[str, object]] = {
         "junk": None,
         "tag": False,
         "pronouns": ["He", "She"],
+        "value_lists": {},
+        "template_folder": None,
     },
 }
 

@@ -33,7 +33,7 @@ LINE_INCHES = 0.2
 
 def plot_study(table: pd.DataFrame, study: str, folder: Path) -> None:
     """Writes study-<name>.png and .svg into the folder; equal tables give equal bytes."""
-    summary = summarise(table[table["study"] == study])
+    summary = summarise(table[(table["study"] == study) & table["chosen"]])
     schemes, series = schemes_by_width(summary), series_styles(summary)
     num_cells = len(summary[CELL_COLUMNS].drop_duplicates())
     with style():

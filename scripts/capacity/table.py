@@ -140,9 +140,15 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """The capacity table that `write_table` wrote. Only an empty number is missing: a name may be "NA"."""
+    """The capacity table that `write_table` wrote. Only an empty number is missing: a name may be "NA".
+
+    What an older version did not write is missing; `chosen` follows from the rest.
+    """
     numbers = {column: [""] for column in NUMBER_COLUMNS}
     table = pd.read_csv(path, keep_default_na=False, na_values=numbers)
+    if "chosen" not in table:
+        table["chosen"] = chosen(table)
+    table = table.reindex(columns=list(COLUMNS))
     return table.astype(dict.fromkeys(INTEGER_COLUMNS, "Int64"))
 
 

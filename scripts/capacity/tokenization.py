@@ -1,4 +1,4 @@
-"""Tokenizers of a world: closed word vocabularies and byte-level BPE, without rows that it cannot use."""
+"""Tokenizers of a world: closed word vocabularies, byte-level BPE, published BPE; without rows that it cannot use."""
 
 import json
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 from capacity.world.draws import tokenizer_draws
 from capacity.world.facts import World
@@ -27,12 +28,14 @@ WORD_PATTERN = rf"{CONTRACTION}| ?[\p{{L}}\p{{N}}]+|{MARK}"  # a word may hold d
 
 
 def build_tokenizer(spec: dict[str, Any], world: World) -> Tokenizer:
-    """A world's tokenizer; EOS has id 0. Raises UserError where the vocabulary is too small."""
+    """A world's tokenizer; EOS has id 0. Raises UserError where it cannot say what the world tells."""
     if spec["kind"] == "word":
         return _word_tokenizer(world.grammar)
     if spec["kind"] == "bpe":
         return _bpe_tokenizer(world, spec["vocabulary"], DIGITS_PATTERN if spec.get("split_digits") else BPE_PATTERN)
-    raise UserError(f"kind: {spec['kind']}; use word or bpe")
+    if spec["kind"] == "pretrained":
+        return _pretrained_tokenizer(spec["folder"], world.grammar)
+    raise UserError(f"kind: {spec['kind']}; use word, bpe or pretrained")
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
@@ -67,7 +70,7 @@ def _word_tokenizer(grammar: Grammar) -> Tokenizer:
 
 def _bpe_tokenizer(world: World, vocabulary: int, pattern: str) -> Tokenizer:
     """Byte-level BPE of at most `vocabulary` tokens, the world's own, cut to the rows that it uses."""
-    return _compact(_train_bpe(world, vocabulary, pattern), world.grammar, pattern)
+    return _compact(_train_bpe(world, vocabulary, pattern), world.grammar)
 
 
 def _train_bpe(world: World, vocabulary: int, pattern: str) -> Tokenizer:
@@ -97,24 +100,72 @@ def _training_texts(world: World) -> Iterator[str]:
     return chain(world.grammar.pieces(), biographies(world, tokenizer_draws(world, TRAINING_BIOGRAPHIES)))
 
 
-def _compact(tokenizer: Tokenizer, grammar: Grammar, pattern: str) -> Tokenizer:
-    """The same tokenizer with the tokens that the grammar can produce numbered first, from 0 without a gap.
+def _pretrained_tokenizer(folder: str, grammar: Grammar) -> Tokenizer:
+    """A published tokenizer, cut to the rows that the grammar uses. Raises UserError where it cannot be."""
+    path = REPOSITORY / folder / "tokenizer.json"
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        kind = state["model"]["type"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"folder: {path} is no tokenizer ({error}); give a folder with a tokenizer.json") from None
+    if kind != "BPE":
+        raise UserError(f"folder: {path} is a {kind} tokenizer; use a BPE one, such as GPT-2's, LLaMA's or Mistral's")
+    return _compact(_plain(state, path), grammar)
+
+
+def _plain(state: dict[str, Any], path: Path) -> Tokenizer:
+    """The tokenizer without what it puts around a text: our texts begin with the blank that some put there."""
+    state |= {"post_processor": None, "truncation": None, "padding": None, "added_tokens": []}
+    state["model"] |= {"unk_token": None, "fuse_unk": False, "dropout": None}
+    for part in _parts(state["pre_tokenizer"], "pretokenizers"):
+        if part["type"] == "Metaspace":
+            part["prepend_scheme"] = "never"
+        if part["type"] == "ByteLevel":
+            part["add_prefix_space"] = False
+    state["normalizer"] = _without(state["normalizer"], "normalizers", "Prepend")
+    state["decoder"] = _without(state["decoder"], "decoders", "Strip")
+    for part in _parts(state["decoder"], "decoders"):
+        if part["type"] == "Metaspace":
+            part["prepend_scheme"] = "never"
+    try:
+        return Tokenizer.from_str(json.dumps(state))
+    except Exception as error:  # tokenizers raises plain Exception
+        raise UserError(f"folder: {path}: {error}") from None
+
+
+def _parts(component: dict[str, Any] | None, plural: str) -> list[dict[str, Any]]:
+    """The members of a component of a tokenizer.json, which may be none, one, or a sequence."""
+    if component is None:
+        return []
+    return component[plural] if component["type"] == "Sequence" else [component]
+
+
+def _without(component: dict[str, Any] | None, plural: str, kind: str) -> dict[str, Any] | None:
+    kept = [part for part in _parts(component, plural) if part["type"] != kind]
+    return {"type": "Sequence", plural: kept} if kept else None
+
+
+def _compact(tokenizer: Tokenizer, grammar: Grammar) -> Tokenizer:
+    """The same BPE with the tokens that the grammar can produce numbered first, from 0 (EOS) without a gap.
 
     A merge's parts must be tokens too: those that the grammar never produces are numbered last and are no
     rows of a model. Tokens that do not even serve as parts are dropped; on the grammar's text nothing
     changes.
     """
-    model = json.loads(tokenizer.to_str())["model"]
+    state = json.loads(tokenizer.to_str())
+    vocabulary, merges = state["model"]["vocab"], state["model"]["merges"]
     ids = encode_pieces(tokenizer, grammar)
-    names = {index: token for token, index in model["vocab"].items()}
-    used = {EOS_TOKEN}.union(names[index] for index in chain.from_iterable(ids.values()))
-    kept = set(used)
-    for left, right in reversed(model["merges"]):  # a part is always older than the merges that use it
+    names = {index: token for token, index in vocabulary.items()}
+    used = {names[index] for index in chain.from_iterable(ids.values())}
+    kept = used | {EOS_TOKEN}
+    for left, right in reversed(merges):  # a part is always older than the merges that use it
         if left + right in kept:
             kept |= {left, right}
-    ordered = sorted(kept, key=lambda token: (token not in used, model["vocab"][token]))
-    merges = [(left, right) for left, right in model["merges"] if left + right in kept]
-    compact = _bpe_shell(models.BPE({token: index for index, token in enumerate(ordered)}, merges), pattern)
+    ordered = sorted(kept, key=lambda token: (token != EOS_TOKEN, token not in used, vocabulary.get(token)))
+    state["model"]["vocab"] = {token: index for index, token in enumerate(ordered)}
+    state["model"]["merges"] = [(left, right) for left, right in merges if left + right in kept]
+    state["added_tokens"] = []
+    compact = Tokenizer.from_str(json.dumps(state))
     compact.add_special_tokens([EOS_TOKEN])
     for piece, numbers in encode_pieces(compact, grammar).items():
         assert [ordered[number] for number in numbers] == [names[number] for number in ids[piece]]

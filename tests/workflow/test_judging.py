@@ -21,7 +21,7 @@ def test_claims_are_judged_from_the_table_that_is_there(checkout: Checkout):
         rows = {row["id"]: (row["verdict"], row["reason"], row["scale"]) for row in csv.DictReader(file)}
     assert rows == {
         "open": ("inconclusive", "1 seed, 3 are needed", "laptop"),
-        "absent": ("not run", "no rows of unknown fit", "laptop"),
+        "absent": ("not run", "no rows of unknown with scheme none", "laptop"),
     }
     assert "judge_claims.py" in answer.stdout
     assert "tabulate_capacity.py" not in answer.stdout

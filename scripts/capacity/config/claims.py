@@ -43,12 +43,12 @@ class Claim(Section):
     to: Selection | None = Field(None, description="Rows whose peak the statistic is divided by, for a ratio.")
     seeds: Annotated[int, Field(ge=3)] = Field(3, description="Seeds without which there is no verdict.")
     headline: bool = Field(False, description="Whether the README shows it.")
-    not_run: str | None = Field(None, description="Why no study of this project tests it.")
+    not_run: str | None = Field(None, description="Why it is not run, where it is not.")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if (self.of is None) == (self.not_run is None):
-            raise problem(f"{self.id}: needs either `of`, the rows it is about, or not_run, the reason why not")
+        if self.of is None and self.not_run is None:
+            raise problem(f"{self.id}: needs `of`, the rows it is about, or not_run, the reason why there are none")
         if self.to and (self.of is None or self.statistic == "lowest share"):
             raise problem(f"{self.id}: `to` makes a ratio of peaks, not of {self.statistic if self.of else 'nothing'}")
         return self

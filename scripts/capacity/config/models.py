@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     StringConstraints,
     Tag,
+    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -24,6 +25,7 @@ from capacity.architectures import FAMILIES, described, mlp_width
 
 ARCHITECTURE = re.compile(rf"({'|'.join(FAMILIES)})-([1-9]\d*)-([1-9]\d*)")
 
+SIZES = ("head_dim", "width")
 SWITCHES = ("init_std", "mlp_ratio", "mlp", "activation", "tied", "norm", "bias", "kv_sharing", "rotary", "experts")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=40)]
@@ -51,6 +53,7 @@ OneRateOrMore = Annotated[
     Discriminator(lambda value: "rates" if isinstance(value, list) else "rate"),
 ]
 Phrase = Annotated[str, StringConstraints(pattern=r"^\S+( \S+)*$", max_length=100)]
+PoolName = Literal["first_names", "middle_names", "last_names", "cities", "universities", "majors", "employers"]
 Names = Annotated[list[Name], Field(min_length=1), AfterValidator(_unique)]
 
 
@@ -193,8 +196,14 @@ class BioS(People):
 
     kind: Literal["bioS"]
     pools: Pools = Field(Pools(), description="Sizes of the value pools.")
-    templates: Annotated[int, Field(ge=1, le=52)] = Field(
+    value_lists: dict[PoolName, str] = Field(
+        {}, description="Own values by pool: a text file, one value a line (employers: `name; city`); all are used."
+    )
+    templates: Annotated[int, Field(ge=1, le=1000)] = Field(
         52, description="Sentence templates an attribute, at most (46 to 52 ship)."
+    )
+    template_folder: str | None = Field(
+        None, description="A folder of own templates, <attribute>.txt, lines like `{subject} was born in {value}.`"
     )
     pronouns: Annotated[list[Pronoun], Field(min_length=1, max_length=10), AfterValidator(_unique)] = Field(
         ["He", "She"],
@@ -206,8 +215,12 @@ class BioS(People):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        total = self.pools.first_names * self.pools.middle_names * self.pools.last_names
-        self.check_names(total, "the name pools give")
+        for pool in self.value_lists:
+            if pool in self.pools.model_fields_set:
+                raise problem(f"value_lists.{pool}: pools.{pool} is given too; a list is used whole, remove one")
+        if not any(pool.endswith("_names") for pool in self.value_lists):  # those are counted when they are read
+            total = self.pools.first_names * self.pools.middle_names * self.pools.last_names
+            self.check_names(total, "the name pools give")
         return self
 
 
@@ -269,7 +282,15 @@ class Bpe(Section):
     )
 
 
-Tokenizer = Annotated[Word | Bpe, Field(discriminator="kind")]
+class Pretrained(Section):
+    """A published BPE tokenizer, such as GPT-2's, LLaMA's or Mistral's."""
+
+    kind: Literal["pretrained"]
+    folder: str = Field(description="A folder with its tokenizer.json, from the project's folder on; by content.")
+    compact: Literal[True] = Field(True, description="Only the tokens that the dataset can use are rows of a model.")
+
+
+Tokenizer = Annotated[Word | Bpe | Pretrained, Field(discriminator="kind")]
 
 
 class Experts(Section):
@@ -295,11 +316,12 @@ class Experts(Section):
 
 
 class Model(Section):
-    """An architecture in the paper's notation, and switches that change it."""
+    """An architecture in the paper's notation with switches that change it, or any other model by `hf` or `python`."""
 
-    architecture: Annotated[str, StringConstraints(pattern=rf"^{ARCHITECTURE.pattern}$")] = Field(
+    architecture: Annotated[str, StringConstraints(pattern=rf"^{ARCHITECTURE.pattern}$")] | None = Field(
+        None,
         description="<family>-<l>-<h>: l layers, h heads. gpt2: GPT-2 with rotary positions. llama: gated MLP, "
-        "RMSNorm, no biases, head not tied. mistral: llama with a wider MLP and shared key and value heads."
+        "RMSNorm, no biases, head not tied. mistral: llama with a wider MLP and shared key and value heads.",
     )
     head_dim: Annotated[int, Field(gt=0, multiple_of=2)] | None = Field(
         None, description="Width of a head, even; 64 (the paper's) unless width is given."
@@ -341,9 +363,45 @@ class Model(Section):
     )
 
     experts: Experts | None = Field(None, description="Experts in place of every MLP; null: none.")
+    hf: dict[str, Any] | None = Field(
+        None,
+        description="Instead of architecture: model_type of any causal LM that transformers knows, and keys of its "
+        "configuration, for example {model_type: mamba, hidden_size: 16, num_hidden_layers: 2}. Weights are new.",
+    )
+    python: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")] | None = Field(
+        None,
+        description="Instead of architecture: package.module:factory in the project folder. The factory is called with "
+        "vocab_size, context and settings and returns a torch module from token ids (B, T) to logits (B, T, V).",
+    )
+    settings: dict[str, Any] | None = Field(None, description="Keyword arguments of the factory that python names.")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        given = [key for key in ("architecture", "hf", "python") if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise problem(f"{' and '.join(given) or 'no'} model given; give one of architecture, hf, python")
+        allowed = {"architecture": {"architecture", *SIZES, *SWITCHES}, "hf": {"hf"}, "python": {"python", "settings"}}
+        for key in sorted(self.model_fields_set - allowed[given[0]]):
+            raise problem(f"{key}: given with {given[0]}, where it says nothing; remove {key}")
+        if self.hf is not None and not isinstance(self.hf.get("model_type"), str):
+            raise problem(
+                "hf: needs model_type, the name of a causal LM in transformers, for example model_type: mamba"
+            )
+        return self
+
+    @field_validator("hf", mode="before")
+    @classmethod
+    def _no_download(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise problem(
+                f"hf: {value!r} would be fetched from a network; give its configuration, {{model_type: ..., ...}}"
+            )
+        return value
 
     @model_validator(mode="after")
     def _divides(self) -> Self:
+        if not self.architecture:
+            return self
         heads = self._shape()[2]
         if self.width is not None and self.head_dim is not None:
             raise problem(f"width: {self.width} and head_dim: {self.head_dim} are both given; keep one")
@@ -357,6 +415,8 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _applies(self) -> Self:
+        if not self.architecture:
+            return self
         spec = self.spec()
         turning = self.rotary * spec["head_dim"]
         if turning != int(turning) or int(turning) % 2:
@@ -376,11 +436,22 @@ class Model(Section):
 
     def _shape(self) -> tuple[str, int, int]:
         """Family, layers, heads."""
+        assert self.architecture
         family, layers, heads = self.architecture.rsplit("-", 2)
         return family, int(layers), int(heads)
 
+    def label(self) -> str:
+        """A name for folders."""
+        if self.hf:
+            return str(self.hf["model_type"]).replace("_", "-")
+        return self.architecture or (self.python or "").replace(".", "-").replace(":", "-").replace("_", "-")
+
     def spec(self) -> dict[str, Any]:
         """The model as training reads it, every switch set."""
+        if self.hf:
+            return {"hf": self.hf}
+        if self.python:
+            return {"python": self.python, "settings": self.settings or {}}
         family, layers, heads = self._shape()
         head_dim = self.width // heads if self.width else self.head_dim or 64
         whole = described(
@@ -411,12 +482,30 @@ class Regime(Section):
     final_lr_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
         0.1, description="Where the cosine ends, as a share of lr."
     )
-    weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="AdamW's decoupled weight decay.")
+    schedule: Literal["cosine", "linear"] = Field(
+        "cosine", description="How the rate falls after the warm-up; final_lr_fraction: 1 keeps it."
+    )
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw",
+        description="muon: torch's Muon on hidden matrices, each scaled to an AdamW step, and AdamW on all else.",
+    )
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None, description="Muon's momentum; 0.95 unless given. AdamW takes betas."
+    )
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="Decoupled weight decay.")
     betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)] = Field(
         [0.9, 0.98], description="AdamW's betas."
     )
     eps: Annotated[float, Field(gt=0)] = Field(1e-6, description="AdamW's epsilon.")
     clip: Annotated[float, Field(gt=0)] | None = Field(1.0, description="Largest gradient norm; null: no clipping.")
+
+    @model_validator(mode="after")
+    def _of_its_optimizer(self) -> Self:
+        if self.momentum is not None and self.optimizer != "muon":
+            raise problem(
+                f"momentum: {self.momentum} with optimizer: {self.optimizer}, which takes betas; remove momentum"
+            )
+        return self
 
     @model_validator(mode="after")
     def _packed(self) -> Self:
@@ -470,6 +559,24 @@ class Audit(Section):
     )
 
 
+Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_unique)]
+Vary = dict[
+    Annotated[str, StringConstraints(pattern=r"^(dataset|tokenizer|model|regime)\.\w+$")],
+    Annotated[list[Any], AfterValidator(_unique)],
+]
+
+
+class Part(Section):
+    """One of several grids of a study, where its regimes differ from dataset to dataset."""
+
+    datasets: Names | None = Field(None, description="Names from `datasets`; null: the study's.")
+    tokenizers: Names | None = Field(None, description="Names from `tokenizers`; null: the study's.")
+    models: Names | None = Field(None, description="Names from `models`; null: the study's.")
+    regimes: Names | None = Field(None, description="Names from `regimes`; null: the study's.")
+    seeds: Seeds | None = Field(None, description="null: the study's.")
+    vary: Vary = Field({}, description="Keys to sweep in this grid; the study's own are not swept in it.")
+
+
 class Study(Section):
     """A grid of runs that answers one question."""
 
@@ -480,13 +587,16 @@ class Study(Section):
     models: Names = Field(description="Names from `models`.")
     regimes: Names = Field(description="Names from `regimes`.")
     quantizers: Names = Field(["none"], description="Names from `quantizers`.")
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_unique)] = Field(
-        description="A seed draws its own world and its own training."
+    seeds: Seeds = Field(description="A seed draws its own world and its own training.")
+    vary: Vary = Field(
+        {}, description="Keys to sweep, for example dataset.N: [400, 750, 1500]; several keys are crossed."
     )
-    vary: dict[
-        Annotated[str, StringConstraints(pattern=r"^(dataset|tokenizer|model|regime)\.\w+$")],
-        Annotated[list[Any], AfterValidator(_unique)],
-    ] = Field({}, description="Keys to sweep, for example dataset.N: [400, 750, 1500]; several keys are crossed.")
+    grids: list[Part] = Field([], description="Several grids, one after the other, instead of the study's own.")
+
+    def parts(self) -> list[Self]:
+        """The grids to cross, each written out as a study of its own."""
+        given = [part.model_dump(exclude_none=True) for part in self.grids]
+        return [self.model_copy(update={**part, "grids": []}) for part in given] or [self]
 
 
 class Config(Section):

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from capacity.architectures import sizes
 from capacity.config.claims import read_claims
+from capacity.config.datasets import counted, tokenizer_spec, world_spec
 from capacity.config.load import check
-from capacity.config.models import BioD, BioS, Config, Model, Records, Regime, Study
-from capacity.environment import REPOSITORY
+from capacity.config.models import Config, Model, Regime, Study
 from capacity.errors import UserError
 from capacity.estimate import training_steps
-from capacity.identity import SCRIPTS, file_digest
+from capacity.factories import source_digests
 from capacity.orders import Order, make_order
 
-POOLS = SCRIPTS / "capacity" / "pools"
 COMPILE_PAYS_FROM = 4000  # steps; compiling costs a job about as much as it saves over so many steps
 
 
@@ -59,7 +59,7 @@ def resolve(config: Config) -> Grid:
         schemes = {
             q: _known(config.quantizers, q, f"studies.{name}.quantizers", "quantizers") for q in study.quantizers
         }
-        for run in _runs(config, name, study):
+        for run in itertools.chain.from_iterable(_runs(config, name, part) for part in study.parts()):
             rows += _add_run(
                 grid, config, run, {q: scheme.model_dump(exclude_none=True) for q, scheme in schemes.items()}
             )
@@ -100,8 +100,7 @@ def _runs(config: Config, name: str, study: Study) -> list[Run]:
                 section: _varied(part, section, changes, f"studies.{name}.vary")
                 for section, (_, part) in zip(sections, point, strict=True)
             }
-            if isinstance(parts["dataset"], Records):
-                parts["dataset"] = _counted(parts["dataset"])
+            parts["dataset"] = counted(parts["dataset"])
             labels = {section: label for section, (label, _) in zip(sections, point, strict=True)}
             text = " ".join(f"{key}={value}" for key, value in changes.items())
             for regime in _tries(parts.pop("regime")):
@@ -115,22 +114,6 @@ def _tries(regime: Regime) -> list[Regime]:
     return [regime.model_copy(update={"lr": rate}) for rate in rates]
 
 
-def _counted(dataset: Records) -> Records:
-    """The records with their columns and their number written out, read from the file. Raises UserError."""
-    from capacity.world import make_world  # reads and checks the whole file, before any job
-    from capacity.world.records import read_records
-
-    table = read_records(dataset.model_dump())
-    unknown = set(dataset.phrases) - set(table.column_names[1:])
-    if unknown:
-        raise UserError(
-            f"phrases: {sorted(unknown)[0]!r} is no attribute; there are: {', '.join(table.column_names[1:])}"
-        )
-    counted = dataset.model_copy(update={"attributes": table.column_names[1:], "N": dataset.N or table.num_rows})
-    make_world({**counted.model_dump(), "seed": 0})
-    return counted
-
-
 def _varied(part: Any, section: str, changes: dict[str, Any], source: str) -> Any:
     """A section with the study's sweep values laid over it, checked again."""
     mine = {key.split(".", 1)[1]: value for key, value in changes.items() if key.startswith(f"{section}.")}
@@ -141,12 +124,12 @@ def _varied(part: Any, section: str, changes: dict[str, Any], source: str) -> An
 
 def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Add one run's artefacts; returns its table rows."""
-    dataset = grid.add(make_order("datasets", _dataset_slug(run), _dataset_spec(run), {}))
+    dataset = grid.add(make_order("datasets", _dataset_slug(run), world_spec(run.dataset, run.seed), {}))
     tokenizer = grid.add(
         make_order(
             "tokenizers",
             f"{run.tokenizer.kind}-{_dataset_slug(run)}",
-            run.tokenizer.model_dump(),
+            tokenizer_spec(run.tokenizer),
             {"dataset": dataset.name},
         )
     )
@@ -157,6 +140,8 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
         "hardware": _hardware(config, run),
         "seed": run.seed,
     }
+    if run.model.python:
+        spec["files"] = source_digests(run.model.python)
     slug = _run_slug(run)
     checkpoint = grid.add(make_order("checkpoints", slug, spec, world))
     parents = {"checkpoint": checkpoint.name}
@@ -188,7 +173,7 @@ def _probes(slug: str, config: Config, run: Run, variants: Order, world: dict[st
 
 
 def _run_slug(run: Run) -> str:
-    return f"{run.model.architecture}-{_dataset_slug(run, seed=False)}-e{run.regime.exposures}-s{run.seed}"
+    return f"{run.model.label()}-{_dataset_slug(run, seed=False)}-e{run.regime.exposures}-s{run.seed}"
 
 
 def _dataset_slug(run: Run, seed: bool = True) -> str:
@@ -197,24 +182,6 @@ def _dataset_slug(run: Run, seed: bool = True) -> str:
     options = {"simple": "paragraphs", "junk": "junk", "tag": "tag"}
     kind = "-".join([dataset.kind, *(name for name, key in options.items() if getattr(dataset, key, None))])
     return f"{kind}-N{dataset.N}" + (f"-s{run.seed}" if seed else "")
-
-
-def _dataset_spec(run: Run) -> dict[str, Any]:
-    """The world as make_dataset reads it; files that it reads enter by content."""
-    spec = {**run.dataset.model_dump(), "seed": run.seed}
-    if isinstance(run.dataset, BioS):
-        spec["files"] = _pool_digests("**/*.txt")
-    elif isinstance(run.dataset, Records):
-        spec["files"] = {run.dataset.file: file_digest(REPOSITORY / run.dataset.file)}
-    elif isinstance(run.dataset, BioD) and run.dataset.wording == "sentence":
-        spec["files"] = _pool_digests("*_names.txt")
-    return spec
-
-
-@functools.cache
-def _pool_digests(pattern: str) -> dict[str, str]:
-    """Path in the repository to content digest of shipped value lists."""
-    return {path.relative_to(REPOSITORY).as_posix(): file_digest(path) for path in sorted(POOLS.glob(pattern))}
 
 
 def _hardware(config: Config, run: Run) -> dict[str, Any]:
@@ -232,6 +199,8 @@ def _hardware(config: Config, run: Run) -> dict[str, Any]:
 
 
 def _pays(run: Run) -> bool:
+    if not run.model.architecture:
+        return False  # not every model of others is one graph
     return training_steps(run.dataset.model_dump(), run.regime.model_dump()) >= COMPILE_PAYS_FROM
 
 
@@ -252,9 +221,7 @@ def _row(run: Run, label: str, scheme: dict[str, Any]) -> dict[str, Any]:
         "kind": run.dataset.kind,
         "N": run.dataset.N,
         "exposures": run.regime.exposures,
-        "l": model["l"],
-        "h": model["h"],
-        "d": model["h"] * model["head_dim"],
+        **sizes(model),
         "lr": run.regime.lr,
         "batch": run.regime.batch,
         "seed": run.seed,

@@ -1,5 +1,6 @@
 """What a trained model costs a token, counted; and what its experts do with their tokens, measured."""
 
+import re
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from transformers import PreTrainedModel
 from capacity.switches import Routing
 from capacity.training.loop import Training
 
+EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts")
+EXPERTS = re.compile(r"\bexperts\.|\bmlp\.(up|down)_(proj|bias)$")
 NUM_BATCHES = 16  # of the training's first, on which routing is measured
 
 
@@ -26,6 +29,15 @@ def flops_a_token(training: Training) -> float:
             training.vector, inputs_BT.long().to(training.device), targets_BT.long().to(training.device)
         )
     return counter.get_total_flops() / inputs_BT.numel()
+
+
+def active_parameters(model: PreTrainedModel) -> int:
+    """Parameters that one token meets: all, of experts K of E. Source: the model's own configuration."""
+    config = model.config
+    E = next((n for key in EXPERT_KEYS if (n := getattr(config, key, None))), 0)
+    K = getattr(config, "num_experts_per_tok", None) or 0
+    inside = sum(p.numel() for name, p in model.named_parameters() if E and EXPERTS.search(name))
+    return sum(p.numel() for p in model.parameters()) - (inside * (E - K)) // max(E, 1)
 
 
 def routing_facts(training: Training, model: PreTrainedModel) -> dict[str, float]:

@@ -14,7 +14,7 @@ from capacity.batches import IGNORED, TrainingBatches
 from capacity.errors import UserError
 from capacity.models import build_model
 from capacity.training.objective import Objective
-from capacity.training.optimizer import Optimizer, check_schedule, learning_rate
+from capacity.training.optimizer import check_schedule, learning_rate, make_optimizer
 from capacity.training.team import Team
 
 CHUNK_TOKENS = 2**18  # rendered at once: a step does not feel it, and it fits the cache
@@ -34,9 +34,11 @@ class Training:
         fabric.to_device(model)
         hardware = spec["hardware"]
         balance = (spec["model"].get("experts") or {}).get("balance", 0.0)
-        self.objective = Objective(model, batches.context, hardware["precision"], hardware["compile"], balance)
+        plain = "family" not in spec["model"]
+        how = hardware["precision"], hardware["compile"]
+        self.objective = Objective(model, batches.context, *how, balance, plain)
         self.vector = self.objective.initial_vector()
-        self.optimizer = Optimizer(self.regime, self.vector)
+        self.optimizer = make_optimizer(self.regime, self.vector, self.objective.hidden_matrices())
         rows = min(NUM_ROWS, self.num_steps)
         self.row_steps = [self.num_steps * (row + 1) // rows for row in range(rows)]
         self.row_losses = torch.zeros(rows, dtype=torch.float64)
@@ -93,9 +95,7 @@ class Training:
         """Tensors and counters from which `restore` goes on with the same bits."""
         tensors = {
             "vector": self.vector,
-            "mean": self.optimizer.mean_P,
-            "square": self.optimizer.square_P,
-            "num_updates": self.optimizer.num_updates,
+            **self.optimizer.state(),
             "num_dropped": self.objective.num_dropped,
             "loss_sum": self.loss_sum,
             "row_losses": self.row_losses,

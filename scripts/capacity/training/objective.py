@@ -28,15 +28,24 @@ class Objective:
     Where the model has experts the gradient is that of the loss and `balance` times their load-balancing
     losses, and `num_dropped` counts the choices that experts had no room for, over all calls.
 
-    model: on its device. context: T, the length of every row. precision: "fp32", or "bf16" for products in
+    model: on its device; `plain` for one that is not of the paper: it is called with the tokens alone, and makes
+    its own mask and positions. context: T, the length of every row. precision: "fp32", or "bf16" for products in
     bfloat16 with parameters, norms and loss in fp32. compiled: one torch.compile graph; its numbers differ
     from eager ones by rounding.
     """
 
-    def __init__(self, model: PreTrainedModel, context: int, precision: str, compiled: bool, balance: float = 0.0):
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        context: int,
+        precision: str,
+        compiled: bool,
+        balance: float = 0.0,
+        plain: bool = False,
+    ):
         self.compiled = compiled
         self.num_dropped = torch.zeros((), dtype=torch.int64, device=model.device)
-        self._loss = _Loss(model, context, precision, balance)
+        self._loss = _Loss(model, context, precision, balance, plain)
         parameters = dict(self._loss.named_parameters())  # a tied parameter once
         self._shapes = {name: parameter.shape for name, parameter in parameters.items()}
         self._sizes = [parameter.numel() for parameter in parameters.values()]
@@ -59,6 +68,21 @@ class Objective:
         """What is differentiated, and beside it the loss and the choices that were dropped."""
         return functional_call(self._loss, self._views(vector_P), (inputs_BT, targets_BT))
 
+    def hidden_matrices(self) -> list[tuple[int, torch.Size]]:
+        """Start in the vector and shape of every matrix but embeddings and the head; an expert's are apart."""
+        outer = {id(part.weight) for part in self._loss.modules() if isinstance(part, nn.Embedding)}
+        outer |= {id(head.weight) for head in [self._loss.model.get_output_embeddings()] if head is not None}
+        found: list[tuple[int, torch.Size]] = []
+        start = 0
+        for parameter in self._loss.parameters():
+            shape = parameter.shape
+            if len(shape) == 2 and id(parameter) not in outer:
+                found.append((start, shape))
+            if len(shape) == 3 and min(shape) > 1:
+                found += [(start + i * shape[1] * shape[2], torch.Size(shape[1:])) for i in range(shape[0])]
+            start += parameter.numel()
+        return found
+
     def finish(self, vector_P: Tensor) -> PreTrainedModel:
         """The stock model, its parameters set from the vector; the objective is of no use afterwards."""
         views = self._views(vector_P)
@@ -80,14 +104,15 @@ class Objective:
 class _Loss(nn.Module):
     """A model and its mean loss, with what depends on positions alone computed once and not in every step."""
 
-    def __init__(self, model: PreTrainedModel, context: int, precision: str, balance: float):
+    def __init__(self, model: PreTrainedModel, context: int, precision: str, balance: float, plain: bool):
         super().__init__()
-        self.model, self.balance = model, balance
+        self.model, self.balance, self._plain = model, balance, plain
         self._has_experts = getattr(model.config, "mlp_kind", "") == "experts"
         self._autocast = precision == "bf16"
         future = torch.full((context, context), torch.finfo(torch.float32).min, device=model.device).triu(1)
         self.register_buffer("mask", future[None, None], persistent=False)
-        self._rotary = {name: part for name, part in model.named_modules() if name.endswith("rotary_emb")}
+        rotary_parts = {name: part for name, part in model.named_modules() if name.endswith("rotary_emb")}
+        self._rotary = {} if plain else rotary_parts
         for name, rotary in self._rotary.items():
             model.set_submodule(name, _RotaryTable(rotary, context, model.config.hidden_size))
 
@@ -101,9 +126,11 @@ class _Loss(nn.Module):
         # Entered for bf16 only: even a disabled autocast keeps torch.compile from a cache, a second a job.
         products = torch.autocast(inputs_BT.device.type, torch.bfloat16) if self._autocast else nullcontext()
         routing: list[Routing] = []
-        wish = {"routing": routing} if self._has_experts else {}
+        wish: dict[str, Any] = {} if self._plain else {"attention_mask": self.mask}
+        if self._has_experts:
+            wish["routing"] = routing
         with products:
-            output = self.model(input_ids=inputs_BT, attention_mask=self.mask, use_cache=False, **wish)
+            output = self.model(input_ids=inputs_BT, use_cache=False, **wish)
         logits = output.logits.float().flatten(0, 1)
         loss = functional.cross_entropy(logits, targets_BT.flatten(), ignore_index=IGNORED)
         if not routing:
@@ -140,6 +167,11 @@ def _compiled(total: Loss) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, T
     def gradient(*arguments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         try:
             gradient_P, (_, (loss, num_dropped)) = graph(*arguments)
+        except torch._dynamo.exc.Unsupported as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"compile: true, but this model is not one graph for torch.compile ({reason}); set compile: false"
+            ) from error
         except torch._dynamo.exc.BackendCompilerFailed as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(

@@ -1,6 +1,7 @@
-"""AdamW on one vector of parameters, gradient clipping, and the learning rate of every step."""
+"""The optimizers on one vector of parameters, gradient clipping, and the learning rate of every step."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -8,6 +9,16 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 
 from capacity.errors import UserError
+
+Matrices = list[tuple[int, torch.Size]]  # start in the vector, and shape
+MOMENTUM = 0.95  # Muon's, where a regime gives none
+
+
+def make_optimizer(regime: dict[str, Any], vector_P: Tensor, matrices: Matrices) -> "Optimizer":
+    """The optimizer that a regime names. matrices: those that Muon takes, in the order of the vector."""
+    if regime.get("optimizer", "adamw") == "muon":
+        return Muon(regime, vector_P, matrices)
+    return Optimizer(regime, vector_P)
 
 
 class Optimizer:
@@ -32,29 +43,86 @@ class Optimizer:
             "fused": True,
         }
         self.mean_P, self.square_P = torch.zeros_like(vector_P), torch.zeros_like(vector_P)
-        self.num_updates = torch.zeros((), device=vector_P.device)
+        self.num_updates = torch.zeros(self._num_parts, device=vector_P.device)
+
+    _num_parts = 1  # of the vector, that AdamW updates
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that decides later steps."""
+        return {"mean": self.mean_P, "square": self.square_P, "num_updates": self.num_updates}
 
     def step(self, vector_P: Tensor, gradient_P: Tensor, lr: float) -> None:
         """One update of the vector; the gradient is clipped in place."""
         if self.clip is not None:
             length = torch.linalg.vector_norm(gradient_P)
             gradient_P.mul_((self.clip / (length + 1e-6)).clamp_(max=1.0))
-        means, squares, counts = [self.mean_P], [self.square_P], [self.num_updates]
-        adamw([vector_P], [gradient_P], means, squares, [], counts, lr=lr, **self._settings)
+        self._update(vector_P, gradient_P, lr)
+
+    def _update(self, vector_P: Tensor, gradient_P: Tensor, lr: float) -> None:
+        self._adamw([vector_P], [gradient_P], [self.mean_P], [self.square_P], lr)
+
+    def _adamw(
+        self, parts: list[Tensor], gradients: list[Tensor], means: list[Tensor], squares: list[Tensor], lr: float
+    ) -> None:
+        adamw(parts, gradients, means, squares, [], list(self.num_updates.unbind()), lr=lr, **self._settings)
+
+
+class Muon(Optimizer):
+    """torch's Muon (Jordan, 2024) on hidden matrices, AdamW on all else: embeddings, head, biases, norms.
+
+    One learning rate serves both: Muon's update is scaled to the size of an AdamW step, 0.2 sqrt(max(rows,
+    columns)) (Liu et al., arXiv 2502.16982). Weight decay is the regime's in both; betas and eps are AdamW's.
+    """
+
+    def __init__(self, regime: dict[str, Any], vector_P: Tensor, matrices: Matrices):
+        sizes = [(start, start + shape.numel()) for start, shape in matrices]
+        edges = [0, *(edge for size in sizes for edge in size), vector_P.numel()]
+        self._rest = [(start, stop) for start, stop in list(pairwise(edges))[::2] if stop > start]
+        self._num_parts = len(self._rest)
+        super().__init__(regime, vector_P)
+        self.momentum_P = torch.zeros_like(vector_P)
+        self._matrices = matrices
+        self._views = self._matrices_of(vector_P)
+        momentum = regime.get("momentum")
+        self._muon = torch.optim.Muon(
+            self._views,
+            weight_decay=regime["weight_decay"],
+            momentum=MOMENTUM if momentum is None else momentum,
+            adjust_lr_fn="match_rms_adamw",
+        )
+        for view, buffer in zip(self._views, self._matrices_of(self.momentum_P), strict=True):
+            self._muon.state[view]["momentum_buffer"] = buffer
+
+    def state(self) -> dict[str, Tensor]:
+        return {**super().state(), "momentum": self.momentum_P}
+
+    def _update(self, vector_P: Tensor, gradient_P: Tensor, lr: float) -> None:
+        for view, gradient in zip(self._views, self._matrices_of(gradient_P), strict=True):
+            view.grad = gradient
+        self._muon.param_groups[0]["lr"] = lr
+        self._muon.step()
+        wholes = (vector_P, gradient_P, self.mean_P, self.square_P)
+        parts, gradients, means, squares = ([whole[start:stop] for start, stop in self._rest] for whole in wholes)
+        self._adamw(parts, gradients, means, squares, lr)
+
+    def _matrices_of(self, whole_P: Tensor) -> list[Tensor]:
+        return [whole_P[start : start + shape.numel()].view(shape) for start, shape in self._matrices]
 
 
 def learning_rate(regime: dict[str, Any], num_steps: int, step: int) -> float:
     """The learning rate of step 0, 1, ..., num_steps - 1.
 
-    Linear from lr / warmup_steps to lr over warmup_steps, then a half cosine that ends with the last step at
-    final_lr_fraction * lr (arXiv 2404.05405, Appendix A: 1K steps of warm-up, cosine to 0.1).
+    Linear from lr / warmup_steps to lr over warmup_steps, then a half cosine, or with `schedule: linear` a
+    line, that ends with the last step at final_lr_fraction * lr (arXiv 2404.05405, Appendix A: 1K steps of
+    warm-up, cosine to 0.1).
     """
     lr, warmup, final = regime["lr"], regime["warmup_steps"], regime["final_lr_fraction"]
     done = step + 1
     if done <= warmup:
         return lr * done / warmup
     way = (done - warmup) / (num_steps - warmup)
-    return lr * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * way)))
+    left = 1 - way if regime.get("schedule") == "linear" else 0.5 * (1 + math.cos(math.pi * way))
+    return lr * (final + (1 - final) * left)
 
 
 def check_schedule(regime: dict[str, Any], num_steps: int) -> None:

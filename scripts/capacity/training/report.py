@@ -9,8 +9,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from capacity.architectures import active_parameter_count, described, width
-from capacity.training.cost import flops_a_token, routing_facts
+from capacity.architectures import described, sizes, width
+from capacity.training.cost import active_parameters, flops_a_token, routing_facts
 from capacity.training.loop import Training
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
@@ -56,7 +56,11 @@ def write_checkpoint(training: Training, spec: dict[str, Any], dataset: str, tok
     for name in TOKENIZER_FILES:
         shutil.copyfile(tokenizer / name, folder / name)
     write_metrics(training, folder / "metrics.csv")
-    facts = training_facts(training, spec) | {"flops_a_token": flops} | routing_facts(training, model)
+    facts = (
+        training_facts(training, spec, active_parameters(model))
+        | {"flops_a_token": flops}
+        | routing_facts(training, model)
+    )
     (folder / "training.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
     words = architecture_in_words(spec["model"])
     card = {"title": f"{words.partition(':')[0]} on {dataset}", "dataset": dataset, "architecture": words}
@@ -69,17 +73,18 @@ def write_checkpoint(training: Training, spec: dict[str, Any], dataset: str, tok
 
 def architecture_in_words(model: dict[str, Any]) -> str:
     """The model's name in the paper's notation, its sizes, and the switches that differ from its family's own."""
+    if "family" not in model:
+        return f"hf {model['hf']['model_type']}: {model['hf']}" if "hf" in model else f"python {model['python']}"
     plain = described({key: model[key] for key in ("family", "l", "h", "head_dim")})
     changes = [f"{name} {value}" for name, value in model.items() if name != "init_std" and plain[name] != value]
-    sizes = [f"{model['l']} layers", f"{model['h']} heads", f"width {width(model)}"]
-    return f"{model['family']}-{model['l']}-{model['h']}: {', '.join(sizes + changes)}"
+    parts = [f"{model['l']} layers", f"{model['h']} heads", f"width {width(model)}"]
+    return f"{model['family']}-{model['l']}-{model['h']}: {', '.join(parts + changes)}"
 
 
-def training_facts(training: Training, spec: dict[str, Any]) -> dict[str, Any]:
+def training_facts(training: Training, spec: dict[str, Any], active: int) -> dict[str, Any]:
     """Numbers that a table needs beside the scores; final_loss is the mean of the last row of metrics.csv."""
     regime, batches = spec["regime"], training.batches
     parameters = training.vector.numel()
-    active = active_parameter_count(spec["model"], batches.vocab_size)
     return {
         "parameters": parameters,
         "active_parameters": active,
@@ -100,7 +105,8 @@ def training_flops(model: dict[str, Any], P: int, T: int) -> int:
     if it saw the whole context of T tokens (Kaplan et al., arXiv 2001.08361, Section 2.1; PaLM, arXiv
     2204.02311, Appendix B).
     """
-    return 6 * P + 12 * model["l"] * width(model) * T
+    known = sizes(model)
+    return 6 * P + 12 * (known["l"] or 0) * (known["d"] or 0) * T
 
 
 def write_metrics(training: Training, path: Path) -> None:

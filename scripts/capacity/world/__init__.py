@@ -5,9 +5,9 @@ from capacity.world.draws import BLOCK, Draws, name_only_draws, num_blocks, prob
 from capacity.world.facts import World, load_world, make_world, save_world
 from capacity.world.grammar import Attribute, Grammar, Slot
 from capacity.world.junk import Junk, junk_draws
-from capacity.world.law import Law
 from capacity.world.pieces import EOS_ID, FILLER, FIRST_VALUE, NAME
 from capacity.world.render import Renderer, Rendering
+from capacity.world.zipf import Zipf
 
 __all__ = [
     "BLOCK",
@@ -20,11 +20,11 @@ __all__ = [
     "Draws",
     "Grammar",
     "Junk",
-    "Law",
     "Renderer",
     "Rendering",
     "Slot",
     "World",
+    "Zipf",
     "junk_draws",
     "load_world",
     "make_world",

@@ -5,7 +5,7 @@ from typing import Any
 from capacity.errors import UserError
 from capacity.world.grammar import Attribute, Grammar, Slot
 from capacity.world.options import wording_options
-from capacity.world.pools import read_employers, read_pool, read_templates
+from capacity.world.pools import choose_pool, read_templates, split_employers
 
 MONTHS = (
     "January", "February", "March", "April", "May", "June",
@@ -17,11 +17,11 @@ MOST = {"months": 12, "days": 28, "years": 200}  # the paper's birth dates: 12 *
 
 def make_grammar(spec: dict[str, Any]) -> Grammar:
     """The grammar of a bioS spec. Raises UserError where a pool is larger than what ships."""
-    sizes = spec["pools"]
-    pools = {name: read_pool(name, sizes[name]) for name in ("first_names", "middle_names", "last_names")}
+    sizes, lists = spec["pools"], spec.get("value_lists", {})
+    pools = {name: choose_pool(name, sizes, lists) for name in ("first_names", "middle_names", "last_names")}
     pools |= _birth_dates(sizes)
-    pools |= {name: read_pool(name, sizes[name]) for name in ("cities", "universities", "majors")}
-    pools["employers"], pools["working_cities"] = read_employers(sizes["employers"])
+    pools |= {name: choose_pool(name, sizes, lists) for name in ("cities", "universities", "majors")}
+    pools["employers"], pools["working_cities"] = split_employers(choose_pool("employers", sizes, lists))
     pools["pronouns"] = spec.get("pronouns", ["He", "She"])
     gender = "gender" if len(pools["pronouns"]) > 1 else None  # one word for everybody tells nothing
     date = (Slot("birth_month", "months"), Slot("birth_day", "days", after=","), Slot("birth_year", "years"))
@@ -38,7 +38,7 @@ def make_grammar(spec: dict[str, Any]) -> Grammar:
         name=tuple(Slot(f"{part}_name", f"{part}_names") for part in ("first", "middle", "last")),
         name_suffix="",
         pronoun=Slot(gender, "pronouns"),
-        attributes=tuple(_attribute(name, slots, spec["templates"]) for name, slots in attributes.items()),
+        attributes=tuple(_attribute(name, slots, spec) for name, slots in attributes.items()),
         **wording_options(spec),
     )
 
@@ -54,6 +54,7 @@ def _birth_dates(sizes: dict[str, int]) -> dict[str, list[str]]:
     }
 
 
-def _attribute(name: str, slots: tuple[Slot, ...], at_most: int) -> Attribute:
+def _attribute(name: str, slots: tuple[Slot, ...], spec: dict[str, Any]) -> Attribute:
     determined_by = "employer" if name == "working_city" else None
-    return Attribute(name, slots, tuple(read_templates(name, at_most)), determined_by)
+    templates = read_templates(name, spec["templates"], spec.get("template_folder"))
+    return Attribute(name, slots, tuple(templates), determined_by)

@@ -16,7 +16,7 @@ from capacity.errors import UserError
 from capacity.world import streams
 from capacity.world.facts import World
 from capacity.world.grammar import Grammar
-from capacity.world.law import Law
+from capacity.world.zipf import Zipf
 
 BLOCK = 65_536  # people whose choices come from one key
 TABLE_LIMIT = 7  # sentences up to which all orders are listed (5,040), seven times faster than sorting
@@ -61,7 +61,7 @@ def num_blocks(world: World) -> int:
     return -(-world.N // BLOCK)
 
 
-def training_draws(world: World, seed: int, exposure: int, block: int, law: Law | None = None) -> Draws:
+def training_draws(world: World, seed: int, exposure: int, block: int, law: Zipf | None = None) -> Draws:
     """One block of an exposure, in which each person comes once, in an order and in words of its own.
 
     law: how often each person comes instead, in N biographies all the same.
@@ -142,6 +142,7 @@ def _check_range(world: World, start: int, stop: int) -> None:
 
 def _kept(world: World, turn: int, people: NDArray[np.int64]) -> Draws:
     """The people in the words of the paragraph whose turn it is; a person's paragraphs come in turn."""
+    assert world.grammar.paragraphs
     kept = _paragraph(world, turn % world.grammar.paragraphs)
     return Draws(people, kept.order.take(people, axis=0), kept.templates.take(people, axis=0))
 
@@ -158,7 +159,7 @@ def _paragraph(world: World, number: int) -> Draws:
 
 
 @functools.lru_cache(maxsize=2)
-def _people_order(num_people: int, seed: int, exposure: int, law: Law | None) -> NDArray[np.int32]:
+def _people_order(num_people: int, seed: int, exposure: int, law: Zipf | None) -> NDArray[np.int32]:
     """The order of people in an exposure; two are kept, for blocks are asked for in turn."""
     people = law.people(exposure) if law else np.arange(num_people, dtype=np.int32)
     streams.generator(seed, streams.PEOPLE_ORDER, exposure).shuffle(people)

@@ -50,9 +50,12 @@ def make_world(spec: dict[str, Any]) -> World:
     if spec["kind"] not in GRAMMARS:
         raise UserError(f"kind: {spec['kind']}; use {', '.join(GRAMMARS)} or records")
     grammar = GRAMMARS[spec["kind"]](spec)
-    diversity = biod.diversity(spec) if spec["kind"] == "bioD" else {}
-    facts = draw_facts(grammar, spec["N"], spec["seed"])
-    return World(spec, facts, grammar, make_account(grammar, spec["N"], diversity))
+    return World(spec, draw_facts(grammar, spec["N"], spec["seed"]), grammar, account_of(grammar, spec))
+
+
+def account_of(grammar: Grammar, spec: dict[str, Any]) -> Account:
+    """The account of a drawn world's spec."""
+    return make_account(grammar, spec["N"], biod.diversity(spec) if spec["kind"] == "bioD" else {})
 
 
 def draw_facts(grammar: Grammar, num_people: int, seed: int) -> dict[str, NDArray[np.unsignedinteger]]:
@@ -60,11 +63,7 @@ def draw_facts(grammar: Grammar, num_people: int, seed: int) -> dict[str, NDArra
 
     Raises UserError where there are fewer full names than people.
     """
-    sizes = name_sizes(grammar)
-    num_names = math.prod(sizes)
-    if not 1 <= num_people <= min(num_names, MOST_PEOPLE):
-        allowed = f"the name pools {sizes} give {num_names} full names; use 1 to {min(num_names, MOST_PEOPLE)}"
-        raise UserError(f"N: {num_people} people, but {allowed}")
+    num_names = check_names(grammar, num_people)
     numbers = keyed_bijection(np.arange(num_people), num_names, streams.key(seed, streams.NAMES))
     facts = name_codes(grammar, numbers)
     for index, (column, size) in enumerate(grammar.column_sizes.items()):
@@ -72,6 +71,16 @@ def draw_facts(grammar: Grammar, num_people: int, seed: int) -> dict[str, NDArra
             rng = streams.generator(seed, streams.VALUES, index)
             facts[column] = rng.integers(0, size, num_people, dtype=_code_type(size))
     return {column: facts[column] for column in grammar.column_sizes}
+
+
+def check_names(grammar: Grammar, num_people: int) -> int:
+    """The number of full names, N0. Raises UserError where it is below the number of people."""
+    sizes = name_sizes(grammar)
+    num_names = math.prod(sizes)
+    if not 1 <= num_people <= min(num_names, MOST_PEOPLE):
+        allowed = f"the name pools {sizes} give {num_names} full names; use 1 to {min(num_names, MOST_PEOPLE)}"
+        raise UserError(f"N: {num_people} people, but {allowed}")
+    return num_names
 
 
 def name_sizes(grammar: Grammar) -> list[int]:

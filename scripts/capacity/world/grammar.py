@@ -12,6 +12,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+from capacity.world.pools import num_beginnings
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -112,6 +114,12 @@ class Grammar:
             yield closings, subjects
             if len(closings) < len(afters):
                 yield values[-1], subjects
+
+    def num_beginnings(self) -> dict[str, int]:
+        """By pool that has any, values that begin another word by word: a loss does not tell where one ends."""
+        ends = {slot.pool: slot.after for slot in self._slots()}
+        counts = {pool: num_beginnings(value + ends[pool] for value in self.pools[pool]) for pool in ends}
+        return {pool: count for pool, count in counts.items() if count}
 
     def to_json(self) -> dict[str, Any]:
         """Plain data from which `from_json` makes an equal grammar."""

@@ -1,5 +1,6 @@
 """Pieces of text, tokenised once: the tables that a rendering is gathered from."""
 
+import json
 from collections.abc import Iterable
 from itertools import chain
 
@@ -70,6 +71,7 @@ class PieceTable:
 
     def _number_leak(self, attribute: Attribute) -> list[Run]:
         """The values of an attribute that another one decides, labelled as that other one's."""
+        assert attribute.determined_by
         source = FIRST_VALUE + self.grammar.items.index(attribute.determined_by)
         return [(slot.column, self._add(self.grammar.texts(slot), source)) for slot in attribute.slots]
 
@@ -120,9 +122,11 @@ def encode_pieces(tokenizer: Tokenizer, grammar: Grammar) -> dict[str, list[int]
     """Token ids of every piece of a grammar, tokenised alone.
 
     Raises UserError where the tokenizer does not give a piece's text back, and where pieces that can stand
-    side by side read otherwise together. Pre-tokenisers look at the characters around a junction, so left
-    pieces with different last two characters, and right ones with different first two, stand for all.
+    side by side read otherwise together. Pre-tokenisers that split by a pattern look at the characters around
+    a junction, so left pieces with different last two characters, and right ones with different first two,
+    stand for all; without such a pattern all pairs are tried.
     """
+    reach = 2 if _splits_by_pattern(tokenizer) else None
     pieces = grammar.pieces()
     try:
         known = dict(zip(pieces, _encode(tokenizer, pieces), strict=True))
@@ -133,8 +137,8 @@ def encode_pieces(tokenizer: Tokenizer, grammar: Grammar) -> dict[str, list[int]
             raise UserError(f"tokenizer: it reads {piece!r} as {text!r}; {REMEDY}")
     pairs: dict[tuple[str, str], None] = {}
     for lefts, rights in grammar.junctions():
-        some_lefts = {left[-2:]: left for left in lefts}.values()
-        some_rights = {right[:2]: right for right in rights}.values()
+        some_lefts = {left[-reach:] if reach else left: left for left in lefts}.values()
+        some_rights = {right[:reach]: right for right in rights}.values()
         pairs |= dict.fromkeys((left, right) for left in some_lefts for right in some_rights if left and right)
     together = _encode(tokenizer, [left + right for left, right in pairs])
     for (left, right), ids in zip(pairs, together, strict=True):
@@ -142,6 +146,16 @@ def encode_pieces(tokenizer: Tokenizer, grammar: Grammar) -> dict[str, list[int]
             both = f"{left!r} and {right!r}"
             raise UserError(f"tokenizer: it merges {both} where they meet; use one that splits at blanks")
     return known
+
+
+def _splits_by_pattern(tokenizer: Tokenizer) -> bool:
+    """Whether a text is cut by a pattern before any token is made, so that what is far from a cut plays no part."""
+    component = json.loads(tokenizer.to_str())["pre_tokenizer"] or {"type": "none"}
+    parts = component["pretokenizers"] if component["type"] == "Sequence" else [component]
+    return any(
+        (part["type"] == "Split" and "Regex" in part["pattern"]) or (part["type"] == "ByteLevel" and part["use_regex"])
+        for part in parts
+    )
 
 
 def _encode(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:

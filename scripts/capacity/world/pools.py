@@ -1,8 +1,11 @@
-"""The value lists and sentence templates that ship with the project."""
+"""The value lists and sentence templates: those that ship with the project, and the user's own."""
 
 import re
+from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
+from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 
 FOLDER = Path(__file__).resolve().parents[1] / "pools"
@@ -17,20 +20,64 @@ def read_pool(name: str, count: int) -> list[str]:
     return values[:count]
 
 
-def read_employers(count: int) -> tuple[list[str], list[str]]:
-    """The first `count` employers and the city that each of them works in."""
-    rows = [row.split("; ") for row in read_pool("employers", count)]
-    return [name for name, _ in rows], [city for _, city in rows]
+def choose_pool(name: str, pools: dict[str, int], lists: dict[str, str]) -> list[str]:
+    """The values of a pool: those of the user's own list, all of them, or the first of the shipped ones."""
+    return read_list(name, lists[name]) if name in lists else read_pool(name, pools[name])
 
 
-def read_templates(attribute: str, at_most: int) -> list[tuple[str, str]]:
+def read_list(name: str, file: str) -> list[str]:
+    """The values in a user's text file, one a line. Raises UserError naming the line that is no value."""
+    lines = _own_lines(f"value_lists.{name}", REPOSITORY / file)
+    seen: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line or line != " ".join(line.split()):
+            raise UserError(f"value_lists.{name}: {file}, line {number}: {line!r} is empty or has stray blanks")
+        if line in seen:
+            raise UserError(f"value_lists.{name}: {file}, line {number}: {line!r} stands in line {seen[line]} too")
+        seen[line] = number
+    return lines
+
+
+def _own_lines(key: str, path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise UserError(f"{key}: {path}: {reason}; give a text file in UTF-8, one a line") from None
+    if not lines:
+        raise UserError(f"{key}: {path} is empty; give one a line")
+    return lines
+
+
+def num_beginnings(values: Iterable[str]) -> int:
+    """Values that, a blank behind them, begin another: a loss does not tell where such a one ends."""
+    ordered = sorted({f"{value} " for value in values})
+    return sum(other.startswith(one) for one, other in pairwise(ordered))
+
+
+def split_employers(rows: list[str]) -> tuple[list[str], list[str]]:
+    """Employers and the city that each of them works in, from rows `name; city`. Raises UserError for another row."""
+    parts = [[part.strip() for part in row.split(";")] for row in rows]
+    for row, part in zip(rows, parts, strict=True):
+        if len(part) != 2 or not all(part):
+            raise UserError(f"value_lists.employers: {row!r}; write each as `name; city`")
+    return [name for name, _ in parts], [city for _, city in parts]
+
+
+def read_templates(attribute: str, at_most: int, folder: str | None = None) -> list[tuple[str, str]]:
     """The first sentence templates of an attribute: (text between subject and value, text after the value).
 
-    The blank in front of the value belongs to the value. Raises UserError where at_most is below 1.
+    folder: of the user's own templates, a file an attribute. The blank in front of the value belongs to the
+    value. Raises UserError where at_most is below 1 and for a line that is no template.
     """
     if at_most < 1:
         raise UserError(f"templates: {at_most}; a sentence needs at least one")
-    lines = (FOLDER / "templates" / f"{attribute}.txt").read_text(encoding="utf-8").splitlines()
-    matches = [TEMPLATE.fullmatch(line) for line in lines[:at_most]]
-    assert all(matches), f"a template of {attribute} is not '{{subject}} ... {{value}}...'"
-    return [(match["before"], match["after"]) for match in matches if match]
+    path = (REPOSITORY / folder if folder else FOLDER / "templates") / f"{attribute}.txt"
+    templates = []
+    for number, line in enumerate(_own_lines("template_folder", path)[:at_most], start=1):
+        match = TEMPLATE.fullmatch(line)
+        if not match:
+            form = "{subject} ... {value}...", "blanks around it, a mark at the end"
+            raise UserError(f"template_folder: {path}, line {number}: {line!r} is not `{form[0]}`, {form[1]}")
+        templates.append((match["before"], match["after"]))
+    return templates

@@ -51,11 +51,10 @@ def read_records(spec: dict[str, Any]) -> pa.Table:
     """The columns of a table that a spec names, dictionary-coded, rows with empty cells dropped where it says so."""
     path = REPOSITORY / spec["file"]
     columns = (spec["entity"], *(spec["attributes"] or ()))
-    status = _status(path)
-    return _read(path, columns if spec["attributes"] else None, spec["entity"], spec["missing"], status)
+    return _read(path, columns if spec["attributes"] else None, spec["entity"], spec["missing"], status(path))
 
 
-def _status(path: Path) -> tuple[int, int]:
+def status(path: Path) -> tuple[int, int]:
     """What tells that a file is still the one that was read."""
     try:
         stat = path.stat()
@@ -65,7 +64,7 @@ def _status(path: Path) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=4)
-def _read(path: Path, columns: tuple[str, ...] | None, entity: str, missing: str, status: tuple[int, int]) -> pa.Table:
+def _read(path: Path, columns: tuple[str, ...] | None, entity: str, missing: str, _: tuple[int, int]) -> pa.Table:
     known = column_names(path)
     wanted = columns or (entity, *(name for name in known if name != entity))
     for column in wanted:

@@ -96,8 +96,8 @@ class Renderer:
     def lengths(self, draws: Draws) -> NDArray[np.int64]:
         """Tokens of each whole biography without rendering it, (B,): the order of sentences plays no part."""
         stored = isinstance(self.world, World)
-        lengths = self._person_lengths.take(draws.people) if stored else self._fact_lengths(draws.people)
-        lengths = lengths.astype(np.int64)
+        by_facts = self._person_lengths.take(draws.people) if stored else self._fact_lengths(draws.people)
+        lengths = by_facts.astype(np.int64)
         for index, sizes in enumerate(self._template_sizes):
             lengths += sizes.take(draws.templates[:, index])
         return lengths
@@ -180,7 +180,9 @@ class Renderer:
 
         The two together then cost what the deciding one costs: the chain rule makes it a code for the pair.
         """
-        source = self.grammar.attribute_index(self.grammar.attributes[index].determined_by)
+        deciding = self.grammar.attributes[index].determined_by
+        assert deciding
+        source = self.grammar.attribute_index(deciding)
         if draws.order.shape[1] < len(self.grammar.attributes):
             return np.zeros(len(draws), dtype=bool)
         return np.argmax(draws.order == index, axis=1) < np.argmax(draws.order == source, axis=1)

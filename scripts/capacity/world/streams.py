@@ -17,7 +17,7 @@ PARAGRAPHS = 9  # templates and sentence order of paragraphs that are kept, by p
 JUNK_VALUES = 10  # facts of junk people, by column
 JUNK = 11  # training: which junk people are told, and in which words, by block
 MIXTURE = 12  # training: which rows or windows are useful, by group
-LAW = 13  # training: in which order the exposures of an uneven law come
+ZIPF = 13  # training: in which order the exposures of an uneven law come
 
 
 def key(seed: int, stream: int, *more: int) -> np.random.SeedSequence:

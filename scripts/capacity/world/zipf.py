@@ -10,7 +10,7 @@ from capacity.world import streams
 
 
 @dataclass(frozen=True)
-class Law:
+class Zipf:
     """Person n of N, counted from 0, is told in proportion to (n + 1)^-exponent, `exposures` times on average.
 
     Lay all people end to end on a line of length N, each as long as its share of N. Over the training, every
@@ -44,4 +44,4 @@ class Law:
 
     @cached_property
     def _offsets(self) -> NDArray[np.int64]:
-        return streams.generator(self.seed, streams.LAW).permutation(self.exposures)
+        return streams.generator(self.seed, streams.ZIPF).permutation(self.exposures)

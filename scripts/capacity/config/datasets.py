@@ -1,0 +1,89 @@
+"""From checked datasets and tokenizers to their specs: files are read, checked and named by content."""
+
+import functools
+from typing import Any
+
+from capacity.config.models import BioD, BioS, Dataset, Pretrained, Records, Tokenizer
+from capacity.environment import REPOSITORY
+from capacity.errors import UserError
+from capacity.identity import SCRIPTS, file_digest
+
+POOLS = SCRIPTS / "capacity" / "pools"
+
+
+def counted(dataset: Dataset) -> Dataset:
+    """A dataset of records with its columns and their number written out, read from the file; others as they are.
+
+    Raises UserError for a file that cannot be told.
+    """
+    if not isinstance(dataset, Records):
+        return dataset
+    from capacity.world.records import status  # heavy; imported only where there is a file to read
+
+    return _counted(dataset.model_dump_json(), status(REPOSITORY / dataset.file))
+
+
+@functools.cache
+def _counted(text: str, _: tuple[int, int]) -> Records:
+    """The same, read and checked wholly, once as long as the file stays as it is."""
+    from capacity.world import make_world
+    from capacity.world.records import read_records
+
+    dataset = Records.model_validate_json(text)
+    table = read_records(dataset.model_dump())
+    unknown = set(dataset.phrases) - set(table.column_names[1:])
+    if unknown:
+        raise UserError(
+            f"phrases: {sorted(unknown)[0]!r} is no attribute; there are: {', '.join(table.column_names[1:])}"
+        )
+    counted = dataset.model_copy(update={"attributes": table.column_names[1:], "N": dataset.N or table.num_rows})
+    make_world({**counted.model_dump(), "seed": 0})
+    return counted
+
+
+def world_spec(dataset: Dataset, seed: int) -> dict[str, Any]:
+    """The world as make_dataset reads it; files that it reads enter by content. Raises UserError for bad ones."""
+    dataset = counted(dataset)
+    spec = {**dataset.model_dump(), "seed": seed}
+    if isinstance(dataset, BioS):
+        spec["files"] = _pool_digests("**/*.txt") | _own_files(dataset, spec)
+    elif isinstance(dataset, Records):
+        spec["files"] = {dataset.file: file_digest(REPOSITORY / dataset.file)}
+    elif isinstance(dataset, BioD) and dataset.wording == "sentence":
+        spec["files"] = _pool_digests("*_names.txt")
+    return spec
+
+
+def tokenizer_spec(tokenizer: Tokenizer) -> dict[str, Any]:
+    """The tokenizer as make_tokenizer reads it; a published one enters by content. Raises UserError without it."""
+    spec = tokenizer.model_dump()
+    if isinstance(tokenizer, Pretrained):
+        file = f"{tokenizer.folder}/tokenizer.json"
+        if not (REPOSITORY / file).is_file():
+            raise UserError(f"folder: {tokenizer.folder} has no tokenizer.json; give the folder of a tokenizer")
+        spec["files"] = {file: file_digest(REPOSITORY / file)}
+    return spec
+
+
+def _own_files(dataset: BioS, spec: dict[str, Any]) -> dict[str, str]:
+    """Path to content digest of the user's value lists and templates. Raises UserError where they cannot be used."""
+    files = list(dataset.value_lists.values())
+    if not files and not dataset.template_folder:
+        return {}
+    from capacity.world.bios import make_grammar  # heavy; read only where there are files to check
+    from capacity.world.facts import check_names
+    from capacity.world.junk import check_names_left
+
+    grammar = make_grammar(spec)
+    check_names(grammar, dataset.N)
+    if dataset.junk:
+        check_names_left(grammar, dataset.N, dataset.junk.people)
+    if dataset.template_folder:
+        files += [f"{dataset.template_folder}/{attribute.name}.txt" for attribute in grammar.attributes]
+    return {file: file_digest(REPOSITORY / file) for file in files}
+
+
+@functools.cache
+def _pool_digests(pattern: str) -> dict[str, str]:
+    """Path in the repository to content digest of shipped value lists."""
+    return {path.relative_to(REPOSITORY).as_posix(): file_digest(path) for path in sorted(POOLS.glob(pattern))}
