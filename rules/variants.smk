@@ -1,6 +1,7 @@
 """Quantised variants.
 
-In: a checkpoint. Out: a set of variants, each a checkpoint of its own in results/variants/, reused by its identity.
+In: a checkpoint, and its dataset where a scheme is calibrated on text. Out: a set of variants, each a checkpoint of its
+own in results/variants/, reused by its identity.
 """
 
 
@@ -13,9 +14,9 @@ rule quantize_checkpoint:
     """Make every variant of one checkpoint that does not exist yet."""
     input:
         spec="results/specs/{variants}.json",
-        checkpoint=lambda wildcards: made(
-            order(wildcards.variants).parents["checkpoint"]
-        ),
+        parents=lambda wildcards: [
+            made(name) for name in order(wildcards.variants).parent_names()
+        ],
     output:
         manifest="results/variants/{variants}/manifest.json",
     log:

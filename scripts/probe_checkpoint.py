@@ -16,8 +16,11 @@ with permanent_objects():
 
 
 def about(world: World, variant: Path) -> dict:
-    """What the table needs beside the scores: the bits on offer, and how the model was trained."""
-    return {"account": vars(world.account), "training": json.loads((variant / "training.json").read_text())}
+    """What the table needs beside the scores: bits on offer, how the model was trained, what its weights take."""
+    training, quantization = (
+        json.loads((variant / f"{name}.json").read_text()) for name in ("training", "quantization")
+    )
+    return {"account": vars(world.account), "training": training, "weight_bits": quantization["stored_bits"]}
 
 
 def main() -> None:

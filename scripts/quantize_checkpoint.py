@@ -4,28 +4,52 @@ import json
 import shutil
 from pathlib import Path
 
-from capacity.artefacts import Job, job_parser
+from capacity.artefacts import Job, Making, job_parser
 from capacity.startup import permanent_objects
 
 with permanent_objects():
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
-    from capacity.quantize import State, quantize_state
+    from capacity.models import load_model
+    from capacity.orders import Order
+    from capacity.quantization.calibration import Batches, calibration_batches
+    from capacity.quantization.quantize import quantize_model
+    from capacity.quantization.reload import check_reloads
+    from capacity.quantization.schemes import needs_text
+    from capacity.tokenization import load_tokenizer
+    from capacity.world import Renderer, load_world
 
-CARRIED = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "training.json")
+OWN = ("model.safetensors", "manifest.json", "metrics.csv", "README.md")  # of the checkpoint; the rest is carried over
 
 
-def write_variant(state: State, scheme: dict, checkpoint: Path, folder: Path) -> dict:
+def write_variant(model, scheme: dict, batches: Batches | None, checkpoint: Path, variant: Making) -> None:
     """Write one variant: weights, what was done to each tensor, and the files that make it loadable."""
-    quantised, report = quantize_state(state, scheme)
-    weights = folder / "model.safetensors"
-    save_file(quantised, weights, metadata={"format": "pt"})
-    weights.chmod(0o644)
-    (folder / "quantization.json").write_text(json.dumps({"scheme": scheme, **report}, indent=1, sort_keys=True) + "\n")
-    code = sorted(path.name for path in checkpoint.glob("*.py"))  # of a model that transformers does not know
-    for name in (*CARRIED, *code):
-        shutil.copyfile(checkpoint / name, folder / name)
-    return {key: value for key, value in report.items() if key != "tensors"}
+    quantised, report, parts = quantize_model(model, scheme, batches)
+    quantised.save_pretrained(variant.folder)
+    for path in checkpoint.iterdir():
+        if path.is_file() and path.name not in OWN:
+            shutil.copyfile(path, variant.folder / path.name)
+    if parts:
+        save_file(parts, variant.folder / "quantization.safetensors")
+    text = json.dumps({"scheme": scheme, **report}, indent=1, sort_keys=True)
+    (variant.folder / "quantization.json").write_text(text + "\n")
+    for path in variant.folder.iterdir():
+        path.chmod(0o644)  # safetensors makes files that only their owner may read
+    check_reloads(quantised, variant.folder)
+    variant.metrics = {key: value for key, value in report.items() if key != "tensors"}
+
+
+def text_for(job: Job, scheme: dict, checkpoint: Path) -> Batches:
+    """The biographies that a scheme is calibrated on, of the world that the checkpoint learned."""
+    renderer = Renderer(load_world(job.parent("dataset")), load_tokenizer(checkpoint))
+    return calibration_batches(renderer, scheme["calibration"], scheme["seed"])
+
+
+def make_member(job: Job, member: Order, model, checkpoint: Path) -> None:
+    """Make one variant."""
+    with job.making_member(member) as variant:
+        batches = text_for(job, member.spec, checkpoint) if needs_text(member.spec) else None
+        write_variant(model, member.spec, batches, checkpoint, variant)
 
 
 def main() -> None:
@@ -34,10 +58,9 @@ def main() -> None:
     with Job(args) as job:
         checkpoint = job.parent("checkpoint")
         missing = job.missing_members()
-        state = load_file(checkpoint / "model.safetensors") if missing else {}
+        model = load_model(checkpoint) if missing else None
         for member in missing:
-            with job.making_member(member) as variant:
-                variant.metrics = write_variant(state, member.spec, checkpoint, variant.folder)
+            make_member(job, member, model, checkpoint)
         for member in job.order.members:
             job.add_input(member.name)
         job.metrics = {"variants": len(job.order.members), "reused": len(job.order.members) - len(missing)}

@@ -24,6 +24,7 @@ def measured_row(job: Job, row: dict) -> tuple[dict, list[dict]]:
         "tokens": training["tokens"],
         "flops": training["flops"],
         "final_loss_nats": training["final_loss"],
+        "weight_bits": about["weight_bits"],
         "P_active": training["active_parameters"],
         "flops_a_token": training["flops_a_token"],
         "dropped": training.get("dropped"),

@@ -190,3 +190,15 @@ def test_other_figures_have_equal_bytes_too(tmp_path, function, words, name):
         function(TABLE, *words, tmp_path / folder)
     for file in (f"{name}.png", f"{name}.svg"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_many_schemes_are_lines_and_cells_are_markers(panels):
+    rows = [
+        variant(1.9 - i / 10, scheme=f"s{i}", bits_per_weight=32 - i, regime=regime)
+        for i in range(8)
+        for regime in ("long", "short")
+    ]
+    lines, _ = panels(plot_study, table(*rows), "base")
+    assert [text.get_text() for text in lines.get_yticklabels()] == [f"s{i}" for i in range(8)]
+    assert [point[:2] for point in points(lines, "o")] == [(pytest.approx(1.9 - i / 10), -i) for i in range(8)]
+    assert len(points(lines, "s")) == 8

@@ -314,7 +314,7 @@ WORK = {
     "datasets": {"capacity.world.biod", "capacity.world.bios", "capacity.world.facts"},
     "tokenizers": {"capacity.tokenization", "capacity.world.render"},
     "checkpoints": {"capacity.training.loop", "capacity.models", "capacity.batches", "capacity.world.render"},
-    "variants": {"capacity.quantize"},
+    "variants": {"capacity.quantization.quantize"},
     "probes": {"capacity.score", "capacity.models", "capacity.world.render"},
     "tables": {"capacity.table", "capacity.bits"},
     "claims": {"capacity.claims"},
@@ -335,10 +335,10 @@ def test_every_stage_has_its_script_and_rule_and_reaches_the_modules_that_do_its
     ("module", "stages"),
     [
         ("capacity.training.loop", {"checkpoints"}),
-        ("capacity.quantize", {"variants"}),
+        ("capacity.quantization.quantize", {"variants"}),
         ("capacity.score", {"probes"}),
         ("capacity.figures", {"figures"}),
-        ("capacity.tokenization", {"tokenizers", "checkpoints", "probes"}),
+        ("capacity.tokenization", {"tokenizers", "checkpoints", "variants", "probes"}),
     ],
 )
 def test_a_module_of_some_stages_is_in_no_other_stage(module: str, stages: set[str]):

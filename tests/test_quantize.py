@@ -1,170 +1,266 @@
-"""Quantised weights against torchao's and PyTorch's own quantisers, and planted matrices."""
+"""Quantised models of every family: what changes, what it takes to store, and that it is read back the same."""
 
-import copy
 import json
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from safetensors.torch import load_file
-from torch.ao.quantization.observer import PerChannelMinMaxObserver
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+from quantizers import COUNT, FAMILIES, batches, logits, model_of, scheme_of
+from trainings import WORLD
 
 from capacity.errors import UserError
-from capacity.quantize import quantize_state, round_to_nearest
+from capacity.models import load_model
+from capacity.quantization import quantize
+from capacity.quantization.calibration import calibration_batches
+from capacity.quantization.grid import round_to_nearest
+from capacity.quantization.quantize import quantize_model
+from capacity.quantization.reload import check_reloads
+from capacity.quantization.tensors import places_of
+from capacity.tokenization import build_tokenizer
+from capacity.world import EOS_ID, Renderer, make_world
 
-# weight.qdata and weight.scale of a Linear with WEIGHT after torchao 0.18.0's
-# quantize_(linear, IntxWeightOnlyConfig(weight_dtype=torch.int<bits>, granularity=PerAxis(0)))
-WEIGHT = [[0.7, -0.45, 0.1, 0.02], [-3.0, 1.4, 2.2, -0.1]]
-TORCHAO = {
-    2: ([[1, -1, 0, 0], [-2, 1, 1, 0]], [0.46666666865348816, 2.0]),
-    3: ([[3, -2, 0, 0], [-4, 2, 3, 0]], [0.20000000298023224, 0.8571428656578064]),
-    4: ([[7, -5, 1, 0], [-8, 4, 6, 0]], [0.09333333373069763, 0.4000000059604645]),
-    5: ([[15, -10, 2, 0], [-16, 7, 11, -1]], [0.04516128823161125, 0.19354838132858276]),
-    6: ([[31, -20, 4, 1], [-32, 15, 23, -1]], [0.02222222276031971, 0.095238097012043]),
-    8: ([[127, -82, 18, 4], [-128, 60, 94, -4]], [0.0054901959374547005, 0.0235294122248888]),
+SCHEMES = {
+    "none": {"method": "none"},
+    "int8": scheme_of(8),
+    "int4-group": scheme_of(4, group=8, symmetric=False, rest="fp16", scale_format="fp16"),
+    "int2-tensor": scheme_of(2, group="tensor"),
+    "ternary": scheme_of(format="ternary"),
+    "fp8": scheme_of(format="fp8"),
+    "fp4": scheme_of(format="fp4"),
+    "bf16": scheme_of(format="bf16"),
+    "gptq4": scheme_of(4, "gptq"),
+    "gptq3-linear": scheme_of(3, "gptq", tensors=["linear"], group=8),
 }
 
 
-def matrix(rows=16, columns=24, dtype=torch.float32):
-    return torch.randn(rows, columns, generator=torch.Generator().manual_seed(0)).to(dtype)
+def roles(family):
+    return {place.name: place.role for place in places_of(model_of(family))}
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 8])
-def test_rtn_gives_the_codes_and_scales_of_torchao(bits):
-    codes, scales = (torch.tensor(values) for values in TORCHAO[bits])
-    assert torch.equal(round_to_nearest(torch.tensor(WEIGHT), bits), codes * scales[:, None])
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", SCHEMES)
+def test_every_scheme_of_every_family_is_read_back_with_equal_logits(family, name, tmp_path):
+    model = model_of(family)
+    quantised, report, _ = quantize_model(model, SCHEMES[name], batches())
+    quantised.save_pretrained(tmp_path)
+    check_reloads(quantised, tmp_path)
+    assert torch.equal(logits(load_model(tmp_path)), logits(quantised))
+    assert torch.equal(logits(quantised), logits(model)) == (name == "none")
+    assert report["num_weights"] == sum(parameter.numel() for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("bits", [2, 4, 8])
-def test_rtn_agrees_with_pytorchs_observer_and_fake_quantiser(bits):
-    weight, lowest, highest = matrix(), -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-    scheme = {"qscheme": torch.per_channel_symmetric, "dtype": torch.qint8, "eps": 1e-12}
-    observer = PerChannelMinMaxObserver(ch_axis=0, quant_min=lowest, quant_max=highest, **scheme)
-    observer(weight)
-    scales, zeros = observer.calculate_qparams()
-    expected = torch.fake_quantize_per_channel_affine(weight, scales, zeros.int(), 0, lowest, highest)
-    torch.testing.assert_close(round_to_nearest(weight, bits), expected, rtol=1e-5, atol=1e-6)
+def test_a_file_that_holds_other_weights_is_refused(tmp_path):
+    model = model_of("experts")
+    quantised, _, _ = quantize_model(model, scheme_of(4))
+    model.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="is read back otherwise"):
+        check_reloads(quantised, tmp_path)
 
 
-@given(st.integers(2, 8), st.integers(0, 2**31), st.floats(1e-6, 1e6))
-def test_rtn_moves_no_weight_by_more_than_half_a_step(bits, seed, size):
-    weight = torch.randn(5, 9, generator=torch.Generator().manual_seed(seed)) * size
-    step = weight.abs().amax(dim=1, keepdim=True) / ((2**bits - 1) / 2)
-    quantised = round_to_nearest(weight, bits)
-    assert ((quantised - weight).abs() <= step * (0.5 + 1e-4)).all()
-    assert all(len(set(row.tolist())) <= 2**bits for row in quantised)
+def test_roles_are_found_in_every_family():
+    assert {role for name, role in roles("gpt2").items() if "embed" in name} == {"tied"}
+    llama = roles("llama")
+    assert (llama["lm_head.weight"], llama["model.embed_tokens.weight"]) == ("head", "embeddings")
+    assert sum(role == "linear" for role in llama.values()) == 2 * 7
+    experts = roles("experts")
+    assert sum(role == "experts" for role in experts.values()) == 2 * 2
+    assert sum(role == "router" for role in experts.values()) == 2
+    assert {role for name, role in experts.items() if "norm" in name} == {"other"}
+    own = roles("own-experts")
+    assert [sum(role == r for role in own.values()) for r in ("experts", "router")] == [2 * 2, 2]
+    assert sum(role == "linear" for role in roles("conv1d").values()) == 2 * 4
 
 
-def test_rtn_scales_each_row_by_itself():
-    weight = matrix()
-    factors = 2.0 ** torch.arange(-8, 8)[:, None]
-    assert torch.equal(round_to_nearest(weight * factors, 4), round_to_nearest(weight, 4) * factors)
+@pytest.mark.parametrize("tensors", [["linear"], ["head"], ["embeddings"], ["experts"], ["router"], ["linear", "head"]])
+def test_the_tensors_that_a_scheme_names_change_and_no_others(tensors):
+    model = model_of("experts")
+    quantised, report, _ = quantize_model(model, scheme_of(4, tensors=tensors))
+    changed = {name for name, p in quantised.named_parameters() if not torch.equal(p, model.get_parameter(name))}
+    assert changed == {name for name, role in roles("experts").items() if role in tensors}
+    assert {name for name, tensor in report["tensors"].items() if tensor["method"] == "rtn"} == changed
 
 
-def test_a_row_of_zeros_stays_zero():
-    weight = matrix()
-    weight[3] = 0
-    quantised = round_to_nearest(weight, 4)
-    assert (quantised[3] == 0).all()
-    assert torch.isfinite(quantised).all()
+def test_rows_are_outputs_also_where_a_layer_is_stored_transposed():
+    model = model_of("conv1d")
+    quantised, _, _ = quantize_model(model, scheme_of(4))
+    name = "transformer.h.0.attn.c_attn.weight"
+    expected = round_to_nearest(model.get_parameter(name).detach().T, scheme_of(4)).T
+    assert torch.equal(quantised.get_parameter(name), expected)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_dtype_shape_and_input_are_kept(dtype):
-    weight = matrix(dtype=dtype)
-    before = weight.clone()
-    state, _ = quantize_state({"w": weight}, {"method": "rtn", "bits": 4})
-    assert (state["w"].dtype, state["w"].shape) == (dtype, weight.shape)
-    assert torch.equal(weight, before)
+def test_each_expert_is_a_matrix_of_its_own():
+    model = model_of("experts")
+    scheme = scheme_of(4, group="tensor")
+    quantised, report, parts = quantize_model(model, scheme)
+    name = "model.layers.0.mlp.experts.down_proj"
+    expected = [round_to_nearest(matrix, scheme) for matrix in model.get_parameter(name).detach()]
+    assert torch.equal(quantised.get_parameter(name), torch.stack(expected))
+    assert report["tensors"][name]["num_scales"] == len(expected) == len(parts[f"{name}.scale"])
 
 
-def test_matrices_are_quantised_and_vectors_are_not():
-    state = {"embed.weight": matrix(), "norm.weight": matrix()[0], "bias": matrix()[:, 0]}
-    quantised, _ = quantize_state(state, {"method": "rtn", "bits": 4})
-    assert not torch.equal(quantised["embed.weight"], state["embed.weight"])
-    assert quantised["norm.weight"] is state["norm.weight"]
-    assert quantised["bias"] is state["bias"]
+def test_a_tied_head_is_quantised_once_and_stays_tied():
+    model = model_of("gpt2")
+    quantised, _, _ = quantize_model(model, scheme_of(3))
+    head, embeddings = quantised.get_output_embeddings().weight, quantised.get_input_embeddings().weight
+    assert head is embeddings
+    assert torch.equal(head, round_to_nearest(model.get_input_embeddings().weight.detach(), scheme_of(3)))
 
 
-def test_none_keeps_every_tensor():
-    state = {"embed.weight": matrix(), "bias": matrix()[0]}
-    quantised, report = quantize_state(state, {"method": "none"})
-    assert all(quantised[name] is state[name] for name in state)
-    assert report["stored_bits_per_weight"] == 32
-    assert all(tensor["relative_error"] == 0 for tensor in report["tensors"].values())
+@pytest.mark.parametrize("tensors", [["head"], ["embeddings"], ["linear", "head"]])
+def test_half_of_a_tied_tensor_is_refused(tensors):
+    with pytest.raises(UserError, match="are one tensor: name both or neither"):
+        quantize_model(model_of("gpt2"), scheme_of(4, tensors=tensors))
 
 
-def test_the_report_counts_weights_scales_and_errors():
-    state = {"embed.weight": matrix(16, 24), "norm.weight": matrix()[0], "half": matrix()[0].bfloat16()}
-    quantised, report = quantize_state(state, {"method": "rtn", "bits": 4})
+def test_tensors_that_the_model_has_not_are_refused():
+    with pytest.raises(UserError, match="tensors: experts; this model has none of them"):
+        quantize_model(model_of("llama"), scheme_of(4, tensors=["experts"]))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gptq_keeps_layer_outputs_better_than_rounding_and_says_so(family):
+    _, report, _ = quantize_model(model_of(family), scheme_of(3, "gptq"), batches())
+    solved = [tensor for tensor in report["tensors"].values() if tensor["method"] == "gptq"]
+    found = {tensor["role"] for tensor in solved}
+    assert found >= {"experts", "router", "linear"} if "experts" in family else "linear" in found
+    assert {t["method"] for t in report["tensors"].values() if t["role"] in ("tied", "embeddings")} == {"rtn"}
+    dense = [tensor for tensor in solved if tensor["role"] != "experts"]
+    assert sum(t["layer_error"] for t in dense) < 0.95 * sum(t["layer_error_rtn"] for t in dense)
+    assert all(tensor["calibration_tokens"] >= 0 for tensor in solved)
+
+
+def test_later_layers_are_calibrated_on_what_quantised_ones_give_them():
+    model = model_of("gpt2")
+    _, report, _ = quantize_model(model, scheme_of(2, "gptq", tensors=["linear"]), batches())
+    name = "gpt_neox.layers.1.mlp.dense_4h_to_h.weight"
+    alone = quantize._Work(model, scheme_of(2, "gptq", tensors=["linear"]), batches())
+    alone.quantise([place for place in places_of(model) if place.name == name])
+    assert report["tensors"][name]["layer_error"] != pytest.approx(alone.calibrated[name]["layer_error"], rel=1e-3)
+
+
+def test_the_report_counts_codes_scales_zeros_and_the_rest():
+    model = model_of("gpt2")
+    scheme = scheme_of(4, group=8, symmetric=False, scale_format="fp16", rest="bf16")
+    quantised, report, parts = quantize_model(model, scheme)
     tensors = json.loads(json.dumps(report))["tensors"]
-    assert [tensors[name]["stored_bits"] for name in state] == [16 * 24 * 4 + 16 * 32, 24 * 32, 24 * 16]
-    assert [tensors[name]["bits"] for name in state] == [4, 32, 16]
-    assert [tensors[name]["num_scales"] for name in state] == [16, 0, 0]
-    assert report["num_weights"] == 16 * 24 + 24 + 24
+    name = "gpt_neox.layers.0.mlp.dense_h_to_4h.weight"  # 32 x 16: 64 groups
+    assert tensors[name]["stored_bits"] == 32 * 16 * 4 + 64 * 16 + 64 * 4
+    assert (tensors[name]["num_scales"], tensors[name]["num_zeros"]) == (64, 64)
+    assert tensors["gpt_neox.layers.0.mlp.dense_h_to_4h.bias"]["stored_bits"] == 32 * 16
     assert report["stored_bits"] == sum(tensor["stored_bits"] for tensor in tensors.values())
-    error = (quantised["embed.weight"] - state["embed.weight"]).norm() / state["embed.weight"].norm()
-    assert tensors["embed.weight"]["relative_error"] == pytest.approx(float(error), rel=1e-5)
-
-
-def test_fewer_bits_lose_more():
-    errors = [
-        quantize_state({"w": matrix()}, {"method": "rtn", "bits": bits})[1]["tensors"]["w"]["relative_error"]
-        for bits in range(2, 9)
-    ]
-    assert errors == sorted(errors, reverse=True)
-
-
-@pytest.fixture
-def tied_model():
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    return GPTNeoXForCausalLM(GPTNeoXConfig(vocab_size=30, tie_word_embeddings=True, **sizes)).eval()
-
-
-def test_a_tied_head_is_quantised_once_and_stays_tied(tied_model):
-    state = tied_model.state_dict()
-    quantised, report = quantize_state(state, {"method": "rtn", "bits": 4})
-    names = [name for name in state if state[name].data_ptr() == state["gpt_neox.embed_in.weight"].data_ptr()]
-    assert len(names) == 2
-    assert quantised[names[0]] is quantised[names[1]]
-    assert report["num_weights"] == sum(parameter.numel() for parameter in tied_model.parameters())
-
-
-def test_a_saved_tied_model_reloads_with_the_quantised_head(tied_model, tmp_path):
-    tied_model.save_pretrained(tmp_path)
-    state = load_file(tmp_path / "model.safetensors")
-    quantised, _ = quantize_state(state, {"method": "rtn", "bits": 3})
-    reloaded = copy.deepcopy(tied_model)
-    reloaded.load_state_dict(quantised, strict=False)
-    head = reloaded.get_output_embeddings().weight
-    assert torch.equal(head, round_to_nearest(tied_model.get_output_embeddings().weight.detach(), 3))
-
-
-@pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("scheme", [{"method": "none"}, {"method": "rtn", "bits": 8}])
-def test_a_diverged_checkpoint_is_refused(broken, scheme):
-    state = {"embed.weight": matrix(), "bias": matrix()[0]}
-    state["bias"][2] = broken
-    with pytest.raises(UserError, match="bias: 1 of 24 values"):
-        quantize_state(state, scheme)
+    assert report["stored_bits_per_weight"] == report["stored_bits"] / report["num_weights"]
+    before, after = model.get_parameter(name).detach(), quantised.get_parameter(name).detach()
+    assert tensors[name]["relative_error"] == pytest.approx(float((after - before).norm() / before.norm()), rel=1e-5)
+    assert parts[f"{name}.scale"].shape == parts[f"{name}.zero"].shape == (32, 2)
+    bias = model.get_parameter("gpt_neox.layers.0.mlp.dense_h_to_4h.bias").detach()
+    assert torch.equal(
+        quantised.get_parameter("gpt_neox.layers.0.mlp.dense_h_to_4h.bias"), bias.to(torch.bfloat16).float()
+    )
 
 
 @pytest.mark.parametrize(
-    "scheme",
+    ("scheme", "bits"),
     [
-        {},
-        {"method": "gptq", "bits": 4},
-        {"method": "rtn"},
-        {"method": "rtn", "bits": 1},
-        {"method": "rtn", "bits": 9},
-        {"method": "rtn", "bits": 4.0},
-        {"method": "rtn", "bits": 4, "group": 16},
-        {"method": "none", "bits": 8},
+        ({"method": "none"}, 32 * 512),
+        (scheme_of(8), 8 * 512 + 32 * 32),
+        (scheme_of(3, group="tensor"), 3 * 512 + 32),
+        (scheme_of(format="ternary"), 8 * 103 + 32 * 32),
+        (scheme_of(format="fp16"), 16 * 512),
+        (scheme_of(format="fp8"), 8 * 512 + 32 * 32),
     ],
 )
-def test_a_scheme_that_cannot_be_followed_is_refused(scheme):
-    with pytest.raises(UserError, match="quantisation scheme"):
-        quantize_state({"w": matrix()}, scheme)
+def test_stored_bits_of_a_matrix_of_32_rows_of_16(scheme, bits):
+    _, report, _ = quantize_model(model_of("gpt2"), scheme)
+    assert report["tensors"]["gpt_neox.layers.0.mlp.dense_h_to_4h.weight"]["stored_bits"] == bits
+
+
+def test_none_keeps_every_tensor():
+    _, report, parts = quantize_model(model_of("gpt2"), {"method": "none"})
+    assert report["stored_bits_per_weight"] == 32
+    assert all(tensor["relative_error"] == 0 for tensor in report["tensors"].values())
+    assert parts == {}
+
+
+@pytest.mark.parametrize("skipped", ["dense_4h_to_h", "embed_in"])
+def test_a_tensor_that_was_to_be_quantised_and_was_not_is_an_error(skipped, monkeypatch):
+    whole = quantize._Work.quantise
+
+    def forgetful(work, stage):
+        whole(work, [place for place in stage if skipped not in place.name])
+
+    monkeypatch.setattr(quantize._Work, "quantise", forgetful)
+    with pytest.raises(UserError, match=f"{skipped}.*was to be quantised and is not"):
+        quantize_model(model_of("gpt2"), scheme_of(4))
+
+
+def test_a_tensor_that_is_put_back_as_it_was_is_an_error(monkeypatch):
+    monkeypatch.setattr(quantize._Work, "_matrices", lambda work, place: [work.parameters[place.name].detach().clone()])
+    with pytest.raises(UserError, match="was to be quantised and is not on its grid"):
+        quantize_model(model_of("gpt2"), scheme_of(4))
+
+
+def test_a_tensor_that_was_not_to_be_quantised_and_was_is_an_error(monkeypatch):
+    everything = scheme_of(4)
+    choose = quantize.chosen_places
+    calls = []
+
+    def too_many(model, scheme):
+        calls.append(scheme)
+        return choose(model, everything if len(calls) == 1 else scheme)
+
+    monkeypatch.setattr(quantize, "chosen_places", too_many)
+    with pytest.raises(UserError, match=r"embed_in.*was not to be quantised and was changed"):
+        quantize_model(model_of("gpt2"), scheme_of(4, tensors=["linear"]))
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("scheme", [{"method": "none"}, scheme_of(8)], ids=str)
+def test_a_diverged_checkpoint_is_refused(broken, scheme):
+    model = model_of("gpt2")
+    with torch.no_grad():
+        model.get_parameter("gpt_neox.layers.0.mlp.dense_h_to_4h.bias")[2] = broken
+    with pytest.raises(UserError, match=r"dense_h_to_4h\.bias: 1 of 32 values"):
+        quantize_model(model, scheme)
+
+
+def test_the_given_model_is_not_changed():
+    model, other = model_of("gpt2"), model_of("gpt2")
+    quantize_model(model, scheme_of(2, "gptq"), batches())
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("text", [None, []])
+def test_gptq_without_text_is_refused(text):
+    with pytest.raises(UserError, match="calibration: no biographies"):
+        quantize_model(model_of("gpt2"), scheme_of(4, "gptq"), text)
+
+
+def test_text_that_is_shorter_than_a_layer_is_wide_is_refused():
+    with pytest.raises(UserError, match=r"calibration: 10 tokens reach .*, fewer than its 16 inputs"):
+        quantize_model(model_of("gpt2"), scheme_of(4, "gptq"), [batches()[0][:2, :5]])
+
+
+def test_a_group_that_fits_no_layer_is_named_with_the_layer():
+    with pytest.raises(UserError, match=r"embed_in\.weight: group: 5 does not divide 16 inputs"):
+        quantize_model(model_of("gpt2"), scheme_of(4, group=5))
+
+
+# --- calibration text
+
+
+def test_calibration_tells_of_different_people_in_whole_biographies():
+    world = make_world(WORLD)
+    renderer = Renderer(world, build_tokenizer({"kind": "word"}, world))
+    rows = [row for batch in calibration_batches(renderer, 12, seed=1) for row in batch.tolist()]
+    assert len({tuple(row[1:4]) for row in rows}) == len(rows) == 12  # full names
+    assert all(row[0] == EOS_ID and EOS_ID not in row[1:] for row in rows)
+    again = [row for batch in calibration_batches(renderer, 12, seed=1) for row in batch.tolist()]
+    other = [row for batch in calibration_batches(renderer, 12, seed=2) for row in batch.tolist()]
+    assert rows == again != other
+
+
+@pytest.mark.parametrize("count", [0, COUNT + 1])
+def test_a_calibration_set_that_the_world_cannot_give_is_refused(count):
+    world = make_world(WORLD)
+    renderer = Renderer(world, build_tokenizer({"kind": "word"}, world))
+    with pytest.raises(UserError, match=f"calibration: {count} biographies of a world of {COUNT} people"):
+        calibration_batches(renderer, count, seed=1)

@@ -23,7 +23,7 @@ from capacity.config.models import Config
 from capacity.config.resolve import Grid, has_compiler
 from capacity.errors import UserError
 from capacity.identity import SCRIPTS
-from capacity.orders import Order
+from capacity.orders import Order, make_order
 from capacity.stages import STAGES
 from capacity.world import make_world
 
@@ -72,6 +72,7 @@ def moved(raw: dict[str, Any]) -> str:
 # --- what an option moves
 
 ATOMIC, PEOPLE, LONG, CUT = "datasets/atomic", "datasets/people", "regimes/long", "regimes/cut"
+GPTQ = {"method": "gptq", "bits": 8}
 SWITCHED = {
     "mlp_ratio": 0.5, "mlp": "gated", "activation": "silu", "tied": False, "norm": "rms", "bias": False,
     "kv_sharing": 2, "rotary": 0.5, "experts": {"count": 2},
@@ -128,8 +129,17 @@ MOVES: list[tuple[str, Any, str]] = [
     (f"{LONG}/betas", [0.9, 0.99], "cvpaf"),
     (f"{LONG}/eps", 1e-7, "cvpaf"),
     (f"{LONG}/clip", None, "cvpaf"),
+    (f"{LONG}/quantizer", "int4", "cvpaf"),
+    (LONG, {**RAW["regimes"]["long"], "quantizer": "int4", "quantize_from": 0.5}, "cvpaf"),
     ("quantizers/int8/bits", 7, "vpaf"),
     ("quantizers/int8", {"method": "none"}, "vpaf"),
+    ("quantizers/int8", {"method": "rtn", "format": "fp8"}, "vpaf"),
+    ("quantizers/int8/symmetric", False, "vpaf"),
+    ("quantizers/int8/group", 4, "vpaf"),
+    ("quantizers/int8/tensors", ["linear"], "vpaf"),
+    ("quantizers/int8/scale_format", "fp16", "vpaf"),
+    ("quantizers/int8/rest", "fp16", "vpaf"),
+    ("quantizers/int8", {**GPTQ, "damping": 0.02, "act_order": False, "calibration": 4}, "vpaf"),
     ("studies/base/seeds", [1, 2], "dtcvpaf"),
     ("studies/base/quantizers", ["none", "int8", "int4"], "vpaf"),
     ("studies/base/vary", {"regime.lr": [0.01, 0.02]}, "cvpaf"),
@@ -193,6 +203,72 @@ def test_every_option_of_a_run_is_among_those_seen_to_move_it():
         seen |= {path} | ({f"{path}/{key}" for key in value} if isinstance(value, dict) else set())
     one_value = {f"{ATOMIC}/kind", f"{PEOPLE}/pools"}
     assert options - seen == one_value
+
+
+def test_every_option_of_gptq_moves_its_variants_and_their_text_is_the_dataset():
+    raw = with_value("quantizers/int8", GPTQ)
+    plain = grid_of(raw)
+    for option, value in {"damping": 0.02, "act_order": False, "calibration": 3}.items():
+        changed = copy.deepcopy(raw)
+        changed["quantizers"]["int8"] |= {option: value}
+        assert digests(grid_of(changed), "variants").isdisjoint(digests(plain, "variants") - digests_of_none(plain))
+    for order in (order for order in plain.orders.values() if order.stage == "variants"):
+        checkpoint = plain.orders[order.parents["checkpoint"]]
+        assert order.parents["dataset"] == checkpoint.parents["dataset"]
+        calibrated = {member.spec["method"]: set(member.parents) for member in order.members}
+        assert calibrated == {"none": {"checkpoint"}, "gptq": {"checkpoint", "dataset"}}
+
+
+def test_training_takes_a_scheme_and_not_its_name():
+    raw = with_value(f"{LONG}/quantizer", "int4")
+    before = grid_of(raw)
+    for name in ("another", "int4"):
+        changed = copy.deepcopy(raw)
+        changed["quantizers"][name] = {"method": "rtn", "bits": 3 if name == "int4" else 4}
+        changed["regimes"]["long"]["quantizer"] = name
+        new = digests(grid_of(changed), "checkpoints") - digests(before, "checkpoints")
+        assert len(new) == (name == "int4")
+    whole, half = (grid_of(with_value(LONG, raw["regimes"]["long"] | {"quantize_from": share})) for share in (0.0, 0.5))
+    assert digests(whole, "checkpoints") == digests(before, "checkpoints") != digests(half, "checkpoints")
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "words"),
+    [
+        ("int5", "regimes.long.quantizer: 'int5' is not in quantizers; there are: none, int8, int4"),
+        ("none", "regimes.long.quantizer: none; training takes a scheme with method: rtn and rest: null"),
+    ],
+)
+def test_a_scheme_that_nothing_can_be_trained_with_is_refused(quantizer: str, words: str):
+    with pytest.raises(UserError, match=re.escape(words)):
+        grid_of(with_value(f"{LONG}/quantizer", quantizer))
+
+
+def digests_of_none(grid: Grid) -> set[str]:
+    """Digests of the variants that no quantiser touches."""
+    sets = [order for order in grid.orders.values() if order.stage == "variants"]
+    return {m.id.rsplit("-", 1)[1] for order in sets for m in order.members if m.spec["method"] == "none"}
+
+
+def test_a_scheme_left_at_introduction_values_has_the_digest_of_one_without_them():
+    explicit = {"method": "rtn", "bits": 8, "format": "int", "symmetric": True, "group": "row", "rest": None}
+    explicit |= {"scale_format": "fp32", "tensors": ["experts", "router", "embeddings", "head", "linear"]}
+    assert moved(with_value("quantizers/int8", explicit)) == ""
+    old = make_order("variants", "a", {"method": "rtn", "bits": 8}, {})
+    new = make_order("variants", "a", models.Quantizer(**explicit).spec(people=6, seed=1), {})
+    assert old.id == new.id
+
+
+@pytest.mark.parametrize(
+    ("scheme", "message"),
+    [
+        ({"method": "rtn", "bits": 8, "group": 3}, "int8.group: 3 does not divide the widths of small, 8, 32;"),
+        ({**GPTQ, "calibration": 7}, "int8.calibration: 7 biographies, but atomic has N: 6 people"),
+    ],
+)
+def test_a_scheme_that_fits_no_model_or_dataset_is_refused_before_any_job(scheme: dict[str, Any], message: str):
+    with pytest.raises(UserError, match=re.escape(f"quantizers.{message}")):
+        grid_of(with_value("quantizers/int8", scheme))
 
 
 def test_swapping_two_values_moves_the_checkpoint():
@@ -400,7 +476,7 @@ def test_every_row_of_the_table_names_the_artefacts_it_comes_from():
         assert score.parents["variant"] == f"variants/{row['variant_id']}"
         variants = grid.orders[str(probes.parents["variants"])]
         variant = next(member for member in variants.members if member.id == row["variant_id"])
-        assert variant.spec == RAW["quantizers"][row["scheme"]]
+        assert RAW["quantizers"][row["scheme"]].items() <= variant.spec.items()
         assert variant.parents == {"checkpoint": f"checkpoints/{row['checkpoint_id']}"}
         checkpoint = grid.orders[f"checkpoints/{row['checkpoint_id']}"]
         assert checkpoint.parents["dataset"] == f"datasets/{row['dataset_id']}" == probes.parents["dataset"]

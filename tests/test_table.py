@@ -47,8 +47,8 @@ SIZES = {
     "P_active": 9_232,
 }
 NUMBERS = {
-    "lr": 0.01, "bits_per_weight": 32, "flops": 3.8e9, "final_loss_nats": 1.25, "flops_a_token": 6e4,
-    "dropped": None, "largest_load": None,
+    "lr": 0.01, "bits_per_weight": 32, "weight_bits": 32 * P, "flops": 3.8e9, "final_loss_nats": 1.25,
+    "flops_a_token": 6e4, "dropped": None, "largest_load": None,
 }  # fmt: skip
 IDS = {f"{stage}_id": f"{stage}-0123" for stage in ("dataset", "tokenizer", "checkpoint", "variant", "probe")}
 
@@ -168,8 +168,8 @@ def test_columns_stand_in_the_published_order(tmp_path):
     assert header == (
         "study,run,setting,dataset,kind,N,exposures,tokenizer,vocabulary,model,l,h,d,regime,lr,batch,seed,scheme,"
         "bits_per_weight,P,bits_offered,bits_stored,bits_name,bits_value,bits_diversity,R,R_low,R_high,R_max,"
-        "R_name_only,accuracy,accuracy_name,tokens,flops,final_loss_nats,P_active,flops_a_token,dropped,largest_load,chosen,dataset_id,tokenizer_id,checkpoint_id,"
-        "variant_id,probe_id"
+        "R_name_only,accuracy,accuracy_name,bits_per_weight_bit,weight_bits,tokens,flops,final_loss_nats,P_active,"
+        "flops_a_token,dropped,largest_load,chosen,dataset_id,tokenizer_id,checkpoint_id,variant_id,probe_id"
     )
     assert set(GIVEN_COLUMNS) < set(COLUMNS)
 

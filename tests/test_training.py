@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from quantizers import scheme_of
+from torch.nn import functional
 from trainings import NUM_STEPS, SPEC, batches_of, checkpoint_bytes, spec_of, train
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from capacity.batches import IGNORED
 from capacity.errors import UserError
 from capacity.models import load_model
+from capacity.quantization.quantize import quantize_model
 from capacity.training.device import make_fabric
 from capacity.training.loop import Training
 from capacity.training.report import training_flops
@@ -139,3 +143,37 @@ def test_a_training_that_diverges_stops_and_names_the_learning_rate(tmp_path: Pa
     with pytest.raises(UserError, match=r"lr: 1e\+30; the loss is nan"):
         train(tmp_path, spec_of(lr=1e30))
     assert checkpoint_bytes(tmp_path) == {}
+
+
+INT2 = scheme_of(2)
+
+
+def losses(spec: dict) -> list[float]:
+    """The loss of every step of a tiny training."""
+    training = Training(spec, batches_of(spec), make_fabric(spec["hardware"]))
+    return [float(training.loss) for _ in training.steps()]
+
+
+def test_quantisation_begins_at_its_share_of_the_training() -> None:
+    plain = losses(spec_of())
+    for start, first in ((0.0, 0), (0.75, 45)):
+        quantised = losses(spec_of(quantization=INT2 | {"start": start}))
+        different = [step for step, (a, b) in enumerate(zip(plain, quantised, strict=True)) if a != b]
+        assert different[0] == first
+
+
+def test_a_model_trained_with_two_bits_loses_less_by_them_than_one_that_was_not(tmp_path: Path) -> None:
+    """And its checkpoint holds the weights before rounding."""
+    model = {"model": {"family": "gpt2", "l": 1, "h": 2, "head_dim": 8}}
+    damage = []
+    for name, changes in (("plain", {}), ("trained", {"quantization": INT2 | {"start": 0.0}})):
+        spec = spec_of(exposures=400, lr=0.02, **changes) | model
+        train(tmp_path / name, spec)
+        checkpoint = load_model(tmp_path / name / "checkpoint")
+        rounded = quantize_model(checkpoint, INT2)[0]
+        assert not torch.equal(rounded.get_input_embeddings().weight, checkpoint.get_input_embeddings().weight)
+        inputs, targets = (torch.from_numpy(a[0]).long() for a in batches_of(spec).steps(0, 1))
+        with torch.no_grad():
+            logits = rounded(inputs).logits
+        damage.append(float(functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)))
+    assert damage[1] < damage[0] - 0.2

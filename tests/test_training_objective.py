@@ -1,12 +1,15 @@
 """Promises of the objective: the stock model's own loss and gradient, whichever way they are computed."""
 
+import pytest
 import torch
+from quantizers import scheme_of
 from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
 
 from capacity.batches import IGNORED
 from capacity.models import build_model
+from capacity.quantization.quantize import quantize_model
 from capacity.training.objective import Objective
 
 SPEC = {"family": "gpt2", "l": 2, "h": 2, "head_dim": 8}
@@ -77,3 +80,32 @@ def test_the_vector_holds_each_parameter_once_and_goes_back_into_the_model() -> 
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
     longer = torch.zeros(1, T + 3, dtype=torch.int64)
     assert model(longer).logits.shape == (1, T + 3, V)  # positions are the stock model's own again
+
+
+SCHEMES = [
+    scheme_of(4),
+    scheme_of(3, group=8, symmetric=False, scale_format="fp16"),
+    scheme_of(2, group="tensor", tensors=["linear"]),
+    scheme_of(format="ternary"),
+    scheme_of(format="fp4"),
+]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
+def test_quantised_training_sees_the_variant_that_rounding_to_nearest_makes(scheme: dict) -> None:
+    """Same loss, and each weight has the gradient of the rounded weight in its place."""
+    objective = Objective(model_of(), T, "fp32", compiled=False, scheme=scheme)
+    gradient, loss = objective.gradient(objective.initial_vector(), *batch_of(), quantised=True)
+    rounded = Objective(quantize_model(model_of(), scheme)[0], T, "fp32", compiled=False)
+    expected, expected_loss = rounded.gradient(rounded.initial_vector(), *batch_of())
+    torch.testing.assert_close(loss, expected_loss, rtol=1e-6, atol=0)
+    torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-6)
+    assert abs(float(loss - our_gradient("fp32")[1])) > 1e-3
+
+
+def test_a_scheme_is_not_applied_before_it_is_asked_for() -> None:
+    objective = Objective(model_of(), T, "fp32", compiled=False, scheme=scheme_of(2))
+    gradient, loss = objective.gradient(objective.initial_vector(), *batch_of())
+    plain, plain_loss = our_gradient("fp32")
+    assert torch.equal(gradient, plain)
+    assert torch.equal(loss, plain_loss)

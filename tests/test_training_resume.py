@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from quantizers import scheme_of
 from torch._dynamo.utils import counters
 from trainings import NUM_STEPS, SPEC, batches_of, checkpoint_bytes, spec_of, train
 
@@ -115,6 +116,15 @@ def test_a_training_stopped_after_every_single_step_ends_with_the_same_bits(stra
             train(tmp_path, SPEC, time_budget_seconds=0)
     assert train(tmp_path, SPEC, time_budget_seconds=0)["num_sessions"] == NUM_STEPS
     assert checkpoint_bytes(tmp_path) == straight
+
+
+def test_a_training_whose_quantised_part_comes_after_a_stop_ends_with_the_same_bits(tmp_path: Path) -> None:
+    spec = spec_of(quantization=scheme_of(3) | {"start": 0.5})
+    train(tmp_path / "straight", spec)
+    with pytest.raises(Interrupted):
+        train(tmp_path / "stopped", spec, time_budget_seconds=0)
+    train(tmp_path / "stopped", spec)
+    assert checkpoint_bytes(tmp_path / "stopped") == checkpoint_bytes(tmp_path / "straight")
 
 
 def test_saving_does_not_change_the_numbers(straight: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ R, R_MAX = "$R$", "$R^{\\mathrm{max}}$"
 PAPER: dict[str, Any] = {"marker": "+", "color": "0.7", "markersize": 5, "linestyle": "none"}
 GUIDE: dict[str, Any] = {"color": "0.6", "linewidth": 0.9, "zorder": 1}
 NOTE: dict[str, Any] = {"fontsize": 8, "color": "0.35"}
-FULL_PRECISION_BITS = 16  # a weight of fewer bits is a quantised one
+FULL_PRECISION_BITS = 32  # a weight of fewer bits is a quantised one
 LOWEST_R = 0.02  # below it, and at R <= 0, a point on a log axis stands hollow at the lower edge
 LOWEST_R_BY_SCHEME = -0.5  # quantised models can fall far below zero: hollow at the lower edge, too
 STYLE: dict[Any, Any] = {

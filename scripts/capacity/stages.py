@@ -24,7 +24,7 @@ STAGES = {
         Stage("datasets", "make_dataset", ("numpy",)),
         Stage("tokenizers", "make_tokenizer", ("tokenizers",)),
         Stage("checkpoints", "train_checkpoint", ("lightning-fabric", "numpy", "tokenizers", "torch", "transformers")),
-        Stage("variants", "quantize_checkpoint", ("torch",)),
+        Stage("variants", "quantize_checkpoint", ("numpy", "tokenizers", "torch", "transformers")),
         Stage("probes", "probe_checkpoint", ("numpy", "tokenizers", "torch", "transformers")),
         Stage("tables", "tabulate_capacity", ("numpy", "pandas", "scipy")),
         Stage("claims", "judge_claims", ("pandas", "scipy")),
@@ -36,6 +36,14 @@ STAGES = {
 # part of an identity. A default that changes later does move digests, because the frozen value here stays.
 # Stage -> dotted key of the spec -> introduction value.
 INTRODUCED: dict[str, dict[str, object]] = {
+    "variants": {
+        "format": "int",
+        "symmetric": True,
+        "group": "row",
+        "tensors": ["linear", "head", "embeddings", "router", "experts"],
+        "scale_format": "fp32",
+        "rest": None,
+    },
     "checkpoints": {
         "model.mlp_ratio": 1.0,
         "model.mlp": "standard",

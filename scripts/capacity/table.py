@@ -21,13 +21,17 @@ RUN_COLUMNS = (
 )
 BITS_COLUMNS = (
     *("P", "bits_offered", "bits_stored", "bits_name", "bits_value", "bits_diversity"),
-    *("R", "R_low", "R_high", "R_max", "R_name_only", "accuracy", "accuracy_name"),
+    *("R", "R_low", "R_high", "R_max", "R_name_only", "accuracy", "accuracy_name", "bits_per_weight_bit"),
 )
-COST_COLUMNS = ("tokens", "flops", "final_loss_nats", "P_active", "flops_a_token", "dropped", "largest_load")
+COST_COLUMNS = (
+    *("weight_bits", "tokens", "flops", "final_loss_nats", "P_active", "flops_a_token", "dropped", "largest_load"),
+)
 ID_COLUMNS = ("dataset_id", "tokenizer_id", "checkpoint_id", "variant_id", "probe_id")
 COLUMNS = (*RUN_COLUMNS, *BITS_COLUMNS, *COST_COLUMNS, "chosen", *ID_COLUMNS)
 GIVEN_COLUMNS = (*RUN_COLUMNS, *COST_COLUMNS, *ID_COLUMNS)
-INTEGER_COLUMNS = ("N", "exposures", "vocabulary", "l", "h", "d", "batch", "seed", "P", "tokens", "P_active")
+INTEGER_COLUMNS = (
+    *("N", "exposures", "vocabulary", "l", "h", "d", "batch", "seed", "P", "weight_bits", "tokens", "P_active"),
+)
 NUMBER_COLUMNS = (*INTEGER_COLUMNS, "lr", "bits_per_weight", *BITS_COLUMNS[1:], *COST_COLUMNS)
 
 # Rows that differ in none of these are the seeds of one run.
@@ -35,7 +39,10 @@ GROUP_COLUMNS = (
     *("study", "setting", "dataset", "kind", "N", "exposures", "tokenizer", "model", "l", "h", "d"),
     *("regime", "lr", "batch", "scheme", "bits_per_weight"),
 )
-MEAN_COLUMNS = ("P", "P_active", "bits_stored", "R_max", "R_name_only", "accuracy", "accuracy_name", "final_loss_nats")
+MEAN_COLUMNS = (
+    *("P", "P_active", "weight_bits", "bits_per_weight_bit", "bits_stored", "R_max", "R_name_only"),
+    *("accuracy", "accuracy_name", "final_loss_nats"),
+)
 
 CONFIDENCE = 0.95
 BOOTSTRAP_SEED = 240405405  # the same resamples for every variant of N people, so that differences are paired
@@ -51,6 +58,7 @@ def variant_row(
     for nothing, and bits_per_weight is the scheme's. scores: from `capacity.score.score_people`.
     P: trainable parameters. R_low and R_high bound the 95 % bootstrap interval over people of R.
     accuracy: mean over people and value items of the greedy match; accuracy_name: the same for the full name.
+    bits_per_weight_bit: bits stored divided by all bits that the weights take, scales and unquantised tensors included.
     R_name_only: R with each value scored in a paragraph of its one sentence, after the full name alone.
     """
     if set(given) != set(GIVEN_COLUMNS):
@@ -80,6 +88,7 @@ def variant_row(
         "R_name_only": name_only.total.sum() / P,
         "accuracy": matrices["exact"][:, 1:].mean(),
         "accuracy_name": matrices["exact"][:, 0].mean(),
+        "bits_per_weight_bit": bits.total.sum() / given["weight_bits"],
     }
     columns = [column for column in COLUMNS if column != "chosen"]
     return {column: measured[column] if column in measured else given[column] for column in columns}

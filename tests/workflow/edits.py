@@ -156,8 +156,8 @@ NEW_OPTION = _both(
     ),
     _replace(
         "scripts/capacity/stages.py",
-        '    "checkpoints": {\n        "model.',
-        '    "checkpoints": {\n        "regime.nesterov": False,\n        "model.',
+        "def without_introduced(",
+        'INTRODUCED.setdefault("checkpoints", {})["regime.nesterov"] = False\n\n\ndef without_introduced(',
     ),
 )
 SHARED_STUDY = """

@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from capacity.architectures import sizes
+from capacity.architectures import mlp_width, sizes
 from capacity.config.claims import read_claims
 from capacity.config.datasets import counted, tokenizer_spec, world_spec
 from capacity.config.load import check
-from capacity.config.models import Config, Model, Regime, Study
+from capacity.config.models import Config, Model, Quantizer, Regime, Study
 from capacity.errors import UserError
 from capacity.estimate import training_steps
 from capacity.factories import source_digests
 from capacity.orders import Order, make_order
+from capacity.quantization.schemes import needs_text, scheme_slug, weight_bits
 
 COMPILE_PAYS_FROM = 4000  # steps; compiling costs a job about as much as it saves over so many steps
 
@@ -60,9 +61,7 @@ def resolve(config: Config) -> Grid:
             q: _known(config.quantizers, q, f"studies.{name}.quantizers", "quantizers") for q in study.quantizers
         }
         for run in itertools.chain.from_iterable(_runs(config, name, part) for part in study.parts()):
-            rows += _add_run(
-                grid, config, run, {q: scheme.model_dump(exclude_none=True) for q, scheme in schemes.items()}
-            )
+            rows += _add_run(grid, config, run, {q: _scheme(run, q, scheme) for q, scheme in schemes.items()})
     probes = sorted({row["probe_set"] for row in rows})
     spec = {"rows": rows, "resamples": config.table.resamples}
     grid.table = grid.add(make_order("tables", "capacity", spec, {"probes": probes}))
@@ -136,7 +135,7 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
     world = {"dataset": dataset.name, "tokenizer": tokenizer.name}
     spec: dict[str, Any] = {
         "model": run.model.spec(),
-        "regime": run.regime.model_dump(),
+        "regime": _regime(config, run),
         "hardware": _hardware(config, run),
         "seed": run.seed,
     }
@@ -144,12 +143,12 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
         spec["files"] = source_digests(run.model.python)
     slug = _run_slug(run)
     checkpoint = grid.add(make_order("checkpoints", slug, spec, world))
-    parents = {"checkpoint": checkpoint.name}
     variant_of = {
-        label: make_order("variants", f"{slug}-{scheme['method']}{scheme.get('bits', '')}", scheme, parents)
+        label: make_order("variants", f"{slug}-{scheme_slug(scheme)}", scheme, _parents_of(scheme, checkpoint))
         for label, scheme in schemes.items()
     }
     # The set of the checkpoint's variants; each member is an artefact of its own, so that schemes are reused.
+    parents = {role: name for variant in variant_of.values() for role, name in variant.parents.items()}
     variants = grid.add(make_order("variants", slug, {}, parents, list(variant_of.values())))
     probes = grid.add(_probes(slug, config, run, variants, world, spec["hardware"]["accelerator"]))
     ids = {"dataset_id": dataset.id, "tokenizer_id": tokenizer.id, "checkpoint_id": checkpoint.id}
@@ -160,6 +159,46 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
         law = {"zipf": run.regime.zipf} if run.regime.zipf else {}
         rows.append({**_row(run, label, schemes[label]), **ids, **member, **law})
     return rows
+
+
+def _regime(config: Config, run: Run) -> dict[str, Any]:
+    """The regime as training reads it, with the scheme that it rounds by in place of the scheme's name."""
+    label, start = run.regime.quantizer, run.regime.quantize_from
+    spec = run.regime.model_dump(exclude={"quantizer", "quantize_from"})
+    if label is None:
+        return spec
+    key = f"regimes.{run.names['regime']}.quantizer"
+    scheme = _scheme(run, label, _known(config.quantizers, label, key, "quantizers"))
+    if scheme["method"] != "rtn" or scheme["rest"]:
+        raise UserError(f"{key}: {label}; training takes a scheme with method: rtn and rest: null")
+    return {**spec, "quantization": {**scheme, "start": start}}
+
+
+def _scheme(run: Run, label: str, quantizer: Quantizer) -> dict[str, Any]:
+    """A scheme as the quantiser reads it. Raises UserError where it fits no such model or dataset."""
+    scheme = quantizer.spec(run.dataset.N, run.seed)
+    if scheme.get("calibration", 0) > run.dataset.N:
+        raise UserError(
+            f"quantizers.{label}.calibration: {scheme['calibration']} biographies, but {run.names['dataset']} has "
+            f"N: {run.dataset.N} people; use at most so many"
+        )
+    group, model = scheme.get("group"), run.model.spec()
+    d = sizes(model)["d"]
+    widths = {d} if d else set()  # of a model of others the quantiser itself checks every layer
+    if "family" in model and {"linear", "experts"} & set(scheme.get("tensors", ())):
+        widths |= {mlp_width(model)} - {0}
+    if isinstance(group, int) and any(each % group for each in widths):
+        raise UserError(
+            f"quantizers.{label}.group: {group} does not divide the widths of {run.names['model']}, "
+            f"{', '.join(map(str, sorted(widths)))}; use a divisor, row or tensor"
+        )
+    return scheme
+
+
+def _parents_of(scheme: dict[str, Any], checkpoint: Order) -> dict[str, str | list[str]]:
+    """What a variant is made from: the checkpoint, and the dataset where the scheme is calibrated on text."""
+    parents: dict[str, str | list[str]] = {"checkpoint": checkpoint.name}
+    return {**parents, "dataset": checkpoint.parents["dataset"]} if needs_text(scheme) else parents
 
 
 def _probes(slug: str, config: Config, run: Run, variants: Order, world: dict[str, str], accelerator: str) -> Order:
@@ -226,5 +265,5 @@ def _row(run: Run, label: str, scheme: dict[str, Any]) -> dict[str, Any]:
         "batch": run.regime.batch,
         "seed": run.seed,
         "scheme": label,
-        "bits_per_weight": scheme.get("bits", 32),
+        "bits_per_weight": weight_bits(scheme),
     }

@@ -35,8 +35,11 @@ class Training:
         hardware = spec["hardware"]
         balance = (spec["model"].get("experts") or {}).get("balance", 0.0)
         plain = "family" not in spec["model"]
+        scheme = self.regime.get("quantization")
+        # The first step with quantised weights; after the last one where there is no scheme.
+        self.quantised_from = round(scheme["start"] * self.num_steps) if scheme else self.num_steps
         how = hardware["precision"], hardware["compile"]
-        self.objective = Objective(model, batches.context, *how, balance, plain)
+        self.objective = Objective(model, batches.context, *how, balance, plain, scheme)
         self.vector = self.objective.initial_vector()
         self.optimizer = make_optimizer(self.regime, self.vector, self.objective.hidden_matrices())
         rows = min(NUM_ROWS, self.num_steps)
@@ -68,7 +71,8 @@ class Training:
         weights = (_num_scored(targets) / scored_K).tolist()
         on_device = [torch.from_numpy(array).to(self.device, torch.int64) for array in (inputs, targets)]
         for inputs_BT, targets_BT, weight, tokens in zip(*on_device, weights, ends, strict=True):
-            gradient, loss = self.objective.gradient(self.vector, inputs_BT, targets_BT)
+            quantised = self.step >= self.quantised_from
+            gradient, loss = self.objective.gradient(self.vector, inputs_BT, targets_BT, quantised)
             gradient, self.loss = self.team.combine(gradient, loss, weight)
             self.optimizer.step(self.vector, gradient, self.learning_rate(self.step))
             self.loss_sum.add_(self.loss)

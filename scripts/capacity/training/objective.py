@@ -4,6 +4,7 @@ One vector and one traced function, forward and backward together, make a step o
 fast as 27 parameter tensors and two graphs with autograd between them: see benchmarks/training.py.
 """
 
+import functools
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -16,10 +17,13 @@ from transformers import PreTrainedModel
 
 from capacity.batches import IGNORED
 from capacity.errors import UserError
+from capacity.quantization.schemes import Scheme
+from capacity.quantization.straight_through import StraightThrough
 from capacity.switches import Routing
 
 Aside = tuple[Tensor, Tensor]  # mean loss in nats a token; choices that experts dropped
 Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Aside]]
+Gradient = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 class Objective:
@@ -31,7 +35,8 @@ class Objective:
     model: on its device; `plain` for one that is not of the paper: it is called with the tokens alone, and makes
     its own mask and positions. context: T, the length of every row. precision: "fp32", or "bf16" for products in
     bfloat16 with parameters, norms and loss in fp32. compiled: one torch.compile graph; its numbers differ
-    from eager ones by rounding.
+    from eager ones by rounding. scheme: a quantisation scheme that the forward pass rounds weights by, where it
+    is asked to.
     """
 
     def __init__(
@@ -42,31 +47,49 @@ class Objective:
         compiled: bool,
         balance: float = 0.0,
         plain: bool = False,
+        scheme: Scheme | None = None,
     ):
         self.compiled = compiled
         self.num_dropped = torch.zeros((), dtype=torch.int64, device=model.device)
+        self._rounding = StraightThrough(model, scheme) if scheme else None
         self._loss = _Loss(model, context, precision, balance, plain)
         parameters = dict(self._loss.named_parameters())  # a tied parameter once
         self._shapes = {name: parameter.shape for name, parameter in parameters.items()}
         self._sizes = [parameter.numel() for parameter in parameters.values()]
-        self._gradient = _compiled(self._total) if compiled else self.eager_gradient
+        self._gradients = {quantised: self._gradient_of(quantised) for quantised in (False, True)}
+
+    def _gradient_of(self, quantised: bool) -> Gradient:
+        total = functools.partial(self._total, quantised=quantised)
+        return _compiled(total) if self.compiled else functools.partial(_eager_gradient, total)
 
     def initial_vector(self) -> Tensor:
         """The model's parameters, as one new vector (P,)."""
         return torch.cat([parameter.detach().reshape(-1) for parameter in self._loss.parameters()])
 
-    def gradient(self, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
+    def gradient(
+        self, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor, quantised: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """The gradient (P,) and the mean loss in nats over the targets that are not IGNORED.
 
-        Both are new tensors; nothing waits for the device.
+        Both are new tensors; nothing waits for the device. quantised: with weights rounded by the scheme.
         """
-        gradient, loss, num_dropped = self._gradient(vector_P, inputs_BT, targets_BT)
+        gradient, loss, num_dropped = self._gradients[quantised](vector_P, inputs_BT, targets_BT)
         self.num_dropped.add_(num_dropped)
         return gradient, loss
 
-    def _total(self, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Aside]:
+    def _total(
+        self, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor, quantised: bool = False
+    ) -> tuple[Tensor, Aside]:
         """What is differentiated, and beside it the loss and the choices that were dropped."""
-        return functional_call(self._loss, self._views(vector_P), (inputs_BT, targets_BT))
+        views = self._views(vector_P)
+        if quantised:
+            assert self._rounding is not None, "quantised: needs a scheme"
+            views = {name: self._rounding(name.removeprefix("model."), view) for name, view in views.items()}
+        return functional_call(self._loss, views, (inputs_BT, targets_BT))
+
+    def eager_gradient(self, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradient, loss and dropped choices, not compiled and not quantised."""
+        return _eager_gradient(self._total, vector_P, inputs_BT, targets_BT)
 
     def hidden_matrices(self) -> list[tuple[int, torch.Size]]:
         """Start in the vector and shape of every matrix but embeddings and the head; an expert's are apart."""
@@ -94,11 +117,6 @@ class Objective:
     def _views(self, vector_P: Tensor) -> dict[str, Tensor]:
         parts = vector_P.split(self._sizes)
         return {name: part.view(shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
-
-    def eager_gradient(self, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        leaf = vector_P.detach().requires_grad_()
-        total, (loss, num_dropped) = self._total(leaf, inputs_BT, targets_BT)
-        return torch.autograd.grad(total, leaf)[0], loss.detach(), num_dropped
 
 
 class _Loss(nn.Module):
@@ -158,7 +176,15 @@ class _RotaryTable(nn.Module):
         return self.cos.to(hidden.dtype), self.sin.to(hidden.dtype)
 
 
-def _compiled(total: Loss) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]:
+def _eager_gradient(
+    total: Loss, vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    leaf = vector_P.detach().requires_grad_()
+    value, (loss, num_dropped) = total(leaf, inputs_BT, targets_BT)
+    return torch.autograd.grad(value, leaf)[0], loss.detach(), num_dropped
+
+
+def _compiled(total: Loss) -> Gradient:
     """Forward and backward of what is differentiated, compiled together at the first call."""
     options: dict[str, Any] = {"deterministic": True}  # no kernel is chosen by a time that was measured
     both = grad_and_value(total, has_aux=True)

@@ -1,7 +1,15 @@
 """Worlds of facts: people, the grammar that words them, and the renderer that makes labelled tokens."""
 
 from capacity.world.account import Account
-from capacity.world.draws import BLOCK, Draws, name_only_draws, num_blocks, probe_draws, training_draws
+from capacity.world.draws import (
+    BLOCK,
+    Draws,
+    calibration_draws,
+    name_only_draws,
+    num_blocks,
+    probe_draws,
+    training_draws,
+)
 from capacity.world.facts import World, load_world, make_world, save_world
 from capacity.world.grammar import Attribute, Grammar, Slot
 from capacity.world.junk import Junk, junk_draws
@@ -25,6 +33,7 @@ __all__ = [
     "Slot",
     "World",
     "Zipf",
+    "calibration_draws",
     "junk_draws",
     "load_world",
     "make_world",

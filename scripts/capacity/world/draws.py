@@ -124,6 +124,13 @@ def tokenizer_draws(world: World, count: int) -> Draws:
     return concatenate(blocks)
 
 
+def calibration_draws(world: World, seed: int, count: int) -> Draws:
+    """Biographies of `count` people drawn without replacement, worded as in training, for calibrating a quantiser."""
+    rng = streams.generator(seed, streams.CALIBRATION)
+    people = rng.permutation(world.N)[:count].astype(np.int64)
+    return _kept(world, 0, people) if world.grammar.paragraphs else draw_words(world.grammar, rng, people)
+
+
 def _people_in_order(world: World, start: int, stop: int, block_draws: BlockDraws) -> Draws:
     """Rows start..stop-1 of the blocks that hold them, so that cutting people up changes nobody's words."""
     _check_range(world, start, stop)

@@ -18,6 +18,7 @@ JUNK_VALUES = 10  # facts of junk people, by column
 JUNK = 11  # training: which junk people are told, and in which words, by block
 MIXTURE = 12  # training: which rows or windows are useful, by group
 ZIPF = 13  # training: in which order the exposures of an uneven law come
+CALIBRATION = 30  # the text that a quantiser is calibrated on: who, and in which words
 
 
 def key(seed: int, stream: int, *more: int) -> np.random.SeedSequence:

@@ -1,0 +1,1 @@
+"""Fewer bits a weight: grids, rounding to nearest, GPTQ, and what a variant truly takes to store."""

@@ -1,0 +1,99 @@
+"""What GPTQ must know of a layer's inputs: the sum of x x^T over biographies of the run's own dataset."""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+from transformers import PreTrainedModel
+
+from capacity.errors import UserError
+from capacity.world import EOS_ID, Renderer, World, calibration_draws
+
+BATCH_TOKENS = 4096
+
+Batches = list[Tensor]  # token ids (rows, width), no padding
+
+
+def calibration_batches(renderer: Renderer, count: int, seed: int) -> Batches:
+    """Biographies of `count` people of the world, EOS first, in batches of rows of one length.
+
+    Raises UserError where the world has fewer people.
+    """
+    world = renderer.world
+    assert isinstance(world, World)
+    if not 0 < count <= world.N:
+        raise UserError(f"calibration: {count} biographies of a world of {world.N} people; use 1 to so many")
+    rendering = renderer.tokens(calibration_draws(world, seed, count), labels=False)
+    starts = rendering.lengths.cumsum() - rendering.lengths
+    batches = []
+    for length in np.unique(rendering.lengths):
+        places = starts[rendering.lengths == length, None] + np.arange(length)
+        rows = np.concatenate([np.full((len(places), 1), EOS_ID), rendering.tokens[places]], axis=1)
+        batches += torch.from_numpy(rows.astype(np.int64)).split(max(1, BATCH_TOKENS // (int(length) + 1)))
+    return batches
+
+
+class InputMoments(TorchFunctionMode):
+    """While active, adds up x x^T over the inputs x of chosen matrices, wherever a model multiplies by them.
+
+    Matrices are known by where their memory begins, so that fused experts, which are views of one parameter,
+    are told apart. sums: float64 (C, C) by that address; counts: inputs seen. Experts that
+    are multiplied all at once come in two products; places that no token fills are rows of zeros in the first.
+    """
+
+    def __init__(self, matrices: Iterable[Tensor]):
+        super().__init__()
+        self.sums = {m.data_ptr(): torch.zeros(m.shape[1], m.shape[1], dtype=torch.float64) for m in matrices}
+        self.counts = dict.fromkeys(self.sums, 0)
+        self._filled: Tensor | None = None  # places of experts that a token fills, between their two products
+
+    def __torch_function__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is functional.linear:
+            self._add(args[0], args[1])
+        elif func is torch.addmm:
+            self._add(args[1], args[2])
+        elif func is torch.bmm:
+            self._add_experts(*args)
+        return func(*args, **(kwargs or {}))
+
+    def _add_experts(self, inputs: Tensor, weights: Tensor) -> None:
+        if self._filled is None or self._filled.shape != inputs.shape[:2]:
+            self._filled = filled = inputs.any(dim=2)
+        else:
+            filled, self._filled = self._filled, None
+        for expert, weight in enumerate(weights):
+            self._add(inputs[expert][filled[expert]], weight)
+
+    def _add(self, inputs: Tensor, weight: Tensor) -> None:
+        address = weight.data_ptr()
+        if address in self.sums:
+            inputs_MC = inputs.reshape(-1, inputs.shape[-1]).double()
+            self.sums[address] += inputs_MC.T @ inputs_MC
+            self.counts[address] += len(inputs_MC)
+
+
+@contextlib.contextmanager
+def _one_expert_at_a_time(model: PreTrainedModel) -> Iterator[None]:
+    """Fused kernels multiply by all experts at once, where the moments of each could not be told apart."""
+    before = model.config._experts_implementation
+    model.config._experts_implementation = "eager"
+    try:
+        yield
+    finally:
+        model.config._experts_implementation = before
+
+
+@torch.inference_mode()
+def input_moments(model: PreTrainedModel, matrices: Iterable[Tensor], batches: Batches) -> InputMoments:
+    """The moments of some matrices' inputs over all batches."""
+    with InputMoments(matrices) as moments, _one_expert_at_a_time(model):
+        for tokens in batches:
+            model(tokens, use_cache=False)
+    return moments

@@ -1,0 +1,215 @@
+"""A model with fewer bits a weight: dequantised values in its own layout, and what was done to each tensor.
+
+Biases, norms and whatever the scheme does not name keep their values, or are rounded to a 16-bit format where
+it says so. A tensor is counted once, under the first of its names.
+"""
+
+import copy
+import math
+import re
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from capacity.errors import UserError
+from capacity.quantization.calibration import Batches, InputMoments, input_moments
+from capacity.quantization.gptq import gptq, layer_error
+from capacity.quantization.grid import DTYPES, Grid, make_grid
+from capacity.quantization.schemes import HALF_PRECISION, Scheme, needs_text, weight_bits
+from capacity.quantization.tensors import TIED, Place, chosen_places, places_of
+
+SCALE_BITS = {"fp32": 32, "fp16": 16, "bf16": 16}
+LOOKED_UP = ("embeddings", TIED)  # no matrix products that GPTQ could keep: rounded to nearest
+
+Report = dict[str, Any]
+
+
+@torch.no_grad()
+def quantize_model(
+    model: PreTrainedModel, scheme: Scheme, batches: Batches | None = None
+) -> tuple[PreTrainedModel, Report, dict[str, Tensor]]:
+    """A quantised copy of a model, a report, and the scales and zero points by tensor name.
+
+    batches: biographies as token ids, for GPTQ. GPTQ takes the tensors in the order of the flow and calibrates
+    each layer on inputs that come through the quantised layers before it. Embeddings are rounded to nearest.
+    Report (JSON-able): num_weights; stored_bits, everything counted; stored_bits_per_weight, their ratio, which
+    bounds R; and for each tensor what `_describe` says. Raises UserError where the scheme does not fit the model
+    or the text, for NaN or infinite weights, and where a tensor ends up otherwise than the scheme says.
+    """
+    _refuse_broken(model)
+    quantised = copy.deepcopy(model)
+    places = {place.name: place for place in places_of(model)}
+    chosen = chosen_places(model, scheme) if scheme["method"] != "none" else []
+    work = _Work(quantised, scheme, batches)
+    for _, stage in groupby(chosen, key=_stage):
+        work.quantise(list(stage))
+    if scheme.get("rest"):
+        work.round_rest([name for name in places if name not in work.grids])
+    check_quantised(model, quantised, scheme, work.grids)
+    before, after = dict(model.named_parameters()), dict(quantised.named_parameters())
+    tensors = {name: work.describe(place, before[name], after[name]) for name, place in places.items()}
+    return quantised, _total(tensors), work.parts()
+
+
+def _stage(place: Place) -> str:
+    """Tensors of one layer are calibrated together, as the published tools do; the rest one at a time."""
+    layer = re.match(r".*?\.\d+\.", place.name)
+    return layer[0] if layer else place.name
+
+
+class _Work:
+    """The quantisation of one model under way."""
+
+    def __init__(self, model: PreTrainedModel, scheme: Scheme, batches: Batches | None):
+        self.model, self.scheme, self.batches = model, scheme, batches
+        self.parameters = dict(model.named_parameters())
+        self.grids: dict[str, list[Grid]] = {}  # one a matrix
+        self.calibrated: dict[str, Report] = {}
+
+    def quantise(self, stage: list[Place]) -> None:
+        """Round the tensors of a stage in place."""
+        calibrate = [place for place in stage if needs_text(self.scheme) and place.role not in LOOKED_UP]
+        moments = self._moments(calibrate) if calibrate else None
+        for place in stage:
+            matrices = self._matrices(place)
+            try:
+                grids = [make_grid(matrix, self.scheme) for matrix in matrices]
+            except UserError as error:
+                raise UserError(f"{place.name}: {error}") from None
+            self.grids[place.name] = grids
+            if moments and place in calibrate:
+                self.calibrated[place.name] = self._calibrated(matrices, grids, moments)
+            else:
+                for matrix, grid in zip(matrices, grids, strict=True):
+                    matrix.copy_(grid.snap(matrix))
+
+    def _matrices(self, place: Place) -> list[Tensor]:
+        return place.matrices(self.parameters[place.name].detach())
+
+    def _moments(self, places: list[Place]) -> InputMoments:
+        if not self.batches:
+            raise UserError("calibration: no biographies; gptq needs the run's own text")
+        moments = input_moments(self.model, [m for place in places for m in self._matrices(place)], self.batches)
+        for place in places:  # an expert sees what the router sends it: all experts together must see enough
+            matrices = self._matrices(place)
+            tokens, width = sum(moments.counts[matrix.data_ptr()] for matrix in matrices), matrices[0].shape[1]
+            if tokens < width:
+                raise UserError(
+                    f"calibration: {tokens} tokens reach {place.name}, fewer than its {width} inputs; raise it"
+                )
+        return moments
+
+    def _calibrated(self, matrices: list[Tensor], grids: list[Grid], moments: InputMoments) -> Report:
+        """GPTQ of the matrices of one tensor, in place; errors are of the worst matrix, tokens of the rarest."""
+        damping, act_order = self.scheme["damping"], self.scheme["act_order"]
+        errors, nearest_errors = [], []
+        for matrix, grid in zip(matrices, grids, strict=True):
+            moment_CC = moments.sums[matrix.data_ptr()]
+            snapped_RC = gptq(matrix, grid, moment_CC, damping, act_order)
+            errors.append(layer_error(matrix, snapped_RC, moment_CC))
+            nearest_errors.append(layer_error(matrix, grid.snap(matrix), moment_CC))
+            matrix.copy_(snapped_RC)
+        return {
+            "layer_error": max(errors),
+            "layer_error_rtn": max(nearest_errors),
+            "calibration_tokens": min(moments.counts[matrix.data_ptr()] for matrix in matrices),
+        }
+
+    def round_rest(self, names: list[str]) -> None:
+        """Round what the scheme does not quantise to its 16-bit format."""
+        for name in names:
+            self.parameters[name].copy_(self.parameters[name].to(DTYPES[self.scheme["rest"]]))
+
+    def describe(self, place: Place, before: Tensor, after: Tensor) -> Report:
+        """Role, method, bits of a weight, counts, relative error (Frobenius), stored bits; layer errors of GPTQ."""
+        grids = self.grids.get(place.name)
+        if grids is None:
+            rest = self.scheme.get("rest")
+            bits: float = 16 if rest else 8 * before.element_size()
+            counts, method = {"num_scales": 0, "num_zeros": 0}, rest or "none"
+            stored = bits * before.numel()
+        else:
+            bits, method = weight_bits(self.scheme), "gptq" if place.name in self.calibrated else "rtn"
+            counts = {f"num_{part}s": sum(_count(grid, part) for grid in grids) for part in ("scale", "zero")}
+            stored = _code_bits(before.numel(), self.scheme) + counts["num_zeros"] * math.ceil(bits)
+            if self.scheme["format"] not in HALF_PRECISION:
+                stored += counts["num_scales"] * SCALE_BITS[self.scheme["scale_format"]]
+        norm, error = float(before.double().norm()), float((after.double() - before.double()).norm())
+        return {
+            "role": place.role,
+            "method": method,
+            "bits": bits,
+            "num_weights": before.numel(),
+            **counts,
+            "stored_bits": stored,
+            "relative_error": error / norm if norm else 0.0,
+            **self.calibrated.get(place.name, {}),
+        }
+
+    def parts(self) -> dict[str, Tensor]:
+        """Scales (R or 1, G) and zero points by `<tensor>.scale` and `<tensor>.zero`; experts' stacked."""
+        found = {}
+        for name, grids in self.grids.items():
+            for part in ("scale", "zero"):
+                tensors = [getattr(grid, part) for grid in grids]
+                if tensors[0] is not None:
+                    found[f"{name}.{part}"] = (tensors[0] if len(tensors) == 1 else torch.stack(tensors)).contiguous()
+        return found
+
+
+def check_quantised(
+    model: PreTrainedModel, quantised: PreTrainedModel, scheme: Scheme, grids: dict[str, list[Grid]]
+) -> None:
+    """Raise UserError where a tensor was to be quantised and was not, or the other way round."""
+    chosen = {place.name for place in chosen_places(model, scheme)} if scheme["method"] != "none" else set()
+    after = dict(quantised.named_parameters())
+    for place in places_of(model):
+        weight, before = after[place.name].detach(), model.get_parameter(place.name).detach()
+        if place.name in chosen:
+            matrices = place.matrices(weight)
+            on_grid = place.name in grids and all(
+                torch.equal(grid.snap(matrix).to(matrix.dtype), matrix)
+                for grid, matrix in zip(grids[place.name], matrices, strict=True)
+            )
+            if not on_grid:
+                raise UserError(f"{place.name}: was to be quantised and is not on its grid")
+        else:
+            kept = before.to(DTYPES[scheme["rest"]]).to(before.dtype) if scheme.get("rest") else before
+            if not torch.equal(weight, kept):
+                raise UserError(f"{place.name}: was not to be quantised and was changed")
+
+
+def _count(grid: Grid, part: str) -> int:
+    tensor = getattr(grid, part)
+    return 0 if tensor is None else tensor.numel()
+
+
+def _code_bits(num_weights: int, scheme: Scheme) -> int:
+    """Bits of the codes of a tensor; ternary ones come five to a byte."""
+    if scheme["format"] == "ternary":
+        return 8 * math.ceil(num_weights / 5)
+    return int(weight_bits(scheme)) * num_weights
+
+
+def _refuse_broken(model: PreTrainedModel) -> None:
+    for name, weight in model.named_parameters():
+        num_broken = weight.numel() - int(torch.isfinite(weight).sum())
+        if num_broken:
+            raise UserError(
+                f"weight {name}: {num_broken} of {weight.numel()} values are NaN or infinite; "
+                "the training diverged, so train it again with a smaller learning rate"
+            )
+
+
+def _total(tensors: dict[str, Report]) -> Report:
+    num_weights = sum(tensor["num_weights"] for tensor in tensors.values())
+    stored_bits = sum(tensor["stored_bits"] for tensor in tensors.values())
+    return {
+        "num_weights": num_weights,
+        "stored_bits": stored_bits,
+        "stored_bits_per_weight": stored_bits / num_weights,
+        "tensors": tensors,
+    }

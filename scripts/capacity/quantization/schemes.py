@@ -1,0 +1,42 @@
+"""What a quantisation scheme says, as plain numbers; light enough for the main process.
+
+A scheme is {"method": "none"}, or method "rtn" or "gptq" with
+  format: "int" (with bits, 2 to 8, and symmetric or not), "ternary", "fp8" (e4m3), "fp4" (e2m1), "fp16", "bf16"
+  group: what shares a scale: "tensor", "row" (all weights of one output), or a number of inputs
+  tensors: which tensors are quantised, some of ROLES
+  scale_format: how scales are stored, "fp32", "fp16" or "bf16"
+  rest: what tensors that are not quantised are rounded to, "fp16" or "bf16"; None leaves them as trained
+and gptq also damping, act_order and calibration, a number of biographies.
+"""
+
+from typing import Any, Literal, get_args
+
+Scheme = dict[str, Any]
+
+Role = Literal["linear", "head", "embeddings", "router", "experts"]
+ROLES: tuple[Role, ...] = get_args(Role)
+MIN_BITS, MAX_BITS = 2, 8
+HALF_PRECISION = ("fp16", "bf16")  # formats without a scale
+FORMAT_BITS = {"fp16": 16, "bf16": 16, "fp8": 8, "fp4": 4, "ternary": 1.6}  # ternary: five digits in a byte, 3^5 < 2^8
+FULL_BITS = 32  # a weight as trained
+
+
+def weight_bits(scheme: Scheme) -> float:
+    """Bits of one quantised weight, without its share of a scale; 32 where weights stay as trained."""
+    if scheme["method"] == "none":
+        return FULL_BITS
+    return scheme["bits"] if scheme["format"] == "int" else FORMAT_BITS[scheme["format"]]
+
+
+def needs_text(scheme: Scheme) -> bool:
+    """Whether the scheme is calibrated on biographies."""
+    return scheme["method"] == "gptq"
+
+
+def scheme_slug(scheme: Scheme) -> str:
+    """A scheme in a few letters, for folder names; schemes of one slug differ in their digests."""
+    if scheme["method"] == "none":
+        return "none"
+    number = str(scheme["bits"]) if scheme["format"] == "int" else f"-{scheme['format']}"
+    group = scheme.get("group", "row")
+    return f"{scheme['method']}{number}" + ("" if group == "row" else f"-{group}")

@@ -1,0 +1,69 @@
+"""Which of a model's tensors a scheme reaches, and the matrices in them."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from capacity.errors import UserError
+from capacity.quantization.schemes import Scheme
+
+TIED = "tied"  # one tensor that is embeddings and head
+OTHER = "other"  # biases, norms, and what no scheme quantises
+
+
+@dataclass(frozen=True)
+class Place:
+    """A parameter of a model: its name, its role (one of schemes.ROLES, TIED or OTHER), how its matrices lie."""
+
+    name: str
+    role: str
+    transposed: bool = False  # stored as (inputs, outputs)
+
+    def matrices(self, weight: Tensor) -> list[Tensor]:
+        """Views of its matrices with outputs as rows: one, or one an expert."""
+        stack = [weight] if weight.ndim == 2 else list(weight.unbind())
+        return [matrix.T for matrix in stack] if self.transposed else stack
+
+
+def places_of(model: PreTrainedModel) -> list[Place]:
+    """Every parameter of a model, a tied one once, in the model's order."""
+    owners = dict(model.named_modules())
+    return [_place(model, owners[name.rpartition(".")[0]], name, p) for name, p in model.named_parameters()]
+
+
+def _place(model: PreTrainedModel, owner: nn.Module, name: str, parameter: Tensor) -> Place:
+    kind = type(owner).__name__
+    if parameter.ndim == 3 and kind.endswith("Experts"):
+        return Place(name, "experts", bool(getattr(owner, "is_transposed", False)))
+    if parameter.ndim != 2:
+        return Place(name, OTHER)
+    if isinstance(owner, nn.Embedding):
+        head = model.get_output_embeddings()
+        tied = owner is model.get_input_embeddings() and head is not None and head.weight is parameter
+        return Place(name, TIED if tied else "embeddings")
+    if owner is model.get_output_embeddings():
+        return Place(name, "head")
+    if kind.endswith("Router") or name.split(".")[-2] in ("router", "gate"):
+        return Place(name, "router")
+    if isinstance(owner, nn.Linear | Conv1D):
+        return Place(name, "linear", isinstance(owner, Conv1D))
+    return Place(name, OTHER)
+
+
+def chosen_places(model: PreTrainedModel, scheme: Scheme) -> list[Place]:
+    """The parameters that the scheme quantises, in the model's order.
+
+    Raises UserError where it names none of this model's, or one role of a tensor that has two.
+    """
+    tensors, named = set(scheme["tensors"]), ", ".join(scheme["tensors"])
+    places = places_of(model)
+    if len(tensors & {"head", "embeddings"}) == 1 and any(place.role == TIED for place in places):
+        raise UserError(f"tensors: {named}; head and embeddings of this model are one tensor: name both or neither")
+    if {"head", "embeddings"} <= tensors:
+        tensors.add(TIED)
+    chosen = [place for place in places if place.role in tensors]
+    if not chosen:
+        raise UserError(f"tensors: {named}; this model has none of them")
+    return chosen
