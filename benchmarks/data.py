@@ -6,6 +6,7 @@ rounds counts. No route uses more than one thread.
 
 import argparse
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ os.environ |= {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1", "OMP
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 from capacity.tokenization import build_tokenizer
-from capacity.world import BLOCK, Draws, Renderer, make_world, training_draws
+from capacity.world import BLOCK, Draws, Junk, Renderer, junk_draws, make_world, training_draws
 
 POOLS = {
     "first_names": 400, "middle_names": 400, "last_names": 1000, "months": 12, "days": 28, "years": 200,
@@ -76,12 +77,29 @@ def measure(title: str, world_spec: dict, tokenizer_spec: dict, rounds: int, tex
         print(f"  {route:40}{rate:12.1f}{rate / text_rate:10.1f}")
 
 
+def measure_facts(num_people: int) -> None:
+    """Print what facts cost, and junk of the paper's hundred million people, of which none is stored."""
+    start = time.process_time()
+    world = make_world(BIO_S | {"N": num_people, "junk": {"people": 100_000_000, "share": 0.875}})
+    seconds = time.process_time() - start
+    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"\nfacts of {num_people:,} people of bioS: {seconds:.1f} s of one core, {megabytes:,.0f} MB in all at most")
+    junk = Junk(world)
+    renderer = Renderer(world, build_tokenizer({"kind": "word"}, world)).for_junk(junk)
+    num_tokens = len(renderer.tokens(junk_draws(junk, 1, 0), labels=False).tokens)
+    rate = best_rate(lambda: renderer.tokens(junk_draws(junk, 1, 1), labels=False), num_tokens, 3)
+    more = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - megabytes
+    print(f"junk of {junk.N:,} people: {rate:.1f} M tokens/s with their facts, {more:,.0f} MB more")
+
+
 def main() -> None:
-    """Measure both worlds."""
+    """Measure both worlds, and facts and junk."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, help="rounds a route; the fastest counts (default: 7)")
     parser.add_argument("--text-people", type=int, default=5000, help="people on the text route (default: 5000)")
+    parser.add_argument("--people", type=int, default=10_000_000, help="whose facts are made (default: 10 million)")
     args = parser.parse_args()
+    measure_facts(args.people)
     for title, (world_spec, tokenizer_spec) in CASES.items():
         measure(title, world_spec, tokenizer_spec, args.rounds, args.text_people)
 

@@ -1,4 +1,4 @@
-"""Hold all committed tables of a scale against the claims: claims.csv, claims.md, Figure 1, and the README's table.
+"""Hold all committed tables of a scale against the claims: claims.csv, claims.md, figures, and the README's table.
 
 Nothing is trained: verdicts rest on results/reference/<scale>/<study>/capacity_table.csv.
 """
@@ -14,6 +14,7 @@ from capacity.config.claims import read_claims
 from capacity.errors import UserError
 from capacity.figure_one import plot_figure_one
 from capacity.reference import read_tables
+from capacity.study_figure import plot_study
 from capacity.table import write_table
 
 BEGIN, END = "<!-- claims: made by `make reference` -->\n", "<!-- end of claims -->\n"
@@ -43,6 +44,8 @@ def main() -> None:
         write_table(judged, args.reference / "claims.csv")
         (args.reference / "claims.md").write_text(as_markdown(judged), encoding="utf-8")
         plot_figure_one(table, args.reference)
+        for study in table["study"].unique():
+            plot_study(table, study, args.reference / study)
         if args.readme:
             main_ones = pd.Series([claim["headline"] for claim in claims])
             into_readme(args.readme, as_markdown(judged[main_ones]))

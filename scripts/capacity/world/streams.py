@@ -13,12 +13,12 @@ TRAINING = 5  # training: templates and sentence order, by exposure and block
 PROBE = 6  # probes: templates and sentence order, by draw and block
 NAME_ONLY = 7  # probes of one attribute: templates, by draw, attribute and block
 TOKENIZER = 8  # the text that a tokenizer is trained on, by block
-CALIBRATION = 30  # the text that a quantiser is calibrated on: who, and in which words
 PARAGRAPHS = 9  # templates and sentence order of paragraphs that are kept, by paragraph and block
 JUNK_VALUES = 10  # facts of junk people, by column
 JUNK = 11  # training: which junk people are told, and in which words, by block
 MIXTURE = 12  # training: which rows or windows are useful, by group
 ZIPF = 13  # training: in which order the exposures of an uneven law come
+CALIBRATION = 30  # the text that a quantiser is calibrated on: who, and in which words
 
 
 def key(seed: int, stream: int, *more: int) -> np.random.SeedSequence:
