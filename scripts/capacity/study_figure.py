@@ -24,6 +24,7 @@ from capacity.drawing import (
     style,
 )
 from capacity.figures import legend, plot_ratio, schemes_by_width, series_styles
+from capacity.storage_figure import MANY_SCHEMES, plot_storage
 from capacity.table import GROUP_COLUMNS, summarise
 
 CELL_COLUMNS = [column for column in GROUP_COLUMNS if column not in ("study", "scheme", "bits_per_weight")]
@@ -35,6 +36,9 @@ def plot_study(table: pd.DataFrame, study: str, folder: Path) -> None:
     """Writes study-<name>.png and .svg into the folder; equal tables give equal bytes."""
     summary = summarise(table[(table["study"] == study) & table["chosen"]])
     schemes, series = schemes_by_width(summary), series_styles(summary)
+    if len(schemes) > MANY_SCHEMES:
+        plot_storage(table, study, folder)
+        return
     num_cells = len(summary[CELL_COLUMNS].drop_duplicates())
     with style():
         figure = Figure(figsize=(11.7, max(4.2, 1.6 + LINE_INCHES * num_cells)), layout="constrained")
