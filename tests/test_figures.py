@@ -11,6 +11,7 @@ from capacity.drawing import LOWEST_R, MARKERS
 from capacity.figure_one import plot_figure_one
 from capacity.figures import plot_capacity
 from capacity.published import FIGURE_1A
+from capacity.storage_figure import plot_storage
 from capacity.study_figure import plot_study
 from capacity.table import COLUMNS, ID_COLUMNS, capacity_table
 
@@ -187,7 +188,7 @@ def test_a_study_of_many_schemes_is_drawn_by_what_their_weights_take(panels):
 
     rows = [scheme(f"int{bits}", bits, 0.25 * bits) for bits in range(2, 9)]
     rows += [scheme("gptq3", 3, 1.0), scheme("gptq2", 2, -7.0), scheme("none", 32, 2.0)]
-    ratio, share = panels(plot_study, table(*rows), "base")
+    ratio, share = panels(plot_storage, table(*rows), "base")
     assert [point[:2] for point in points(ratio, MARKERS[0])] == [(bits + 2, 0.25 * bits) for bits in range(2, 9)]
     gptq = points(ratio, MARKERS[1])
     assert [point[:2] for point in gptq] == [(4, -0.5), (5, 1.0), (4, -0.5)]  # below the edge: at it, and hollow
@@ -205,3 +206,15 @@ def test_other_figures_have_equal_bytes_too(tmp_path, function, words, name):
         function(TABLE, *words, tmp_path / folder)
     for file in (f"{name}.png", f"{name}.svg"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_many_schemes_are_lines_and_cells_are_markers(panels):
+    rows = [
+        variant(1.9 - i / 10, scheme=f"s{i}", bits_per_weight=32 - i, regime=regime)
+        for i in range(8)
+        for regime in ("long", "short")
+    ]
+    lines, _ = panels(plot_study, table(*rows), "base")
+    assert [text.get_text() for text in lines.get_yticklabels()] == [f"s{i}" for i in range(8)]
+    assert [point[:2] for point in points(lines, "o")] == [(pytest.approx(1.9 - i / 10), -i) for i in range(8)]
+    assert len(points(lines, "s")) == 8

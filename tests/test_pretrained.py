@@ -18,7 +18,8 @@ from capacity.config.models import Config
 from capacity.config.resolve import resolve
 from capacity.errors import UserError
 from capacity.tokenization import EOS_TOKEN, build_tokenizer, load_tokenizer, save_tokenizer
-from capacity.world import EOS_ID, Renderer, training_draws
+from capacity.world import EOS_ID, Attribute, Grammar, Renderer, Slot, training_draws
+from capacity.world.pieces import encode_pieces
 
 OTHER_TEXT = Path(__file__).resolve().parents[1] / "README.md"
 
@@ -125,3 +126,21 @@ def test_the_configuration_counts_it_by_content_and_refuses_a_folder_without_one
     assert ids() == before
     (tmp_path / "tokenizer.json").write_text((tmp_path / "tokenizer.json").read_text() + "\n")
     assert ids() != before
+
+
+def test_without_a_pattern_every_pair_is_tried() -> None:
+    """One name of two that end alike merges with what follows: no other pair would show it."""
+    grammar = Grammar(
+        pools={"names": ("Cox", "Fox"), "values": ("a", "b")},
+        name=(Slot("name", "names"),),
+        name_suffix="'s",
+        pronoun=None,
+        attributes=(Attribute("value", (Slot("value", "values"),), ((" is", "."),)),),
+    )
+    letters = sorted({letter for piece in grammar.pieces() for letter in piece})
+    merges = [("C", "o"), ("Co", "x"), ("Cox", "'")]
+    words = [EOS_TOKEN, *letters, *("".join(pair) for pair in merges)]
+    tokenizer = Tokenizer(models.BPE({word: number for number, word in enumerate(words)}, merges))
+    tokenizer.decoder = decoders.Fuse()
+    with pytest.raises(UserError, match="it merges ' Cox' and \"'s\" where they meet"):
+        encode_pieces(tokenizer, grammar)

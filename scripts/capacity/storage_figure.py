@@ -1,4 +1,4 @@
-"""What many quantisation schemes store, against what their weights take: the figure of a study of more than eight.
+"""What many quantisation schemes store, against what their weights take: the second figure of a study of more than eight.
 
 A series is the schemes of one kind, named alike but for their bits: int8, int6, int5.
 """
@@ -23,7 +23,12 @@ TICKS = (4, 6, 8, 12, 16, 24, 32)
 
 
 def plot_storage(table: pd.DataFrame, study: str, folder: Path) -> None:
-    """Writes study-<name>.png and .svg: a row of panels a number of exposures, R and bits stored a bit of weights."""
+    """Writes storage-<name>.png and .svg, where the study has many schemes; equal tables give equal bytes.
+
+    A row of panels a number of exposures, R on the left and bits stored a bit of weights on the right.
+    """
+    if table.loc[table["study"] == study, "scheme"].nunique() <= MANY_SCHEMES:
+        return
     summary = summarise(table[(table["study"] == study) & table["chosen"]])
     summary["kind_of_scheme"] = [re.sub(r"\d+", "", scheme, count=1) for scheme in summary["scheme"]]
     summary["size"] = summary["weight_bits"].astype(float) / summary["P"].astype(float)
@@ -48,7 +53,7 @@ def plot_storage(table: pd.DataFrame, study: str, folder: Path) -> None:
         ]
         figure.legend(handles=handles, loc="outside right center", frameon=False)
         figure.suptitle(f"{study} (hollow: below {LOWEST_R_BY_SCHEME:g} and {LOWEST_SHARE:g})")
-        save(figure, folder, f"study-{study}")
+        save(figure, folder, f"storage-{study}")
 
 
 def _plot(axes: Axes, rows: pd.DataFrame, kinds: dict[str, tuple[str, str]], column: str, lowest: float) -> None:

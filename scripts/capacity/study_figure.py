@@ -1,6 +1,7 @@
 """One figure a study: R of every cell of its grid under every scheme, and R against R_max.
 
-A line of the left panel is one cell, named by what the study varies; its grey bar is R_max.
+A line of the left panel is one cell, named by what the study varies, or one scheme where there are many; its grey bars
+are R_max.
 """
 
 from pathlib import Path
@@ -24,69 +25,70 @@ from capacity.drawing import (
     style,
 )
 from capacity.figures import legend, plot_ratio, schemes_by_width, series_styles
-from capacity.storage_figure import MANY_SCHEMES, plot_storage
-from capacity.table import GROUP_COLUMNS, summarise
+from capacity.table import summarise
 
-CELL_COLUMNS = [column for column in GROUP_COLUMNS if column not in ("study", "scheme", "bits_per_weight")]
 NAMED = ("dataset", "tokenizer", "model", "regime", "N", "lr")
 LINE_INCHES = 0.2
+MANY_SCHEMES = 6
 
 
 def plot_study(table: pd.DataFrame, study: str, folder: Path) -> None:
     """Writes study-<name>.png and .svg into the folder; equal tables give equal bytes."""
-    summary = summarise(table[(table["study"] == study) & table["chosen"]])
-    schemes, series = schemes_by_width(summary), series_styles(summary)
-    if len(schemes) > MANY_SCHEMES:
-        plot_storage(table, study, folder)
-        return
-    num_cells = len(summary[CELL_COLUMNS].drop_duplicates())
+    summary = summarise(table[table["study"] == study])
+    series = series_styles(summary)
+    summary, lines, looks = _lines_and_looks(summary)
     with style():
-        figure = Figure(figsize=(11.7, max(4.2, 1.6 + LINE_INCHES * num_cells)), layout="constrained")
+        height = max(4.2, 2.0 + LINE_INCHES * (len(lines) + len(looks) / 4))
+        figure = Figure(figsize=(11.7, height), layout="constrained")
         cells, ratio = figure.subplots(1, 2, width_ratios=(3, 2))
-        looks = _scheme_looks(schemes)
-        _plot_cells(cells, summary, looks)
+        _plot_lines(cells, summary, lines, looks)
         plot_ratio(ratio, summary[summary["bits_per_weight"] >= FULL_PRECISION_BITS], series)
         ratio.set_box_aspect(1)
         bar = Line2D([], [], color="0.6", marker="|", linestyle="none", markersize=9, label=R_MAX)
-        handles = [Line2D([], [], label=scheme, **look) for scheme, look in looks.items()]
+        handles = [Line2D([], [], label=name, **look) for name, look in looks.items()]
         figure.legend(handles=[*handles, bar, *legend(series)], loc="outside lower center", ncols=4, frameon=False)
         figure.suptitle(study)
         save(figure, folder, f"study-{study}")
 
 
-def _scheme_looks(schemes: list[str]) -> dict[str, dict[str, Any]]:
-    """Filled for full precision, then hollow markers of different form and colour."""
+def _lines_and_looks(summary: pd.DataFrame) -> tuple[pd.DataFrame, list[str], dict[str, dict[str, Any]]]:
+    """The summary with the columns `line` and `look`, the lines from top to bottom, and the look of each marker.
+
+    A line is a cell and a marker a scheme; the other way round where there are many schemes.
+    """
+    names, schemes = cell_names(summary), schemes_by_width(summary)
+    cells = list(dict.fromkeys(names))
+    line, look, lines, markers = names, summary["scheme"], cells, schemes
+    if len(schemes) > max(MANY_SCHEMES, len(cells)):
+        line, look, lines, markers = look, line, markers, lines
     looks: dict[str, dict[str, Any]] = {}
-    for i, scheme in enumerate(schemes):
+    for i, name in enumerate(markers):
         colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-        looks[scheme] = {"color": colour, "marker": marker, "linestyle": "none", "markersize": 5}
-        looks[scheme] |= {"markerfacecolor": "none"} if i else {}
-    return looks
+        looks[name] = {"color": colour, "marker": marker, "linestyle": "none", "markersize": 5}
+        looks[name] |= {"markerfacecolor": "none"} if i else {}
+    return summary.assign(line=line, look=look), lines, looks
 
 
-def _plot_cells(axes: Axes, summary: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> None:
-    """R by cell and scheme; a point below the edge stands at it."""
-    cells = summary.groupby(CELL_COLUMNS, sort=False, dropna=False).ngroup()
-    names = cell_names(summary)
-    for scheme, look in looks.items():
-        rows = summary[summary["scheme"] == scheme]
-        places = -cells[rows.index].to_numpy(float)
+def _plot_lines(axes: Axes, summary: pd.DataFrame, lines: list[str], looks: dict[str, dict[str, Any]]) -> None:
+    """R by line, one marker a look; a point below the edge stands at it."""
+    places = -summary["line"].map(lines.index).astype(float)
+    for name, look in looks.items():
+        rows = summary["look"] == name
         values, low, high = (
-            np.maximum(rows[column].to_numpy(float), LOWEST_R_BY_SCHEME) for column in ("R", "R_low", "R_high")
+            np.maximum(summary.loc[rows, column].to_numpy(float), LOWEST_R_BY_SCHEME)
+            for column in ("R", "R_low", "R_high")
         )
-        axes.hlines(places, low, high, color=look["color"], linewidth=0.9, zorder=2)
-        axes.plot(values, places, **look, zorder=3)
-    axes.plot(summary["R_max"], -cells, "|", color="0.6", markersize=9, zorder=1)
+        axes.hlines(places[rows], low, high, color=look["color"], linewidth=0.9, zorder=2)
+        axes.plot(values, places[rows], **look, zorder=3)
+    axes.plot(summary["R_max"], places, "|", color="0.6", markersize=9, zorder=1)
     for bits in (0, 1, 2):
         axes.axvline(bits, **GUIDE)
-    order = cells.drop_duplicates()
-    axes.set_yticks(-order, names[order.index])
+    axes.set_yticks([-place for place in range(len(lines))], lines)
     below = (summary["R"] < LOWEST_R_BY_SCHEME).any()
-    axes.set_xlabel(
-        f"bits stored a parameter, {R}" + (f" (at the edge: below {LOWEST_R_BY_SCHEME:g})" if below else "")
-    )
+    edge = f" (at the edge: below {LOWEST_R_BY_SCHEME:g})" if below else ""
+    axes.set_xlabel(f"bits stored a parameter, {R}{edge}")
     axes.set_xlim(right=min(axes.get_xlim()[1], max(3.0, 1.3 * summary["R"].max())))
-    axes.set_ylim(-cells.max() - 0.7, 0.7)
+    axes.set_ylim(-len(lines) + 0.3, 0.7)
 
 
 def cell_names(summary: pd.DataFrame) -> pd.Series:
