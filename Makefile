@@ -24,11 +24,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: crosscheck help env table audit lineage report compare size law reference plan preview runs orphans prune
-=======
-.PHONY: help env table audit release lineage report compare size law reference plan runs orphans prune
->>>>>>> main
+.PHONY: crosscheck help env table audit release lineage report compare size law reference plan preview runs orphans prune
 .PHONY: test test-long test-report test-slurm check docs lock format
 
 help: ## this list

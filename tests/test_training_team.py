@@ -18,7 +18,7 @@ from capacity.identity import SCRIPTS
 from capacity.orders import Order
 from capacity.training.team import Team
 
-LONG = {"exposures": 600, "batch": 6}
+LONG = {"exposures": 200, "batch": 6}
 
 
 @pytest.fixture(scope="module")

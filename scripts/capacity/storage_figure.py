@@ -1,4 +1,4 @@
-"""What many quantisation schemes store, against what their weights take: the second figure of a study of more than eight.
+"""What many quantisation schemes store, against what their weights take: a second figure where there are over eight.
 
 A series is the schemes of one kind, named alike but for their bits: int8, int6, int5.
 """

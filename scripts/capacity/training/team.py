@@ -41,8 +41,9 @@ class Team:
             return gradient_P, loss
         both = torch.cat([gradient_P, loss.reshape(1)])
         both = both * weight if weight else torch.zeros_like(both)
-        both = self._fabric.all_reduce(both, reduce_op="sum")
-        return both[:-1], both[-1]
+        total = self._fabric.all_reduce(both, reduce_op="sum")
+        assert isinstance(total, Tensor)
+        return total[:-1], total[-1]
 
     def all_go_on(self, go_on: Callable[[], bool]) -> bool:
         """What the first process decides; one that is alone stops where it stands and need not ask."""
