@@ -144,6 +144,13 @@ def test_a_package_that_is_not_the_locked_one_is_named_with_both_versions(
     assert level.facts["packages of the lock"] == "1 of 2 installed"
 
 
+def test_a_tree_without_a_lock_is_told(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(machine, "LOCK", tmp_path / "nothing")
+    assert [finding.what for finding in check_machine(folder).findings] == [
+        "is not in this tree, so nothing was compared with it"
+    ]
+
+
 # --- what re-execution expects on another machine
 
 

@@ -90,6 +90,9 @@ def _gpus() -> str:
 
 def _against_lock(level: Level) -> None:
     """Installed packages that differ from the lock. A pin that is not installed is for another platform or purpose."""
+    if not LOCK.is_file():
+        level.warn("not the lock", "envs/requirements.txt", "is not in this tree, so nothing was compared with it")
+        return
     pins = dict(line.strip().split("==") for line in LOCK.read_text().splitlines() if "==" in line and line[0] != "#")
     absent = 0
     for name, pinned in pins.items():
