@@ -120,7 +120,10 @@ def test_facts_and_metrics_state_what_was_done(trained: Path) -> None:
 
 def test_flops_of_the_papers_smallest_model_are_those_of_the_published_formula() -> None:
     """PaLM, arXiv 2204.02311, Appendix B: 6 N + 12 L H Q T a token."""
-    assert training_flops({"l": 2, "h": 2, "head_dim": 64}, 816_000, 512) == 6 * 816_000 + 12 * 2 * 2 * 64 * 512
+    assert (
+        training_flops({"family": "gpt2", "l": 2, "h": 2, "head_dim": 64}, 816_000, 512)
+        == 6 * 816_000 + 12 * 2 * 2 * 64 * 512
+    )
 
 
 @pytest.mark.parametrize(
@@ -143,6 +146,14 @@ def test_a_training_that_diverges_stops_and_names_the_learning_rate(tmp_path: Pa
     with pytest.raises(UserError, match=r"lr: 1e\+30; the loss is nan"):
         train(tmp_path, spec_of(lr=1e30))
     assert checkpoint_bytes(tmp_path) == {}
+
+
+def test_flops_that_torch_counts_are_those_of_the_formula(trained: Path) -> None:
+    """6 (P - vectors) + 12 l d T a token: products alone, all T positions; the embedding is no product, the head is."""
+    facts = json.loads((trained / "checkpoint" / "training.json").read_text())
+    matrices = 12 * 64 + facts["vocabulary"] * 8
+    assert facts["flops_a_token"] == 6 * matrices + 12 * 1 * 8 * facts["context"]
+    assert facts["active_parameters"] == facts["parameters"]
 
 
 INT2 = scheme_of(2)
