@@ -24,12 +24,12 @@ def test_the_committed_verdicts_follow_from_the_committed_tables(tmp_path: Path)
     assert as_markdown(main_ones) in (ROOT / "README.md").read_text(), "run `make reference`"
 
 
-def test_claims_name_studies_of_the_configuration():
+def test_claims_name_studies_of_the_configuration_or_say_why_not():
     studies = load_config([ROOT / "config.yaml"]).studies
     for claim in read_claims(ROOT / "claims.yaml"):
         for side in ("of", "to"):
             for study in claim[side]["study"] if claim[side] else []:
-                assert study in studies, f"{claim['id']}: {study} is no study of config.yaml"
+                assert study in studies or claim["not_run"], f"{claim['id']}: {study} is no study of config.yaml"
 
 
 def test_every_result_of_the_paper_has_a_claim():
