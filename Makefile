@@ -17,13 +17,14 @@ SCALE ?=
 
 VENV := .venv
 CRATE := .venv-crate
+CROSSCHECK := .venv-crosscheck
 BIN := $(VENV)/bin
 CONFIGFILE := $(if $(SCALE),--configfile scales/$(SCALE).yaml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env table audit release lineage report compare size law reference plan preview runs orphans prune
+.PHONY: crosscheck help env table audit release lineage report compare size law reference plan preview runs orphans prune
 .PHONY: test test-long test-report test-slurm check docs lock format
 
 help: ## this list
@@ -43,6 +44,17 @@ $(CRATE)/requirements.txt: envs/crate.txt
 	@$(PYTHON) -m venv $(CRATE)
 	@$(CRATE)/bin/pip install --quiet --disable-pip-version-check $(if $(PIP_INDEX),--index-url $(PIP_INDEX)) -r envs/crate.txt
 	@cp envs/crate.txt $@
+
+$(CROSSCHECK)/requirements.txt: envs/crosscheck.txt
+	@echo "Setting up $(CROSSCHECK) with torchao and llm-compressor (a few minutes)"
+	@$(PYTHON) -m venv $(CROSSCHECK)
+	@$(if $(TORCH_INDEX),$(CROSSCHECK)/bin/pip install --quiet --index-url $(TORCH_INDEX) $$(grep '^torch==' envs/crosscheck.txt))
+	@$(CROSSCHECK)/bin/pip install --quiet --disable-pip-version-check $(if $(PIP_INDEX),--index-url $(PIP_INDEX)) \
+	  -r envs/crosscheck.txt
+	@cp envs/crosscheck.txt $@
+
+crosscheck: $(CROSSCHECK)/requirements.txt ## torchao and llm-compressor again, against the numbers that the tests use
+	@HF_HUB_OFFLINE=1 $(CROSSCHECK)/bin/python tests/crosscheck/references.py 2> $(CROSSCHECK)/log | tail -n 1
 
 test: env $(CRATE)/requirements.txt ## the tests, under ten minutes on two cores
 	@python -m pytest -n 2 tests

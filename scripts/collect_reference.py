@@ -14,6 +14,7 @@ from capacity.config.claims import read_claims
 from capacity.errors import UserError
 from capacity.figure_one import plot_figure_one
 from capacity.reference import read_tables
+from capacity.storage_figure import plot_storage
 from capacity.study_figure import plot_study
 from capacity.table import write_table
 
@@ -46,6 +47,7 @@ def main() -> None:
         plot_figure_one(table, args.reference)
         for study in table["study"].unique():
             plot_study(table, study, args.reference / study)
+            plot_storage(table, study, args.reference / study)
         if args.readme:
             main_ones = pd.Series([claim["headline"] for claim in claims])
             into_readme(args.readme, as_markdown(judged[main_ones]))

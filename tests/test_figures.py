@@ -7,10 +7,11 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from capacity.drawing import LOWEST_R
+from capacity.drawing import LOWEST_R, MARKERS
 from capacity.figure_one import plot_figure_one
 from capacity.figures import plot_capacity
 from capacity.published import FIGURE_1A
+from capacity.storage_figure import plot_storage
 from capacity.study_figure import plot_study
 from capacity.table import COLUMNS, ID_COLUMNS, capacity_table
 
@@ -178,6 +179,21 @@ def test_a_study_has_a_line_a_cell_named_by_what_varies(panels):
     assert [point[:2] for point in points(cells, "s")] == [(1.8, 0), (-0.5, -1)]
     assert {point[0] for point in points(cells, "|")} == {2.5}
     assert [point[:2] for point in points(ratio, "o")] == [(2.5, 1.9), (2.5, 0.9)]
+
+
+def test_a_study_of_many_schemes_is_drawn_by_what_their_weights_take(panels):
+    def scheme(name, bits, R):
+        size = {"bits_per_weight": bits, "weight_bits": 10_000 * (bits + 2), "bits_per_weight_bit": R / (bits + 2)}
+        return variant(R, scheme=name, **size)
+
+    rows = [scheme(f"int{bits}", bits, 0.25 * bits) for bits in range(2, 9)]
+    rows += [scheme("gptq3", 3, 1.0), scheme("gptq2", 2, -7.0), scheme("none", 32, 2.0)]
+    ratio, share = panels(plot_storage, table(*rows), "base")
+    assert [point[:2] for point in points(ratio, MARKERS[0])] == [(bits + 2, 0.25 * bits) for bits in range(2, 9)]
+    gptq = points(ratio, MARKERS[1])
+    assert [point[:2] for point in gptq] == [(4, -0.5), (5, 1.0), (4, -0.5)]  # below the edge: at it, and hollow
+    assert gptq[-1][2] == "white"
+    assert points(share, MARKERS[1])[1][:2] == (5, pytest.approx(0.2))
 
 
 @pytest.mark.parametrize(
