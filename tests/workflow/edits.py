@@ -284,7 +284,9 @@ EDITS = [
     Edit("real change in training code", _append("scripts/train_checkpoint.py", PLANTED), stages("CVP", *ALL) | A | F),
     Edit("version of torch", _package("torch"), stages("CVP", *ALL) | A | F),
     Edit(
-        "module of one stage: quantiser", _append("scripts/capacity/quantize.py", PLANTED), stages("VP", *ALL) | A | F
+        "module of one stage: quantiser",
+        _append("scripts/capacity/quantization/quantize.py", PLANTED),
+        stages("VP", *ALL) | A | F,
     ),
     Edit("table code", _append("scripts/tabulate_capacity.py", PLANTED), A | F, executed=True, undone=True),
     Edit(
