@@ -108,10 +108,8 @@ def test_ternary_weights_are_the_mean_size_or_nothing():
     assert torch.equal(round_to_nearest(weight, scheme_of(format="ternary")), torch.tensor([[1.0, -0.0, 0.0, -1.0]]))
 
 
-@pytest.mark.parametrize("scheme", FORMATS, ids=str)
+@pytest.mark.parametrize("scheme", [s for s in FORMATS if s["format"] not in ("fp16", "bf16")], ids=str)
 def test_a_group_is_a_row_of_its_own_and_a_tensor_one_long_row(scheme):
-    if scheme["format"] in ("fp16", "bf16"):
-        pytest.skip("no scales")
     weight = matrix(6, 24)
     by_group = round_to_nearest(weight, scheme | {"group": 8})
     assert torch.equal(by_group, round_to_nearest(weight.reshape(18, 8), scheme).reshape(6, 24))
