@@ -4,13 +4,14 @@ In: a dataset and a tokenizer. Out: a checkpoint that transformers loads, with m
 that was interrupted leaves its state in results/resume/<checkpoint>/ and goes on from there.
 """
 
-
+@for_each_job
 def work(wildcards):
     """Tokens to train on: the longest trainings start first."""
     training = order(wildcards.checkpoint)
     return estimate.training_tokens(world(training)[0], training.spec["regime"])
 
 
+@for_each_job
 def training_mb(wildcards, attempt):
     training = order(wildcards.checkpoint)
     return requests.growing(
@@ -18,29 +19,32 @@ def training_mb(wildcards, attempt):
     )
 
 
+@for_each_job
 def training_minutes(wildcards):
     """The same in every attempt: the next one goes on where this one stopped."""
     training = order(wildcards.checkpoint)
     return requests.training_minutes(*world(training), training.spec)
 
 
+@for_each_job
+def devices(wildcards):
+    return order(wildcards.checkpoint).spec["hardware"]["devices"]
+
+
 rule train_checkpoint:
     """Train one model on one dataset."""
     input:
         spec="results/specs/{checkpoint}.json",
-        dataset=lambda wildcards: made(order(wildcards.checkpoint).parents["dataset"]),
-        tokenizer=lambda wildcards: made(
-            order(wildcards.checkpoint).parents["tokenizer"]
-        ),
+        parents=parents_of("checkpoint"),
     output:
         # Not deleted when a job starts: a training that outlived its engine may have made it meanwhile.
         manifest=update("results/checkpoints/{checkpoint}/manifest.json"),
     log:
         "results/logs/train_checkpoint/{checkpoint}.log",
     priority: work
-    threads: lambda wildcards: order(wildcards.checkpoint).spec["hardware"]["devices"]
+    threads: devices
     resources:
-        gpu=lambda wildcards: gpus(order(wildcards.checkpoint)),
+        gpu=for_each_job(lambda wildcards: gpus(order(wildcards.checkpoint))),
         mem_mb=training_mb,
         runtime=training_minutes,
     message:

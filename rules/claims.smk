@@ -9,7 +9,7 @@ rule judge_claims:
     """Hold the table against what the paper says."""
     input:
         spec="results/specs/{claims}.json",
-        table=lambda wildcards: made(order(wildcards.claims).parents["table"]),
+        parents=parents_of("claims"),
     output:
         manifest="results/claims/{claims}/manifest.json",
     log:

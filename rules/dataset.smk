@@ -23,12 +23,8 @@ rule make_dataset:
     priority: FIRST
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: requests.growing(
-            largest(order(wildcards.dataset), dataset_mb), attempt
-        ),
-        runtime=lambda wildcards, attempt: requests.growing(
-            largest(order(wildcards.dataset), dataset_minutes), attempt
-        ),
+        mem_mb=growing("dataset", dataset_mb),
+        runtime=growing("dataset", dataset_minutes),
     message:
         "Drawing the facts of {wildcards.dataset}."
     shell:

@@ -8,7 +8,7 @@ rule plot_capacity:
     """Draw bits stored against parameters and R against R_max, for the paper's figure and for each study."""
     input:
         spec="results/specs/{figures}.json",
-        table=lambda wildcards: made(order(wildcards.figures).parents["table"]),
+        parents=parents_of("figures"),
     output:
         manifest="results/figures/{figures}/manifest.json",
     log:

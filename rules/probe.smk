@@ -22,22 +22,16 @@ rule probe_checkpoint:
     """Score every variant of one checkpoint on the facts it was trained on."""
     input:
         spec="results/specs/{probes}.json",
-        dataset=lambda wildcards: made(order(wildcards.probes).parents["dataset"]),
-        tokenizer=lambda wildcards: made(order(wildcards.probes).parents["tokenizer"]),
-        variants=lambda wildcards: made(order(wildcards.probes).parents["variants"]),
+        parents=parents_of("probes"),
     output:
         manifest="results/probes/{probes}/manifest.json",
     log:
         "results/logs/probe_checkpoint/{probes}.log",
     threads: 1
     resources:
-        gpu=lambda wildcards: gpus(order(wildcards.probes)),
-        mem_mb=lambda wildcards, attempt: requests.growing(
-            largest(order(wildcards.probes), probe_mb), attempt
-        ),
-        runtime=lambda wildcards, attempt: requests.growing(
-            largest(order(wildcards.probes), probe_minutes), attempt
-        ),
+        gpu=for_each_job(lambda wildcards: gpus(order(wildcards.probes))),
+        mem_mb=growing("probes", probe_mb),
+        runtime=growing("probes", probe_minutes),
     message:
         "Scoring {wildcards.probes}."
     shell:

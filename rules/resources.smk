@@ -1,10 +1,11 @@
-"""What jobs ask of a machine, and what the main process asks a cluster before the first job.
+"""What jobs wait for and ask of a machine, and what the main process asks a cluster before the first job.
 
-Rules take memory, time and GPUs from the order of the job. Memory, and the time of jobs that cannot go on where they
-stopped, grow with every attempt.
+Rules take inputs, memory, time and GPUs from the order of the job. Memory, and the time of jobs that cannot go on where
+they stopped, grow with every attempt.
 """
 
 import functools
+import inspect
 
 from capacity import estimate, requests
 
@@ -17,6 +18,30 @@ def parent(child, role):
 def world(child):
     """The specs of the dataset and the tokenizer that an order was made from."""
     return parent(child, "dataset").spec, parent(child, "tokenizer").spec
+
+
+def for_each_job(function):
+    """A function with its signature noted: the engine works it out again for every job."""
+    function.__signature__ = inspect.signature(function)
+    return function
+
+
+def parents_of(wildcard):
+    """An input function: all parents of the artefact that the wildcard names."""
+    return for_each_job(
+        lambda wildcards: [
+            made(name) for name in order(wildcards[wildcard]).parent_names()
+        ]
+    )
+
+
+def growing(wildcard, ask):
+    """A resource function: what the largest job of the rule asks for, half of it more in every attempt."""
+    return for_each_job(
+        lambda wildcards, attempt: requests.growing(
+            largest(order(wildcards[wildcard]), ask), attempt
+        )
+    )
 
 
 def gpus(child):

@@ -4,16 +4,11 @@ In: the scores of all runs. Out: one row a variant, with R, R_max and intervals;
 """
 
 
-def scores_of_all_runs(wildcards):
-    """Every probe set of the grid."""
-    return [made(name) for name in order(wildcards.table).parents["probes"]]
-
-
 rule tabulate_capacity:
     """Turn the scores into bits and bits per parameter."""
     input:
         spec="results/specs/{table}.json",
-        probes=scores_of_all_runs,
+        parents=parents_of("table"),
     output:
         manifest="results/tables/{table}/manifest.json",
     log:

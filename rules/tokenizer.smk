@@ -16,7 +16,7 @@ rule make_tokenizer:
     """Build or train the tokenizer of one dataset."""
     input:
         spec="results/specs/{tokenizer}.json",
-        dataset=lambda wildcards: made(order(wildcards.tokenizer).parents["dataset"]),
+        parents=parents_of("tokenizer"),
     output:
         manifest="results/tokenizers/{tokenizer}/manifest.json",
     log:
@@ -24,12 +24,8 @@ rule make_tokenizer:
     priority: FIRST
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: requests.growing(
-            largest(order(wildcards.tokenizer), tokenizer_mb), attempt
-        ),
-        runtime=lambda wildcards, attempt: requests.growing(
-            largest(order(wildcards.tokenizer), tokenizer_minutes), attempt
-        ),
+        mem_mb=growing("tokenizer", tokenizer_mb),
+        runtime=growing("tokenizer", tokenizer_minutes),
     message:
         "Making the tokenizer {wildcards.tokenizer}."
     shell:

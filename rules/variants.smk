@@ -14,19 +14,15 @@ rule quantize_checkpoint:
     """Make every variant of one checkpoint that does not exist yet."""
     input:
         spec="results/specs/{variants}.json",
-        parents=lambda wildcards: [
-            made(name) for name in order(wildcards.variants).parent_names()
-        ],
+        parents=parents_of("variants"),
     output:
         manifest="results/variants/{variants}/manifest.json",
     log:
         "results/logs/quantize_checkpoint/{variants}.log",
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: requests.growing(
-            largest(order(wildcards.variants), variants_mb), attempt
-        ),
-        runtime=lambda wildcards, attempt: requests.growing(60, attempt),
+        mem_mb=growing("variants", variants_mb),
+        runtime=growing("variants", lambda variants: 60),
     message:
         "Quantising {wildcards.variants}."
     shell:

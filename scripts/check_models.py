@@ -8,9 +8,9 @@ import json
 import sys
 
 from capacity.errors import UserError
-from capacity.startup import permanent_objects
+from capacity.startup import lean_imports
 
-with permanent_objects():
+with lean_imports():
     from capacity.foreign import check
 
 

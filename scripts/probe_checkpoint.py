@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 from capacity.artefacts import Job, job_parser
-from capacity.startup import permanent_objects
+from capacity.startup import lean_imports
 
-with permanent_objects():
+with lean_imports():
     import pyarrow.parquet as pq
 
     from capacity.models import load_model

@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 
 from capacity.artefacts import Job, Making, job_parser
-from capacity.startup import permanent_objects
+from capacity.startup import lean_imports
 
-with permanent_objects():
+with lean_imports():
     from safetensors.torch import save_file
 
     from capacity.models import load_model

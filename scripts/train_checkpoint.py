@@ -15,7 +15,7 @@ from capacity.artefacts import Job, job_parser
 from capacity.errors import UserError
 from capacity.lease import Busy, held
 from capacity.manifest import MANIFEST, verify
-from capacity.startup import permanent_objects
+from capacity.startup import lean_imports
 
 if TYPE_CHECKING:
     from capacity.batches import TrainingBatches
@@ -54,7 +54,7 @@ def is_made(job: Job) -> bool:
 
 def load_batches(job: Job) -> "TrainingBatches":
     """The steps of the training, from its dataset and tokenizer."""
-    with permanent_objects():  # imported late: a refused order should not wait for torch
+    with lean_imports():  # imported late: a refused order should not wait for torch
         from capacity.batches import TrainingBatches
         from capacity.tokenization import load_tokenizer
         from capacity.world import load_world
@@ -64,7 +64,7 @@ def load_batches(job: Job) -> "TrainingBatches":
 
 def follow(job: Job) -> None:
     """One of several devices: train with the process that started this one, and write nothing."""
-    with permanent_objects():
+    with lean_imports():
         from capacity import training
     training.follow(job.spec, load_batches(job), job.resume)
 
@@ -72,7 +72,7 @@ def follow(job: Job) -> None:
 def train(job: Job, budget: float | None) -> None:
     """Train, publish, and remove the resume state. budget: seconds, None for what SLURM leaves."""
     with job:
-        with permanent_objects():
+        with lean_imports():
             from capacity.training import Interrupted, forget, train_checkpoint
         batches = load_batches(job)
         job.check_again()

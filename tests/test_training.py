@@ -114,7 +114,7 @@ def test_facts_and_metrics_state_what_was_done(trained: Path) -> None:
     assert facts["tokens"] == 20 * 24 * 8
     assert facts["flops"] == facts["tokens"] * (6 * parameters + 12 * 1 * 8 * facts["context"])
     assert facts.items() <= metrics.items()
-    assert metrics["seconds"].keys() == {"setup", "compile", "steps", "write"}
+    assert metrics["seconds"].keys() == {"setup", "compile", "steps", "steps_cpu", "write"}
     assert metrics["num_sessions"] == 1
 
 

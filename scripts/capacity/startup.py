@@ -1,6 +1,7 @@
 """Start-up of a job that needs torch: what it imports stays, so garbage collection need not look at it."""
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,3 +19,20 @@ def permanent_objects() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@contextmanager
+def lean_imports() -> Iterator[None]:
+    """Imports of torch and transformers, as permanent objects and without scipy, unless it is imported already.
+
+    transformers takes scipy.optimize along for losses of object detection, which costs 0.3 s.
+    """
+    hidden = "scipy" not in sys.modules
+    if hidden:
+        sys.modules["scipy"] = None  # type: ignore[assignment]  # found by no import, and by no search
+    try:
+        with permanent_objects():
+            yield
+    finally:
+        if hidden:
+            del sys.modules["scipy"]

@@ -205,7 +205,9 @@ EDITS = [
     Edit("message of a rule", _replace("rules/checkpoint.smk", '"Training {', '"Now training {'), set()),
     Edit(
         "resources of a rule",
-        lambda c: c.edit("rules/probe.smk", lambda t: t.replace("probe_mb), attempt", "probe_mb), 1 + attempt")),
+        _replace(
+            "rules/probe.smk", 'growing("probes", probe_mb)', 'growing("probes", lambda probes: 2 * probe_mb(probes))'
+        ),
         set(),
     ),
     Edit("display option", _append("config.yaml", "display: {title: Capacity}\n"), F, executed=True),

@@ -36,7 +36,7 @@ class Session:
             **numeric_conditions(fabric.device),
         }
         self.compile_seconds = 0.0
-        self.step_seconds = 0.0  # wall time of all sessions
+        self.step_seconds = self.step_cpu_seconds = 0.0  # of all sessions
         self.num_sessions = 1
         self._restore()
 
@@ -46,14 +46,15 @@ class Session:
             return
         tensors, counters = saved
         self.training.restore(tensors, counters)
-        self.step_seconds, self.num_sessions = counters["step_seconds"], counters["num_sessions"] + 1
+        self.step_seconds, self.step_cpu_seconds = counters["step_seconds"], counters["step_cpu_seconds"]
+        self.num_sessions = counters["num_sessions"] + 1
         position = f"step {self.training.step:,} of {self.training.num_steps:,}"
         print(f"going on from {position}", file=sys.stderr, flush=True)
 
     def save(self) -> None:
         """Save the state; the training's numbers are read, never changed."""
         tensors, counters = self.training.state()
-        sessions = {"step_seconds": self.step_seconds, "num_sessions": self.num_sessions}
+        sessions = {name: vars(self)[name] for name in ("step_seconds", "step_cpu_seconds", "num_sessions")}
         save_state(self.resume, tensors, counters | sessions, self.conditions)
 
     def run(self, stop: StopRequest) -> None:
@@ -65,12 +66,13 @@ class Session:
         if alone:
             self._stop_if_asked(stop)
         progress = Progress(training.num_steps, training.regime["exposures"], training.step, training.tokens)
-        clock, save_due = time.monotonic(), time.monotonic() + SAVE_SECONDS
+        self._clocks = time.monotonic(), time.process_time()
+        save_due = time.monotonic() + SAVE_SECONDS
         for step in steps:
             now = time.monotonic()
             if now < min(progress.due, save_due, stop.deadline) and stop.signal is None:
                 continue
-            self.step_seconds, clock = self.step_seconds + now - clock, now
+            self._count_time()
             if alone:
                 self._stop_if_asked(stop)
             if now >= save_due:
@@ -79,9 +81,16 @@ class Session:
             if now >= progress.due:
                 progress.show(step, training.tokens, float(training.loss))
         float(training.loss)
-        self.step_seconds += time.monotonic() - clock
+        self._count_time()
         self._stop_if_asked(stop)
         progress.show(training.step, training.tokens, float(training.loss))
+
+    def _count_time(self) -> None:
+        """Add what has passed since the last call to the time of the steps."""
+        wall, cpu = self._clocks
+        self._clocks = time.monotonic(), time.process_time()
+        self.step_seconds += self._clocks[0] - wall
+        self.step_cpu_seconds += self._clocks[1] - cpu
 
     def _first(self, steps: Iterator[int]) -> None:
         """Do one step; where it compiles, its time is that of compiling."""
@@ -144,10 +153,11 @@ def train_checkpoint(
         "device": device_name(session.device),
         "peak_memory_bytes": peak_memory_bytes(session.device),
         "num_sessions": session.num_sessions,
-        "seconds": {  # wall time; steps of all sessions, the rest of the last one
+        "seconds": {  # wall time, but for steps_cpu; steps of all sessions, the rest of the last one
             "setup": round(setup_seconds, 3),
             "compile": round(session.compile_seconds, 3),
             "steps": round(session.step_seconds, 3),
+            "steps_cpu": round(session.step_cpu_seconds, 3),
             "write": round(time.monotonic() - trained, 3),
         },
         "tokens_per_second": round(training.tokens / max(session.step_seconds, 1e-9), 1),
