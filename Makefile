@@ -24,7 +24,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: crosscheck help env table audit release lineage report compare size law reference plan preview runs orphans prune
+.PHONY: crosscheck help env table audit release lineage report compare size law reference plan export preview runs orphans prune
 .PHONY: test test-long test-report test-slurm check docs lock format
 
 help: ## this list
@@ -103,6 +103,9 @@ release: env ## one archive to be audited elsewhere (WITH=probes,datasets or all
 
 lineage: env ## where a cell of the table comes from (CELL=12:R, or CELL=study=base-law,N=400,...:R)
 	@python scripts/show_lineage.py $(if $(STUDY),--study $(STUDY)) $(if $(RESULTS),--results $(RESULTS)) "$(CELL)"
+
+export: env ## a quantised variant with packed weights, for inference tools (VARIANT=results/variants/... OUTPUT=folder)
+	@python scripts/export_variant.py $(if $(VARIANT),"$(VARIANT)") $(if $(OUTPUT),"$(OUTPUT)")
 
 preview: env ## a dataset's texts with what is scored, and its bits, tokens and sizes (DATASET=name)
 	@python scripts/preview_dataset.py $(DATASET) $(ARGS)

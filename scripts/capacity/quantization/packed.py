@@ -1,0 +1,104 @@
+"""A quantised variant with its weights packed, in the format of compressed-tensors, which inference tools load.
+
+A variant of results/variants holds dequantised weights, so that any tool reads it at full size. The packed form holds
+the same weights in their few bits: integers, symmetric, a scale a row or a group of inputs, of torch.nn.Linear layers.
+That is what `pack-quantized` can say; embeddings, other formats and zero points it cannot.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from compressed_tensors.compressors.pack_quantized import PackedQuantizationCompressor
+from compressed_tensors.quantization import QuantizationArgs, QuantizationConfig, QuantizationScheme
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from capacity.errors import UserError
+from capacity.models import OWN_CLASSES, load_model
+from capacity.quantization.schemes import Scheme
+
+WRITTEN = ("config.json", "model.safetensors", "manifest.json", "README.md", "quantization.json")
+
+
+def export_packed(variant: Path, output: Path) -> None:
+    """Write a variant's folder in packed form to an output folder, which must not exist yet.
+
+    `AutoModelForCausalLM.from_pretrained(output)` gives the variant's model where compressed-tensors is installed.
+    Raises UserError where the folder is no variant, where the scheme or the model cannot be packed, and where a weight
+    would be unpacked otherwise than the variant has it.
+    """
+    try:
+        scheme = json.loads((variant / "quantization.json").read_text())["scheme"]
+    except FileNotFoundError:
+        raise UserError(f"{variant}: no quantization.json; name a folder of results/variants") from None
+    _refuse_unpackable(variant, scheme)
+    if output.exists():
+        raise UserError(f"{output}: exists already; name another folder")
+    model = load_model(variant)
+    if type(model) in OWN_CLASSES.values():
+        raise UserError(f"{variant}: {type(model).__name__} is this project's own class, which no other tool loads")
+    state, packed = _pack(model, scheme, load_file(variant / "quantization.safetensors"))
+    config = json.loads((variant / "config.json").read_text())
+    output.mkdir(parents=True)
+    save_file(state, output / "model.safetensors", metadata={"format": "pt"})
+    (output / "model.safetensors").chmod(0o644)  # safetensors makes files that only their owner may read
+    (output / "config.json").write_text(json.dumps(config | _described(model, scheme, packed), indent=1) + "\n")
+    for path in variant.iterdir():
+        if path.is_file() and path.name not in WRITTEN and path.suffix != ".safetensors":
+            shutil.copyfile(path, output / path.name)
+
+
+def _refuse_unpackable(variant: Path, scheme: Scheme) -> None:
+    if scheme["method"] == "none" or scheme["format"] != "int":
+        what = scheme.get("format", "none")
+    elif not scheme["symmetric"]:
+        what = "an asymmetric scheme"
+    elif scheme["group"] == "tensor":
+        what = "a scale for a whole tensor"
+    elif scheme["scale_format"] != "fp32" or scheme.get("rest"):
+        what = "16-bit scales or rest"
+    else:
+        return
+    raise UserError(f"{variant}: {what} has no packed form here; use symmetric integers, a scale a row or a group")
+
+
+def _pack(model: PreTrainedModel, scheme: Scheme, parts: dict[str, Tensor]) -> tuple[dict[str, Tensor], set[str]]:
+    """The packed state of a model, and the names of its packed modules. parts: scales by `<tensor>.scale`."""
+    modules = dict(model.named_modules())
+    state = dict(model.named_parameters())  # a tied one once
+    packed = set()
+    for name, scale in parts.items():
+        module = name.removesuffix(".weight.scale")
+        if not isinstance(modules.get(module), nn.Linear):
+            raise UserError(f"{name.removesuffix('.scale')}: quantised and no linear layer; use tensors: [linear]")
+        weight = state.pop(f"{module}.weight").detach()
+        local = PackedQuantizationCompressor.compress({"weight": weight, "weight_scale": scale}, _packing(scheme))
+        unpacked = PackedQuantizationCompressor.decompress(dict(local), _packing(scheme))["weight"]
+        if not torch.equal(unpacked, weight):
+            raise UserError(f"{module}.weight: would be unpacked otherwise than the variant has it")
+        state |= {f"{module}.{part}": tensor for part, tensor in local.items()}
+        packed.add(module)
+    return {name: tensor.detach().contiguous() for name, tensor in state.items()}, packed
+
+
+def _packing(scheme: Scheme) -> QuantizationScheme:
+    group = None if scheme["group"] == "row" else scheme["group"]
+    strategy = "group" if group else "channel"
+    weights = QuantizationArgs(num_bits=scheme["bits"], type="int", symmetric=True, strategy=strategy, group_size=group)
+    return QuantizationScheme(targets=["Linear"], weights=weights)
+
+
+def _described(model: PreTrainedModel, scheme: Scheme, packed: set[str]) -> dict[str, Any]:
+    """What config.json says of the packing; linear layers that are not packed are named."""
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    described = QuantizationConfig(
+        config_groups={"group_0": _packing(scheme)},
+        ignore=[name for name in linear if name not in packed],
+        format="pack-quantized",
+        quantization_status="compressed",
+    )
+    return {"quantization_config": described.model_dump(mode="json") | {"quant_method": "compressed-tensors"}}
