@@ -5,8 +5,8 @@ In: the scores of all runs. Out: one row a variant, with R, R_max and intervals;
 
 
 def scores_of_all_runs(wildcards):
-    """Every probe set of the grid."""
-    return [made(name) for name in order(wildcards.table).parents["probes"]]
+    """Every probe set of the grid, and every set of answers."""
+    return [made(name) for name in order(wildcards.table).parent_names()]
 
 
 rule tabulate_capacity:
