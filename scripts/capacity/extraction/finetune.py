@@ -26,6 +26,7 @@ from capacity.training.device import make_fabric, numeric_conditions
 from capacity.training.optimizer import Optimizer, learning_rate
 from capacity.training.resume import load_state, save_state
 from capacity.training.stop import Interrupted, StopRequest
+from capacity.world import EOS_ID
 from capacity.world.streams import generator
 
 CHUNK_STEPS = 32  # whose texts are tokenised at once
@@ -72,7 +73,7 @@ def question_rows(prompts: list[list[int]], answers: list[list[int]], width: int
         end = len(prompt) + len(answer)
         inputs[row, 1 : end + 1] = prompt + answer
         targets[row, len(prompt) : end] = answer
-        targets[row, end] = 0  # EOS
+        targets[row, end] = EOS_ID
     return inputs, targets
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from capacity.batches import Array, TrainingBatches
+from capacity.batches import IGNORED, Array, TrainingBatches
 from capacity.errors import UserError
 from capacity.extraction.finetune import QuestionBatches, question_rows
 from capacity.extraction.questions import encode, rows_of
@@ -71,7 +71,7 @@ class MixedBatches(TrainingBatches):
         prompts = encode(self._known, [self._questions.prompts[text] for text in texts])
         answers = encode(self._known, [self._questions.answers[text] for text in texts])
         inputs = np.full(self.context, EOS_ID, dtype=np.int32)
-        targets = np.full(self.context, -100, dtype=np.int32)
+        targets = np.full(self.context, IGNORED, dtype=np.int32)
         end = 0
         for prompt, answer in zip(prompts, answers, strict=True):
             row, scored = question_rows([prompt], [answer])
