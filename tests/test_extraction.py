@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from planted import TINY, of_stage
+from test_figures import variant
 
 from capacity import factories
 from capacity.config import models
@@ -19,8 +21,9 @@ from capacity.config.models import Config
 from capacity.config.resolve import Grid, resolve
 from capacity.errors import UserError
 from capacity.extraction.columns import EXTRACTION_COLUMNS
-from capacity.extraction.rows import choose, extraction_columns, tried, with_extraction
-from capacity.table import capacity_table, read_table, write_table
+from capacity.extraction.rows import choose, extraction_columns, seed_means, tried, with_extraction
+from capacity.extraction_figure import plot_extraction
+from capacity.table import COLUMNS, capacity_table, read_table, write_table
 from capacity.world import Account
 
 RAW = read_yaml(TINY)
@@ -255,6 +258,55 @@ def test_a_table_without_extraction_is_written_as_before_and_one_with_it_is_read
 
 
 def read_table_columns() -> list[str]:
-    from capacity.table import COLUMNS
-
     return [column for column in COLUMNS if column != "chosen"]
+
+
+def planted_study() -> pd.DataFrame:
+    """Two worlds at two numbers of people, three seeds each; the second world cannot be asked."""
+    cells = [(p, n, seed) for p in ("None", "1") for n in (100, 200) for seed in (1, 2, 3)]
+    plain = capacity_table(
+        [
+            variant(1.0, N=n, seed=seed, R_max=n / 100, setting=f"dataset.N={n} dataset.paragraphs={p}")
+            for p, n, seed in cells
+        ]
+    )
+    asked = [
+        dict.fromkeys(EXTRACTION_COLUMNS, 0.5)
+        | {
+            "extraction": "ask",
+            "answers_id": "x",
+            "memorised": 0.8,
+            "extractable": 0.4 + 0.1 * seed if p == "None" else 0.0,
+        }
+        for p, _, seed in cells
+    ]
+    return with_extraction(plain, asked)
+
+
+def test_means_over_seeds_keep_worlds_apart_and_have_students_interval():
+    means = seed_means(planted_study())
+    assert means["series"].tolist() == ["paragraphs=None"] * 2 + ["paragraphs=1"] * 2
+    assert means["R_max"].tolist() == [1, 2, 1, 2]
+    assert means["extractable"].tolist() == pytest.approx([0.6, 0.6, 0, 0])
+    half = 4.302653 * 0.1 / math.sqrt(3)  # Student's t of two degrees of freedom
+    assert means["extractable_low"].tolist()[:2] == pytest.approx([0.6 - half] * 2)
+    assert means["ratio"].tolist()[:2] == pytest.approx([0.75] * 2)
+
+
+def test_the_figure_of_an_extraction_shows_both_shares_and_is_left_out_where_nothing_is_asked(tmp_path, monkeypatch):
+    table = planted_study()
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        plot_extraction(table, "base", tmp_path / name)
+    for file in ("extraction-base.png", "extraction-base.svg"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: figures.append(figure))
+    plot_extraction(table, "base", tmp_path)
+    lines = [line for line in figures[0].axes[0].lines if len(line.get_xdata()) == 2]
+    assert [list(line.get_ydata()) for line in lines] == [
+        pytest.approx(y) for y in ([0.8, 0.8], [0.6, 0.6], [0.8, 0.8], [0.0, 0.0])
+    ]
+    figures.clear()
+    plot_extraction(table.drop(columns=list(EXTRACTION_COLUMNS)), "base", tmp_path)
+    assert not figures

@@ -15,7 +15,7 @@ import pandas as pd
 
 from capacity.bits import Account
 from capacity.extraction.columns import EXTRACTION_COLUMNS, EXTRACTION_NUMBERS, TRY_COLUMNS
-from capacity.table import Array, bootstrap_interval, score_matrices
+from capacity.table import Array, bootstrap_interval, score_matrices, seed_interval
 
 
 def tried(attempt: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -97,3 +97,31 @@ def with_extraction(table: pd.DataFrame, columns: list[Mapping[str, Any] | None]
     names = {name: extra[name].fillna("") for name in ("extraction", "answers_id")}
     numbers = {name: extra[name].astype(float) for name in EXTRACTION_NUMBERS}
     return pd.concat([table, extra.assign(**names, **numbers).set_index(table.index)], axis=1)
+
+
+def seed_means(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a cell of a study that asks: means over seeds of R_max, memorised, extractable and their ratio.
+
+    <name>_low and <name>_high bound Student's 95 % interval from three seeds on. `series` names the cell without
+    its number of people.
+    """
+    table = table.assign(series=[_series(row) for row in table[["dataset", "model", "setting"]].to_dict("records")])
+    rows = []
+    for (series, N), group in table.groupby(["series", "N"], sort=False):
+        row: dict[str, Any] = {"series": series, "N": N, "seeds": len(group), "R_max": group["R_max"].mean()}
+        ratio = group["extractable"] / group["memorised"]
+        for name, values in (
+            ("memorised", group["memorised"]),
+            ("extractable", group["extractable"]),
+            ("ratio", ratio),
+        ):
+            row[name] = values.mean()
+            row[f"{name}_low"], row[f"{name}_high"], _ = seed_interval(values.to_numpy(float))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _series(row: Mapping[str, Any]) -> str:
+    """What a cell compares but the number of people, in words."""
+    parts = [part for part in str(row["setting"]).split(" ") if part and not part.startswith("dataset.N=")]
+    return ", ".join(part.split(".", 1)[1] for part in parts) or f"{row['dataset']}, {row['model']}"
