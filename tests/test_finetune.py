@@ -158,6 +158,7 @@ def test_only_answers_and_their_end_are_scored_and_every_text_comes_once_a_pass(
         for row, scored in zip(inputs, targets, strict=True):
             place = np.flatnonzero(scored != IGNORED)
             answer = known.decode(scored[place][:-1].tolist())
+            assert answer in answers
             assert scored[place][-1] == 0
             assert known.decode(row[1 : place[0] + 1].tolist()) + answer in [
                 p + a for p, a in zip(prompts, answers, strict=True)
