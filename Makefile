@@ -18,13 +18,14 @@ SCALE ?=
 VENV := .venv
 CRATE := .venv-crate
 CROSSCHECK := .venv-crosscheck
+HARNESS := .venv-harness
 BIN := $(VENV)/bin
 CONFIGFILE := $(if $(SCALE),--configfile scales/$(SCALE).yaml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: crosscheck help env table audit release lineage report compare size law reference plan export preview runs orphans prune
+.PHONY: crosscheck harness task help env table audit release lineage report compare size law reference plan export preview runs orphans prune
 .PHONY: test test-long test-report test-slurm check docs lock format
 
 help: ## this list
@@ -55,6 +56,20 @@ $(CROSSCHECK)/requirements.txt: envs/crosscheck.txt
 
 crosscheck: $(CROSSCHECK)/requirements.txt ## torchao and llm-compressor again, against the numbers that the tests use
 	@HF_HUB_OFFLINE=1 $(CROSSCHECK)/bin/python tests/crosscheck/references.py 2> $(CROSSCHECK)/log | tail -n 1
+
+$(HARNESS)/requirements.txt: envs/harness.txt
+	@echo "Setting up $(HARNESS) with lm-evaluation-harness (a few minutes)"
+	@$(PYTHON) -m venv $(HARNESS)
+	@$(if $(TORCH_INDEX),$(HARNESS)/bin/pip install --quiet --index-url $(TORCH_INDEX) $$(grep '^torch==' envs/harness.txt))
+	@$(HARNESS)/bin/pip install --quiet --disable-pip-version-check $(if $(PIP_INDEX),--index-url $(PIP_INDEX)) \
+	  -r envs/harness.txt
+	@cp envs/harness.txt $@
+
+harness: env $(HARNESS)/requirements.txt ## lm-evaluation-harness on a tiny model of ours, against our own probe
+	@python -m pytest -q tests/test_harness.py
+
+task: env ## a task folder for lm-evaluation-harness (DATASET=biographies EXTRACTION=questions TASK=folder)
+	@python scripts/write_eval_task.py $(DATASET) --extraction $(EXTRACTION) --output $(TASK) $(ARGS)
 
 test: env $(CRATE)/requirements.txt ## the tests, under ten minutes on two cores
 	@python -m pytest -n 2 tests

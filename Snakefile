@@ -66,6 +66,9 @@ wildcard_constraints:
     checkpoint=r"[\w-]+",
     variants=r"[\w-]+",
     probes=r"[\w-]+",
+    questions=r"[\w-]+",
+    finetunes=r"[\w-]+",
+    answers=r"[\w-]+",
     table=r"[\w-]+",
     figures=r"[\w-]+",
     claims=r"[\w-]+",
@@ -119,6 +122,9 @@ include: "rules/tokenizer.smk"
 include: "rules/checkpoint.smk"
 include: "rules/variants.smk"
 include: "rules/probe.smk"
+include: "rules/questions.smk"
+include: "rules/finetunes.smk"
+include: "rules/answers.smk"
 include: "rules/table.smk"
 include: "rules/figures.smk"
 include: "rules/claims.smk"

@@ -12,6 +12,7 @@ from capacity.artefacts import fail
 from capacity.claims import as_markdown, judge
 from capacity.config.claims import read_claims
 from capacity.errors import UserError
+from capacity.extraction_figure import plot_extraction
 from capacity.figure_one import plot_figure_one
 from capacity.reference import read_tables
 from capacity.storage_figure import plot_storage
@@ -48,6 +49,7 @@ def main() -> None:
         for study in table["study"].unique():
             plot_study(table, study, args.reference / study)
             plot_storage(table, study, args.reference / study)
+            plot_extraction(table, study, args.reference / study)
         if args.readme:
             main_ones = pd.Series([claim["headline"] for claim in claims])
             into_readme(args.readme, as_markdown(judged[main_ones]))

@@ -1,25 +1,46 @@
 """Turn the scores of all runs into the capacity table, one row a variant, and its summary over seeds.
 
-Where a regime tells some people more often (zipf), capacity_bands.csv beside them has a row a band of people.
+Where a regime tells some people more often (zipf), capacity_bands.csv beside them has a row a band of people; where a
+study asks questions, extraction_tries.csv has a row a try.
 """
 
 import json
+from typing import Any
 
 import pandas as pd
 
 from capacity.artefacts import Job, job_parser
 from capacity.bands import band_rows
+from capacity.extraction.rows import choose, extraction_columns, tried, with_extraction
 from capacity.table import capacity_table, summarise, variant_row, write_table
 from capacity.world.account import Account
 
 
-def measured_row(job: Job, row: dict) -> tuple[dict, list[dict]]:
-    """One row: what the order says of the variant, and what its probe measured; and its bands, if it has any."""
+def asked_row(
+    job: Job, row: dict, scores: pd.DataFrame, account: Account, P: int
+) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """What can be asked for of one variant, and what each try answered; nothing where its study does not ask."""
+    if "answers" not in row:
+        return None, []
+    asked = row["answers"]
+    folders = [job.add_input(f"answers/{attempt['answers_id']}") for attempt in asked["tries"]]
+    tries = [tried(attempt, folder) for attempt, folder in zip(asked["tries"], folders, strict=True)]
+    best = choose(tries)
+    held_out = pd.read_parquet(folders[best] / "held_out.parquet")
+    columns = extraction_columns(tries[best], held_out, scores, account, P, job.spec["resamples"])
+    about = {name: row[name] for name in ("study", "run", "setting", "seed", "scheme")}
+    about["extraction"] = asked["extraction"]
+    lines = [{**about, **attempt, "chosen": place == best} for place, attempt in enumerate(tries)]
+    return {"extraction": asked["extraction"], **columns}, lines
+
+
+def measured_row(job: Job, row: dict) -> tuple[dict, list[dict], dict | None, list[dict]]:
+    """One row: what the order says of the variant, and what its probe measured; its bands; what can be asked for."""
     folder = job.add_input(f"probes/{row['probe_id']}")
     about = json.loads((folder / "about.json").read_text())
     training = about["training"]
     given = {
-        **{column: value for column, value in row.items() if column not in ("probe_set", "zipf")},
+        **{column: value for column, value in row.items() if column not in ("probe_set", "zipf", "answers")},
         "vocabulary": training["vocabulary"],
         "tokens": training["tokens"],
         "flops": training["flops"],
@@ -33,7 +54,9 @@ def measured_row(job: Job, row: dict) -> tuple[dict, list[dict]]:
     scores = pd.read_parquet(folder / "scores.parquet")
     account = Account(**about["account"])
     bands = band_rows(row, row["zipf"], scores, account) if "zipf" in row else []
-    return variant_row(given, scores, account, training["parameters"], job.spec["resamples"]), bands
+    P = training["parameters"]
+    variant = variant_row(given, scores, account, P, job.spec["resamples"])
+    return variant, bands, *asked_row(job, row, scores, account, P)
 
 
 def main() -> None:
@@ -41,12 +64,16 @@ def main() -> None:
     args = job_parser(__doc__).parse_args()
     with Job(args) as job:
         measured = [measured_row(job, row) for row in job.spec["rows"]]
-        table = capacity_table([row for row, _ in measured])
-        bands = [band for _, rows in measured for band in rows]
+        rows, bands_of, asked, tries_of = zip(*measured, strict=True)
+        table = capacity_table(rows)
+        bands = [band for some in bands_of for band in some]
+        tries = [attempt for some in tries_of for attempt in some]
         if bands:
             write_table(pd.DataFrame(bands), job.folder / "capacity_bands.csv")
-        write_table(table, job.folder / "capacity_table.csv")
+        if tries:
+            write_table(pd.DataFrame(tries), job.folder / "extraction_tries.csv")
         write_table(summarise(table), job.folder / "capacity_summary.csv")
+        write_table(with_extraction(table, list(asked)), job.folder / "capacity_table.csv")
         job.metrics = {"rows": len(table)}
 
 

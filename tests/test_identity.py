@@ -316,6 +316,9 @@ WORK = {
     "checkpoints": {"capacity.training.loop", "capacity.models", "capacity.batches", "capacity.world.render"},
     "variants": {"capacity.quantization.quantize"},
     "probes": {"capacity.score", "capacity.models", "capacity.world.render"},
+    "questions": {"capacity.extraction.questions", "capacity.extraction.wordings"},
+    "finetunes": {"capacity.extraction.finetune", "capacity.extraction.mixed", "capacity.extraction.adapt"},
+    "answers": {"capacity.extraction.answers", "capacity.score"},
     "tables": {"capacity.table", "capacity.bits"},
     "claims": {"capacity.claims"},
     "figures": {"capacity.figures", "capacity.figure_one", "capacity.study_figure"},
@@ -334,11 +337,16 @@ def test_every_stage_has_its_script_and_rule_and_reaches_the_modules_that_do_its
 @pytest.mark.parametrize(
     ("module", "stages"),
     [
-        ("capacity.training.loop", {"checkpoints"}),
+        ("capacity.training.loop", {"checkpoints", "finetunes"}),
+        ("capacity.extraction.adapt", {"finetunes"}),
+        ("capacity.extraction.wordings", {"questions", "finetunes", "answers"}),
         ("capacity.quantization.quantize", {"variants"}),
-        ("capacity.score", {"probes"}),
+        ("capacity.score", {"probes", "answers"}),
         ("capacity.figures", {"figures"}),
-        ("capacity.tokenization", {"tokenizers", "checkpoints", "variants", "probes"}),
+        (
+            "capacity.tokenization",
+            {"tokenizers", "checkpoints", "variants", "probes", "questions", "finetunes", "answers"},
+        ),
     ],
 )
 def test_a_module_of_some_stages_is_in_no_other_stage(module: str, stages: set[str]):
@@ -430,6 +438,7 @@ def test_every_package_that_a_stage_imports_is_in_its_identity_or_in_that_of_a_p
     parents = {"tokenizers": ["datasets"], "variants": ["checkpoints"], "figures": ["tables"], "claims": ["tables"]}
     parents |= {"checkpoints": ["datasets", "tokenizers"], "tables": ["probes"]}
     parents["probes"] = ["datasets", "tokenizers", "variants", "checkpoints"]
+    parents |= {"finetunes": ["checkpoints"], "answers": ["finetunes"]}
     for name, stage in STAGES.items():
         known = set(stage.packages).union(*(STAGES[parent].packages for parent in parents.get(name, [])))
         imported = set().union(*(_outside(path) for path in code_files(stage.script).values()))

@@ -26,6 +26,8 @@ PERSON_BYTES = 400  # facts and what is drawn from them
 GPU_STEP_SECONDS = 0.01  # a small model on a GPU waits for its host: assumed
 PEOPLE_A_SECOND = 20_000  # whose facts are drawn and written: assumed
 STARTUP_MINUTES = 10  # imports from a busy network file system, compiling
+QUESTIONS_A_PERSON = 30  # attributes times wordings: assumed
+QUESTION_TOKENS = 25  # with its answer: assumed
 MINUTE = 60.0
 
 
@@ -75,6 +77,15 @@ def scoring_minutes(dataset: Spec, tokenizer: Spec, spec: Spec, texts: int) -> i
     """
     tokens = texts * dataset["N"] * biography_tokens(dataset)
     flops = 4.0 * parameter_count(spec["model"], vocabulary(dataset, tokenizer)) * tokens
+    return STARTUP_MINUTES + math.ceil(ROOM * flops / CPU_FLOPS / MINUTE)
+
+
+def question_minutes(dataset: Spec, tokenizer: Spec, spec: Spec, texts: int) -> int:
+    """Wall time of fine-tuning on questions, or of asking them, in minutes, as if on one CPU core: 6 P a token.
+
+    texts: questions that are trained on or asked, repeats included.
+    """
+    flops = 6.0 * parameter_count(spec["model"], vocabulary(dataset, tokenizer)) * texts * QUESTION_TOKENS
     return STARTUP_MINUTES + math.ceil(ROOM * flops / CPU_FLOPS / MINUTE)
 
 

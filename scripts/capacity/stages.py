@@ -26,6 +26,13 @@ STAGES = {
         Stage("checkpoints", "train_checkpoint", ("lightning-fabric", "numpy", "tokenizers", "torch", "transformers")),
         Stage("variants", "quantize_checkpoint", ("numpy", "tokenizers", "torch", "transformers")),
         Stage("probes", "probe_checkpoint", ("numpy", "tokenizers", "torch", "transformers")),
+        Stage("questions", "make_questions", ("numpy", "tokenizers")),
+        Stage(
+            "finetunes",
+            "finetune_qa",
+            ("lightning-fabric", "numpy", "peft", "tokenizers", "torch", "transformers"),
+        ),
+        Stage("answers", "probe_answers", ("numpy", "tokenizers", "torch", "transformers")),
         Stage("tables", "tabulate_capacity", ("numpy", "pandas", "scipy")),
         Stage("claims", "judge_claims", ("pandas", "scipy")),
         Stage("figures", "plot_capacity", ("matplotlib", "numpy", "pandas", "scipy")),

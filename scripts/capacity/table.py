@@ -13,6 +13,7 @@ from scipy.special import stdtrit
 
 from capacity.bits import Account, Array, bits_offered, person_bits
 from capacity.errors import UserError
+from capacity.extraction.columns import EXTRACTION_COLUMNS, EXTRACTION_NUMBERS
 
 # What the caller knows about a variant, and what is measured here, in the order of the columns.
 RUN_COLUMNS = (
@@ -151,13 +152,14 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 def read_table(path: Path) -> pd.DataFrame:
     """The capacity table that `write_table` wrote. Only an empty number is missing: a name may be "NA".
 
-    What an older version did not write is missing; `chosen` follows from the rest.
+    What an older version did not write is missing; `chosen` follows from the rest. Columns of an extraction are there
+    where the file has them.
     """
-    numbers = {column: [""] for column in NUMBER_COLUMNS}
+    numbers = {column: [""] for column in (*NUMBER_COLUMNS, *EXTRACTION_NUMBERS)}
     table = pd.read_csv(path, keep_default_na=False, na_values=numbers)
     if "chosen" not in table:
         table["chosen"] = chosen(table)
-    table = table.reindex(columns=list(COLUMNS))
+    table = table.reindex(columns=[*COLUMNS, *(column for column in EXTRACTION_COLUMNS if column in table)])
     return table.astype(dict.fromkeys(INTEGER_COLUMNS, "Int64"))
 
 

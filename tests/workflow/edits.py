@@ -1,7 +1,8 @@
 """The table of edits: what a user does, and which jobs, exactly, that makes necessary.
 
-D dataset, T tokenizer, C checkpoint, V variants, P probe, A capacity table, F figures. "From C" means that stage and
-all after it, for the runs concerned. Each edit is made on a checkout whose tiny configuration is built.
+D dataset, T tokenizer, C checkpoint, V variants, P probe, Q questions, L fine-tuned models, W answers, A capacity
+table, F figures. "From C" means that stage and all after it, for the runs concerned. Each edit is made on a checkout
+whose tiny configuration is built.
 """
 
 import os
@@ -18,6 +19,9 @@ RULES = {
     "C": "train_checkpoint",
     "V": "quantize_checkpoint",
     "P": "probe_checkpoint",
+    "Q": "make_questions",
+    "L": "finetune_qa",
+    "W": "probe_answers",
 }
 RUNS = {  # run -> slugs of its dataset, tokenizer and checkpoint
     "long": ("bioD-N6-s1", "word-bioD-N6-s1", "gpt2-1-2-bioD-N6-e2-s1"),
@@ -35,6 +39,7 @@ def stages(letters: str, *runs: str, renamed: Callable[[str], str] = lambda slug
     for run in runs:
         dataset, tokenizer, checkpoint = map(renamed, RUNS[run])
         slugs = {"D": dataset, "T": tokenizer, "C": checkpoint, "V": checkpoint, "P": checkpoint}
+        slugs |= {"Q": dataset, "L": f"{checkpoint}-lora", "W": f"{checkpoint}-lora"}
         jobs |= {(RULES[letter], slugs[letter]) for letter in letters}
     return jobs
 
@@ -171,7 +176,18 @@ SHARED_STUDY = """
     quantizers: [none, int8]
     seeds: [1]
 """
+EXTRACTION = """
+extractions:
+  ask:
+    {method: lora, ranks: [[2, 1], [4, 2]], lr: 1e-2, steps: 3, batch: 4, choosing: 0.5, wordings: {
+     birth_date: ["{name} when?"], birth_city: ["{name} where?"], university: ["{name} studied?"],
+     major: ["{name} what?"], employer: ["{name} works?"]}}
+"""
 NEW_STUDY = SHARED_STUDY.replace("regimes: [short]", "regimes: [cut]")
+ASKED = _both(
+    _replace("config.yaml", "\nstudies:", EXTRACTION + "\nstudies:"),
+    _replace("config.yaml", "question: And in English?", "extraction: ask\n    question: And in English?"),
+)
 LONG_SLUG = RUNS["long"][2]
 PLANTED = "\n\n_PLANTED = 1\n"
 
@@ -226,6 +242,7 @@ EDITS = [
         _both(_append("config.yaml", SHARED_STUDY), _replace("config.yaml", "[base, prose]", "[base, prose, again]")),
         A | F,
     ),
+    Edit("study asks for what its models know", ASKED, stages("QLW", "words") | A | F, executed=True),
     Edit(
         "study added with new runs",
         _both(_append("config.yaml", NEW_STUDY), _replace("config.yaml", "[base, prose]", "[base, prose, again]")),

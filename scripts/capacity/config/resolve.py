@@ -10,6 +10,7 @@ from typing import Any
 from capacity.architectures import mlp_width, sizes
 from capacity.config.claims import read_claims
 from capacity.config.datasets import counted, tokenizer_spec, world_spec
+from capacity.config.extraction import Asked, orders_of
 from capacity.config.load import check
 from capacity.config.models import Config, Model, Quantizer, Regime, Study
 from capacity.errors import UserError
@@ -62,9 +63,10 @@ def resolve(config: Config) -> Grid:
         }
         for run in itertools.chain.from_iterable(_runs(config, name, part) for part in study.parts()):
             rows += _add_run(grid, config, run, {q: _scheme(run, q, scheme) for q, scheme in schemes.items()})
-    probes = sorted({row["probe_set"] for row in rows})
+    parents = {"probes": sorted({row["probe_set"] for row in rows})}
+    answers = sorted({row.pop("answer_set") for row in rows if "answer_set" in row})
     spec = {"rows": rows, "resamples": config.table.resamples}
-    grid.table = grid.add(make_order("tables", "capacity", spec, {"probes": probes}))
+    grid.table = grid.add(make_order("tables", "capacity", spec, parents | ({"answers": answers} if answers else {})))
     grid.studies = {name: config.studies[name].model_dump(include={"question", "paper"}) for name in config.study}
     spec = {"display": config.display.model_dump(), "studies": config.study}
     grid.figures = grid.add(make_order("figures", "capacity", spec, {"table": grid.table.name}))
@@ -158,7 +160,33 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
         member = {"variant_id": variant.id, "probe_id": score_of[variant.name].id, "probe_set": probes.name}
         law = {"zipf": run.regime.zipf} if run.regime.zipf else {}
         rows.append({**_row(run, label, schemes[label]), **ids, **member, **law})
+    _ask(grid, config, run, dataset, checkpoint, schemes, rows)
     return rows
+
+
+def _ask(
+    grid: Grid, config: Config, run: Run, dataset: Order, checkpoint: Order, schemes: dict[str, Any], rows: list[dict]
+) -> None:
+    """Add the artefacts of the study's extraction, if it has one, and name them in the row of the checkpoint itself."""
+    label = config.studies[run.study].extraction
+    if label is None:
+        return
+    extraction = _known(config.extractions, label, f"studies.{run.study}.extraction", "extractions")
+    plain = next((name for name, scheme in schemes.items() if scheme["method"] == "none"), None)
+    if plain is None:
+        named = ", ".join(schemes)
+        raise UserError(
+            f"studies.{run.study}.extraction: {label} with quantizers: {named}; it asks the checkpoint itself, "
+            "add a quantizer with method: none"
+        )
+    asked = Asked(
+        run.study, label, extraction, run.names, dataset.spec, run.model.spec(), checkpoint, config.probe.draws
+    )
+    orders, columns = orders_of(asked)
+    for order in orders:
+        grid.add(order)
+    row = next(row for row in rows if row["scheme"] == plain)
+    row |= {"answers": columns, "answer_set": orders[-1].name}
 
 
 def _regime(config: Config, run: Run) -> dict[str, Any]:

@@ -1,0 +1,50 @@
+"""Models fine-tuned on questions.
+
+In: a checkpoint and questions; for mixed training a dataset, a tokenizer and questions. Out: a set of tries, one for
+each pair of ranks and rate, each a model of its own in results/finetunes/, reused by its identity. A try that was
+interrupted leaves its state in results/resume/ and goes on from there.
+"""
+
+
+def asked_world(finetunes):
+    """The specs of the dataset and the tokenizer behind the questions."""
+    return world(parent(finetunes, "questions"))
+
+
+def tuned(finetunes):
+    """A spec with the model that is tuned; of mixed training it is the try's own."""
+    spec = finetunes.members[0].spec
+    return spec if spec["method"] == "mixed" else parent(finetunes, "checkpoint").spec
+
+
+def finetune_mb(finetunes):
+    return requests.training_mb(*asked_world(finetunes), tuned(finetunes))
+
+
+def finetune_minutes(finetunes):
+    spec = finetunes.members[0].spec
+    if spec["method"] == "mixed":
+        minutes = requests.training_minutes(*asked_world(finetunes), spec)
+        return minutes / (1 - spec["share"])
+    texts = sum(try_.spec["steps"] * try_.spec["batch"] for try_ in finetunes.members)
+    return requests.question_minutes(*asked_world(finetunes), tuned(finetunes), texts)
+
+
+rule finetune_qa:
+    """Fine-tune one checkpoint on questions about some people, once a try."""
+    input:
+        spec="results/specs/{finetunes}.json",
+        parents=parents_of("finetunes"),
+    output:
+        manifest="results/finetunes/{finetunes}/manifest.json",
+    log:
+        "results/logs/finetune_qa/{finetunes}.log",
+    threads: 1
+    resources:
+        gpu=for_each_job(lambda wildcards: gpus(order(wildcards.finetunes).members[0])),
+        mem_mb=growing("finetunes", finetune_mb),
+        runtime=growing("finetunes", finetune_minutes),
+    message:
+        "Fine-tuning {wildcards.finetunes}."
+    shell:
+        "python scripts/finetune_qa.py --spec {input.spec:q} > {log:q} 2>&1"

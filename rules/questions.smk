@@ -1,0 +1,32 @@
+"""Questions about a dataset's people.
+
+In: a dataset and its tokenizer. Out: the texts that fine-tuning reads, those that are only asked, and a tokenizer that
+knows their words too.
+"""
+
+
+def questions_mb(questions):
+    return requests.world_mb(parent(questions, "dataset").spec)
+
+
+def questions_minutes(questions):
+    return requests.world_minutes(parent(questions, "dataset").spec)
+
+
+rule make_questions:
+    """Word the questions about one dataset, and say who is asked in training and who is not."""
+    input:
+        spec="results/specs/{questions}.json",
+        parents=parents_of("questions"),
+    output:
+        manifest="results/questions/{questions}/manifest.json",
+    log:
+        "results/logs/make_questions/{questions}.log",
+    threads: 1
+    resources:
+        mem_mb=growing("questions", questions_mb),
+        runtime=growing("questions", questions_minutes),
+    message:
+        "Wording the questions {wildcards.questions}."
+    shell:
+        "python scripts/make_questions.py --spec {input.spec:q} > {log:q} 2>&1"

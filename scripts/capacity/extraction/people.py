@@ -1,0 +1,27 @@
+"""Whose questions are trained on, whose answers choose between tries, and whose answers count. Light."""
+
+from dataclasses import dataclass
+
+# Streams of keyed randomness; those of worlds are below 100, that of initial weights is 101.
+SPLIT = 201  # who is asked about in fine-tuning
+ORDER = 202  # in which order the questions are trained on, by pass
+NEW_ROWS = 203  # the embeddings of words that only questions have
+ADAPTER = 204  # the initial low-rank matrices
+
+ASKED, CHOOSING, HELD_OUT = range(3)  # groups of people
+
+
+@dataclass(frozen=True)
+class Split:
+    """Numbers of people: asked about in fine-tuning; whose answers choose between tries; whose answers count."""
+
+    asked: int
+    choosing: int
+    held_out: int
+
+
+def split_sizes(num_people: int, asked_share: float, choosing_share: float) -> Split:
+    """The sizes of the three groups. choosing_share: of those who are not asked about; 0 where nothing is chosen."""
+    asked = round(num_people * asked_share)
+    choosing = round((num_people - asked) * choosing_share)
+    return Split(asked, choosing, num_people - asked - choosing)

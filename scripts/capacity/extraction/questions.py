@@ -1,0 +1,181 @@
+"""The questions of a world: who is asked about, in which words, and the texts as files; and a tokenizer for them.
+
+A text is a prompt and its answer. Every person of a group is asked for every attribute in every wording, a row each:
+person, attribute, wording, prompt, answer. The answer is the value as a biography words it, its blank in front.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from capacity.errors import UserError
+from capacity.extraction.people import SPLIT, split_sizes
+from capacity.extraction.wordings import NAME, wordings_of
+from capacity.world import EOS_ID, World
+from capacity.world.grammar import Grammar, Slot
+from capacity.world.streams import generator
+
+GROUPS = ("asked", "choosing", "held_out")  # files of texts, by group of people
+CHECKED_PEOPLE = 1000  # whose texts are held against the biographies' tokens
+ROWS_A_WRITE = 2**18
+
+
+def groups_of(world: World, spec: Mapping[str, Any]) -> list[NDArray[np.int64]]:
+    """The people of each group, in ascending order; a keyed shuffle, cut by `split_sizes`."""
+    sizes = split_sizes(world.N, spec["asked"], spec["choosing"])
+    people = generator(spec["seed"], SPLIT).permutation(world.N)
+    cuts = [sizes.asked, sizes.asked + sizes.choosing]
+    return [np.sort(part) for part in np.split(people, cuts)]
+
+
+def full_names(world: World, people: NDArray[np.int64]) -> list[str]:
+    """Full names as biographies have them, a blank in front."""
+    return _read(world, world.grammar.name, people)
+
+
+def answers(world: World, attribute: str, people: NDArray[np.int64]) -> list[str]:
+    """Values of an attribute as biographies have them, a blank in front."""
+    grammar = world.grammar
+    return _read(world, grammar.attributes[grammar.attribute_index(attribute)].slots, people)
+
+
+def _read(world: World, slots: Sequence[Slot], people: NDArray[np.int64]) -> list[str]:
+    columns = []
+    for slot in slots:
+        assert slot.column is not None
+        texts = world.grammar.texts(slot)
+        columns.append([texts[code] for code in world.codes(slot.column, people)])
+    return list(map("".join, zip(*columns, strict=True)))
+
+
+def asked_attributes(world: World, own: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """The wordings of every attribute in the order of the account; those of attributes that cannot be asked are out."""
+    wordings = wordings_of(world.spec, own)
+    return {name: wordings[name] for name, _ in world.account.items if name in wordings}
+
+
+def prompt_parts(wording: str, grammar: Grammar) -> tuple[str, str]:
+    """What stands before and after the name; a name that ends with a mark is followed by a blank."""
+    before, after = f" {wording}".split(f" {NAME}")
+    return before, (" " if grammar.name[-1].after and after[:1].strip() else "") + after
+
+
+def texts(world: World, wordings: Mapping[str, Sequence[str]], people: NDArray[np.int64]) -> pa.Table:
+    """Every text of some people: a row a person, attribute and wording, people in order."""
+    attributes = list(wordings)
+    names = full_names(world, people)
+    values = {attribute: answers(world, attribute, people) for attribute in attributes}
+    kinds = [(attribute, w) for attribute in attributes for w in range(len(wordings[attribute]))]
+    codes = np.tile(np.array([attributes.index(attribute) for attribute, _ in kinds], dtype=np.int16), len(people))
+    parts = [prompt_parts(wordings[attribute][w], world.grammar) for attribute, w in kinds]
+    return pa.table(
+        {
+            "person": np.repeat(people.astype(np.int32), len(kinds)),
+            "attribute": pa.DictionaryArray.from_arrays(codes, attributes),
+            "wording": np.tile(np.array([w for _, w in kinds], dtype=np.int16), len(people)),
+            "prompt": [before + name + after for name in names for before, after in parts],
+            "answer": [values[attribute][i] for i in range(len(people)) for attribute, _ in kinds],
+        }
+    )
+
+
+def write_texts(world: World, wordings: Mapping[str, Sequence[str]], people: NDArray[np.int64], path: Path) -> int:
+    """Write the texts of some people as parquet, a part of them in memory at a time; the number of texts."""
+    kinds = sum(map(len, wordings.values()))
+    step = max(1, ROWS_A_WRITE // kinds)
+    schema = texts(world, wordings, people[:1]).schema
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for first in range(0, len(people), step):
+            writer.write_table(texts(world, wordings, people[first : first + step]))
+    return kinds * len(people)
+
+
+def write_questions(world: World, tokenizer: Tokenizer, spec: Mapping[str, Any], folder: Path) -> Tokenizer:
+    """Write asked, choosing and held_out.parquet and wordings.json; returns the tokenizer that reads them.
+
+    spec: {"asked": share of people, "choosing": share of the others, "wordings": own, by attribute, "seed": ...}.
+    Raises UserError where the tokenizer reads names or values otherwise than in a biography.
+    """
+    wordings, groups = asked_attributes(world, spec["wordings"]), groups_of(world, spec)
+    parts = [prompt_parts(text, world.grammar) for text in chain.from_iterable(wordings.values())]
+    known = extended(tokenizer, chain.from_iterable(parts))
+    sample = np.arange(min(world.N, CHECKED_PEOPLE))
+    check_reads(tokenizer, known, texts(world, wordings, sample), full_names(world, sample))
+    for group, people in zip(GROUPS, groups, strict=True):
+        write_texts(world, wordings, people, folder / f"{group}.parquet")
+    (folder / "wordings.json").write_text(json.dumps(wordings, indent=1) + "\n", encoding="utf-8")
+    return known
+
+
+def read_texts(folder: Path, group: str) -> pa.Table:
+    """The texts of a group that `write_questions` wrote."""
+    return pq.read_table(folder / f"{group}.parquet", use_threads=False)
+
+
+def extended(tokenizer: Tokenizer, pieces: Iterable[str]) -> Tokenizer:
+    """The tokenizer with what some texts need besides: words of a closed vocabulary, characters of a BPE.
+
+    Ids that it has are kept, new ones follow after its last. A text that it could read it reads as before.
+    """
+    state = json.loads(tokenizer.to_str())
+    vocabulary, whole_words = state["model"]["vocab"], state["model"]["type"] == "WordLevel"
+    for text in pieces:
+        for word in _words(tokenizer, text):
+            for unit in [word] if whole_words else word:
+                vocabulary.setdefault(unit, len(vocabulary))
+    return Tokenizer.from_str(json.dumps(state))
+
+
+def _words(tokenizer: Tokenizer, text: str) -> list[str]:
+    """A text cut as the tokenizer cuts it before it looks for tokens."""
+    text = tokenizer.normalizer.normalize_str(text) if tokenizer.normalizer else text
+    if tokenizer.pre_tokenizer is None:
+        return [text]
+    return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)]
+
+
+def check_reads(tokenizer: Tokenizer, known: Tokenizer, table: pa.Table, names: Sequence[str]) -> None:
+    """Refuse a tokenizer that does not find a biography's tokens in a question and its answer. Raises UserError.
+
+    tokenizer: of the biographies. known: of the questions. names: of the people of the table, in their order.
+    """
+    prompts, told = table["prompt"].to_pylist(), table["answer"].to_pylist()
+    kinds = len(prompts) // len(names)
+    asked, values, as_told, together = (
+        encode(reader, some)
+        for reader, some in (
+            (known, prompts),
+            (known, told),
+            (tokenizer, told),
+            (known, [p + a for p, a in zip(prompts, told, strict=True)]),
+        )
+    )
+    for row, name in enumerate(encode(tokenizer, [name for name in names for _ in range(kinds)])):
+        whole = asked[row] + values[row]
+        inside = any(asked[row][i : i + len(name)] == name for i in range(len(asked[row])))
+        if not inside or values[row] != as_told[row] or together[row] != whole:
+            raise UserError(
+                f"wordings: the tokenizer reads {prompts[row] + told[row]!r} otherwise than a biography's name and "
+                "value; put blanks around {name} and at no end"
+            )
+        if known.decode(whole) != prompts[row] + told[row]:
+            raise UserError(f"wordings: the tokenizer reads {prompts[row]!r} as {known.decode(asked[row])!r}")
+
+
+def encode(tokenizer: Tokenizer, some: Sequence[str]) -> list[list[int]]:
+    """Token ids of texts; a prompt and its answer are read apart."""
+    return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(some), add_special_tokens=False)]
+
+
+def rows_of(tokenizer: Tokenizer) -> int:
+    """Rows that a model needs for the tokenizer, EOS included."""
+    assert tokenizer.id_to_token(EOS_ID) is not None
+    return tokenizer.get_vocab_size()

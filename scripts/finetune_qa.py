@@ -1,0 +1,62 @@
+"""Fine-tune one checkpoint on questions, once for each pair of ranks and rate, or train its like on both at once.
+
+Tries that exist are reused. A try that is stopped (SIGTERM, SIGINT, the near end of its SLURM job) saves its state and
+the job exits with code 75; started again it goes on from there, and ends with the bits of one that was never stopped.
+"""
+
+import os
+import sys
+
+from capacity.allocation import time_budget
+from capacity.artefacts import Job, Making, job_parser
+from capacity.startup import lean_imports
+
+with lean_imports():
+    from capacity.extraction.finetune import finetune
+    from capacity.extraction.mixed import MixedBatches
+    from capacity.extraction.questions import read_texts
+    from capacity.extraction.record import write_finetuned
+    from capacity.orders import Order
+    from capacity.tokenization import load_tokenizer
+    from capacity.training import Interrupted, forget, train_checkpoint
+    from capacity.world import load_world
+
+
+def make_member(job: Job, member: Order, making: Making) -> None:
+    """Make one try."""
+    folder, resume = job.parent("questions"), job.results / "resume" / member.id
+    tokenizer, asked = load_tokenizer(folder), read_texts(folder, "asked")
+    prompts, answers = asked["prompt"].to_pylist(), asked["answer"].to_pylist()
+    if member.spec["method"] == "mixed":
+        world, known = load_world(job.parent("dataset")), load_tokenizer(job.parent("tokenizer"))
+        share, questions = member.spec["share"], (tokenizer, prompts, answers)
+        batches = MixedBatches(world, known, member.spec["regime"], member.spec["seed"], questions, share)
+        dataset = f"{world.spec['kind']} with N = {world.N:,} people, and {len(prompts):,} questions"
+        making.metrics = train_checkpoint(member.spec, batches, dataset, folder, making.folder, resume, time_budget())
+        return
+    model, training = finetune(
+        member.spec, job.parent("checkpoint"), tokenizer, prompts, answers, resume, time_budget()
+    )
+    making.metrics = write_finetuned(model, training, folder, making.folder)
+
+
+def main() -> None:
+    """Make the tries that the order names."""
+    args = job_parser(__doc__).parse_args()
+    with Job(args) as job:
+        missing = job.missing_members()
+        for member in missing:
+            try:
+                with job.making_member(member) as making:
+                    make_member(job, member, making)
+            except Interrupted as stop:
+                print(stop, file=sys.stderr, flush=True)
+                raise SystemExit(os.EX_TEMPFAIL) from None
+            forget(job.results / "resume" / member.id)
+        for member in job.order.members:
+            job.add_input(member.name)
+        job.metrics = {"tries": len(job.order.members), "reused": len(job.order.members) - len(missing)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Ask every fine-tuned model of a set the questions of all people; tries that were asked before are reused."""
+
+import json
+
+from capacity.artefacts import Job, Making, job_parser
+from capacity.startup import lean_imports
+
+with lean_imports():
+    import pyarrow.parquet as pq
+
+    from capacity.extraction.answers import answer_texts, memorised
+    from capacity.extraction.questions import GROUPS, read_texts
+    from capacity.models import load_model
+    from capacity.orders import Order
+    from capacity.tokenization import load_tokenizer
+    from capacity.world import Renderer, load_world
+
+
+def make_member(job: Job, member: Order, making: Making) -> None:
+    """Ask one fine-tuned model: a file of answers for each group of people, and what it still knows of biographies."""
+    folder = job.parent("questions")
+    model = load_model(job.results / str(member.parents["finetune"]), member.spec["accelerator"])
+    for group in GROUPS:
+        texts = read_texts(folder, group)
+        if len(texts):
+            answers = answer_texts(model, load_tokenizer(folder), texts, str(model.device))
+            pq.write_table(answers, making.folder / f"{group}.parquet")
+    world = load_world(job.parent("dataset"))
+    renderer = Renderer(world, load_tokenizer(job.parent("tokenizer")))
+    attributes = list(json.loads((folder / "wordings.json").read_text(encoding="utf-8")))
+    kept = memorised(model, renderer, world, attributes, member.spec, str(model.device))
+    pq.write_table(kept, making.folder / "memorised.parquet")
+
+
+def main() -> None:
+    """Probe the fine-tuned models that the order names."""
+    args = job_parser(__doc__).parse_args()
+    with Job(args) as job:
+        missing = job.missing_members()
+        for member in missing:
+            with job.making_member(member) as making:
+                make_member(job, member, making)
+        for member in job.order.members:
+            job.add_input(member.name)
+        job.metrics = {"tries": len(job.order.members), "reused": len(job.order.members) - len(missing)}
+
+
+if __name__ == "__main__":
+    main()
