@@ -41,6 +41,7 @@ rule train_checkpoint:
     threads: lambda wildcards: order(wildcards.checkpoint).spec["hardware"]["devices"]
     resources:
         gpu=lambda wildcards: gpus(order(wildcards.checkpoint)),
+        nodes=1,  # all its GPUs on one; SLURM would spread them
         mem_mb=training_mb,
         runtime=training_minutes,
     message:

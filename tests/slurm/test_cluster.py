@@ -75,7 +75,7 @@ def test_jobs_with_shards_share_a_gpu_that_no_job_with_whole_gpus_gets(slurm: Sl
     show = "echo gpu $CUDA_VISIBLE_DEVICES; sleep 60"
     sharing = [slurm.submit(show, tmp_path / f"shard{n}", "--nodelist=n1", "--gres=shard:1") for n in range(2)]
     slurm.wait("both have said", lambda: all(lines(tmp_path / f"shard{n}") for n in range(2)))
-    both = slurm.submit(show, tmp_path / "both", "--nodelist=n1", "--gpus=2")
+    both = slurm.submit(show, tmp_path / "both", "--nodes=1", "--nodelist=n1", "--gpus=2")
     reason = ["squeue", "--noheader", "--format=%r", f"--jobs={both}"]
     slurm.wait("a job with both GPUs waits", lambda: slurm.ask(*reason) == "Resources")
     slurm.ask("scancel", both)

@@ -212,7 +212,7 @@ def test_small_trainings_share_one_gpu_where_the_profile_asks_for_shards(
     engine = Engine(disturbed, *asked, targets=[one.target for one in trainings])
     engine.wait_until_training(*trainings)
     (node,) = {node_of(slurm, job_of(slurm, one) or "") for one in trainings}
-    both = slurm.submit("true", tmp_path / "both", f"--nodelist={node}", "--gpus=2")
+    both = slurm.submit("true", tmp_path / "both", "--nodes=1", f"--nodelist={node}", "--gpus=2")
     reason = ["squeue", "--noheader", "--format=%r", f"--jobs={both}"]
     slurm.wait("a job with both GPUs of the node waits", lambda: slurm.ask(*reason) == "Resources")
     engine.succeed()
@@ -355,7 +355,10 @@ def unbuilt(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
         (["--default-resources", "slurm_partition=gpus"], r"'gpus' is not on test; there are: high, low, main$"),
         (["--set-resources", "train_checkpoint:gpu=3"], r"asks for 3 GPUs, a node of partition main has 2;"),
         (["--set-resources", "probe_checkpoint:mem_mb=65000"], r"asks for 65,000 MB, a node of .* main has 64,000;"),
-        (["--set-resources", "train_checkpoint:gpu_model=a100"], r"sbatch refuses `.*--gpus=a100:1` \("),
+        (
+            ["--set-resources", "train_checkpoint:gpu=1", "train_checkpoint:gpu_model=a100"],
+            r"refuses `.*--gpus=a100:1` \(",
+        ),
         (["--set-resources", "train_checkpoint:gres=shard:9"], r"sbatch refuses `.*--gres=shard:9` \("),
         (["--set-resources", "train_checkpoint:gres=mps:25"], r"sbatch refuses .*\(Invalid generic resource"),
         (["--set-resources", "train_checkpoint:gres=shard=1"], r"Invalid GRES format: shard=1"),
@@ -395,7 +398,7 @@ def test_with_accounting_an_unknown_account_is_refused_and_a_known_one_works(
 ) -> None:
     checkout = new_checkout(tmp_path / "checkout")
     line = refused(slurm_with_accounting, checkout, "--default-resources", "slurm_account=nobody")
-    assert line == "error: slurm_account: 'nobody' is none of yours on test; there are: lab"
+    assert line == "error: slurm_account: 'nobody' is none of yours on test; there are: lab, root"
     made = Engine(checkout, "--default-resources", "slurm_account=lab", "--until", "make_dataset")
     made.succeed()
     assert "SLURM cluster test with accounting; jobs are followed by squeue" in made.said()
@@ -411,7 +414,7 @@ def test_with_accounting_an_account_that_may_not_use_the_partition_is_refused(
     slurm.ask("sacctmgr", "--immediate", "add", "user", "root", "account=urgent", "partition=high")
     ask = "--default-resources"
     line = refused(slurm, unbuilt, ask, "slurm_account=others")
-    assert line == "error: slurm_account: 'others' is none of yours on test; there are: lab, urgent"
+    assert line == "error: slurm_account: 'others' is none of yours on test; there are: lab, root, urgent"
     line = refused(slurm, unbuilt, ask, "slurm_account=urgent", "slurm_partition=main")
     assert "(Invalid account or account/partition combination specified)" in line
     made = Engine(unbuilt, ask, "slurm_account=urgent", "slurm_partition=high", "--until", "make_dataset")

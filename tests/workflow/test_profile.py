@@ -123,6 +123,7 @@ def test_a_training_asks_for_a_gpu_where_its_spec_or_the_user_says_so(
     assert calls
     for call in calls:
         assert "rule_train_checkpoint_" in call
+        assert "--nodes=1 " in call
         assert re.findall(r"--gpus=\S+", call) == ([flag] if flag else [])
 
 
