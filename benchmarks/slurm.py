@@ -81,5 +81,5 @@ if __name__ == "__main__":
     print(" | ".join(["| jobs", "submitted as", "submissions", *columns]) + " |")
     print("|---" * 7 + "|")
     for number in parser.parse_args().jobs:
-        for words in (SINGLE, []):
+        for words in ([], SINGLE):
             print(measure(number, words), flush=True)

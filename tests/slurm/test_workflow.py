@@ -222,6 +222,26 @@ def test_small_trainings_share_one_gpu_where_the_profile_asks_for_shards(
     assert_as_undisturbed(undisturbed, trainings)
 
 
+def test_the_gpus_of_one_training_lie_on_one_node(
+    disturbed: Checkout, undisturbed: Checkout, slurm: Slurm, tmp_path: Path
+) -> None:
+    """It waits while every node has one GPU to spare."""
+    one = training(disturbed, SLOW[2])
+    nodes = "n1", "n2", "n3", "n4"
+    taken = [slurm.submit("sleep 600", tmp_path / node, f"--nodelist={node}", "--gpus=1") for node in nodes]
+    for job in taken:
+        slurm.wait_for_state(job, "RUNNING")
+    engine = Engine(disturbed, "--set-resources", "train_checkpoint:gpu=2", targets=[one.target])
+    engine.wait("its job is submitted", lambda: job_of(slurm, one, "all"))
+    reason = ["squeue", "--noheader", "--format=%r", f"--jobs={job_of(slurm, one, 'all')}"]
+    slurm.wait("its job waits for a node", lambda: slurm.ask(*reason) == "Resources")
+    slurm.ask("scancel", taken[2])
+    engine.succeed()
+    variables = one.manifest()["environment"]["variables"]  # type: ignore[index]
+    assert (variables["SLURMD_NODENAME"], variables["CUDA_VISIBLE_DEVICES"]) == ("n3", "0,1")
+    assert_as_undisturbed(undisturbed, [one])
+
+
 def test_a_training_longer_than_its_time_limit_goes_on_in_its_next_attempt(
     disturbed: Checkout, undisturbed: Checkout, slurm: Slurm
 ) -> None:
