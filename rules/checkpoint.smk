@@ -45,6 +45,7 @@ rule train_checkpoint:
     threads: devices
     resources:
         gpu=for_each_job(lambda wildcards: gpus(order(wildcards.checkpoint))),
+        nodes=1,  # all its GPUs on one; SLURM would spread them
         mem_mb=training_mb,
         runtime=training_minutes,
     message:

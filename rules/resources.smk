@@ -6,6 +6,8 @@ they stopped, grow with every attempt.
 
 import functools
 import inspect
+import re
+import shlex
 
 from capacity import estimate, requests
 
@@ -72,14 +74,16 @@ def check_cluster():
     settings = workflow.executor_settings
     if not hasattr(settings, "status_command"):  # another executor
         return
-    from capacity.cluster import look
+    from capacity.cluster import look, try_out
 
     jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
     try:
         cluster = look()
         command = cluster.status_command(settings.init_seconds_before_status_checks)
         cluster.check(requests_of(jobs))
-    except UserError as error:
+        for call, name in submissions_of(jobs).items():
+            try_out(name, call)
+    except (UserError, WorkflowError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     settings.status_command = command
@@ -113,6 +117,38 @@ def requests_of(jobs):
             job.resources.get("mem_mb", 0),
             last.get("runtime", 0),
         )
-        name = " ".join([job.rule.name, *job.wildcards])
-        asked.setdefault((job.rule.name, ask), Request(name, *ask))
+        asked.setdefault((job.rule.name, ask), Request(name_of(job), *ask))
     return asked.values()
+
+
+def name_of(job):
+    return " ".join([job.rule.name, *job.wildcards])
+
+
+def submissions_of(jobs):
+    """What the plugin would submit, to the name of one such job: one of each rule and kind, whatever amounts they ask for.
+
+    Raises WorkflowError where the plugin would not take a value.
+    """
+    from snakemake_executor_plugin_slurm.submit_string import get_submit_command
+    from snakemake_executor_plugin_slurm.utils import set_gres_string
+
+    found = {}
+    for job in jobs:
+        given = {
+            "run_uuid": "check",
+            "slurm_logfile": "/dev/null",
+            "comment_str": job.rule.name,
+            "account": flag("-A", job.resources.get("slurm_account")),
+            "partition": flag("-p", job.resources.get("slurm_partition")),
+            "workdir": "",
+        }
+        call = get_submit_command(job, given, workflow.executor_settings)
+        call += set_gres_string(job)
+        kind = re.sub(r" (-t|--mem) \S+", "", call)
+        found.setdefault(kind, (call, name_of(job)))
+    return dict(found.values())
+
+
+def flag(letter, value):
+    return f"{letter} {shlex.quote(str(value))}" if value else ""

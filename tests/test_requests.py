@@ -147,3 +147,20 @@ def test_a_request_beyond_the_cluster_is_refused_and_one_at_its_limits_is_not(ch
     here.check([Request("train_checkpoint x", **most)])  # type: ignore[arg-type]
     with pytest.raises(UserError, match=expected):
         here.check([Request("train_checkpoint x", **{**most, **change})])  # type: ignore[arg-type]
+
+
+def test_of_several_partitions_all_must_exist_and_one_must_have_room() -> None:
+    rooms = {"main": Partition(60, 2, 64000, False), "large": Partition(None, 8, 512_000, False)}
+    here = cluster(partitions=rooms | {"spot": Partition(None, 8, 512_000, True)})
+    ask = {"account": "", "gpus": 4, "memory_mb": 100_000, "minutes": 100}
+
+    def check(partition: str) -> None:
+        here.check([Request("train_checkpoint x", partition=partition, **ask)])  # type: ignore[arg-type]
+
+    check("main,large")
+    with pytest.raises(UserError, match="'lage' is not on lab"):
+        check("large,lage")
+    with pytest.raises(UserError, match="spot cancels"):
+        check("large,spot")
+    with pytest.raises(UserError, match="asks for 4 GPUs"):
+        check("main")

@@ -14,9 +14,15 @@ from safetensors.torch import load_file
 from test_train_checkpoint import order, run
 from trainings import REGIME, SPEC, WORLD
 
+from capacity.bits import person_bits
 from capacity.identity import SCRIPTS
+from capacity.models import load_model
 from capacity.orders import Order
+from capacity.score import score_people
+from capacity.table import score_matrices
+from capacity.tokenization import load_tokenizer
 from capacity.training.team import Team
+from capacity.world import Renderer, load_world
 
 LONG = {"exposures": 200, "batch": 6}
 
@@ -46,16 +52,30 @@ def metrics(results: Path, checkpoint: Order) -> dict:
     return json.loads((results / checkpoint.name / "manifest.json").read_text())["metrics"]
 
 
+def capacity_ratio(results: Path, checkpoint: Order) -> float:
+    """R, the bits that a checkpoint stores per parameter."""
+    world = load_world(results / checkpoint.parents["dataset"])
+    renderer = Renderer(world, load_tokenizer(results / checkpoint.parents["tokenizer"]))
+    model = load_model(results / checkpoint.name)
+    scores = score_people(model, renderer, world, {"draws": 1, "seed": 1})
+    matrices = score_matrices(scores.to_pandas(), world.account)
+    bits = person_bits(matrices["nats"], matrices["first_chunk_nats"], world.account)
+    return bits.total.sum() / sum(weight.numel() for weight in model.parameters())
+
+
 def test_two_devices_train_as_one_but_for_rounding(results: Path):
     trained = []
     for devices in (1, 2):
-        checkpoint, path = ordered(results, devices, batch=6)
+        checkpoint, path = ordered(results, devices, **LONG)
         answer = run("train_checkpoint.py", path)
         assert answer.returncode == 0, answer.stderr
-        trained.append((metrics(results, checkpoint), load_file(results / checkpoint.name / "model.safetensors")))
-    (one, weights), (two, others) = trained
+        weights = load_file(results / checkpoint.name / "model.safetensors")
+        trained.append((metrics(results, checkpoint), weights, capacity_ratio(results, checkpoint)))
+    (one, weights, R), (two, others, other_R) = trained
     assert two["tokens"] == one["tokens"]
     assert two["final_loss"] == pytest.approx(one["final_loss"], rel=1e-4)
+    assert R > 0
+    assert other_R == pytest.approx(R, rel=1e-4)
     for name, tensor in weights.items():
         torch.testing.assert_close(others[name], tensor, rtol=1e-3, atol=1e-4)
 

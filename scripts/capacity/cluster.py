@@ -6,6 +6,7 @@ what is wrong.
 
 import getpass
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -16,6 +17,8 @@ from capacity.errors import UserError
 LONGEST_POLL = 180  # seconds between two looks of the SLURM plugin at its jobs, at most
 SAFETY = 60  # seconds that a finished job must stay in the controller's memory beyond that
 COMMANDS = ("sbatch", "squeue", "scontrol", "sinfo", "scancel")
+# In what sbatch says of a job that can never run here; of others it says when they would start, or what is down now.
+NEVER = re.compile("Invalid|configuration is not available|not permitted|denied|More processors|Memory required")
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class Request:
-    """What one job asks for. partition and account: "" is the cluster's default."""
+    """What one job asks for. partition: one or more, by commas; it and account: "" is the cluster's default."""
 
     job: str
     partition: str
@@ -91,42 +94,50 @@ class Cluster:
     def check(self, requests: Iterable[Request]) -> None:
         """Raise UserError for the first job that this cluster would refuse or leave waiting for ever."""
         for request in requests:
-            self._check(request)
+            names = (request.partition or self.default).split(",")
+            for name in names:
+                self._check_place(name, request.account)
+            refusals = [self._refusal(name, request) for name in names]
+            if all(refusals):
+                raise UserError(refusals[0])
 
-    def _check(self, request: Request) -> None:
-        name = request.partition or self.default
+    def _check_place(self, name: str, account: str) -> None:
         if not name:
             raise UserError(f"slurm_partition: not given, and {self.name} has no default; {self._known_partitions()}")
         if name not in self.partitions:
             raise UserError(f"slurm_partition: {name!r} is not on {self.name}; {self._known_partitions()}")
-        if request.account and self.accounts and request.account.lower() not in self.accounts:
-            raise UserError(
-                f"slurm_account: {request.account!r} is none of yours on {self.name}; there are: "
-                f"{', '.join(sorted(self.accounts))}"
-            )
-        partition, rule = self.partitions[name], request.job.partition(" ")[0]
-        remedy = f"set-resources in slurm/config.yaml can change what {rule} asks for, and where"
-        if request.gpus > partition.gpus:
-            raise UserError(
-                f"{request.job}: asks for {request.gpus} GPUs, a node of partition {name} has "
-                f"{partition.gpus}; {remedy}"
-            )
-        if request.memory_mb > partition.memory_mb:
-            raise UserError(
-                f"{request.job}: asks for {request.memory_mb:,} MB, a node of partition {name} has "
-                f"{partition.memory_mb:,}; {remedy}"
-            )
-        if partition.minutes is not None and request.minutes > partition.minutes:
-            raise UserError(
-                f"{request.job}: asks for {request.minutes:,} minutes, partition {name} allows "
-                f"{partition.minutes:,}; put `{rule}: {{runtime: {partition.minutes}}}` under set-resources "
-                "in slurm/config.yaml (a training goes on in its next attempt)"
-            )
-        if partition.cancels:
+        if self.partitions[name].cancels:
             raise UserError(
                 f"slurm_partition: {name} cancels jobs that it preempts, which the engine cannot see; choose "
                 "one that requeues them"
             )
+        if account and self.accounts and account.lower() not in self.accounts:
+            raise UserError(
+                f"slurm_account: {account!r} is none of yours on {self.name}; there are: "
+                f"{', '.join(sorted(self.accounts))}"
+            )
+
+    def _refusal(self, name: str, request: Request) -> str:
+        """Why a job is too large for a partition, or ""."""
+        partition, rule = self.partitions[name], request.job.partition(" ")[0]
+        remedy = f"set-resources in slurm/config.yaml can change what {rule} asks for, and where"
+        if request.gpus > partition.gpus:
+            return (
+                f"{request.job}: asks for {request.gpus} GPUs, a node of partition {name} has "
+                f"{partition.gpus}; {remedy}"
+            )
+        if request.memory_mb > partition.memory_mb:
+            return (
+                f"{request.job}: asks for {request.memory_mb:,} MB, a node of partition {name} has "
+                f"{partition.memory_mb:,}; {remedy}"
+            )
+        if partition.minutes is not None and request.minutes > partition.minutes:
+            return (
+                f"{request.job}: asks for {request.minutes:,} minutes, partition {name} allows "
+                f"{partition.minutes:,}; put `{rule}: {{runtime: {partition.minutes}}}` under set-resources "
+                "in slurm/config.yaml (a training goes on in its next attempt)"
+            )
+        return ""
 
     def _known_partitions(self) -> str:
         return f"there are: {', '.join(sorted(self.partitions))}"
@@ -153,6 +164,24 @@ def look() -> Cluster:
         _accounts() if accounting else frozenset(),
         int(config.get("MaxArraySize", "0")),
     )
+
+
+def try_out(job: str, call: str) -> None:
+    """Have the controller judge a submission without making it. Raises UserError where the job could never run.
+
+    call: what would submit it: sbatch and its flags, without a script.
+    """
+    try:
+        answer = subprocess.run(
+            [*shlex.split(call), "--test-only", "--wrap=true"], capture_output=True, text=True, timeout=60
+        )
+    except subprocess.TimeoutExpired:
+        return  # a busy controller: the submission itself will tell
+    said = answer.stderr.strip().splitlines()
+    if answer.returncode and said and NEVER.search(said[-1]):
+        reason = said[-1].removeprefix("sbatch: ").removeprefix("error: ").removeprefix("allocation failure: ")
+        asked = re.sub("^.* --comment [^ ]+ +", "", call)
+        raise UserError(f"{job}: sbatch refuses `{asked}` ({reason}); slurm/config.yaml can change what it asks for")
 
 
 def _ask(*command: str) -> str:

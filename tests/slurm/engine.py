@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -178,3 +179,17 @@ def new_checkout(path: Path, config: str | None = None) -> Checkout:
     if config is not None:
         (path / "config.yaml").write_text(config)
     return checkout
+
+
+def with_datasets(checkout: Checkout, number: int) -> Checkout:
+    """The tiny configuration with so many datasets of six people."""
+    text = (checkout.path / "config.yaml").read_text().replace("study: [base, prose]", "study: [base]")
+    (checkout.path / "config.yaml").write_text(text.replace("seeds: [1]", f"seeds: {list(range(number))}", 1))
+    return checkout
+
+
+def num_submissions() -> int:
+    """Jobs and arrays that the controller was given since it started, by its own count."""
+    said = subprocess.run(["sdiag"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"REQUEST_SUBMIT_BATCH_JOB\s+\(\s*\d+\)\s+count:(\d+)", said)
+    return int(found[1]) if found else 0

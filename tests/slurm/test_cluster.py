@@ -71,6 +71,21 @@ def test_each_of_two_jobs_on_a_node_sees_a_gpu_of_its_own_and_a_third_waits(slur
     slurm.wait("the third waits for a GPU", lambda: slurm.ask(*reason) == "Resources")
 
 
+def test_jobs_with_shards_share_a_gpu_that_no_job_with_whole_gpus_gets(slurm: Slurm, tmp_path: Path) -> None:
+    show = "echo gpu $CUDA_VISIBLE_DEVICES; sleep 60"
+    sharing = [slurm.submit(show, tmp_path / f"shard{n}", "--nodelist=n1", "--gres=shard:1") for n in range(2)]
+    slurm.wait("both have said", lambda: all(lines(tmp_path / f"shard{n}") for n in range(2)))
+    both = slurm.submit(show, tmp_path / "both", "--nodes=1", "--nodelist=n1", "--gpus=2")
+    reason = ["squeue", "--noheader", "--format=%r", f"--jobs={both}"]
+    slurm.wait("a job with both GPUs waits", lambda: slurm.ask(*reason) == "Resources")
+    slurm.ask("scancel", both)
+    slurm.submit(show, tmp_path / "whole", "--nodelist=n1", "--gpus=1")
+    slurm.wait("the whole GPU is seen", lambda: lines(tmp_path / "whole"))
+    (shared,) = {lines(tmp_path / f"shard{n}")[0] for n in range(2)}
+    assert {shared, lines(tmp_path / "whole")[0]} == {"gpu 0", "gpu 1"}
+    assert {slurm.state(job) for job in sharing} == {"RUNNING"}
+
+
 def test_a_job_without_gpus_sees_none(slurm: Slurm) -> None:
     script = "echo [${CUDA_VISIBLE_DEVICES-unset}]"
     assert slurm.ask("srun", "bash", "-c", script) == "[unset]"

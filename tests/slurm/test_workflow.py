@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from checkout import Checkout, jobs_in
 from conftest import Slurm
-from engine import CONFIG, SLOW, Engine, Training, new_checkout, training, wait
+from engine import CONFIG, SLOW, Engine, Training, new_checkout, num_submissions, training, wait, with_datasets
 
 STATE = Path("/run/test-slurm-cluster")
 
@@ -171,9 +171,12 @@ def test_jobs_that_are_cancelled_killed_or_lose_their_node_end_with_the_same_byt
 def test_a_training_lives_through_a_restart_of_slurmd_and_ends_before_a_terminated_engine(
     disturbed: Checkout, undisturbed: Checkout, slurm: Slurm
 ) -> None:
-    one = training(disturbed, SLOW[0])
-    engine = Engine(disturbed, targets=[one.target])
-    engine.wait_until_training(one)
+    """The engine submits one of two trainings and is terminated; the next start makes the other."""
+    trainings = [training(disturbed, slug) for slug in SLOW[:2]]
+    targets = [one.target for one in trainings]
+    engine = Engine(disturbed, "--jobs", "1", targets=targets)
+    engine.wait("one trains", lambda: any(one.saves_when_asked() for one in trainings), 120)
+    one, other = sorted(trainings, key=Training.saves_when_asked, reverse=True)
     node = node_of(slurm, job_of(slurm, one) or "")
     daemon = int((STATE / f"{node}.process").read_text().split()[0])
     os.kill(daemon, signal.SIGTERM)
@@ -183,7 +186,9 @@ def test_a_training_lives_through_a_restart_of_slurmd_and_ends_before_a_terminat
     engine.end()
     assert "Will exit after finishing currently running jobs" in engine.said()
     assert one.num_sessions() == 1
-    assert_as_undisturbed(undisturbed, [one])
+    assert not other.folder.exists()
+    Engine(disturbed, targets=targets).succeed()
+    assert_as_undisturbed(undisturbed, trainings)
 
 
 def test_a_preempted_training_is_requeued_and_goes_on(disturbed: Checkout, undisturbed: Checkout, slurm: Slurm) -> None:
@@ -196,6 +201,44 @@ def test_a_preempted_training_is_requeued_and_goes_on(disturbed: Checkout, undis
     engine.succeed()
     assert one.num_sessions() == 2
     assert one.manifest()["environment"]["variables"]["SLURM_JOB_ID"] == job  # type: ignore[index]
+    assert_as_undisturbed(undisturbed, [one])
+
+
+def test_small_trainings_share_one_gpu_where_the_profile_asks_for_shards(
+    disturbed: Checkout, undisturbed: Checkout, slurm: Slurm, tmp_path: Path
+) -> None:
+    trainings = [training(disturbed, slug) for slug in SLOW[:2]]
+    asked = ["--set-resources", "train_checkpoint:gpu=0", "train_checkpoint:gres=shard:1"]
+    engine = Engine(disturbed, *asked, targets=[one.target for one in trainings])
+    engine.wait_until_training(*trainings)
+    (node,) = {node_of(slurm, job_of(slurm, one) or "") for one in trainings}
+    both = slurm.submit("true", tmp_path / "both", "--nodes=1", f"--nodelist={node}", "--gpus=2")
+    reason = ["squeue", "--noheader", "--format=%r", f"--jobs={both}"]
+    slurm.wait("a job with both GPUs of the node waits", lambda: slurm.ask(*reason) == "Resources")
+    engine.succeed()
+    variables = [one.manifest()["environment"]["variables"] for one in trainings]  # type: ignore[index]
+    (device,) = {each["CUDA_VISIBLE_DEVICES"] for each in variables}
+    assert device in ("0", "1")
+    assert_as_undisturbed(undisturbed, trainings)
+
+
+def test_the_gpus_of_one_training_lie_on_one_node(
+    disturbed: Checkout, undisturbed: Checkout, slurm: Slurm, tmp_path: Path
+) -> None:
+    """It waits while every node has one GPU to spare."""
+    one = training(disturbed, SLOW[2])
+    nodes = "n1", "n2", "n3", "n4"
+    taken = [slurm.submit("sleep 600", tmp_path / node, f"--nodelist={node}", "--gpus=1") for node in nodes]
+    for job in taken:
+        slurm.wait_for_state(job, "RUNNING")
+    engine = Engine(disturbed, "--set-resources", "train_checkpoint:gpu=2", targets=[one.target])
+    engine.wait("its job is submitted", lambda: job_of(slurm, one, "all"))
+    reason = ["squeue", "--noheader", "--format=%r", f"--jobs={job_of(slurm, one, 'all')}"]
+    slurm.wait("its job waits for a node", lambda: slurm.ask(*reason) == "Resources")
+    slurm.ask("scancel", taken[2])
+    engine.succeed()
+    variables = one.manifest()["environment"]["variables"]  # type: ignore[index]
+    assert (variables["SLURMD_NODENAME"], variables["CUDA_VISIBLE_DEVICES"]) == ("n3", "0,1")
     assert_as_undisturbed(undisturbed, [one])
 
 
@@ -295,13 +338,111 @@ def closed(slurm: Slurm) -> Iterator[None]:
         slurm.ask("scontrol", "update", "PartitionName=main", "State=UP")
 
 
+def test_two_hundred_small_jobs_are_five_submissions(slurm: Slurm, tmp_path: Path) -> None:
+    """By the controller's own count. They are cancelled with the engine; benchmarks/slurm.py runs them to the end."""
+    checkout = with_datasets(new_checkout(tmp_path / "checkout"), 200)
+    pending = ["squeue", "--noheader", "--array", "--states=PENDING", "--format=%i"]
+    with closed(slurm):
+        before = num_submissions()
+        engine = Engine(checkout, "--until", "make_dataset")
+        engine.wait("all wait in the queue", lambda: len(slurm.ask(*pending).splitlines()) == 200)
+        assert num_submissions() - before == 5
+        engine.stop(signal.SIGINT)
+        engine.end(60)
+        slurm.wait("its jobs are gone", lambda: not slurm.ask(*pending))
+
+
+def refused(slurm: Slurm, checkout: Checkout, *words: str) -> str:
+    """The one line with which a run ends before it submits anything."""
+    before = num_submissions()
+    engine = Engine(checkout, *words)
+    assert engine.end(60) != 0
+    assert num_submissions() == before
+    assert "Traceback" not in engine.said()
+    (line,) = [line for line in engine.said().splitlines() if line.startswith("error: ")]
+    return line
+
+
+@pytest.fixture(scope="session")
+def unbuilt(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A checkout for runs that are refused."""
+    return new_checkout(tmp_path_factory.mktemp("unbuilt") / "checkout")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--default-resources", "slurm_partition=gpus"], r"'gpus' is not on test; there are: high, low, main$"),
+        (["--set-resources", "train_checkpoint:gpu=3"], r"asks for 3 GPUs, a node of partition main has 2;"),
+        (["--set-resources", "probe_checkpoint:mem_mb=65000"], r"asks for 65,000 MB, a node of .* main has 64,000;"),
+        (
+            ["--set-resources", "train_checkpoint:gpu=1", "train_checkpoint:gpu_model=a100"],
+            r"refuses `.*--gpus=a100:1` \(",
+        ),
+        (["--set-resources", "train_checkpoint:gres=shard:9"], r"sbatch refuses `.*--gres=shard:9` \("),
+        (["--set-resources", "train_checkpoint:gres=mps:25"], r"sbatch refuses .*\(Invalid generic resource"),
+        (["--set-resources", "train_checkpoint:gres=shard=1"], r"Invalid GRES format: shard=1"),
+        (["--set-resources", "train_checkpoint:cpus_per_task=5"], r"sbatch refuses .*\(.*configuration is not avail"),
+        (["--default-resources", "constraint=a100"], r"sbatch refuses .*\(Invalid feature specification\)"),
+    ],
+    ids=["partition", "GPUs", "memory", "GPU model", "shards", "no MPS", "gres", "cores", "feature"],
+)
+def test_what_can_never_run_is_refused_in_one_line(
+    unbuilt: Checkout, slurm: Slurm, words: list[str], expected: str
+) -> None:
+    assert re.search(expected, refused(slurm, unbuilt, *words))
+
+
+def test_more_time_than_a_partition_allows_is_refused_in_one_line(unbuilt: Checkout, slurm: Slurm) -> None:
+    slurm.ask("scontrol", "update", "PartitionName=main", "MaxTime=5")
+    try:
+        assert re.search(r"asks for \d+ minutes, partition main allows 5;", refused(slurm, unbuilt))
+    finally:
+        slurm.ask("scontrol", "update", "PartitionName=main", "MaxTime=UNLIMITED")
+
+
+def test_a_controller_that_is_down_is_named_in_one_line(unbuilt: Checkout, slurm: Slurm) -> None:
+    daemon = int((STATE / "slurmctld.process").read_text().split()[0])
+    os.kill(daemon, signal.SIGTERM)
+    try:
+        wait("slurmctld has ended", lambda: not Path(f"/proc/{daemon}/exe").exists(), 20)
+        engine = Engine(unbuilt)
+        assert engine.end(120) != 0
+        assert re.search("error: SLURM: .*; is the controller up\\?", engine.said())
+    finally:
+        slurm.manage("up")
+
+
 def test_with_accounting_an_unknown_account_is_refused_and_a_known_one_works(
     slurm_with_accounting: Slurm, tmp_path: Path
 ) -> None:
     checkout = new_checkout(tmp_path / "checkout")
-    refused = Engine(checkout, "--default-resources", "slurm_account=nobody")
-    assert refused.end(60) != 0
-    assert "error: slurm_account: 'nobody' is none of yours on test; there are: lab" in refused.said()
+    line = refused(slurm_with_accounting, checkout, "--default-resources", "slurm_account=nobody")
+    assert line == "error: slurm_account: 'nobody' is none of yours on test; there are: lab, root"
     made = Engine(checkout, "--default-resources", "slurm_account=lab", "--until", "make_dataset")
     made.succeed()
     assert "SLURM cluster test with accounting; jobs are followed by squeue" in made.said()
+
+
+def test_with_accounting_an_account_that_may_not_use_the_partition_is_refused(
+    slurm_with_accounting: Slurm, unbuilt: Checkout
+) -> None:
+    """One that exists without this user, and one whose association with the user is for another partition."""
+    slurm = slurm_with_accounting
+    for account in ("others", "urgent"):
+        slurm.ask("sacctmgr", "--immediate", "add", "account", account, "cluster=test")
+    slurm.ask("sacctmgr", "--immediate", "add", "user", "root", "account=urgent", "partition=high")
+    ask = "--default-resources"
+    line = refused(slurm, unbuilt, ask, "slurm_account=others")
+    assert line == "error: slurm_account: 'others' is none of yours on test; there are: lab, root, urgent"
+    line = refused(slurm, unbuilt, ask, "slurm_account=urgent", "slurm_partition=main")
+    assert "(Invalid account or account/partition combination specified)" in line
+    made = Engine(unbuilt, ask, "slurm_account=urgent", "slurm_partition=high", "--until", "make_dataset")
+    made.succeed()
+
+
+def test_with_accounting_a_quality_of_service_that_is_not_there_is_refused(
+    slurm_with_accounting: Slurm, unbuilt: Checkout
+) -> None:
+    line = refused(slurm_with_accounting, unbuilt, "--default-resources", "qos=long")
+    assert "(Invalid qos specification)" in line

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,8 @@ def submitted(checkout: Checkout, bin_folder: Path, *words: str) -> list[str]:
         shutil.copytree(ROOT / "slurm", checkout.path / "slurm")
     path = commands(bin_folder, scontrol=CONFIG, sinfo=NODES, sacctmgr="lab")
     calls = bin_folder / "calls"
-    (path / "sbatch").write_text(f'#!/bin/sh\necho "$@" >> {calls}\necho refused >&2\nexit 1\n')
+    question = 'case "$*" in *--test-only*) exit 0;; esac'
+    (path / "sbatch").write_text(f'#!/bin/sh\n{question}\necho "$@" >> {calls}\necho refused >&2\nexit 1\n')
     assert run(checkout, "--retries", "0", *words, path=path).returncode != 0
     return calls.read_text().splitlines()
 
@@ -121,6 +123,7 @@ def test_a_training_asks_for_a_gpu_where_its_spec_or_the_user_says_so(
     assert calls
     for call in calls:
         assert "rule_train_checkpoint_" in call
+        assert "--nodes=1 " in call
         assert re.findall(r"--gpus=\S+", call) == ([flag] if flag else [])
 
 
@@ -183,6 +186,20 @@ def test_what_could_never_run_is_refused_before_the_first_job(
 ) -> None:
     path = commands(tmp_path / "bin", scontrol=CONFIG, sinfo=NODES)
     assert re.match(f"error: {expected}", error(run(cluster, *words, path=path)))
+
+
+def test_a_python_without_the_slurm_plugin_is_named(cluster: Checkout, tmp_path: Path) -> None:
+    """The environment of the tests, but for one package."""
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    for path in Path(sysconfig.get_paths()["purelib"]).iterdir():
+        if not re.match(r"snakemake_executor_plugin_slurm(-|$)", path.name):
+            (packages / path.name).symlink_to(path)
+    python = sys._base_executable  # type: ignore[attr-defined]
+    command = [python, "-m", "snakemake", "--profile", "slurm", "results/capacity_table.csv"]
+    environment = {**cluster.environment(), "PYTHONPATH": str(packages)}
+    answer = subprocess.run(command, cwd=cluster.path, env=environment, capture_output=True, text=True)
+    assert re.fullmatch(r"error: SLURM: \S+ has no snakemake-executor-plugin-slurm; `make env .*`", error(answer))
 
 
 def test_a_machine_without_slurm_is_named(cluster: Checkout) -> None:
