@@ -14,6 +14,9 @@ STAGES = {
     "train_checkpoint": "checkpoint",
     "quantize_checkpoint": "variants",
     "probe_checkpoint": "probe",
+    "make_questions": "questions",
+    "finetune_qa": "fine-tuning",
+    "probe_answers": "answers",
     "tabulate_capacity": "table",
     "plot_capacity": "figures",
 }
