@@ -1,7 +1,8 @@
-"""One built checkout for all tests that drive the engine; each works on a copy."""
+"""What many tests start from: a built checkout to drive the engine in, or planted results where nothing was trained."""
 
 import fcntl
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -29,3 +30,19 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 def checkout(built: Checkout, tmp_path: Path) -> Checkout:
     """A copy to do with as a test likes."""
     return built.copy(tmp_path / "checkout")
+
+
+@pytest.fixture(scope="session")
+def planted_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny configuration's results, published; nothing was trained."""
+    from planted import build, tiny_grid
+
+    results = tmp_path_factory.mktemp("planted") / "results"
+    build(tiny_grid(), results)
+    return results
+
+
+@pytest.fixture
+def results(planted_results: Path, tmp_path: Path) -> Path:
+    """A copy to do with as a test likes."""
+    return shutil.copytree(planted_results, tmp_path / "results")

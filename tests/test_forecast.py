@@ -32,20 +32,6 @@ CLAIMS = """claims:
 """
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny configuration's results, published."""
-    results = tmp_path_factory.mktemp("built") / "results"
-    build(tiny_grid(), results)
-    return results
-
-
-@pytest.fixture
-def results(built: Path, tmp_path: Path) -> Path:
-    """A copy to do with as a test likes."""
-    return shutil.copytree(built, tmp_path / "results")
-
-
 def ahead(grid: Grid, results: Path) -> Forecast:
     return forecast(hold_against(grid, results), results)
 

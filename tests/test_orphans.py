@@ -10,27 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from planted import TINY, build, of_stage, plant, tiny, tiny_grid
+from planted import TINY, of_stage, plant, tiny, tiny_grid
 
 from capacity.config.resolve import Grid
 from capacity.manifest import MANIFEST
 from capacity.orphans import damaged, folder_bytes, remove, unreached
 from capacity.planning import State, hold_against, lock_run
 from capacity.runs import being_made, is_in_use, run_states
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny configuration's results, published."""
-    results = tmp_path_factory.mktemp("built") / "results"
-    build(tiny_grid(), results)
-    return results
-
-
-@pytest.fixture
-def results(built: Path, tmp_path: Path) -> Path:
-    """A copy to do with as a test likes."""
-    return shutil.copytree(built, tmp_path / "results")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planted import build, of_stage, plant, publish, tiny, tiny_grid
+from planted import of_stage, plant, publish, tiny, tiny_grid
 
 from capacity import manifest, planning
 from capacity.config.resolve import Grid
@@ -29,20 +29,6 @@ from capacity.planning import (
     set_job_environment,
     survey,
 )
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny configuration's results, published."""
-    results = tmp_path_factory.mktemp("built") / "results"
-    build(tiny_grid(), results)
-    return results
-
-
-@pytest.fixture
-def results(built: Path, tmp_path: Path) -> Path:
-    """A copy to do with as a test likes."""
-    return shutil.copytree(built, tmp_path / "results")
 
 
 @pytest.fixture
