@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "workflow"))
@@ -125,6 +126,8 @@ class Engine:
     literal: exactly as a user starts it, with the pauses between looks at the jobs that the plugin makes.
     """
 
+    started: ClassVar[list[Engine]] = []
+
     def __init__(self, checkout: Checkout, *words: str, targets: list[str] | None = None, literal: bool = False):
         self.checkout = checkout
         self.output = checkout.path / f"engine-{time.time_ns()}.log"
@@ -139,6 +142,7 @@ class Engine:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self.started.append(self)
 
     def said(self) -> str:
         return self.output.read_text()
@@ -170,6 +174,14 @@ class Engine:
 
     def stop(self, number: signal.Signals) -> None:
         os.kill(self.process.pid, number)
+
+    @classmethod
+    def kill_all(cls) -> None:
+        """Kill what a failed test left: it would submit its cancelled jobs again."""
+        for engine in cls.started:
+            engine.process.kill()  # does nothing to one that has ended
+            engine.process.wait()
+        cls.started.clear()
 
 
 def new_checkout(path: Path, config: str | None = None) -> Checkout:
