@@ -120,6 +120,11 @@ def training(checkout: Checkout, slug: str) -> Training:
     return Training(checkout, spec.stem)
 
 
+def heed_interrupts() -> None:
+    """Undo what a shell does to its background jobs, tests among them: they ignore SIGINT, and so do their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Engine:
     """A run of the engine with the SLURM profile, in the background.
 
@@ -141,6 +146,7 @@ class Engine:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=heed_interrupts,
             )
         self.started.append(self)
 
