@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from engine import Engine
 
 COMMAND = Path(__file__).with_name("cluster")
 
@@ -88,6 +89,7 @@ def slurm(any_slurm: Slurm) -> Iterator[Slurm]:
     """The cluster without accounting, all nodes idle."""
     any_slurm.up(accounting=False)
     yield any_slurm
+    Engine.kill_all()
     any_slurm.cancel_all()
 
 
@@ -96,4 +98,5 @@ def slurm_with_accounting(any_slurm: Slurm) -> Iterator[Slurm]:
     """The cluster with slurmdbd, all nodes idle."""
     any_slurm.up(accounting=True)
     yield any_slurm
+    Engine.kill_all()
     any_slurm.cancel_all()

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "workflow"))
@@ -119,11 +120,18 @@ def training(checkout: Checkout, slug: str) -> Training:
     return Training(checkout, spec.stem)
 
 
+def heed_interrupts() -> None:
+    """Undo what a shell does to its background jobs, tests among them: they ignore SIGINT, and so do their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Engine:
     """A run of the engine with the SLURM profile, in the background.
 
     literal: exactly as a user starts it, with the pauses between looks at the jobs that the plugin makes.
     """
+
+    started: ClassVar[list[Engine]] = []
 
     def __init__(self, checkout: Checkout, *words: str, targets: list[str] | None = None, literal: bool = False):
         self.checkout = checkout
@@ -138,7 +146,9 @@ class Engine:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=heed_interrupts,
             )
+        self.started.append(self)
 
     def said(self) -> str:
         return self.output.read_text()
@@ -170,6 +180,14 @@ class Engine:
 
     def stop(self, number: signal.Signals) -> None:
         os.kill(self.process.pid, number)
+
+    @classmethod
+    def kill_all(cls) -> None:
+        """Kill what a failed test left: it would submit its cancelled jobs again."""
+        for engine in cls.started:
+            engine.process.kill()  # does nothing to one that has ended
+            engine.process.wait()
+        cls.started.clear()
 
 
 def new_checkout(path: Path, config: str | None = None) -> Checkout:
