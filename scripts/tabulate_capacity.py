@@ -31,6 +31,7 @@ def asked_row(
     about = {name: row[name] for name in ("study", "run", "setting", "seed", "scheme")}
     about["extraction"] = asked["extraction"]
     lines = [{**about, **attempt, "chosen": place == best} for place, attempt in enumerate(tries)]
+    lines = [{name.removesuffix("_id"): value for name, value in line.items()} for line in lines]  # no rows of variants
     return {"extraction": asked["extraction"], **columns}, lines
 
 
