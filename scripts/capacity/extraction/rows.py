@@ -126,4 +126,5 @@ def seed_means(table: pd.DataFrame) -> pd.DataFrame:
 def _series(row: Mapping[str, Any]) -> str:
     """What a cell compares but the number of people, in words."""
     parts = [part for part in str(row["setting"]).split(" ") if part and not part.startswith("dataset.N=")]
-    return ", ".join(part.split(".", 1)[1] for part in parts) or f"{row['dataset']}, {row['model']}"
+    words = [part.split(".", 1)[1].replace("=None", "=null") for part in parts]
+    return ", ".join(words) or f"{row['dataset']}, {row['model']}"
