@@ -1,7 +1,7 @@
 """Turn the scores of all runs into the capacity table, one row a variant, and its summary over seeds.
 
 Where a regime tells some people more often (zipf), capacity_bands.csv beside them has a row a band of people; where a
-study asks questions, extraction_tries.csv has a row a try.
+study asks questions, extraction_tries.csv has a row a try, and extraction_summary.csv means over seeds.
 """
 
 import json
@@ -11,7 +11,7 @@ import pandas as pd
 
 from capacity.artefacts import Job, job_parser
 from capacity.bands import band_rows
-from capacity.extraction.rows import choose, extraction_columns, tried, with_extraction
+from capacity.extraction.rows import choose, extraction_columns, seed_means, tried, with_extraction
 from capacity.table import capacity_table, summarise, variant_row, write_table
 from capacity.world.account import Account
 
@@ -31,6 +31,7 @@ def asked_row(
     about = {name: row[name] for name in ("study", "run", "setting", "seed", "scheme")}
     about["extraction"] = asked["extraction"]
     lines = [{**about, **attempt, "chosen": place == best} for place, attempt in enumerate(tries)]
+    lines = [{name.removesuffix("_id"): value for name, value in line.items()} for line in lines]  # no rows of variants
     return {"extraction": asked["extraction"], **columns}, lines
 
 
@@ -73,7 +74,10 @@ def main() -> None:
         if tries:
             write_table(pd.DataFrame(tries), job.folder / "extraction_tries.csv")
         write_table(summarise(table), job.folder / "capacity_summary.csv")
-        write_table(with_extraction(table, list(asked)), job.folder / "capacity_table.csv")
+        whole = with_extraction(table, list(asked))
+        if tries:
+            write_table(seed_means(whole), job.folder / "extraction_summary.csv")
+        write_table(whole, job.folder / "capacity_table.csv")
         job.metrics = {"rows": len(table)}
 
 

@@ -285,7 +285,7 @@ def planted_study() -> pd.DataFrame:
 
 def test_means_over_seeds_keep_worlds_apart_and_have_students_interval():
     means = seed_means(planted_study())
-    assert means["series"].tolist() == ["paragraphs=None"] * 2 + ["paragraphs=1"] * 2
+    assert means["series"].tolist() == ["paragraphs=null"] * 2 + ["paragraphs=1"] * 2
     assert means["R_max"].tolist() == [1, 2, 1, 2]
     assert means["extractable"].tolist() == pytest.approx([0.6, 0.6, 0, 0])
     half = 4.302653 * 0.1 / math.sqrt(3)  # Student's t of two degrees of freedom

@@ -24,7 +24,7 @@ def plot_extraction(table: pd.DataFrame, study: str, folder: Path) -> None:
     rows = table[table["study"] == study]
     if "extractable" not in rows or rows["extractable"].isna().all():
         return
-    means = seed_means(rows[rows["extractable"].notna()])
+    means = seed_means(rows)
     with style():
         figure = Figure(figsize=(6.4, 4.4), layout="constrained")
         axes = figure.subplots()

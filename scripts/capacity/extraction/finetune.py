@@ -65,10 +65,10 @@ class QuestionBatches:
         ]
 
 
-def question_rows(prompts: list[list[int]], answers: list[list[int]], width: int | None = None) -> Steps:
-    """Inputs and targets (B, T), one text a row; T is `width` or that of the longest."""
+def question_rows(prompts: list[list[int]], answers: list[list[int]]) -> Steps:
+    """Inputs and targets (B, T), one text a row, as wide as the longest."""
     longest = max(len(prompt) + len(answer) for prompt, answer in zip(prompts, answers, strict=True)) + 1
-    inputs, targets = padding(len(prompts), width or longest)
+    inputs, targets = padding(len(prompts), longest)
     for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
         end = len(prompt) + len(answer)
         inputs[row, 1 : end + 1] = prompt + answer

@@ -16,8 +16,6 @@ from capacity.extraction.questions import asked_attributes, encode, groups_of, t
 from capacity.tokenization import EOS_TOKEN
 from capacity.world import World
 
-HELD_OUT = 2  # number of the group
-
 
 def write_task(world: World, tokenizer: Tokenizer, spec: Mapping[str, Any], name: str, folder: Path) -> int:
     """Write <name>.yaml and <name>.jsonl; the number of questions.
@@ -25,7 +23,8 @@ def write_task(world: World, tokenizer: Tokenizer, spec: Mapping[str, Any], name
     spec: as `capacity.extraction.questions.write_questions` takes it. A prompt begins with EOS, as every text of
     training does. Answers may be one token longer than the longest right one, as our own probe lets them be.
     """
-    table = texts(world, asked_attributes(world, spec["wordings"]), groups_of(world, spec)[HELD_OUT])
+    held_out = groups_of(world, spec)[-1]
+    table = texts(world, asked_attributes(world, spec["wordings"]), held_out)
     data = folder / f"{name}.jsonl"
     with open(data, "w", encoding="utf-8") as file:
         for row in table.to_pylist():

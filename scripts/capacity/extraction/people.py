@@ -8,8 +8,6 @@ ORDER = 202  # in which order the questions are trained on, by pass
 NEW_ROWS = 203  # the embeddings of words that only questions have
 ADAPTER = 204  # the initial low-rank matrices
 
-ASKED, CHOOSING, HELD_OUT = range(3)  # groups of people
-
 
 @dataclass(frozen=True)
 class Split:

@@ -100,23 +100,25 @@ def with_extraction(table: pd.DataFrame, columns: list[Mapping[str, Any] | None]
 
 
 def seed_means(table: pd.DataFrame) -> pd.DataFrame:
-    """One row a cell of a study that asks: means over seeds of R_max, memorised, extractable and their ratio.
+    """One row a cell of a study that asks: means over seeds of what is memorised and extractable, and of their ratio.
 
     <name>_low and <name>_high bound Student's 95 % interval from three seeds on. `series` names the cell without
-    its number of people.
+    its number of people. Variants that nothing was asked of are left out.
     """
-    table = table.assign(series=[_series(row) for row in table[["dataset", "model", "setting"]].to_dict("records")])
+    table = table[table["extractable"].notna()]
+    table = table.assign(
+        ratio=table["extractable"] / table["memorised"].where(table["memorised"] > 0),
+        series=[_series(row) for row in table[["dataset", "model", "setting"]].to_dict("records")],
+    )
     rows = []
-    for (series, N), group in table.groupby(["series", "N"], sort=False):
-        row: dict[str, Any] = {"series": series, "N": N, "seeds": len(group), "R_max": group["R_max"].mean()}
-        ratio = group["extractable"] / group["memorised"]
-        for name, values in (
-            ("memorised", group["memorised"]),
-            ("extractable", group["extractable"]),
-            ("ratio", ratio),
-        ):
-            row[name] = values.mean()
-            row[f"{name}_low"], row[f"{name}_high"], _ = seed_interval(values.to_numpy(float))
+    for (study, extraction, series, N), group in table.groupby(["study", "extraction", "series", "N"], sort=False):
+        row: dict[str, Any] = {"study": study, "extraction": extraction, "series": series, "N": N, "seeds": len(group)}
+        row["R_max"] = group["R_max"].mean()
+        for name in ("memorised", "extractable", "ratio"):
+            row[name] = group[name].mean()
+            row[f"{name}_low"], row[f"{name}_high"], _ = seed_interval(group[name].to_numpy(float))
+        for name in ("extractable_first_token", "memorised_after", "R_extractable"):
+            row[name] = group[name].mean()
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -124,4 +126,5 @@ def seed_means(table: pd.DataFrame) -> pd.DataFrame:
 def _series(row: Mapping[str, Any]) -> str:
     """What a cell compares but the number of people, in words."""
     parts = [part for part in str(row["setting"]).split(" ") if part and not part.startswith("dataset.N=")]
-    return ", ".join(part.split(".", 1)[1] for part in parts) or f"{row['dataset']}, {row['model']}"
+    words = [part.split(".", 1)[1].replace("=None", "=null") for part in parts]
+    return ", ".join(words) or f"{row['dataset']}, {row['model']}"
