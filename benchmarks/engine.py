@@ -95,6 +95,7 @@ def build_ours(folder: Path) -> None:
     """Write every artefact, each with one small file, and publish the last two."""
     results = folder / "results"
     grid: Grid = resolve(load_config([folder / "config.yaml"]))
+    to_publish = {artefact.name: list(files) for artefact, files, _ in published(grid)}
     for order in grid.orders.values():
         inputs: dict[str, dict[str, str]] = {}
         for member in order.members:
@@ -102,9 +103,8 @@ def build_ours(folder: Path) -> None:
                 (making.folder / "body").write_text("x")
             inputs[member.name] = {"content": "x"}
         with Making(order, results, inputs) as making:
-            for name in ("body", "capacity_table.csv", "capacity_summary.csv", "capacity.png", "capacity.svg"):
-                if name == "body" or order in (grid.table, grid.figures):
-                    (making.folder / name).write_text(name)
+            for name in ("body", *to_publish.get(order.name, ())):
+                (making.folder / name).write_text(name)
     for artefact, files, id_file in published(grid):
         for name, target in files.items():
             (results / target).parent.mkdir(parents=True, exist_ok=True)
