@@ -49,6 +49,15 @@ def make_parts(spec: dict[str, Any]) -> Parts:
 
 def read_records(spec: dict[str, Any]) -> pa.Table:
     """The columns of a table that a spec names, dictionary-coded, rows with empty cells dropped where it says so."""
+    return _table_and_dropped(spec)[0]
+
+
+def num_dropped(spec: dict[str, Any]) -> int:
+    """Rows of the file that have an empty cell and are not told."""
+    return _table_and_dropped(spec)[1]
+
+
+def _table_and_dropped(spec: dict[str, Any]) -> tuple[pa.Table, int]:
     path = REPOSITORY / spec["file"]
     columns = (spec["entity"], *(spec["attributes"] or ()))
     return _read(path, columns if spec["attributes"] else None, spec["entity"], spec["missing"], status(path))
@@ -64,7 +73,9 @@ def status(path: Path) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=4)
-def _read(path: Path, columns: tuple[str, ...] | None, entity: str, missing: str, _: tuple[int, int]) -> pa.Table:
+def _read(
+    path: Path, columns: tuple[str, ...] | None, entity: str, missing: str, _: tuple[int, int]
+) -> tuple[pa.Table, int]:
     known = column_names(path)
     wanted = columns or (entity, *(name for name in known if name != entity))
     for column in wanted:
@@ -81,7 +92,8 @@ def _read(path: Path, columns: tuple[str, ...] | None, entity: str, missing: str
         table = _parquet(path, wanted) if path.suffix == ".parquet" else _csv(path, wanted)
     except (pa.ArrowInvalid, pa.ArrowKeyError, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
         raise UserError(f"file: {path.name}: {' '.join(str(error).split())[:200]}") from None
-    return _without_gaps(table, path, missing)
+    told = _without_gaps(table, path, missing)
+    return told, table.num_rows - told.num_rows
 
 
 def column_names(path: Path) -> list[str]:
