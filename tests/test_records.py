@@ -20,6 +20,7 @@ from capacity.orders import make_order
 from capacity.preview import account_lines
 from capacity.tokenization import build_tokenizer
 from capacity.world import NAME, Renderer, load_world, make_world, probe_draws, save_world, training_draws
+from capacity.world.records import read_records
 
 COUNTRIES = """country,capital,currency,code
 France,Paris,euro,FR
@@ -76,6 +77,23 @@ def test_the_account_counts_the_tables_that_the_known_values_allow(tmp_path: Pat
     tables = set(itertools.product(rows, repeat=3))
     assert 3 * sum(bits for _, bits in account.items) == pytest.approx(math.log2(len(tables)))
     assert account.name_offered_bits == 0
+
+
+def test_a_file_is_read_no_further_than_the_rows_that_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten gigabytes take the memory of what is told of them; a broken line far behind is never met."""
+    lines = [f"entity {i},{'' if i % 10 == 3 else i % 7},{i % 5}\n" for i in range(200_000)]
+    text = "country,capital,currency\n" + "".join(lines) + "broken\n"
+    world = make_world(spec_of(tmp_path, text, N=900, missing="drop"))
+    assert [world.grammar.pools["country"][code] for code in world.facts["country"][[2, 3, 899]]] == [
+        "entity 2",
+        "entity 4",
+        "entity 999",
+    ]
+    whole = spec_of(tmp_path, text.removesuffix("broken\n"), N=None)
+    assert read_records({**whole, "missing": "drop"}).num_rows == 180_000
+    monkeypatch.setattr("capacity.world.records.MOST_VALUES", 100_000)
+    with pytest.raises(UserError, match="has more than 100,000 rows; tell the first so many by N"):
+        read_records(whole)
 
 
 def test_csv_and_parquet_give_one_world_and_it_survives_saving(tmp_path: Path) -> None:
