@@ -62,6 +62,7 @@ CLAIMS = workflow.is_main_process and PLAN.grid.claims is not None
 
 wildcard_constraints:
     dataset=r"[\w-]+",
+    rewriting=r"[\w-]+",
     tokenizer=r"[\w-]+",
     checkpoint=r"[\w-]+",
     variants=r"[\w-]+",
@@ -118,6 +119,7 @@ rule all:
 
 include: "rules/resources.smk"
 include: "rules/dataset.smk"
+include: "rules/rewriting.smk"
 include: "rules/tokenizer.smk"
 include: "rules/checkpoint.smk"
 include: "rules/variants.smk"

@@ -47,10 +47,9 @@ def growing(wildcard, ask):
 
 
 def gpus(child):
-    """GPUs that a training or a probe needs: none on a CPU."""
-    hardware = child.spec.get(
-        "hardware", {"accelerator": child.spec.get("accelerator"), "devices": 1}
-    )
+    """GPUs that a training, a probe or a rewriter needs: none on a CPU."""
+    alone = child.spec.get("rewriter", child.spec).get("accelerator")
+    hardware = child.spec.get("hardware", {"accelerator": alone, "devices": 1})
     return hardware["devices"] if hardware["accelerator"] == "gpu" else 0
 
 

@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 from capacity.artefacts import Job, job_parser
 from capacity.world import make_world, save_world
+from capacity.world.records import num_dropped
 
 
 def main() -> None:
@@ -12,6 +13,9 @@ def main() -> None:
     with Job(args) as job:
         world = make_world(job.spec)
         save_world(world, job.folder)
+        if job.spec["kind"] == "records":
+            job.metrics["dropped"] = num_dropped(job.spec)
+            print(f"{world.N:,} rows told, {job.metrics['dropped']:,} dropped for an empty cell", flush=True)
         job.metrics.update(people=world.N, account=asdict(world.account), beginnings=world.grammar.num_beginnings())
 
 

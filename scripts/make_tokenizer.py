@@ -2,7 +2,7 @@
 
 from capacity.artefacts import Job, job_parser
 from capacity.tokenization import build_tokenizer, save_tokenizer
-from capacity.world import Renderer, load_world
+from capacity.world import load_world, renderer_of
 
 
 def main() -> None:
@@ -12,7 +12,7 @@ def main() -> None:
         world = load_world(job.parent("dataset"))
         tokenizer = build_tokenizer(job.spec, world)
         save_tokenizer(tokenizer, job.folder)
-        renderer = Renderer(world, tokenizer)
+        renderer = renderer_of(world, tokenizer)
         job.metrics.update(vocab_size=renderer.vocab_size, longest_biography=renderer.max_length)
 
 

@@ -7,11 +7,11 @@ import sys
 from capacity.artefacts import fail
 from capacity.config.cli import add_config_options, read_config
 from capacity.config.datasets import tokenizer_spec, world_spec
-from capacity.config.models import Config
+from capacity.config.models import BioR, Config
 from capacity.errors import UserError
-from capacity.preview import account_lines, labelled_texts, sample_world, size_lines
+from capacity.preview import account_lines, labelled_texts, rewritten_sample, sample_world, size_lines
 from capacity.tokenization import build_tokenizer
-from capacity.world import Renderer
+from capacity.world import renderer_of
 
 
 def chosen(config: Config, dataset: str, tokenizer: str | None) -> tuple[str, list[str]]:
@@ -39,11 +39,14 @@ def main() -> None:
         name, regimes = chosen(config, args.dataset, args.tokenizer)
         spec = world_spec(config.datasets[args.dataset], args.seed)
         world = sample_world(spec)
+        dataset = config.datasets[args.dataset]
+        if isinstance(dataset, BioR):
+            world = rewritten_sample(world, dataset)
         tokenizer = build_tokenizer(tokenizer_spec(config.tokenizers[name]), world)
         colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         texts = labelled_texts(world, tokenizer, args.count, colour)
         used = {regime: config.regimes[regime].model_dump() for regime in regimes}
-        sizes = size_lines(world, Renderer(world, tokenizer), spec["N"], used)
+        sizes = size_lines(world, renderer_of(world, tokenizer), spec["N"], used)
     except UserError as error:
         fail(error)
     print(f"{args.dataset}, {name} tokens, seed {args.seed}; what is scored is marked\n")

@@ -10,9 +10,9 @@ with lean_imports():
     import pyarrow.parquet as pq
 
     from capacity.models import load_model
-    from capacity.score import score_people
+    from capacity.score import score_junk, score_people
     from capacity.tokenization import load_tokenizer
-    from capacity.world import Renderer, World, load_world
+    from capacity.world import Renderer, World, load_world, renderer_of
 
 
 def about(world: World, variant: Path) -> dict:
@@ -30,13 +30,16 @@ def main() -> None:
         missing = job.missing_members()
         if missing:
             world = load_world(job.parent("dataset"))
-            renderer = Renderer(world, load_tokenizer(job.parent("tokenizer")))
+            renderer = renderer_of(world, load_tokenizer(job.parent("tokenizer")))
         for member in missing:
             variant = job.results / member.parents["variant"]
             with job.making_member(member) as probe:
                 model = load_model(variant, job.spec["accelerator"])
                 scores = score_people(model, renderer, world, member.spec, device=str(model.device))
                 pq.write_table(scores, probe.folder / "scores.parquet")
+                if isinstance(renderer, Renderer) and world.spec.get("junk"):
+                    junk = score_junk(model, renderer, world, member.spec, str(model.device))
+                    pq.write_table(junk, probe.folder / "junk.parquet")
                 (probe.folder / "about.json").write_text(json.dumps(about(world, variant), indent=1) + "\n")
         for member in job.order.members:
             job.add_input(member.name)

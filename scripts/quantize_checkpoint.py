@@ -17,7 +17,7 @@ with lean_imports():
     from capacity.quantization.reload import check_reloads
     from capacity.quantization.schemes import needs_text
     from capacity.tokenization import load_tokenizer
-    from capacity.world import Renderer, load_world
+    from capacity.world import load_world, renderer_of
 
 OWN = ("model.safetensors", "manifest.json", "metrics.csv", "README.md")  # of the checkpoint; the rest is carried over
 
@@ -41,7 +41,7 @@ def write_variant(model, scheme: dict, batches: Batches | None, checkpoint: Path
 
 def text_for(job: Job, scheme: dict, checkpoint: Path) -> Batches:
     """The biographies that a scheme is calibrated on, of the world that the checkpoint learned."""
-    renderer = Renderer(load_world(job.parent("dataset")), load_tokenizer(checkpoint))
+    renderer = renderer_of(load_world(job.parent("dataset")), load_tokenizer(checkpoint))
     return calibration_batches(renderer, scheme["calibration"], scheme["seed"])
 
 

@@ -55,8 +55,9 @@ def measured_row(job: Job, row: dict) -> tuple[dict, list[dict], dict | None, li
     scores = pd.read_parquet(folder / "scores.parquet")
     account = Account(**about["account"])
     bands = band_rows(row, row["zipf"], scores, account) if "zipf" in row else []
+    junk = pd.read_parquet(folder / "junk.parquet") if (folder / "junk.parquet").is_file() else None
     P = training["parameters"]
-    variant = variant_row(given, scores, account, P, job.spec["resamples"])
+    variant = variant_row(given, scores, account, P, job.spec["resamples"], junk)
     return variant, bands, *asked_row(job, row, scores, account, P)
 
 

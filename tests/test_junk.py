@@ -7,15 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
-from worlds import ATOMIC, SMALL_BIOS, TOKENIZERS, ids_of
+from worlds import ATOMIC, SMALL_BIOS, TOKENIZERS, KnowsAll, ids_of
 
 from capacity.batches import IGNORED, TrainingBatches
+from capacity.bits import item_bits
 from capacity.config.load import check
 from capacity.config.models import BioD
 from capacity.errors import UserError
 from capacity.mixture import GROUP, Mixture
+from capacity.score import score_junk
+from capacity.table import score_matrices
 from capacity.tokenization import build_tokenizer
-from capacity.world import EOS_ID, Junk, Renderer, World, junk_draws, make_world
+from capacity.world import EOS_ID, Junk, Renderer, World, junk_draws, junk_probe_draws, make_world
 from capacity.world.options import TAG
 
 RARE = 1e-4
@@ -173,6 +176,22 @@ def test_lengths_of_junk_are_those_of_its_texts_and_bounds_hold() -> None:
     assert lengths[:50].tolist() == [len(ids_of(tokenizer, text)) for text in renderer.texts(draws[:50])]
     assert renderer.min_length <= lengths.min() <= lengths.max() <= renderer.max_length
     assert renderer.mean_length == pytest.approx(lengths.mean(), rel=0.01)
+
+
+@pytest.mark.parametrize("people", [30, 5000])
+def test_junk_people_are_scored_apart_as_many_as_there_are_useful_ones_at_most(people: int) -> None:
+    world = world_with("small_bios", people=people, tag=True)
+    renderer, account = Renderer(world, build_tokenizer({"kind": "word"}, world)), world.account
+    some = min(people, world.N)
+    offered = account.name_prior_bits + sum(bits for _, bits in account.items)
+    scores = score_junk(KnowsAll(renderer.vocab_size), renderer, world, {"draws": 2, "seed": 7}).to_pandas()
+    assert len(scores) == some * (1 + len(account.items))
+    stored = item_bits(score_matrices(scores, account)["nats"], account).sum(axis=1)
+    assert stored == pytest.approx(np.full(some, offered))
+    draws = junk_probe_draws(Junk(world), 7, 0, 0, some)
+    assert names_told(Junk(world), draws.people).isdisjoint(names_told(world, np.arange(world.N)))
+    assert (np.argmax(draws.order == 4, axis=1) < np.argmax(draws.order == 5, axis=1)).all()  # employer before city
+    assert np.array_equal(junk_probe_draws(Junk(world), 7, 0, 5, 9).templates, draws.templates[5:9])
 
 
 @given(

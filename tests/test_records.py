@@ -1,5 +1,6 @@
 """Promises of own facts and of random strings: every row is told, the account is counted, bad tables are named."""
 
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from planted import TINY
+from test_quantize_checkpoint import make
 
 from capacity.config.load import check, read_yaml
 from capacity.config.models import Config
 from capacity.config.resolve import Grid, resolve
 from capacity.errors import UserError
+from capacity.orders import make_order
+from capacity.preview import account_lines
 from capacity.tokenization import build_tokenizer
 from capacity.world import NAME, Renderer, load_world, make_world, probe_draws, save_world, training_draws
+from capacity.world.records import read_records
 
 COUNTRIES = """country,capital,currency,code
 France,Paris,euro,FR
@@ -62,6 +67,33 @@ def test_the_account_counts_what_it_assumes(tmp_path: Path) -> None:
     assert dict(uniform.items) == {"capital": 2.0, "currency": pytest.approx(math.log2(3))}
     # Four rows with frequencies 2, 1, 1: enumerated, log2 of 4 choose 2, 1, 1 would be 3.58 of 6 bits asymptotically.
     assert dict(known.items) == {"capital": 2.0, "currency": pytest.approx(0.5 * 1 + 2 * 0.25 * 2)}
+
+
+def test_the_account_counts_the_tables_that_the_known_values_allow(tmp_path: Path) -> None:
+    """Every table of three entities with cells out of the values seen, enumerated."""
+    text = "country,capital,currency\nA,x,p\nB,y,q\nC,x,r\n"
+    account = make_world(spec_of(tmp_path, text, N=3)).account
+    rows = list(itertools.product("xy", "pqr"))
+    tables = set(itertools.product(rows, repeat=3))
+    assert 3 * sum(bits for _, bits in account.items) == pytest.approx(math.log2(len(tables)))
+    assert account.name_offered_bits == 0
+
+
+def test_a_file_is_read_no_further_than_the_rows_that_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten gigabytes take the memory of what is told of them; a broken line far behind is never met."""
+    lines = [f"entity {i},{'' if i % 10 == 3 else i % 7},{i % 5}\n" for i in range(200_000)]
+    text = "country,capital,currency\n" + "".join(lines) + "broken\n"
+    world = make_world(spec_of(tmp_path, text, N=900, missing="drop"))
+    assert [world.grammar.pools["country"][code] for code in world.facts["country"][[2, 3, 899]]] == [
+        "entity 2",
+        "entity 4",
+        "entity 999",
+    ]
+    whole = spec_of(tmp_path, text.removesuffix("broken\n"), N=None)
+    assert read_records({**whole, "missing": "drop"}).num_rows == 180_000
+    monkeypatch.setattr("capacity.world.records.MOST_VALUES", 100_000)
+    with pytest.raises(UserError, match="has more than 100,000 rows; tell the first so many by N"):
+        read_records(whole)
 
 
 def test_csv_and_parquet_give_one_world_and_it_survives_saving(tmp_path: Path) -> None:
@@ -122,6 +154,18 @@ def test_a_table_that_cannot_be_told_is_named_in_one_line(
 def test_rows_with_gaps_are_dropped_when_asked(tmp_path: Path) -> None:
     world = make_world(spec_of(tmp_path, COUNTRIES + "Chad,,franc,\nMali,Bamako,franc,ML\n", missing="drop", N=5))
     assert world.grammar.pools["country"] == ("France", "Guinea", "Guinea-Bissau", "Korea, South", "Mali")
+
+
+def test_dropped_rows_are_counted_in_the_manifest_and_in_the_preview(tmp_path: Path) -> None:
+    text = COUNTRIES + "Chad,,franc,\nTogo,Lome,,TG\nMali,Bamako,franc,ML\n"
+    spec = spec_of(tmp_path, text, missing="drop", N=5)
+    manifest = make(tmp_path, "make_dataset.py", make_order("datasets", "records", spec, {}))
+    assert manifest["metrics"]["dropped"] == 2
+    assert manifest["metrics"]["people"] == 5
+    notes = [line for line in account_lines(make_world(spec), 5) if line.startswith("note")]
+    assert notes == [f"note: 2 rows of {spec['file']} have an empty cell and are dropped"]
+    whole = make_order("datasets", "records", spec_of(tmp_path), {})
+    assert make(tmp_path, "make_dataset.py", whole)["metrics"]["dropped"] == 0
 
 
 def grid_with(dataset: dict[str, Any]) -> Grid:

@@ -115,6 +115,15 @@ def test_the_diversity_term_enters_where_value_sets_are_knowledge():
     assert measured["R"] == pytest.approx(measured["R_max"])
 
 
+def test_junk_people_have_a_column_of_their_own_and_change_no_other():
+    junk = scores(perfect() + np.array([math.log(2), 0, 0, math.log(4)]))[: 5 * 4]
+    measured = variant_row(given(), scores(perfect()), ACCOUNT, P, num_resamples=500, junk=junk)
+    assert measured["bits_a_junk_person"] == pytest.approx(ACCOUNT.name_offered_bits + 3 * 3 - 3)
+    plain = row()
+    assert math.isnan(plain.pop("bits_a_junk_person"))
+    assert {column: measured[column] for column in plain} == plain
+
+
 def test_losses_of_no_use_give_a_negative_R():
     assert row(perfect() + 20)["R"] < -1
 
@@ -168,7 +177,7 @@ def test_columns_stand_in_the_published_order(tmp_path):
     assert header == (
         "study,run,setting,dataset,kind,N,exposures,tokenizer,vocabulary,model,l,h,d,regime,lr,batch,seed,scheme,"
         "bits_per_weight,P,bits_offered,bits_stored,bits_name,bits_value,bits_diversity,R,R_low,R_high,R_max,"
-        "R_name_only,accuracy,accuracy_name,bits_per_weight_bit,weight_bits,tokens,flops,final_loss_nats,P_active,"
+        "R_name_only,accuracy,accuracy_name,bits_per_weight_bit,bits_a_junk_person,weight_bits,tokens,flops,final_loss_nats,P_active,"
         "flops_a_token,dropped,largest_load,chosen,dataset_id,tokenizer_id,checkpoint_id,variant_id,probe_id"
     )
     assert set(GIVEN_COLUMNS) < set(COLUMNS)

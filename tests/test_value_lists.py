@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planted import TINY
+from planted import TINY, of_stage
+from test_quantize_checkpoint import make
 from worlds import FULL_BIOS, SMALL_BIOS, TOKENIZERS
 
 from capacity.config.load import check, read_yaml
@@ -16,7 +17,7 @@ from capacity.config.models import Config
 from capacity.config.resolve import resolve
 from capacity.errors import UserError
 from capacity.tokenization import build_tokenizer
-from capacity.world import Renderer, make_world, training_draws
+from capacity.world import Renderer, load_world, make_world, training_draws
 from capacity.world.pools import FOLDER
 
 
@@ -49,6 +50,35 @@ def test_the_shipped_lists_given_as_files_make_the_shipped_world() -> None:
     world, plain = make_world(spec), make_world(FULL_BIOS)
     assert world.grammar == plain.grammar
     assert all(np.array_equal(world.facts[column], codes) for column, codes in plain.facts.items())
+
+
+def test_official_lists_make_a_round_trip_through_the_configuration(tmp_path: Path) -> None:
+    """All seven lists in plain text, employers as `name; city`, read back from the world that a job made of them."""
+    names = ("first_names", "middle_names", "last_names", "cities", "universities", "majors", "employers")
+    lists = {name: tmp_path / f"{name}.txt" for name in names}
+    for number, (name, path) in enumerate(lists.items()):
+        lines = (FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+        path.write_text("\n".join(lines[number + 3 :: 7]) + "\n", encoding="utf-8")  # not what ships
+    raw = read_yaml(TINY)
+    given = {name: str(path) for name, path in lists.items()}
+    raw["datasets"]["people"] = {"kind": "bioS", "N": 500, "value_lists": given}
+    order = of_stage(resolve(check(Config, {**raw, "study": ["prose"]}, "planted")), "datasets")
+    make(tmp_path, "make_dataset.py", order)
+    world = load_world(tmp_path / order.name)
+    pools = {name: list(values) for name, values in world.grammar.pools.items()}
+    pools["employers"] = [
+        f"{name}; {city}" for name, city in zip(pools["employers"], pools["working_cities"], strict=True)
+    ]
+    for name, path in lists.items():
+        assert "\n".join(pools[name]) + "\n" == path.read_text(encoding="utf-8")
+    sizes = {name: len(pools[name]) for name in names}
+    bits = dict(world.account.items)
+    assert world.account.name_prior_bits == pytest.approx(math.log2(math.prod(sizes[name] for name in names[:3])))
+    assert [bits["birth_city"], bits["university"], bits["major"], bits["employer"]] == pytest.approx(
+        [math.log2(sizes[name]) for name in names[3:]]
+    )
+    for text in Renderer(world, build_tokenizer({"kind": "word"}, world)).texts(training_draws(world, 1, 0, 0)[:50]):
+        assert any(f" {row.split(';')[0]}" in text and row.split("; ")[1] in text for row in pools["employers"])
 
 
 @pytest.mark.parametrize(

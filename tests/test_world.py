@@ -131,7 +131,7 @@ def test_published_worlds_keep_their_bytes() -> None:
 
 def test_streams_have_numbers_of_their_own() -> None:
     numbers = {name: value for name, value in vars(streams).items() if name.isupper()}
-    assert len(set(numbers.values())) == len(numbers) == 14
+    assert len(set(numbers.values())) == len(numbers) == 17
 
 
 @given(

@@ -12,7 +12,19 @@ from tokenizers import Tokenizer
 
 from capacity.errors import UserError
 from capacity.mixture import Mixture
-from capacity.world import EOS_ID, Draws, Junk, Renderer, World, Zipf, junk_draws, num_blocks, training_draws
+from capacity.world import (
+    EOS_ID,
+    Draws,
+    Junk,
+    Renderer,
+    TextRenderer,
+    World,
+    Zipf,
+    junk_draws,
+    num_blocks,
+    renderer_of,
+    training_draws,
+)
 from capacity.world.draws import BLOCK, concatenate
 
 IGNORED = -100  # a target that is not scored, as torch's cross-entropy has it
@@ -35,7 +47,7 @@ class TrainingBatches:
 
     def __init__(self, world: World, tokenizer: Tokenizer, regime: dict[str, Any], seed: int):
         self.world, self.seed = world, seed
-        self.renderer = Renderer(world, tokenizer)
+        self.renderer = renderer_of(world, tokenizer)
         self.batch, self.exposures = regime["batch"], regime["exposures"]
         _check(regime)
         self._windows = regime["packing"] == "windows"
@@ -43,7 +55,11 @@ class TrainingBatches:
         zipf = regime.get("zipf")
         self.law = Zipf(world.N, self.exposures, zipf, seed) if zipf else None
         self._block = functools.lru_cache(maxsize=4)(self._draw_block)
-        self.junk = JunkText(world, self.renderer, self.context, seed) if world.spec.get("junk") else None
+        self.junk = self._junk_text() if world.spec.get("junk") else None
+
+    def _junk_text(self) -> "JunkText":
+        assert isinstance(self.renderer, Renderer), "written texts have no junk"
+        return JunkText(self.world, self.renderer, self.context, self.seed)
 
     @property
     def vocab_size(self) -> int:
@@ -204,7 +220,7 @@ def padding(rows: int, context: int) -> Steps:
     return np.full((rows, context), EOS_ID, dtype=np.int32), np.full((rows, context), IGNORED, dtype=np.int32)
 
 
-def fill_rows(renderer: Renderer, draws: Draws, inputs: Array, targets: Array) -> None:
+def fill_rows(renderer: Renderer | TextRenderer, draws: Draws, inputs: Array, targets: Array) -> None:
     """Put one biography into each of the first rows."""
     rendering, rows = renderer.tokens(draws, labels=False), len(draws)
     real = np.arange(inputs.shape[1] - 1) < rendering.lengths[:, None]
@@ -213,7 +229,7 @@ def fill_rows(renderer: Renderer, draws: Draws, inputs: Array, targets: Array) -
     targets[np.arange(rows), rendering.lengths] = EOS_ID
 
 
-def with_eos(renderer: Renderer, draws: Draws) -> NDArray[np.unsignedinteger]:
+def with_eos(renderer: Renderer | TextRenderer, draws: Draws) -> NDArray[np.unsignedinteger]:
     """Biographies end to end, each followed by EOS."""
     rendering = renderer.tokens(draws, labels=False)
     closings = np.cumsum(rendering.lengths + 1) - 1

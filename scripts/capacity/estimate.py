@@ -22,7 +22,7 @@ def published_rate() -> float:
 
 def biography_tokens(dataset: dict[str, Any]) -> int:
     """About how many tokens a biography has, EOS included."""
-    if dataset["kind"] == "bioS":
+    if dataset["kind"] in ("bioS", "bioR"):
         return 74
     if dataset["kind"] == "records":
         return 4 + 6 * len(dataset["attributes"])
@@ -36,7 +36,7 @@ def vocabulary(dataset: dict[str, Any], tokenizer: dict[str, Any]) -> int:
     """About how many rows the embedding has."""
     if tokenizer["kind"] == "bpe":
         return tokenizer["vocabulary"]
-    if tokenizer["kind"] == "pretrained" and dataset["kind"] == "bioS":
+    if dataset["kind"] == "bioR" or (tokenizer["kind"] == "pretrained" and dataset["kind"] == "bioS"):
         return 3275
     if dataset["kind"] == "bioS":
         return 8 * dataset["templates"] + sum(dataset["pools"].values())

@@ -55,11 +55,12 @@ def make_order(
     spec: dict[str, Any],
     parents: Mapping[str, str | list[str]],
     members: list[Order] | None = None,
+    packages: tuple[str, ...] = (),
 ) -> Order:
-    """The order for a spec under the present code and packages."""
+    """The order for a spec under the present code and packages: the stage's, and others that this spec needs."""
     members = [member for _, member in sorted({member.name: member for member in members or []}.items())]
-    code, packages = code_digest(STAGES[stage].script), package_versions(STAGES[stage].packages)
-    order = Order(stage, slug, spec, parents, code, packages, members)
+    code, versions = code_digest(STAGES[stage].script), package_versions((*STAGES[stage].packages, *packages))
+    order = Order(stage, slug, spec, parents, code, versions, members)
     return replace(order, id=f"{slug}-{order_digest(order)}")
 
 

@@ -1,19 +1,39 @@
 """What a dataset looks like before anything is trained: labelled texts, the bit account, sizes."""
 
+import tempfile
+from dataclasses import replace
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from capacity.bits import diversity_offered_bits
-from capacity.requests import PERSON_BYTES
-from capacity.world import FILLER, NAME, Draws, Junk, Renderer, World, junk_draws, make_world, training_draws
+from capacity.config.models import BioR
+from capacity.errors import UserError
+from capacity.requests import world_bytes
+from capacity.rewriting.rewrite import rewrite_world
+from capacity.world import (
+    FILLER,
+    NAME,
+    Draws,
+    Junk,
+    Renderer,
+    TextRenderer,
+    World,
+    junk_draws,
+    make_world,
+    renderer_of,
+    training_draws,
+)
 from capacity.world.facts import account_of
+from capacity.world.records import num_dropped
 
 SAMPLE = 20_000  # people made for a preview; they are the first ones of the whole world
 COLOURS = (36, 32, 33, 35, 34, 31)  # ANSI codes by label, in turn
 JUNK_BIOGRAPHIES = 2
+REWRITTEN_PEOPLE = 100
 
 
 def sample_world(spec: dict[str, Any]) -> World:
@@ -24,19 +44,30 @@ def sample_world(spec: dict[str, Any]) -> World:
     return World(world.spec, world.facts, world.grammar, account_of(world.grammar, spec))
 
 
+def rewritten_sample(world: World, dataset: BioR) -> World:
+    """A few people of a world in a few texts each. Raises UserError where only the job can write them."""
+    if dataset.rewriter.kind != "grammar":
+        raise UserError(f"rewriter.kind: {dataset.rewriter.kind}; a preview shows texts of kind grammar alone")
+    few = make_world({**world.spec, "N": min(world.N, REWRITTEN_PEOPLE)})
+    spec = dataset.model_dump() | {"N": few.N, "seed": few.seed, "rewritings": min(dataset.rewritings, 4)}
+    with tempfile.TemporaryDirectory() as scratch:
+        return replace(rewrite_world(few, spec, Path(scratch))[0], account=world.account)
+
+
 def labelled_texts(world: World, tokenizer: Tokenizer, count: int, colour: bool) -> list[str]:
     """Biographies of a training with their scored items marked, and some junk where the world has any."""
-    renderer = Renderer(world, tokenizer)
+    renderer = renderer_of(world, tokenizer)
     draws = training_draws(world, world.seed, 0, 0)[:count]
     texts = [_marked(world, renderer, tokenizer, draws[row : row + 1], colour) for row in range(len(draws))]
     if world.spec.get("junk"):
         junk = Junk(world)
+        assert isinstance(renderer, Renderer)
         for text in renderer.for_junk(junk).texts(junk_draws(junk, world.seed, 0, JUNK_BIOGRAPHIES)):
             texts.append(f"(junk){text}")
     return texts
 
 
-def _marked(world: World, renderer: Renderer, tokenizer: Tokenizer, draws: Draws, colour: bool) -> str:
+def _marked(world: World, renderer: Renderer | TextRenderer, tokenizer: Tokenizer, draws: Draws, colour: bool) -> str:
     items = ["name", *(item for item, _ in world.account.items)]
     rendering = renderer.tokens(draws, labels=True)
     assert rendering.labels is not None
@@ -64,22 +95,28 @@ def account_lines(world: World, num_people: int) -> list[str]:
     if sets:
         lines.append(f"{'sets of values':24s} {sets:10.1f} bits  once for all people: K D log2(T^L / D)")
     lines.append(f"{'the dataset':24s} {num_people * person + sets:10.4g} bits  N = {num_people:,}")
+    dropped = num_dropped(world.spec) if world.spec["kind"] == "records" else 0
+    if dropped:
+        lines.append(f"note: {dropped:,} rows of {world.spec['file']} have an empty cell and are dropped")
     beginnings = world.grammar.num_beginnings()
     for pool, count in beginnings.items():
         lines.append(f"note: {count} values of {pool} begin another; a loss does not tell where they end")
     return lines
 
 
-def size_lines(world: World, renderer: Renderer, num_people: int, regimes: dict[str, dict[str, Any]]) -> list[str]:
-    """Tokens of a biography, vocabulary, and what the regimes would train on."""
+def size_lines(
+    world: World, renderer: Renderer | TextRenderer, num_people: int, regimes: dict[str, dict[str, Any]]
+) -> list[str]:
+    """Tokens of a biography, vocabulary, and what the regimes would train on; of written texts from a sample."""
     mean = float(renderer.lengths(training_draws(world, world.seed, 0, 0)).mean()) + 1
     columns = world.grammar.column_sizes.values()
     row_bytes = sum(np.min_scalar_type(max(size, 2**16) - 1).itemsize for size in columns)
+    told = "these texts" if world.rewritings else "the dataset"
     lines = [
         f"tokens a biography, end included: {mean:.1f} on average, {renderer.max_length + 1} at most",
-        f"vocabulary: {renderer.vocab_size:,} tokens, all of which the dataset can use",
+        f"vocabulary: {renderer.vocab_size:,} tokens, all of which {told} can use",
         f"facts: at most {row_bytes * num_people / 1e6:,.1f} MB on disk, "
-        f"about {PERSON_BYTES * num_people / 1e6:,.1f} MB of memory while training",
+        f"about {world_bytes({**world.spec, 'N': num_people}) / 1e6:,.1f} MB of memory while training",
     ]
     junk = world.spec.get("junk")
     for name, regime in regimes.items():

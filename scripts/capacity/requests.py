@@ -24,6 +24,9 @@ GPU_BASE_MB = 8000  # the same with CUDA: assumed
 UNKNOWN_LAYERS, UNKNOWN_WIDTH = 12, 768  # of a model that does not say: assumed
 PERSON_BYTES = 400  # facts and what is drawn from them
 GPU_STEP_SECONDS = 0.01  # a small model on a GPU waits for its host: assumed
+TEXT_BYTES = 700  # a written text of 75 tokens, its tokens and labels
+TEXTS_A_SECOND = {"grammar": 1000.0, "endpoint": 2.0, "model": 5.0}  # a paraphraser's measured, the others assumed
+MODEL_MB = 32_000  # a rewriting model of seven billion parameters: assumed
 PEOPLE_A_SECOND = 20_000  # whose facts are drawn and written: assumed
 STARTUP_MINUTES = 10  # imports from a busy network file system, compiling
 QUESTIONS_A_PERSON = 30  # attributes times wordings: assumed
@@ -44,7 +47,7 @@ def training_mb(dataset: Spec, tokenizer: Spec, spec: Spec) -> int:
     numbers a token, layer and channel.
     """
     model, regime, V = spec["model"], spec["regime"], vocabulary(dataset, tokenizer)
-    fixed = 20 * parameter_count(model, V) + PERSON_BYTES * dataset["N"]
+    fixed = 20 * parameter_count(model, V) + world_bytes(dataset)
     processes = spec["hardware"]["devices"]
     if spec["hardware"]["accelerator"] == "gpu":
         return processes * math.ceil(GPU_BASE_MB + fixed / 1e6)
@@ -66,7 +69,7 @@ def training_minutes(dataset: Spec, tokenizer: Spec, spec: Spec) -> int:
 def scoring_mb(dataset: Spec, tokenizer: Spec, spec: Spec) -> int:
     """Host memory of quantising or probing a checkpoint, in MB: some copies of the weights."""
     base = GPU_BASE_MB if spec["hardware"]["accelerator"] == "gpu" else BASE_MB
-    fixed = 24 * parameter_count(spec["model"], vocabulary(dataset, tokenizer)) + PERSON_BYTES * dataset["N"]
+    fixed = 24 * parameter_count(spec["model"], vocabulary(dataset, tokenizer)) + world_bytes(dataset)
     return math.ceil(base + 500 + fixed / 1e6)
 
 
@@ -89,9 +92,25 @@ def question_minutes(dataset: Spec, tokenizer: Spec, spec: Spec, texts: int) -> 
     return STARTUP_MINUTES + math.ceil(ROOM * flops / CPU_FLOPS / MINUTE)
 
 
+def world_bytes(dataset: Spec) -> int:
+    """Memory that a world takes while it is told, in bytes."""
+    return (PERSON_BYTES + TEXT_BYTES * dataset.get("rewritings", 0)) * dataset["N"]
+
+
 def world_mb(dataset: Spec) -> int:
     """Memory of drawing a world or training its tokenizer, in MB."""
-    return math.ceil(BASE_MB + 10 * PERSON_BYTES * dataset["N"] / 1e6)
+    return math.ceil(BASE_MB + (9 * PERSON_BYTES * dataset["N"] + world_bytes(dataset)) / 1e6)
+
+
+def rewriting_mb(spec: Spec) -> int:
+    """Host memory of rewriting, in MB."""
+    return world_mb(spec) + (MODEL_MB if spec["rewriter"]["kind"] == "model" else 0)
+
+
+def rewriting_minutes(spec: Spec) -> int:
+    """Wall time of rewriting, in minutes; a job that needs more goes on in its next attempt."""
+    texts = spec["N"] * spec["rewritings"]
+    return STARTUP_MINUTES + math.ceil(ROOM * texts / TEXTS_A_SECOND[spec["rewriter"]["kind"]] / MINUTE)
 
 
 def world_minutes(dataset: Spec) -> int:

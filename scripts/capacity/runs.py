@@ -91,10 +91,13 @@ def _chain(plan: Plan, row: dict[str, Any]) -> list[Order]:
     probes = plan.orders[row["probe_set"]]
     names = [
         f"datasets/{row['dataset_id']}",
+        str(probes.parents["dataset"]),  # the same, or texts that a rewriter made from it
         f"tokenizers/{row['tokenizer_id']}",
         f"checkpoints/{row['checkpoint_id']}",
+        str(probes.parents["variants"]),
+        probes.name,
     ]
-    return [plan.orders[name] for name in (*names, str(probes.parents["variants"]), probes.name)]
+    return [plan.orders[name] for name in dict.fromkeys(names)]
 
 
 def _state(plan: Plan, chain: list[Order], making: set[str], results: Path) -> tuple[str, str, str]:

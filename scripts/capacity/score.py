@@ -3,7 +3,8 @@
 A biography is one row that starts with EOS, as in training. One forward pass gives the loss of every labelled
 token and whether it is the model's first choice. Probe draws tell each person in fresh words and keep the
 working city out of the employer's sight; paragraphs that a world keeps are scored as they are, and a city
-that precedes its employer counts as part of it. The second context is the full name and one attribute's sentence.
+that precedes its employer counts as part of it. Of written texts those with most facts right are scored, and in
+each only the facts that it tells rightly. The second context is the full name and one attribute's sentence.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,9 +23,12 @@ from capacity.world import (
     FILLER,
     NAME,
     Attribute,
+    Junk,
     Renderer,
     Rendering,
+    TextRenderer,
     World,
+    junk_probe_draws,
     name_only_draws,
     probe_draws,
 )
@@ -40,7 +44,7 @@ NATS, FIRST_CHUNK_NATS, EXACT = range(3)  # the first axis of an array of scores
 
 def score_people(
     model: Model,
-    renderer: Renderer,
+    renderer: Renderer | TextRenderer,
     world: World,
     probe: dict[str, Any],
     device: str = "cpu",
@@ -58,15 +62,10 @@ def score_people(
     if isinstance(model, torch.nn.Module):
         model.eval()
     batch_tokens = batch_tokens or BATCH_TOKENS["cpu" if device == "cpu" else "gpu"]
-    items = ["name", *(name for name, _ in world.account.items)]
+    items = _items(world)
 
     def mean_scores(render: Render, num_draws: int) -> Array:
-        scores = np.zeros((3, world.N, len(items)))
-        for draw in range(num_draws):
-            for start in range(0, world.N, BLOCK):
-                rendering = render(draw, start, min(start + BLOCK, world.N))
-                scores[:, start : start + BLOCK] += score_items(model, rendering, len(items), device, batch_tokens)
-        return scores / num_draws
+        return _mean_scores(model, render, num_draws, world.N, len(items), device, batch_tokens)
 
     def paragraphs(draw: int, start: int, stop: int) -> Rendering:
         return renderer.tokens(probe_draws(world, probe["seed"], draw, start, stop), labels=True)
@@ -76,8 +75,11 @@ def score_people(
             name_only_draws(world, probe["seed"], draw, start, stop, attribute.name), labels=True
         )
 
-    draws = min(probe["draws"], world.grammar.paragraphs or probe["draws"])  # more would be the same again
+    kept = world.rewritings.W if world.rewritings else world.grammar.paragraphs
+    draws = min(probe["draws"], kept or probe["draws"])  # more would be the same again
     scores = mean_scores(paragraphs, draws)
+    if world.rewritings:  # no sentence of a written text stands on its own
+        return _table(items, _without_untold(scores, world), np.full((world.N, len(items)), np.nan))
     name_only = scores[NATS].copy()
     for attribute in world.grammar.attributes:
         if attribute.is_item:
@@ -85,6 +87,48 @@ def score_people(
             column = items.index(attribute.name)
             name_only[:, column] = mean_scores(one_sentence(attribute), num_draws)[NATS, :, column]
     return _table(items, scores, name_only)
+
+
+def score_junk(model: Model, renderer: Renderer, world: World, probe: dict[str, Any], device: str = "cpu") -> pa.Table:
+    """Scores of junk people as `score_people` gives them, of as many as the world has people at most; one context."""
+    junk, items = Junk(world), _items(world)
+    if isinstance(model, torch.nn.Module):
+        model.eval()
+    told = renderer.for_junk(junk)
+
+    def paragraphs(draw: int, start: int, stop: int) -> Rendering:
+        return told.tokens(junk_probe_draws(junk, probe["seed"], draw, start, stop), labels=True)
+
+    num_people, batch_tokens = min(junk.N, world.N), BATCH_TOKENS["cpu" if device == "cpu" else "gpu"]
+    scores = _mean_scores(model, paragraphs, probe["draws"], num_people, len(items), device, batch_tokens)
+    return _table(items, scores, np.full((num_people, len(items)), np.nan))
+
+
+def _items(world: World) -> list[str]:
+    return ["name", *(name for name, _ in world.account.items)]
+
+
+def _mean_scores(
+    model: Model, render: Render, num_draws: int, num_people: int, num_items: int, device: str, batch_tokens: int
+) -> Array:
+    """Means over the draws that tell an item, float (3, num_people, num_items); NaN where none does."""
+    scores, told = np.zeros((3, num_people, num_items)), np.zeros((3, num_people, num_items))
+    for draw in range(num_draws):
+        for start in range(0, num_people, BLOCK):
+            rendering = render(draw, start, min(start + BLOCK, num_people))
+            some = score_items(model, rendering, num_items, device, batch_tokens)
+            scores[:, start : start + BLOCK] += np.where(np.isnan(some), 0.0, some)
+            told[:, start : start + BLOCK] += ~np.isnan(some)
+    return np.divide(scores, told, out=np.full_like(scores, np.nan), where=told > 0)
+
+
+def _without_untold(scores: Array, world: World) -> Array:
+    """Scores in which an item that no scored text tells rightly counts as not stored: its prior in nats, no match."""
+    priors = np.array([world.account.name_prior_bits, *(bits for _, bits in world.account.items)]) * np.log(2)
+    untold = np.isnan(scores[NATS])
+    scores[NATS][untold] = np.broadcast_to(priors, untold.shape)[untold]
+    scores[EXACT][untold] = 0.0
+    return scores
 
 
 def _table(items: list[str], scores: Array, name_only: Array) -> pa.Table:

@@ -22,6 +22,7 @@ STAGES = {
     stage.name: stage
     for stage in (
         Stage("datasets", "make_dataset", ("numpy",)),
+        Stage("rewritings", "rewrite_dataset", ("numpy",)),
         Stage("tokenizers", "make_tokenizer", ("tokenizers",)),
         Stage("checkpoints", "train_checkpoint", ("lightning-fabric", "numpy", "tokenizers", "torch", "transformers")),
         Stage("variants", "quantize_checkpoint", ("numpy", "tokenizers", "torch", "transformers")),
@@ -38,6 +39,9 @@ STAGES = {
         Stage("figures", "plot_capacity", ("matplotlib", "numpy", "pandas", "scipy")),
     )
 }
+
+# Of rewritings, besides: an endpoint's texts depend on none of these, and should not be asked for again.
+REWRITER_PACKAGES = {"model": ("tokenizers", "torch", "transformers")}
 
 # Options that came after the first release, with the value that stands for "as before": left at it, an option is not
 # part of an identity. A default that changes later does move digests, because the frozen value here stays.

@@ -3,6 +3,7 @@
 Nothing in the table differs between two honest executions of one specification: no time, no device, no date.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from capacity.bits import Account, Array, bits_offered, person_bits
+from capacity.bits import Account, Array, bits_offered, item_bits, person_bits
 from capacity.errors import UserError
 from capacity.extraction.columns import EXTRACTION_COLUMNS, EXTRACTION_NUMBERS
 
@@ -23,6 +24,7 @@ RUN_COLUMNS = (
 BITS_COLUMNS = (
     *("P", "bits_offered", "bits_stored", "bits_name", "bits_value", "bits_diversity"),
     *("R", "R_low", "R_high", "R_max", "R_name_only", "accuracy", "accuracy_name", "bits_per_weight_bit"),
+    "bits_a_junk_person",
 )
 COST_COLUMNS = (
     *("weight_bits", "tokens", "flops", "final_loss_nats", "P_active", "flops_a_token", "dropped", "largest_load"),
@@ -51,7 +53,12 @@ FLOATS_A_CHUNK = 2**22
 
 
 def variant_row(
-    given: Mapping[str, Any], scores: pd.DataFrame, account: Account, P: int, num_resamples: int
+    given: Mapping[str, Any],
+    scores: pd.DataFrame,
+    account: Account,
+    P: int,
+    num_resamples: int,
+    junk: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
     """The capacity table's row of one variant.
 
@@ -61,6 +68,7 @@ def variant_row(
     accuracy: mean over people and value items of the greedy match; accuracy_name: the same for the full name.
     bits_per_weight_bit: bits stored divided by all bits that the weights take, scales and unquantised tensors included.
     R_name_only: R with each value scored in a paragraph of its one sentence, after the full name alone.
+    bits_a_junk_person: stored of a junk person's name and values, mean over `junk`, from `capacity.score.score_junk`.
     """
     if set(given) != set(GIVEN_COLUMNS):
         raise ValueError(f"columns of a variant: {sorted(set(given) ^ set(GIVEN_COLUMNS))} missing or unknown")
@@ -90,9 +98,14 @@ def variant_row(
         "accuracy": matrices["exact"][:, 1:].mean(),
         "accuracy_name": matrices["exact"][:, 0].mean(),
         "bits_per_weight_bit": bits.total.sum() / given["weight_bits"],
+        "bits_a_junk_person": math.nan if junk is None else _bits_a_person(junk, account),
     }
     columns = [column for column in COLUMNS if column != "chosen"]
     return {column: measured[column] if column in measured else given[column] for column in columns}
+
+
+def _bits_a_person(scores: pd.DataFrame, account: Account) -> float:
+    return float(item_bits(score_matrices(scores, account)["nats"], account).sum(axis=1).mean())
 
 
 def score_matrices(scores: pd.DataFrame, account: Account) -> dict[str, Array]:

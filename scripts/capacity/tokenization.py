@@ -12,9 +12,9 @@ from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 from capacity.world.draws import tokenizer_draws
 from capacity.world.facts import World
-from capacity.world.grammar import Grammar
 from capacity.world.pieces import EOS_ID, encode_pieces
 from capacity.world.text import biographies
+from capacity.world.written import encode_texts
 
 EOS_TOKEN = "<|endoftext|>"
 TRAINING_BIOGRAPHIES = 10_000  # the text that BPE learns from: each last name of bioS ten times
@@ -30,11 +30,11 @@ WORD_PATTERN = rf"{CONTRACTION}| ?[\p{{L}}\p{{N}}]+|{MARK}"  # a word may hold d
 def build_tokenizer(spec: dict[str, Any], world: World) -> Tokenizer:
     """A world's tokenizer; EOS has id 0. Raises UserError where it cannot say what the world tells."""
     if spec["kind"] == "word":
-        return _word_tokenizer(world.grammar)
+        return _word_tokenizer(world)
     if spec["kind"] == "bpe":
         return _bpe_tokenizer(world, spec["vocabulary"], DIGITS_PATTERN if spec.get("split_digits") else BPE_PATTERN)
     if spec["kind"] == "pretrained":
-        return _pretrained_tokenizer(spec["folder"], world.grammar)
+        return _pretrained_tokenizer(spec["folder"], world)
     raise UserError(f"kind: {spec['kind']}; use word, bpe or pretrained")
 
 
@@ -56,10 +56,10 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     return Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 
-def _word_tokenizer(grammar: Grammar) -> Tokenizer:
-    """One token a word that the grammar can produce, blank included; any other word is an error."""
+def _word_tokenizer(world: World) -> Tokenizer:
+    """One token a word that the world can tell, blank included; any other word is an error."""
     splitter = pre_tokenizers.Split(Regex(WORD_PATTERN), "isolated")
-    words = dict.fromkeys(word for piece in grammar.pieces() for word, _ in splitter.pre_tokenize_str(piece))
+    words = dict.fromkeys(word for text in _all_texts(world) for word, _ in splitter.pre_tokenize_str(text))
     vocabulary = {EOS_TOKEN: EOS_ID} | {word: index for index, word in enumerate(words, start=1)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=None))
     tokenizer.pre_tokenizer = splitter
@@ -70,7 +70,7 @@ def _word_tokenizer(grammar: Grammar) -> Tokenizer:
 
 def _bpe_tokenizer(world: World, vocabulary: int, pattern: str) -> Tokenizer:
     """Byte-level BPE of at most `vocabulary` tokens, the world's own, cut to the rows that it uses."""
-    return _compact(_train_bpe(world, vocabulary, pattern), world.grammar)
+    return _compact(_train_bpe(world, vocabulary, pattern), world)
 
 
 def _train_bpe(world: World, vocabulary: int, pattern: str) -> Tokenizer:
@@ -97,11 +97,27 @@ def _bpe_shell(model: models.BPE, pattern: str) -> Tokenizer:
 
 def _training_texts(world: World) -> Iterator[str]:
     """Every piece once, so that no character is missing, and biographies in training's style."""
-    return chain(world.grammar.pieces(), biographies(world, tokenizer_draws(world, TRAINING_BIOGRAPHIES)))
+    characters = sorted(set().union(*world.rewritings.texts(slice(None)))) if world.rewritings else []
+    pieces = characters or world.grammar.pieces()
+    return chain(pieces, biographies(world, tokenizer_draws(world, TRAINING_BIOGRAPHIES)))
 
 
-def _pretrained_tokenizer(folder: str, grammar: Grammar) -> Tokenizer:
-    """A published tokenizer, cut to the rows that the grammar uses. Raises UserError where it cannot be."""
+def _all_texts(world: World) -> list[str]:
+    """Pieces that make every text of a world, or its written texts themselves."""
+    return world.rewritings.texts(slice(None)) if world.rewritings else world.grammar.pieces()
+
+
+def _encoded(tokenizer: Tokenizer, world: World) -> Iterator[list[int]]:
+    """Token ids of each of them, in order. Raises UserError where the tokenizer cannot say what the world tells."""
+    if world.rewritings is None:
+        yield from encode_pieces(tokenizer, world.grammar).values()
+        return
+    for _, encodings in encode_texts(tokenizer, world.rewritings):
+        yield from (each.ids for each in encodings)
+
+
+def _pretrained_tokenizer(folder: str, world: World) -> Tokenizer:
+    """A published tokenizer, cut to the rows that the world uses. Raises UserError where it cannot be."""
     path = REPOSITORY / folder / "tokenizer.json"
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
@@ -110,7 +126,7 @@ def _pretrained_tokenizer(folder: str, grammar: Grammar) -> Tokenizer:
         raise UserError(f"folder: {path} is no tokenizer ({error}); give a folder with a tokenizer.json") from None
     if kind != "BPE":
         raise UserError(f"folder: {path} is a {kind} tokenizer; use a BPE one, such as GPT-2's, LLaMA's or Mistral's")
-    return _compact(_plain(state, path), grammar)
+    return _compact(_plain(state, path), world)
 
 
 def _plain(state: dict[str, Any], path: Path) -> Tokenizer:
@@ -145,18 +161,17 @@ def _without(component: dict[str, Any] | None, plural: str, kind: str) -> dict[s
     return {"type": "Sequence", plural: kept} if kept else None
 
 
-def _compact(tokenizer: Tokenizer, grammar: Grammar) -> Tokenizer:
-    """The same BPE with the tokens that the grammar can produce numbered first, from 0 (EOS) without a gap.
+def _compact(tokenizer: Tokenizer, world: World) -> Tokenizer:
+    """The same BPE with the tokens that the world can tell numbered first, from 0 (EOS) without a gap.
 
-    A merge's parts must be tokens too: those that the grammar never produces are numbered last and are no
-    rows of a model. Tokens that do not even serve as parts are dropped; on the grammar's text nothing
+    A merge's parts must be tokens too: those that the world never tells are numbered last and are no
+    rows of a model. Tokens that do not even serve as parts are dropped; on the world's text nothing
     changes.
     """
     state = json.loads(tokenizer.to_str())
     vocabulary, merges = state["model"]["vocab"], state["model"]["merges"]
-    ids = encode_pieces(tokenizer, grammar)
     names = {index: token for token, index in vocabulary.items()}
-    used = {names[index] for index in chain.from_iterable(ids.values())}
+    used = {names[index] for index in set().union(*_encoded(tokenizer, world))}
     kept = used | {EOS_TOKEN}
     for left, right in reversed(merges):  # a part is always older than the merges that use it
         if left + right in kept:
@@ -167,6 +182,6 @@ def _compact(tokenizer: Tokenizer, grammar: Grammar) -> Tokenizer:
     state["added_tokens"] = []
     compact = Tokenizer.from_str(json.dumps(state))
     compact.add_special_tokens([EOS_TOKEN])
-    for piece, numbers in encode_pieces(compact, grammar).items():
-        assert [ordered[number] for number in numbers] == [names[number] for number in ids[piece]]
+    for numbers, before in zip(_encoded(compact, world), _encoded(tokenizer, world), strict=True):
+        assert [ordered[number] for number in numbers] == [names[number] for number in before]
     return compact

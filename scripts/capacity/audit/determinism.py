@@ -14,6 +14,7 @@ from capacity.audit.engine import CleanCheckout
 from capacity.audit.execution import Counterparts, cost
 from capacity.audit.findings import Level
 from capacity.audit.folder import Artefact, Folder, read_folder
+from capacity.audit.pinned import pinned, rests_on_lost, take
 from capacity.config.models import Config
 from capacity.config.resolve import Grid
 from capacity.manifest import MANIFEST
@@ -77,15 +78,23 @@ def check_determinism(folder: Folder, grid: Grid, config: Config, jobs: int, scr
     level = Level(5)
     counterparts = Counterparts(folder, grid)
     lineage = [name for name in folder.lineage(folder.roots()) if name in folder.artefacts]
-    trained = [name for name in lineage if name.startswith(f"{STAGE}/") and counterparts.order(name)]
+    trained = [
+        name
+        for name in lineage
+        if name.startswith(f"{STAGE}/")
+        and counterparts.order(name)
+        and not rests_on_lost(folder, counterparts.order, name)
+    ]
     if not trained:
         level.skipped = "the present configuration has none of the trainings behind the table"
         return level
     name = min(trained, key=lambda each: cost(folder, [each]))
     order = counterparts.order(name)
     assert order is not None
+    trainings = Trainings(order, config, scratch / "determinism")
+    take(folder, pinned(folder, [name]), trainings.first.results)
     try:
-        _compare_trainings(Trainings(order, config, scratch / "determinism"), name, jobs, level)
+        _compare_trainings(trainings, name, jobs, level)
     except Failed as failed:
         level.fault("not made again", name, str(failed))
     return level

@@ -18,6 +18,7 @@ from capacity.audit.currency import Currency, Standing, without_ids
 from capacity.audit.engine import CleanCheckout
 from capacity.audit.findings import Level, Severity
 from capacity.audit.folder import Folder, read_folder
+from capacity.audit.pinned import keep_pinned, take
 from capacity.config.models import Audit, Config
 from capacity.config.resolve import Grid
 from capacity.errors import UserError
@@ -157,6 +158,7 @@ def check_execution(
     counterparts = Counterparts(folder, grid)
     chosen = choose(folder, choice)
     orders = {name: counterparts.job(name) for name in chosen}
+    kept = keep_pinned(folder, counterparts.order, orders, level)
     for name in [name for name, order in orders.items() if order is None]:
         level.warn(
             "not made again", name, "the present configuration has no such artefact; use the one it was made with"
@@ -168,6 +170,7 @@ def check_execution(
         level.skipped = "nothing that could be made again"
         return level
     checkout = CleanCheckout.new(scratch / "execution", config)
+    take(folder, kept, checkout.results)
     run = checkout.engine(*targets, "--cores", str(jobs), "--nocolor")
     if run.returncode:
         errors = [line for line in run.stdout.splitlines() if line.startswith("error") or "Error" in line]
@@ -175,13 +178,13 @@ def check_execution(
     again = read_folder(checkout.results, [])
     by_meaning = {counterparts.meaning_of_order(name): name for name in again.artefacts if name in counterparts.orders}
     remade: list[str] = []
-    for name in folder.lineage(folder.roots()):
+    for name in (name for name in folder.lineage(folder.roots()) if name not in kept):
         twin = again.artefacts.get(by_meaning.get(counterparts.meaning(name), ""))
         if twin and name in folder.artefacts:
             remade.append(name)
             stale = name in found and found[name].currency != Currency.CURRENT
             _judge(name, compare_artefacts(folder.artefacts[name], twin), stale, not differences, config.audit, level)
-    _coverage(folder, remade, cost(again, again.artefacts), level)
+    _coverage(folder, remade, cost(again, again.artefacts.keys() - set(kept)), level)
     return level
 
 

@@ -3,7 +3,7 @@
 import functools
 from typing import Any
 
-from capacity.config.models import BioD, BioS, Dataset, Pretrained, Records, Tokenizer
+from capacity.config.models import BioD, BioR, BioS, Dataset, LocalModel, Pretrained, Records, Scale, Tokenizer
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 from capacity.identity import SCRIPTS, file_digest
@@ -42,8 +42,11 @@ def _counted(text: str, _: tuple[int, int]) -> Records:
 
 
 def world_spec(dataset: Dataset, seed: int) -> dict[str, Any]:
-    """The world as make_dataset reads it; files that it reads enter by content. Raises UserError for bad ones."""
-    dataset = counted(dataset)
+    """The world as make_dataset reads it; files that it reads enter by content. Raises UserError for bad ones.
+
+    Of bioR: the people whom its texts tell.
+    """
+    dataset = dataset.people() if isinstance(dataset, BioR) else counted(dataset)
     spec = {**dataset.model_dump(), "seed": seed}
     if isinstance(dataset, BioS):
         spec["files"] = _pool_digests("**/*.txt") | _own_files(dataset, spec)
@@ -51,6 +54,23 @@ def world_spec(dataset: Dataset, seed: int) -> dict[str, Any]:
         spec["files"] = {dataset.file: file_digest(REPOSITORY / dataset.file)}
     elif isinstance(dataset, BioD) and dataset.wording == "sentence":
         spec["files"] = _pool_digests("*_names.txt")
+    return spec
+
+
+def rewriting_spec(dataset: BioR, seed: int, scale: Scale) -> dict[str, Any]:
+    """The texts as rewrite_dataset reads them; a model's folder enters by content. Raises UserError without it."""
+    spec = dataset.model_dump(include={"kind", "N", "rewritings", "rewriter", "flawed", "tries"}) | {"seed": seed}
+    if spec["flawed"] == "keep":
+        del spec["tries"]
+    rewriter = dataset.rewriter
+    if isinstance(rewriter, LocalModel):
+        spec["rewriter"] |= {"accelerator": scale.accelerator, "precision": scale.precision}
+        folder = REPOSITORY / rewriter.model
+        if folder.is_dir() and rewriter.revision is None:
+            files = sorted(path for path in folder.iterdir() if path.is_file())
+            spec["files"] = {f"{rewriter.model.rstrip('/')}/{path.name}": file_digest(path) for path in files}
+        elif rewriter.revision is None:
+            raise UserError(f"rewriter.model: {rewriter.model} is no folder here; a name needs a revision, its commit")
     return spec
 
 

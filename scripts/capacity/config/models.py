@@ -143,10 +143,13 @@ class People(Told):
 
     def check_names(self, total: int, where: str) -> None:
         """Refuse more people, junk included, than there are names."""
-        junk = self.junk.people if self.junk else 0
-        if total < self.N + junk:
-            besides = f" and {junk} junk people" if junk else ""
-            raise problem(f"N: {self.N} people{besides}, but {where} only {total} full names; raise them")
+        _check_names(self.N, self.junk.people if self.junk else 0, total, where)
+
+
+def _check_names(people: int, junk: int, total: int, where: str) -> None:
+    if total < people + junk:
+        besides = f" and {junk} junk people" if junk else ""
+        raise problem(f"N: {people} people{besides}, but {where} only {total} full names; raise them")
 
 
 class BioD(People):
@@ -195,10 +198,9 @@ class Pools(Section):
     employers: int = _pool("Employers, each with its city", 263)
 
 
-class BioS(People):
-    """Synthetic people of the paper's bioS(N): six facts in English sentences, worded anew at every exposure."""
+class SixFacts(Section):
+    """What the six facts of a person can be, and the sentences that tell them."""
 
-    kind: Literal["bioS"]
     pools: Pools = Field(Pools(), description="Sizes of the value pools.")
     value_lists: dict[PoolName, str] = Field(
         {}, description="Own values by pool: a text file, one value a line (employers: `name; city`); all are used."
@@ -214,18 +216,108 @@ class BioS(People):
         description="Subjects of the later sentences; which one tells log2 of their number in bits. One tells nothing.",
     )
 
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        for pool in self.value_lists:
+            if pool in self.pools.model_fields_set:
+                raise problem(f"value_lists.{pool}: pools.{pool} is given too; a list is used whole, remove one")
+        return self
+
+    def check_people(self, people: int, junk: int) -> None:
+        """Refuse more people than the name pools give; own lists are counted when they are read."""
+        if not any(pool.endswith("_names") for pool in self.value_lists):
+            total = self.pools.first_names * self.pools.middle_names * self.pools.last_names
+            _check_names(people, junk, total, "the name pools give")
+
+
+class BioS(SixFacts, People):
+    """Synthetic people of the paper's bioS(N): six facts in English sentences, worded anew at every exposure."""
+
+    kind: Literal["bioS"]
+
     def worded(self) -> bool:
         return self.templates > 1
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        for pool in self.value_lists:
-            if pool in self.pools.model_fields_set:
-                raise problem(f"value_lists.{pool}: pools.{pool} is given too; a list is used whole, remove one")
-        if not any(pool.endswith("_names") for pool in self.value_lists):  # those are counted when they are read
-            total = self.pools.first_names * self.pools.middle_names * self.pools.last_names
-            self.check_names(total, "the name pools give")
+        self.check_people(self.N, self.junk.people if self.junk else 0)
         return self
+
+
+class Paraphraser(Section):
+    """An offline rewriter without weights: sentences of the templates, joined and opened in other ways."""
+
+    kind: Literal["grammar"]
+    corruption: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="Share of facts, each on its own, told wrongly or left out, half and half."
+    )
+
+
+class Sampled(Section):
+    """What rewriters that sample from a language model have in common."""
+
+    words: Count = Field(60, description="About how many words a text is asked to have.")
+    max_tokens: Count = Field(200, description="Tokens after which a text is cut.")
+    temperature: Annotated[float, Field(gt=0, le=2)] = Field(0.8, description="Of sampling.")
+
+
+class LocalModel(Sampled):
+    """A causal language model that transformers loads, on the hardware of the scale."""
+
+    kind: Literal["model"]
+    model: str = Field(
+        "meta-llama/Llama-2-7b-chat-hf",
+        description="A folder, from the project's folder on, by content; or a name on Hugging Face. Jobs do not "
+        "download: fetch it before, or set HF_HUB_OFFLINE=0.",
+    )
+    revision: str | None = Field(None, description="The commit of a model by name; required there.")
+    batch: Count = Field(16, description="Texts sampled at a time; changes what is drawn.")
+    top_p: Annotated[float, Field(gt=0, le=1)] = Field(0.95, description="Share of probability sampled from.")
+
+
+class Endpoint(Sampled):
+    """An endpoint with OpenAI's interface; its texts cannot be made again. Key: the variable REWRITER_API_KEY."""
+
+    kind: Literal["endpoint"]
+    url: Annotated[str, StringConstraints(pattern=r"^https?://\S+$")] = Field(
+        description="Its base, such as http://localhost:8000/v1."
+    )
+    model: str = Field(description="The model's name there.")
+    parallel: Annotated[int, Field(ge=1, le=64)] = Field(8, description="Requests at a time.")
+    timeout: Annotated[float, Field(gt=0, le=3600)] = Field(
+        120.0, description="Seconds for an answer; a request is tried three times."
+    )
+
+
+class BioR(SixFacts):
+    """The paper's bioR(N): the people of bioS, each told in texts by a rewriter. The working city is not told."""
+
+    kind: Literal["bioR"]
+    N: Count = Field(description="People.")
+    rewritings: Annotated[int, Field(ge=1, le=250)] = Field(
+        40, description="Texts a person; every exposure draws one of them."
+    )
+    rewriter: Annotated[Paraphraser | LocalModel | Endpoint, Field(discriminator="kind")] = Field(
+        description="Who writes them."
+    )
+    flawed: Literal["resample", "keep"] = Field(
+        "resample",
+        description="What becomes of texts that miss a fact or tell it wrongly: written again, the best of all tries "
+        "is kept; or kept as they are. Both are counted, and no such fact is scored.",
+    )
+    tries: Annotated[int, Field(ge=1, le=100)] = Field(8, description="Texts written at most for one, with resample.")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        self.check_people(self.N, 0)
+        if self.flawed == "keep" and "tries" in self.model_fields_set:
+            raise problem(f"tries: {self.tries} with flawed: keep, which writes each text once; remove tries")
+        return self
+
+    def people(self) -> BioS:
+        """The dataset that the people and their facts come from."""
+        shared = {key: getattr(self, key) for key in SixFacts.model_fields}
+        return BioS(kind="bioS", N=self.N, **shared)
 
 
 class Records(Told):
@@ -243,7 +335,9 @@ class Records(Told):
     account: Literal["uniform", "frequencies"] = Field(
         "uniform", description="What is known of a column's values beforehand: what they are, or how frequent too."
     )
-    missing: Literal["error", "drop"] = Field("error", description="What becomes of rows with an empty cell.")
+    missing: Literal["error", "drop"] = Field(
+        "error", description="What becomes of rows with an empty cell; dropped ones are counted in the manifest."
+    )
     N: Count | None = Field(None, description="The first so many rows; null: all.")
 
     def worded(self) -> bool:
@@ -267,7 +361,7 @@ class RandomStrings(Section):
         return self
 
 
-Dataset = Annotated[BioD | BioS | Records | RandomStrings, Field(discriminator="kind")]
+Dataset = Annotated[BioD | BioS | BioR | Records | RandomStrings, Field(discriminator="kind")]
 
 
 class Word(Section):

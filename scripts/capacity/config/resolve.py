@@ -9,15 +9,16 @@ from typing import Any
 
 from capacity.architectures import mlp_width, sizes
 from capacity.config.claims import read_claims
-from capacity.config.datasets import counted, tokenizer_spec, world_spec
+from capacity.config.datasets import counted, rewriting_spec, tokenizer_spec, world_spec
 from capacity.config.extraction import Asked, orders_of
 from capacity.config.load import check
-from capacity.config.models import Config, Model, Quantizer, Regime, Study
+from capacity.config.models import BioR, Config, Model, Quantizer, Regime, Study
 from capacity.errors import UserError
 from capacity.estimate import training_steps
 from capacity.factories import source_digests
 from capacity.orders import Order, make_order
 from capacity.quantization.schemes import needs_text, scheme_slug, weight_bits
+from capacity.stages import REWRITER_PACKAGES
 
 COMPILE_PAYS_FROM = 4000  # steps; compiling costs a job about as much as it saves over so many steps
 
@@ -125,7 +126,7 @@ def _varied(part: Any, section: str, changes: dict[str, Any], source: str) -> An
 
 def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Add one run's artefacts; returns its table rows."""
-    dataset = grid.add(make_order("datasets", _dataset_slug(run), world_spec(run.dataset, run.seed), {}))
+    people, dataset = _add_dataset(grid, config, run)
     tokenizer = grid.add(
         make_order(
             "tokenizers",
@@ -153,7 +154,7 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
     parents = {role: name for variant in variant_of.values() for role, name in variant.parents.items()}
     variants = grid.add(make_order("variants", slug, {}, parents, list(variant_of.values())))
     probes = grid.add(_probes(slug, config, run, variants, world, spec["hardware"]["accelerator"]))
-    ids = {"dataset_id": dataset.id, "tokenizer_id": tokenizer.id, "checkpoint_id": checkpoint.id}
+    ids = {"dataset_id": people.id, "tokenizer_id": tokenizer.id, "checkpoint_id": checkpoint.id}
     score_of = {str(score.parents["variant"]): score for score in probes.members}
     rows = []
     for label, variant in variant_of.items():
@@ -187,6 +188,20 @@ def _ask(
         grid.add(order)
     row = next(row for row in rows if row["scheme"] == plain)
     row |= {"answers": columns, "answer_set": orders[-1].name}
+
+
+def _add_dataset(grid: Grid, config: Config, run: Run) -> tuple[Order, Order]:
+    """A run's people, and what training reads: the same, or the texts that a rewriter told them in."""
+    dataset, spec = run.dataset, world_spec(run.dataset, run.seed)
+    if not isinstance(dataset, BioR):
+        people = grid.add(make_order("datasets", _dataset_slug(run), spec, {}))
+        return people, people
+    people = grid.add(make_order("datasets", f"bioS-N{dataset.N}-s{run.seed}", spec, {}))
+    scale = _known(config.scales, config.scale, "scale", "scales")
+    spec = rewriting_spec(dataset, run.seed, scale)
+    packages = REWRITER_PACKAGES.get(dataset.rewriter.kind, ())
+    texts = make_order("rewritings", _dataset_slug(run), spec, {"dataset": people.name}, packages=packages)
+    return people, grid.add(texts)
 
 
 def _regime(config: Config, run: Run) -> dict[str, Any]:

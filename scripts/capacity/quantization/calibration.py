@@ -12,14 +12,14 @@ from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
 from capacity.errors import UserError
-from capacity.world import EOS_ID, Renderer, World, calibration_draws
+from capacity.world import EOS_ID, Renderer, TextRenderer, World, calibration_draws
 
 BATCH_TOKENS = 4096
 
 Batches = list[Tensor]  # token ids (rows, width), no padding
 
 
-def calibration_batches(renderer: Renderer, count: int, seed: int) -> Batches:
+def calibration_batches(renderer: Renderer | TextRenderer, count: int, seed: int) -> Batches:
     """Biographies of `count` people of the world, EOS first, in batches of rows of one length.
 
     Raises UserError where the world has fewer people.

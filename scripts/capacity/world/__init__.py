@@ -12,9 +12,11 @@ from capacity.world.draws import (
 )
 from capacity.world.facts import World, load_world, make_world, save_world
 from capacity.world.grammar import Attribute, Grammar, Slot
-from capacity.world.junk import Junk, junk_draws
+from capacity.world.junk import Junk, junk_draws, junk_probe_draws
 from capacity.world.pieces import EOS_ID, FILLER, FIRST_VALUE, NAME
 from capacity.world.render import Renderer, Rendering
+from capacity.world.rewritings import Rewritings
+from capacity.world.written import TextRenderer, renderer_of
 from capacity.world.zipf import Zipf
 
 __all__ = [
@@ -30,16 +32,20 @@ __all__ = [
     "Junk",
     "Renderer",
     "Rendering",
+    "Rewritings",
     "Slot",
+    "TextRenderer",
     "World",
     "Zipf",
     "calibration_draws",
     "junk_draws",
+    "junk_probe_draws",
     "load_world",
     "make_world",
     "name_only_draws",
     "num_blocks",
     "probe_draws",
+    "renderer_of",
     "save_world",
     "training_draws",
 ]

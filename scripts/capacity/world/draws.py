@@ -27,7 +27,8 @@ class Draws:
     """B biographies of S attributes.
 
     people: int64 (B,). order: uint8 (B, P), the attribute of the sentence at each position; P = S, or 1 where
-    one sentence is told. templates: uint8 (B, S), the template of each attribute, told or not.
+    one sentence is told. templates: uint8 (B, S), the template of each attribute, told or not. Of people told
+    in written texts, templates is the number of the text, (B, 1), and order says nothing.
     """
 
     people: NDArray[np.int64]
@@ -70,7 +71,7 @@ def training_draws(world: World, seed: int, exposure: int, block: int, law: Zipf
     if world.grammar.paragraphs:
         return _kept(world, exposure, people)
     rng = streams.generator(seed, streams.TRAINING, exposure, block)
-    return draw_words(world.grammar, rng, people)
+    return draw_telling(world, rng, people)
 
 
 def probe_draws(world: World, seed: int, draw: int, start: int, stop: int) -> Draws:
@@ -78,19 +79,29 @@ def probe_draws(world: World, seed: int, draw: int, start: int, stop: int) -> Dr
 
     In training the working city precedes the employer half of the time. Where it would here, the two change
     places, so that the employer is scored without its city in sight. Paragraphs that are kept stay as they
-    are, and the renderer labels a city that gives the employer away as part of the employer.
+    are, and the renderer labels a city that gives the employer away as part of the employer. Of written texts,
+    those with most facts right come first.
     """
+    if world.rewritings:
+        _check_range(world.N, start, stop)
+        people = np.arange(start, stop, dtype=np.int64)
+        return _written(people, world.rewritings.soundest(draw, people))
     if world.grammar.paragraphs:
-        _check_range(world, start, stop)
+        _check_range(world.N, start, stop)
         return _kept(world, draw, np.arange(start, stop, dtype=np.int64))
 
+    return fresh_probe_draws(world.grammar, world.N, (seed, streams.PROBE, draw), start, stop)
+
+
+def fresh_probe_draws(grammar: Grammar, num_people: int, key: tuple[int, int, int], start: int, stop: int) -> Draws:
+    """Some of the people in fresh words that give nothing away, keyed by seed, stream and draw."""
+
     def block_draws(block: int, people: NDArray[np.int64]) -> Draws:
-        rng = streams.generator(seed, streams.PROBE, draw, block)
-        draws = draw_words(world.grammar, rng, people)
-        _hide_leaks(world.grammar, draws.order)
+        draws = draw_words(grammar, streams.generator(*key, block), people)
+        _hide_leaks(grammar, draws.order)
         return draws
 
-    return _people_in_order(world, start, stop, block_draws)
+    return _people_in_order(num_people, start, stop, block_draws)
 
 
 def name_only_draws(world: World, seed: int, draw: int, start: int, stop: int, attribute: str) -> Draws:
@@ -111,7 +122,7 @@ def name_only_draws(world: World, seed: int, draw: int, start: int, stop: int, a
             templates = _kept(world, draw, people).templates
         return Draws(people, np.full((len(people), 1), index, dtype=np.uint8), templates)
 
-    return _people_in_order(world, start, stop, block_draws)
+    return _people_in_order(world.N, start, stop, block_draws)
 
 
 def tokenizer_draws(world: World, count: int) -> Draws:
@@ -120,7 +131,7 @@ def tokenizer_draws(world: World, count: int) -> Draws:
     for block, first in enumerate(range(0, count, BLOCK)):
         people = np.arange(first, min(first + BLOCK, count), dtype=np.int64) % world.N
         rng = streams.generator(world.seed, streams.TOKENIZER, block)
-        blocks.append(draw_words(world.grammar, rng, people))
+        blocks.append(draw_telling(world, rng, people))
     return concatenate(blocks)
 
 
@@ -128,23 +139,23 @@ def calibration_draws(world: World, seed: int, count: int) -> Draws:
     """Biographies of `count` people drawn without replacement, worded as in training, for calibrating a quantiser."""
     rng = streams.generator(seed, streams.CALIBRATION)
     people = rng.permutation(world.N)[:count].astype(np.int64)
-    return _kept(world, 0, people) if world.grammar.paragraphs else draw_words(world.grammar, rng, people)
+    return _kept(world, 0, people) if world.grammar.paragraphs else draw_telling(world, rng, people)
 
 
-def _people_in_order(world: World, start: int, stop: int, block_draws: BlockDraws) -> Draws:
+def _people_in_order(num_people: int, start: int, stop: int, block_draws: BlockDraws) -> Draws:
     """Rows start..stop-1 of the blocks that hold them, so that cutting people up changes nobody's words."""
-    _check_range(world, start, stop)
+    _check_range(num_people, start, stop)
     parts = []
     for block in range(start // BLOCK, (stop - 1) // BLOCK + 1):
         first = block * BLOCK
-        whole = block_draws(block, np.arange(first, min(first + BLOCK, world.N), dtype=np.int64))
+        whole = block_draws(block, np.arange(first, min(first + BLOCK, num_people), dtype=np.int64))
         parts.append(whole[max(start - first, 0) : stop - first])
     return concatenate(parts)
 
 
-def _check_range(world: World, start: int, stop: int) -> None:
-    if not 0 <= start < stop <= world.N:
-        raise ValueError(f"people {start}..{stop} of {world.N}")
+def _check_range(num_people: int, start: int, stop: int) -> None:
+    if not 0 <= start < stop <= num_people:
+        raise ValueError(f"people {start}..{stop} of {num_people}")
 
 
 def _kept(world: World, turn: int, people: NDArray[np.int64]) -> Draws:
@@ -171,6 +182,17 @@ def _people_order(num_people: int, seed: int, exposure: int, law: Zipf | None) -
     people = law.people(exposure) if law else np.arange(num_people, dtype=np.int32)
     streams.generator(seed, streams.PEOPLE_ORDER, exposure).shuffle(people)
     return people
+
+
+def draw_telling(world: World, rng: np.random.Generator, people: NDArray[np.int64]) -> Draws:
+    """The people in fresh words, or each in one of its written texts."""
+    if world.rewritings:
+        return _written(people, rng.integers(0, world.rewritings.W, len(people)))
+    return draw_words(world.grammar, rng, people)
+
+
+def _written(people: NDArray[np.int64], numbers: NDArray[np.integer]) -> Draws:
+    return Draws(people, np.zeros((len(people), 1), dtype=np.uint8), numbers.astype(np.uint8)[:, None])
 
 
 def draw_words(grammar: Grammar, rng: np.random.Generator, people: NDArray[np.int64]) -> Draws:

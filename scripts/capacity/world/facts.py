@@ -16,8 +16,10 @@ from capacity.world import biod, bios, records, streams, strings
 from capacity.world.account import Account, make_account
 from capacity.world.bijection import keyed_bijection
 from capacity.world.grammar import Grammar
+from capacity.world.rewritings import Rewritings
 
 GRAMMARS = {"bioD": biod.make_grammar, "bioS": bios.make_grammar, "random": strings.make_grammar}
+TEXTS = "texts.parquet"
 MOST_PEOPLE = 2**31 - 1  # person numbers are int32 while they are shuffled
 
 
@@ -29,6 +31,7 @@ class World:
     facts: dict[str, NDArray[np.unsignedinteger]]
     grammar: Grammar
     account: Account
+    rewritings: Rewritings | None = None  # the texts that tell the people, where the grammar does not
 
     @property
     def N(self) -> int:
@@ -104,7 +107,7 @@ def _code_type(size: int) -> type[np.unsignedinteger]:
 
 
 def save_world(world: World, folder: Path) -> None:
-    """Write facts.parquet (one row a person) and grammar.json (spec, grammar, items, account)."""
+    """Write facts.parquet (one row a person), grammar.json (spec, grammar, items, account), and texts if it has any."""
     pq.write_table(pa.table(world.facts), folder / "facts.parquet", compression="zstd", use_dictionary=False)
     content = {
         "spec": world.spec,
@@ -113,6 +116,8 @@ def save_world(world: World, folder: Path) -> None:
         "grammar": world.grammar.to_json(),
     }
     (folder / "grammar.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    if world.rewritings:
+        pq.write_table(world.rewritings.table, folder / TEXTS, compression="zstd", use_dictionary=False)
 
 
 def load_world(folder: Path) -> World:
@@ -125,4 +130,9 @@ def load_world(folder: Path) -> World:
         facts={name: table[name].to_numpy() for name in table.column_names},
         grammar=Grammar.from_json(content["grammar"]),
         account=Account(**account),
+        rewritings=_load_rewritings(folder / TEXTS, content["spec"]),
     )
+
+
+def _load_rewritings(path: Path, spec: dict[str, Any]) -> Rewritings | None:
+    return Rewritings(pq.read_table(path, use_threads=False), spec["rewritings"]) if path.is_file() else None

@@ -85,6 +85,10 @@ class Grammar:
         """What each code of a slot reads in a sentence."""
         return [slot.before + value + slot.after for value in self.pools[slot.pool]]
 
+    def read(self, slot: Slot, code: int) -> str:
+        """What one code of a slot reads in a sentence."""
+        return slot.before + self.pools[slot.pool][code] + slot.after
+
     def pieces(self) -> list[str]:
         """Every distinct piece of text that a biography can contain, in a fixed order."""
         texts = dict.fromkeys(text for slot in self._slots() for text in self.texts(slot))

@@ -49,9 +49,20 @@ def make_parts(spec: dict[str, Any]) -> Parts:
 
 def read_records(spec: dict[str, Any]) -> pa.Table:
     """The columns of a table that a spec names, dictionary-coded, rows with empty cells dropped where it says so."""
+    return _table_and_dropped(spec)[0]
+
+
+def num_dropped(spec: dict[str, Any]) -> int:
+    """Rows of the file that have an empty cell and are not told."""
+    return _table_and_dropped(spec)[1]
+
+
+def _table_and_dropped(spec: dict[str, Any]) -> tuple[pa.Table, int]:
     path = REPOSITORY / spec["file"]
     columns = (spec["entity"], *(spec["attributes"] or ()))
-    return _read(path, columns if spec["attributes"] else None, spec["entity"], spec["missing"], status(path))
+    return _read(
+        path, columns if spec["attributes"] else None, spec["entity"], spec["missing"], spec["N"], status(path)
+    )
 
 
 def status(path: Path) -> tuple[int, int]:
@@ -64,7 +75,9 @@ def status(path: Path) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=4)
-def _read(path: Path, columns: tuple[str, ...] | None, entity: str, missing: str, _: tuple[int, int]) -> pa.Table:
+def _read(
+    path: Path, columns: tuple[str, ...] | None, entity: str, missing: str, N: int | None, _: tuple[int, int]
+) -> tuple[pa.Table, int]:
     known = column_names(path)
     wanted = columns or (entity, *(name for name in known if name != entity))
     for column in wanted:
@@ -78,10 +91,11 @@ def _read(path: Path, columns: tuple[str, ...] | None, entity: str, missing: str
     if len(wanted) > MOST_ATTRIBUTES:
         raise UserError(f"attributes: {len(wanted) - 1} columns; name at most {MOST_ATTRIBUTES}")
     try:
-        table = _parquet(path, wanted) if path.suffix == ".parquet" else _csv(path, wanted)
+        table = _parquet(path, wanted) if path.suffix == ".parquet" else _csv(path, wanted, missing, N)
     except (pa.ArrowInvalid, pa.ArrowKeyError, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
         raise UserError(f"file: {path.name}: {' '.join(str(error).split())[:200]}") from None
-    return _without_gaps(table, path, missing)
+    told = _without_gaps(table, path, missing)
+    return told, table.num_rows - told.num_rows
 
 
 def column_names(path: Path) -> list[str]:
@@ -96,8 +110,11 @@ def column_names(path: Path) -> list[str]:
     return names
 
 
-def _csv(path: Path, columns: Sequence[str]) -> pa.Table:
-    """Read block by block, each text once and a number a row: the file may be larger than memory."""
+def _csv(path: Path, columns: Sequence[str], missing: str, N: int | None) -> pa.Table:
+    """Read block by block, as far as N rows that can be told: the file may be larger than memory.
+
+    Raises UserError where more rows are wanted than entities can be held in memory.
+    """
     text = pa.dictionary(pa.int32(), pa.string())
     options = pv.ConvertOptions(
         include_columns=list(columns),
@@ -105,7 +122,14 @@ def _csv(path: Path, columns: Sequence[str]) -> pa.Table:
         null_values=[""],
         strings_can_be_null=True,
     )
-    blocks = list(pv.open_csv(path, convert_options=options))
+    blocks, told = [], 0
+    for block in pv.open_csv(path, convert_options=options):
+        blocks.append(block)
+        told += (pa.Table.from_batches([block]).drop_null() if missing == "drop" else block).num_rows
+        if N is not None and told >= N:
+            break
+        if told > MOST_VALUES:
+            raise UserError(f"file: {path.name} has more than {MOST_VALUES:,} rows; tell the first so many by N")
     schema = pa.schema([(column, text) for column in columns])
     return pa.Table.from_batches(blocks, schema).unify_dictionaries()
 

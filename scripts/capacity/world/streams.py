@@ -18,6 +18,9 @@ JUNK_VALUES = 10  # facts of junk people, by column
 JUNK = 11  # training: which junk people are told, and in which words, by block
 MIXTURE = 12  # training: which rows or windows are useful, by group
 ZIPF = 13  # training: in which order the exposures of an uneven law come
+REWRITING = 14  # what a rewriter draws, by text and attempt
+PROMPT = 15  # the facts in a prompt: templates and order, by text
+JUNK_PROBE = 16  # probes of junk people: templates and sentence order, by draw and block
 CALIBRATION = 30  # the text that a quantiser is calibrated on: who, and in which words
 
 

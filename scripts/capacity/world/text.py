@@ -10,12 +10,14 @@ from capacity.world.junk import Junk
 
 def biographies(world: World | Junk, draws: Draws) -> Iterator[str]:
     """The text of each drawn biography. It begins with a blank, as every word in it does."""
+    if isinstance(world, World) and world.rewritings:
+        yield from world.rewritings.texts(draws.people * world.rewritings.W + draws.templates[:, 0])
+        return
     grammar = world.grammar
     facts = {column: world.codes(column, draws.people) for column in grammar.column_sizes}
 
     def read(slot: Slot, row: int) -> str:
-        code = 0 if slot.column is None else facts[slot.column][row]
-        return slot.before + grammar.pools[slot.pool][code] + slot.after
+        return grammar.read(slot, 0 if slot.column is None else facts[slot.column][row])
 
     for row, (order, templates) in enumerate(zip(draws.order, draws.templates, strict=True)):
         parts = [grammar.tag, *(read(slot, row) for slot in grammar.name), grammar.name_suffix]

@@ -1,0 +1,30 @@
+"""Texts of bioR.
+
+In: a dataset. Out: the same people told in texts by a rewriter, each text checked. A job that was interrupted leaves
+what it wrote in results/resume/<rewriting>/ and goes on from there.
+"""
+
+
+rule rewrite_dataset:
+    """Have a rewriter tell every person, and check what it says."""
+    input:
+        spec="results/specs/{rewriting}.json",
+        dataset=lambda wildcards: made(order(wildcards.rewriting).parents["dataset"]),
+    output:
+        manifest="results/rewritings/{rewriting}/manifest.json",
+    log:
+        "results/logs/rewrite_dataset/{rewriting}.log",
+    priority: FIRST
+    threads: 1
+    resources:
+        gpu=lambda wildcards: gpus(order(wildcards.rewriting)),
+        mem_mb=lambda wildcards, attempt: requests.growing(
+            requests.rewriting_mb(order(wildcards.rewriting).spec), attempt
+        ),
+        runtime=lambda wildcards: requests.rewriting_minutes(
+            order(wildcards.rewriting).spec
+        ),
+    message:
+        "Rewriting {wildcards.rewriting}; its progress is in {log}."
+    shell:
+        "python scripts/rewrite_dataset.py --spec {input.spec:q} > {log:q} 2>&1"

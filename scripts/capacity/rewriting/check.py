@@ -1,0 +1,198 @@
+"""Which facts of a person a text tells, and where: the judge of every rewriting.
+
+A fact counts as told where its value stands as it is in the pools ("October 2, 1996", not "2 Oct 1996"), between
+word ends, and is not part of a longer value. A value of the same kind that is not the person's, another full name, or
+a pronoun of another gender makes the fact wrong, even where the right one stands too: then it is nowhere scored.
+A text that is wrong about the name tells nothing of the person.
+No value stands in two pools (`check_pools`), so that none can be right in another's place; the working city, which
+could be taken for the birth city, is not told.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from capacity.errors import UserError
+from capacity.world.grammar import Attribute, Grammar, Slot
+from capacity.world.pieces import FIRST_VALUE, NAME
+from capacity.world.rewritings import Mark
+
+WORD = re.compile(r"\w+|\S")
+GOES_ON = re.compile(r"\w|[-'’]\w")  # behind a value: it is part of a longer word, unless a possessive
+POSSESSIVE = re.compile(r"['’]s\b")
+GENDERED = {
+    "He": {"he", "him", "his", "himself", "mr", "man", "son"},
+    "She": {"she", "her", "hers", "herself", "ms", "mrs", "miss", "woman", "daughter"},
+}
+MISSING, WRONG = "missing", "wrong"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A value of an item's pools in a text; right: it is the person's."""
+
+    item: int
+    start: int
+    stop: int
+    right: bool
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A text's marks, and what it does not tell: item -> missing or wrong."""
+
+    marks: list[Mark]
+    flaws: dict[str, str]
+
+
+def told_attributes(grammar: Grammar) -> list[Attribute]:
+    """The attributes that a rewriting tells: those that are knowledge."""
+    return [attribute for attribute in grammar.attributes if attribute.is_item]
+
+
+def check_pools(grammar: Grammar) -> None:
+    """Refuse a value that stands in two attributes' pools: in the wrong place it would count. Raises UserError."""
+    seen: dict[str, str] = {}
+    for attribute in told_attributes(grammar):
+        for slot in attribute.slots[:1]:
+            for value in grammar.pools[slot.pool]:
+                if seen.setdefault(value, attribute.name) != attribute.name:
+                    raise UserError(
+                        f"value_lists: {value!r} is both {seen[value]} and {attribute.name}; a text that takes one for "
+                        "the other could not be told from a right one, remove it from one list"
+                    )
+
+
+class Checker:
+    """Checks texts against people of one grammar."""
+
+    def __init__(self, grammar: Grammar):
+        check_pools(grammar)
+        self.grammar = grammar
+        self.items = ["name", *grammar.items]
+        self._slots = {NAME: grammar.name}
+        for attribute in told_attributes(grammar):
+            self._slots[FIRST_VALUE + grammar.items.index(attribute.name)] = attribute.slots
+        self._pools = {slot.pool: _by_first_word(grammar, slot) for slots in self._slots.values() for slot in slots}
+        self._beginning: dict[str, list[int]] = {}  # first words of values -> their items
+        for item, slots in self._slots.items():
+            for word in self._pools[slots[0].pool]:
+                self._beginning.setdefault(word, []).append(item)
+
+    def check(self, text: str, codes: dict[str, int]) -> Checked:
+        """The text against a person's codes by column."""
+        found = list(_outermost(self._found(text, codes)))
+        marks: list[Mark] = []
+        flaws: dict[str, str] = {}
+        for item in self._slots:
+            mine = [each for each in found if each.item == item]
+            if not all(each.right for each in mine):
+                flaws[self.items[item - NAME]] = WRONG
+            elif not mine or any(_overlap(mine[0], (start, stop)) for _, start, stop in marks):
+                flaws[self.items[item - NAME]] = MISSING
+            else:
+                marks.append((item, mine[0].start, mine[0].stop))
+        spans = [(each.start, each.stop) for each in found]
+        words = [match for match in WORD.finditer(text) if not _inside(match.start(), spans)]
+        marks += self._given_away(text, marks, words)
+        marks += self._gender(words, codes, flaws)
+        if "name" in flaws:  # whatever it tells, it does not tell it of this person
+            marks = []
+        return Checked(sorted((_with_blank(text, mark) for mark in marks), key=lambda mark: mark[1]), flaws)
+
+    def _found(self, text: str, codes: dict[str, int]) -> Iterator[Found]:
+        """Every value of every item, the longest at each place."""
+        for match in WORD.finditer(text):
+            start = match.start()
+            if start and text[start - 1] in "-'’":
+                continue
+            for item in self._beginning.get(match.group(), ()):
+                read = self._read(text, start, self._slots[item])
+                if read:
+                    right = all(codes[column] == code for column, code in read[1])
+                    yield Found(item, start, read[0], right)
+
+    def _read(self, text: str, place: int, slots: tuple[Slot, ...]) -> tuple[int, list[tuple[str, int]]] | None:
+        """Where the value that begins at a place ends, and its codes; None where no value begins there."""
+        codes = []
+        for number, slot in enumerate(slots):
+            if number:
+                if not text.startswith(slot.before, place):
+                    return None
+                place += len(slot.before)
+            word = WORD.match(text, place)
+            values = self._pools[slot.pool].get(word.group(), ()) if word else ()
+            last = number + 1 == len(slots)
+            fits = (
+                (value, code)
+                for value, code in values
+                if text.startswith(value, place) and (not last or _ends(text, place + len(value)))
+            )
+            value, code = next(fits, ("", 0))
+            if not value:
+                return None
+            assert slot.column
+            codes.append((slot.column, code))
+            place += len(value)
+        return place, codes
+
+    def _given_away(self, text: str, marks: list[Mark], words: list[re.Match[str]]) -> list[Mark]:
+        """Words of a scored value, capitals and numbers, that stand before it: scored too, as they tell a part."""
+        more = []
+        for item, start, stop in marks:
+            telling = {word for word in WORD.findall(text[start:stop]) if word[0].isupper() or word[0].isdigit()}
+            more += [(item, w.start(), w.end()) for w in words if w.end() <= start and w.group() in telling]
+        taken: dict[int, Mark] = {mark[1]: mark for mark in reversed(more)}  # a word of two values counts for one
+        return list(taken.values())
+
+    def _gender(self, words: list[re.Match[str]], codes: dict[str, int], flaws: dict[str, str]) -> list[Mark]:
+        """The first word that tells the gender, where pronouns tell one."""
+        pronoun = self.grammar.pronoun
+        if not pronoun or not pronoun.column:
+            return []
+        values = self.grammar.pools[pronoun.pool]
+        forms = {form: code for code, value in enumerate(values) for form in GENDERED.get(value, {value.lower()})}
+        told = [(word, forms[word.group().lower()]) for word in words if word.group().lower() in forms]
+        if not told or any(code != codes[pronoun.column] for _, code in told):
+            flaws[pronoun.column] = WRONG if told else MISSING
+            return []
+        return [(FIRST_VALUE + self.grammar.items.index(pronoun.column), told[0][0].start(), told[0][0].end())]
+
+
+def _by_first_word(grammar: Grammar, slot: Slot) -> dict[str, list[tuple[str, int]]]:
+    """A pool's values as they stand in the slot, with their codes, by their first words, longest first."""
+    values: dict[str, list[tuple[str, int]]] = {}
+    for code, value in enumerate(grammar.pools[slot.pool]):
+        first = WORD.match(value)
+        assert first
+        values.setdefault(first.group(), []).append((value + slot.after, code))
+    return {word: sorted(each, key=lambda pair: -len(pair[0])) for word, each in values.items()}
+
+
+def _ends(text: str, stop: int) -> bool:
+    """Whether a word ends here; a possessive s may follow."""
+    return not GOES_ON.match(text, stop) or bool(POSSESSIVE.match(text, stop))
+
+
+def _outermost(found: Iterator[Found]) -> Iterator[Found]:
+    """What is found and no part of something longer that is found."""
+    every = list(found)
+    for each in every:
+        if not any(
+            other.start <= each.start and each.stop <= other.stop and other.stop - other.start > each.stop - each.start
+            for other in every
+        ):
+            yield each
+
+
+def _overlap(found: Found, span: tuple[int, int]) -> bool:
+    return found.start < span[1] and span[0] < found.stop
+
+
+def _inside(place: int, spans: list[tuple[int, int]]) -> bool:
+    return any(start <= place < stop for start, stop in spans)
+
+
+def _with_blank(text: str, mark: Mark) -> Mark:
+    item, start, stop = mark
+    return item, start - int(start > 0 and text[start - 1] == " "), stop

@@ -1,0 +1,96 @@
+"""An endpoint with OpenAI's interface as the rewriter: POST <url>/chat/completions, several requests at a time.
+
+What it writes cannot be made again; the artefact's digests pin it. The key comes from the variable REWRITER_API_KEY.
+"""
+
+import http.client
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from capacity.errors import UserError
+from capacity.rewriting.prompts import prompt
+from capacity.world import World, streams
+
+KEY = "REWRITER_API_KEY"
+ATTEMPTS, PAUSE = 3, 1.0  # of one request: how often, and seconds before the second try, doubled before the third
+BUSY = (408, 429, 500, 502, 503, 504)
+LARGEST = 2**20  # bytes of an answer
+
+
+class Endpoint:
+    """Writes texts by asking; every request ends within three times its timeout."""
+
+    def __init__(self, settings: dict[str, Any], world: World, seed: int):
+        self.settings, self.world, self.seed = settings, world, seed
+        self.url = settings["url"].rstrip("/") + "/chat/completions"
+
+    def write(self, asks: list[tuple[int, int]], attempt: int) -> list[str]:
+        """A text for each (person, number of the text); another one at every attempt."""
+        with ThreadPoolExecutor(self.settings["parallel"]) as pool:
+            jobs = [pool.submit(self._ask, person, number, attempt) for person, number in asks]
+            try:
+                return [job.result() for job in jobs]
+            except UserError:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _ask(self, person: int, number: int, attempt: int) -> str:
+        key = streams.key(self.seed, streams.REWRITING, person, number, attempt)
+        content = {
+            "model": self.settings["model"],
+            "messages": [
+                {"role": "user", "content": prompt(self.world, person, number, self.settings["words"])},
+            ],
+            "temperature": self.settings["temperature"],
+            "max_tokens": self.settings["max_tokens"],
+            "seed": int(key.generate_state(1)[0] >> 1),
+        }
+        return self._text_of(self._post(json.dumps(content).encode()))
+
+    def _post(self, content: bytes) -> bytes:
+        """The answer's bytes. Raises UserError, after three tries where a later one could go better."""
+        headers = {"Content-Type": "application/json"}
+        if os.environ.get(KEY):
+            headers["Authorization"] = f"Bearer {os.environ[KEY]}"
+        request = urllib.request.Request(self.url, content, headers)
+        for trial in range(1, ATTEMPTS + 1):
+            try:
+                return self._answer(request)
+            except urllib.error.HTTPError as error:
+                reason = f"HTTP {error.code} {error.reason}"
+                if error.code not in BUSY:
+                    break
+            except (OSError, http.client.HTTPException) as error:
+                reason = str(getattr(error, "reason", error)) or type(error).__name__
+            if trial < ATTEMPTS:
+                time.sleep(PAUSE * 2 ** (trial - 1))
+        raise UserError(f"rewriter.url: {self.url}: {reason}; see that it serves and run again; texts so far are kept")
+
+    def _answer(self, request: urllib.request.Request) -> bytes:
+        """What comes within the timeout, however slowly it drips."""
+        deadline = time.monotonic() + self.settings["timeout"]
+        parts, size = [], 0
+        with urllib.request.urlopen(request, timeout=self.settings["timeout"]) as response:
+            while part := response.read1(65_536):
+                parts.append(part)
+                size += len(part)
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"no whole answer in {self.settings['timeout']} s")
+                if size > LARGEST:
+                    raise UserError(f"rewriter.url: {self.url}: an answer of more than {LARGEST} bytes")
+        return b"".join(parts)
+
+    def _text_of(self, answer: bytes) -> str:
+        try:
+            text = json.loads(answer)["choices"][0]["message"]["content"]
+        except (ValueError, KeyError, IndexError, TypeError):
+            text = None
+        if not isinstance(text, str):
+            shown = answer[:80].decode("utf-8", errors="replace")
+            raise UserError(f"rewriter.url: {self.url}: the answer {shown!r} is no chat completion; correct the url")
+        return text

@@ -1,0 +1,144 @@
+"""From a world's facts to texts: asked in batches, each kept as soon as it is whole, every text checked."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from capacity.errors import UserError
+from capacity.progress import LOG_SECONDS
+from capacity.rewriting.check import Checked, Checker
+from capacity.rewriting.endpoint import Endpoint
+from capacity.rewriting.language_model import LanguageModel
+from capacity.rewriting.paraphrase import Paraphraser
+from capacity.world import Rewritings, World
+
+BATCH = 64  # texts, where the rewriter does not say
+KEPT = "texts.jsonl"  # a line a batch: what was written, so that a job goes on where it stopped
+
+Ask = tuple[int, int]  # person, number of the text
+
+
+class Rewriter(Protocol):
+    """Writes a text for each ask; another one at every attempt."""
+
+    def write(self, asks: list[Ask], attempt: int) -> list[str]:
+        """The texts, in order."""
+
+
+REWRITERS: dict[str, Callable[[dict[str, Any], World, int], Rewriter]] = {
+    "grammar": Paraphraser,
+    "model": LanguageModel,
+    "endpoint": Endpoint,
+}
+
+
+def make_rewriter(settings: dict[str, Any], world: World, seed: int) -> Rewriter:
+    """The rewriter of a spec's section."""
+    if settings["kind"] not in REWRITERS:
+        raise UserError(f"rewriter.kind: {settings['kind']}; use {', '.join(REWRITERS)}")
+    return REWRITERS[settings["kind"]](settings, world, seed)
+
+
+def rewrite_world(world: World, spec: dict[str, Any], resume: Path) -> tuple[World, dict[str, Any]]:
+    """The world told in `rewritings` texts a person, and counts of what was asked, missing and wrong.
+
+    resume: a folder for the batches that are done. Raises UserError for a rewriter that tells nothing.
+    """
+    writing = Writing(world, spec)
+    resume.mkdir(parents=True, exist_ok=True)
+    done = _read(resume / KEPT)
+    due = time.monotonic()
+    with open(resume / KEPT, "a", encoding="utf-8") as file:
+        for batch in range(len(done), writing.num_batches):
+            done.append(writing.batch(batch))
+            file.write(json.dumps(done[-1]) + "\n")
+            file.flush()
+            if time.monotonic() >= due:
+                due = time.monotonic() + LOG_SECONDS
+                print(f"batch {batch + 1:,} of {writing.num_batches:,}", flush=True)
+    texts = [text for entry in done for text in entry["texts"]]
+    checks = [writing.check(row, text) for row, text in enumerate(texts)]
+    told = Rewritings.of(texts, [each.marks for each in checks], writing.W)
+    metrics = _counts(checks, done, writing)
+    return replace(world, spec=spec, rewritings=told), metrics
+
+
+class Writing:
+    """One spec's batches; any of them can be written on its own."""
+
+    def __init__(self, world: World, spec: dict[str, Any]):
+        self.W, self.tries = spec["rewritings"], spec["tries"] if spec["flawed"] == "resample" else 1
+        self.total = world.N * self.W
+        self.size = spec["rewriter"].get("batch", BATCH)
+        self.num_batches = -(-self.total // self.size)
+        self.rewriter = make_rewriter(spec["rewriter"], world, spec["seed"])
+        self.checker = Checker(world.grammar)
+        self.facts = world.facts
+
+    def batch(self, number: int) -> dict[str, Any]:
+        """texts; asked: how many were written for them; first: flaws of those that came first."""
+        rows = list(range(number * self.size, min((number + 1) * self.size, self.total)))
+        texts, checks = self._write(rows, 0)
+        first, asked = _tally(checks), len(rows)
+        for attempt in range(1, self.tries):
+            flawed = [place for place, each in enumerate(checks) if each.flaws]
+            if not flawed:
+                break
+            asked += len(flawed)
+            again = self._write([rows[place] for place in flawed], attempt)
+            for place, text, check in zip(flawed, *again, strict=True):
+                if len(check.flaws) < len(checks[place].flaws):
+                    texts[place], checks[place] = text, check
+        if not any(each.marks for each in checks):
+            raise UserError(
+                f"rewriter: none of {len(rows)} texts tells a single fact of its person; the first begins "
+                f"{texts[0].strip()[:80]!r}; use another model"
+            )
+        return {"texts": texts, "asked": asked, "first": first}
+
+    def check(self, row: int, text: str) -> Checked:
+        """A text against the facts of the person whose it is."""
+        return self.checker.check(text, {column: int(codes[row // self.W]) for column, codes in self.facts.items()})
+
+    def _write(self, rows: list[int], attempt: int) -> tuple[list[str], list[Checked]]:
+        written = self.rewriter.write([divmod(row, self.W) for row in rows], attempt)
+        texts = [" " + " ".join(text.split()) for text in written]
+        return texts, [self.check(row, text) for row, text in zip(rows, texts, strict=True)]
+
+
+def _tally(checks: list[Checked]) -> dict[str, int]:
+    """How many texts have which flaw, by "item: missing" or "item: wrong", and how many have any."""
+    counts = Counter(f"{item}: {flaw}" for each in checks for item, flaw in each.flaws.items())
+    return {"flawed": sum(bool(each.flaws) for each in checks), **dict(sorted(counts.items()))}
+
+
+def _counts(checks: list[Checked], done: list[dict[str, Any]], writing: Writing) -> dict[str, Any]:
+    first: Counter[str] = Counter()
+    for entry in done:
+        first.update(entry["first"])
+    untold = 0
+    for start in range(0, len(checks), writing.W):
+        told = {label for each in checks[start : start + writing.W] for label, _, _ in each.marks}
+        untold += len(writing.checker.items) - len(told)
+    return {
+        "texts": len(checks),
+        "asked": sum(entry["asked"] for entry in done),
+        "flaws_at_first": dict(sorted(first.items())),
+        "flaws_kept": _tally(checks),
+        "facts_never_told": untold,
+    }
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """The batches that were written whole; what a killed job left half is cut off."""
+    if not path.is_file():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    entries = [json.loads(line) for line in lines[:-1]]
+    if lines[-1]:
+        path.write_bytes(b"".join(line + b"\n" for line in lines[:-1]))
+    return entries

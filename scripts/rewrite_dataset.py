@@ -1,0 +1,24 @@
+"""Have a rewriter tell a dataset's people: facts.parquet and grammar.json again, and texts.parquet, checked texts.
+
+A job that is killed leaves the batches it wrote, and goes on from there when started again.
+"""
+
+import shutil
+
+from capacity.artefacts import Job, job_parser
+from capacity.rewriting.rewrite import rewrite_world
+from capacity.world import load_world, save_world
+
+
+def main() -> None:
+    """Rewrite the dataset as the order says."""
+    args = job_parser(__doc__).parse_args()
+    with Job(args) as job:
+        world, counts = rewrite_world(load_world(job.parent("dataset")), job.spec, job.resume)
+        save_world(world, job.folder)
+        job.metrics.update(counts)
+    shutil.rmtree(job.resume)
+
+
+if __name__ == "__main__":
+    main()

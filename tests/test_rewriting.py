@@ -1,0 +1,424 @@
+"""Promises of rewriting: every text checked, mistakes counted, work kept, rewriters that fail said in one line."""
+
+import contextlib
+import http.server
+import json
+import re
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binomtest
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from worlds import FULL_BIOS, SMALL_BIOS, world_of
+
+from capacity.errors import UserError
+from capacity.rewriting import endpoint
+from capacity.rewriting.check import Checker
+from capacity.rewriting.prompts import prompt
+from capacity.rewriting.rewrite import KEPT, Writing, rewrite_world
+from capacity.world import World, make_world
+
+TWO = SMALL_BIOS | {"N": 2}
+
+
+def spec_of(world: World, **changes: Any) -> dict[str, Any]:
+    spec = {"kind": "bioR", "N": world.N, "seed": world.seed, "rewritings": 3, "flawed": "resample", "tries": 4}
+    return spec | {"rewriter": {"kind": "grammar", "corruption": 0.0}} | changes
+
+
+def grammar(corruption: float) -> dict[str, Any]:
+    return {"kind": "grammar", "corruption": corruption}
+
+
+# --- the check
+
+
+ANNA = {
+    "first_name": "James", "middle_name": "Ann", "last_name": "Smith", "birth_month": "May", "birth_day": "2",
+    "birth_year": "1996", "birth_city": "Boston, MA", "university": "Yale", "major": "Biology",
+    "employer": "Apple", "gender": "She",
+}  # fmt: skip
+GOOD = "James Ann Smith was born on May 2, 1996 in Boston, MA. She studied Biology at Yale and works at Apple."
+POOLS = {
+    "first_name": ["James", "Mary"], "middle_name": ["Ann", "Lee"], "last_name": ["Smith", "Jones"],
+    "birth_month": ["May", "March"], "birth_day": ["2", "22"], "birth_year": ["1996", "2006"],
+    "birth_city": ["Boston, MA", "Austin, TX"], "university": ["Yale", "Yale School of Music", "Duke"],
+    "major": ["Biology", "Music"], "employer": ["Apple", "Apple Bank"], "gender": ["He", "She"],
+}  # fmt: skip
+
+
+def people_of(pools: dict[str, list[str]]) -> tuple[Checker, dict[str, int]]:
+    """A checker over given pools, and the codes of ANNA."""
+    plain = world_of(SMALL_BIOS).grammar
+    by_column = {
+        slot.column: slot.pool for attribute in plain.attributes if attribute.is_item for slot in attribute.slots
+    }
+    by_column |= {slot.column: slot.pool for slot in plain.name} | {"gender": "pronouns"}
+    mine = {by_column[column]: tuple(values) for column, values in pools.items()}
+    grammar = replace(plain, pools={**plain.pools, **mine, "working_cities": ("Bern",) * len(pools["employer"])})
+    return Checker(grammar), {column: pools[column].index(value) for column, value in ANNA.items()}
+
+
+@pytest.mark.parametrize(
+    ("text", "flaws"),
+    [
+        (GOOD, {}),
+        (GOOD.replace("She", "Smith") + " Her work counts.", {}),
+        (GOOD.replace("Apple.", "Apple's lab."), {}),
+        (GOOD.replace("May 2, 1996", "2 May 1996"), {"birth_date": "missing"}),
+        (GOOD.replace("May 2,", "May 22,"), {"birth_date": "wrong"}),
+        (GOOD.replace("1996", "19960"), {"birth_date": "missing"}),
+        (GOOD.replace("Boston, MA", "Austin, TX"), {"birth_city": "wrong"}),
+        (GOOD + " She left Austin, TX.", {"birth_city": "wrong"}),
+        (GOOD.replace("Apple.", "Apple Bank."), {"employer": "wrong"}),
+        (GOOD.replace("Apple.", "Snapple."), {"employer": "missing"}),
+        (GOOD.replace("Apple.", "Apple-Works."), {"employer": "missing"}),
+        (GOOD.replace("Biology", "Music"), {"major": "wrong"}),
+        (GOOD.replace("Biology at Yale", "at Yale School of Music"), {"university": "wrong", "major": "missing"}),
+        (GOOD.replace("She", "He"), {"gender": "wrong"}),
+        (GOOD + " His dog is old.", {"gender": "wrong"}),
+        (GOOD.replace("She", "Smith"), {"gender": "missing"}),
+        (GOOD.replace("James Ann Smith", "James Smith"), {"name": "missing"}),
+        (GOOD.replace("James Ann Smith", "Mary Ann Smith"), {"name": "wrong"}),
+        (GOOD + " Mary Lee Jones agrees.", {"name": "wrong"}),
+    ],
+)
+def test_what_a_text_misses_or_tells_wrongly_is_found(text: str, flaws: dict[str, str]) -> None:
+    checker, codes = people_of(POOLS)
+    checked = checker.check(text, codes)
+    assert checked.flaws == flaws
+    if "name" in flaws:
+        assert checked.marks == []
+        return
+    told = {checker.items[label - 1]: text[start:stop] for label, start, stop in checked.marks}
+    assert told.keys() == set(checker.items) - flaws.keys()
+    values = {"name": "James Ann Smith", "birth_date": "May 2, 1996"} | ANNA
+    for item, words in told.items():
+        assert words.strip() == values[item] or (item == "gender" and words.strip() in ("She", "Her"))
+
+
+def test_a_fact_is_scored_where_it_first_stands_with_the_words_that_gave_a_part_of_it_away() -> None:
+    checker, codes = people_of(POOLS)
+    text = "Smith, in full James Ann Smith, born in May, on May 2, 1996, in Boston, MA, left Boston, MA. " + GOOD
+    marks = [
+        (checker.items[label - 1], text[start:stop].strip()) for label, start, stop in checker.check(text, codes).marks
+    ]
+    assert marks[:6] == [
+        ("name", "Smith"),
+        ("name", "James Ann Smith"),
+        ("birth_date", "May"),
+        ("birth_date", "May 2, 1996"),
+        ("birth_city", "Boston, MA"),
+        ("gender", "She"),
+    ]
+    assert [start for _, start, _ in checker.check(text, codes).marks] == sorted(
+        {s for _, s, _ in checker.check(text, codes).marks}
+    )
+
+
+def test_a_value_of_two_attributes_is_refused_since_one_could_stand_for_the_other() -> None:
+    with pytest.raises(UserError, match="'Yale' is both university and employer"):
+        people_of(POOLS | {"employer": ["Apple", "Yale"]})
+
+
+@pytest.mark.parametrize("spec", [FULL_BIOS, SMALL_BIOS], ids=["full", "small"])
+def test_every_shipped_template_and_value_passes_the_check(spec: dict, tmp_path: Path) -> None:
+    world = make_world(spec | {"N": 150})
+    _, counts = rewrite_world(world, spec_of(world), tmp_path)
+    assert counts == {
+        "texts": 450, "asked": 450, "flaws_at_first": {"flawed": 0}, "flaws_kept": {"flawed": 0}, "facts_never_told": 0
+    }  # fmt: skip
+
+
+# --- the offline rewriter
+
+
+def test_corruption_is_as_stated_and_every_corrupted_fact_is_found(tmp_path: Path) -> None:
+    world = make_world(SMALL_BIOS | {"N": 300})
+    rewritten, counts = rewrite_world(world, spec_of(world, rewriter=grammar(0.2), flawed="keep"), tmp_path)
+    flaws = counts["flaws_kept"]
+    for item in ("name", "birth_date", "birth_city", "university", "major", "employer", "gender"):
+        for flaw in ("missing", "wrong"):
+            assert binomtest(flaws[f"{item}: {flaw}"], 900, 0.1).pvalue > 1e-4, (item, flaw)
+    assert binomtest(flaws["flawed"], 900, 1 - 0.8**7).pvalue > 1e-4
+    assert flaws == counts["flaws_at_first"]
+    assert counts["asked"] == 900
+    assert rewritten.rewritings
+    assert counts["facts_never_told"] > 0
+
+
+def test_resampling_keeps_the_best_of_all_tries_and_counts_what_was_asked(tmp_path: Path) -> None:
+    world = make_world(SMALL_BIOS | {"N": 200})
+    kept = {}
+    for tries in (1, 2, 8):
+        _, counts = rewrite_world(world, spec_of(world, rewriter=grammar(0.1), tries=tries), tmp_path / str(tries))
+        kept[tries] = counts["flaws_kept"]["flawed"]
+        assert counts["flaws_at_first"]["flawed"] == kept[1]
+        assert (counts["asked"] == 600) == (tries == 1)
+    assert binomtest(kept[1], 600, 1 - 0.9**7).pvalue > 1e-4
+    assert binomtest(kept[8], 600, (1 - 0.9**7) ** 8).pvalue > 1e-4
+    assert kept[8] < kept[2] < kept[1]
+
+
+def test_a_job_that_was_killed_goes_on_and_ends_with_the_same_texts(tmp_path: Path) -> None:
+    world = make_world(SMALL_BIOS | {"N": 60})
+    spec = spec_of(world, rewriter=grammar(0.1))
+    whole, counts = rewrite_world(world, spec, tmp_path / "whole")
+    assert whole.rewritings
+    lines = (tmp_path / "whole" / KEPT).read_text().splitlines(keepends=True)
+    assert len(lines) == 3  # of 64 texts
+    (tmp_path / "part").mkdir()
+    (tmp_path / "part" / KEPT).write_text(lines[0] + lines[1][:50])
+    again, counts_again = rewrite_world(world, spec, tmp_path / "part")
+    assert again.rewritings
+    assert again.rewritings.table.equals(whole.rewritings.table)
+    assert counts_again == counts
+    lines[0] = lines[0].replace(" was ", " WAS ")
+    (tmp_path / "part" / KEPT).write_text(lines[0])  # what is kept is used, not asked for again
+    third, _ = rewrite_world(world, spec, tmp_path / "part")
+    assert third.rewritings
+    assert any(" WAS " in text for text in third.rewritings.texts(slice(0, 64)))
+
+
+# --- a language model
+
+
+def biography(world: World, person: int, number: int) -> str:
+    """What an able rewriter answers to a prompt."""
+    return answer_to(prompt(world, person, number, 40))
+
+
+def answer_to(text: str) -> str:
+    name, pronoun = re.search(r"Begin with the full name, (.+?), and say (\w+) from then on", text).groups()  # type: ignore[union-attr]
+    facts = text.splitlines()[1].split("The person")[1:]
+    return name + pronoun.join(f"{fact.rstrip()} " if fact else "" for fact in facts)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny GPT-2 that learned by heart the answers to the four prompts of two people."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    world = make_world(TWO)
+    pairs = [
+        (f"{prompt(world, person, number, 40)}\nBiography:", f" {biography(world, person, number)} <end>")
+        for person in range(2)
+        for number in range(2)
+    ]
+    words = sorted({word for pair in pairs for word in "".join(pair).split()} - {"<end>"})
+    raw = Tokenizer(models.WordLevel({word: index for index, word in enumerate(["<end>", *words])}, unk_token="<end>"))
+    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<end>", pad_token="<end>")
+    torch.manual_seed(0)
+    size = {"n_embd": 64, "n_layer": 2, "n_head": 2, "n_positions": 256, "vocab_size": len(words) + 1}
+    rates = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    model = GPT2LMHeadModel(GPT2Config(**size, **rates, eos_token_id=0, bos_token_id=0))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    rows = [torch.tensor([tokenizer(a + b)["input_ids"]]) for a, b in pairs]
+    for _ in range(60):
+        loss = sum(model(input_ids=row, labels=row).loss for row in rows)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def local(folder: Path, **changes: Any) -> dict[str, Any]:
+    settings = {"kind": "model", "model": str(folder), "revision": None, "batch": 3, "words": 40, "max_tokens": 90}
+    return settings | {"temperature": 0.1, "top_p": 0.9, "accelerator": "cpu", "precision": "fp32"} | changes
+
+
+def test_a_local_causal_lm_rewrites_in_batches_and_equal_orders_give_equal_texts(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    world = make_world(TWO)
+    spec = spec_of(world, rewriter=local(checkpoint), rewritings=2)
+    first, counts = rewrite_world(world, spec, tmp_path / "a")
+    assert first.rewritings
+    assert counts["flaws_kept"] == {"flawed": 0}
+    assert first.rewritings.texts(slice(None)) == [
+        f" {biography(world, p, n)}".rstrip() for p in (0, 1) for n in (0, 1)
+    ]
+    (tmp_path / "b").mkdir()
+    line = (tmp_path / "a" / KEPT).read_text().splitlines(keepends=True)[0]
+    (tmp_path / "b" / KEPT).write_text(line)
+    again, _ = rewrite_world(world, spec, tmp_path / "b")
+    assert again.rewritings
+    assert again.rewritings.table.equals(first.rewritings.table)
+
+
+def test_sampling_differs_between_attempts_and_not_between_runs(checkpoint: Path) -> None:
+    world = make_world(TWO)
+    writers = [Writing(world, spec_of(world, rewriter=local(checkpoint, temperature=2.0, top_p=1.0))) for _ in range(2)]
+    texts = [writer.rewriter.write([(0, 0), (1, 1)], attempt) for writer in writers for attempt in (0, 1)]
+    assert texts[0] == texts[2] != texts[1] == texts[3]
+
+
+def test_a_model_that_is_not_there_or_tells_nothing_is_one_line(checkpoint: Path, tmp_path: Path) -> None:
+    world = make_world(TWO)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"rewriter\.model: .*empty") as error:
+        Writing(world, spec_of(world, rewriter=local(tmp_path / "empty")))
+    assert "\n" not in str(error.value)
+    model = GPT2LMHeadModel.from_pretrained(checkpoint)
+    for parameter in model.parameters():
+        torch.nn.init.zeros_(parameter)
+    model.save_pretrained(tmp_path / "zero")
+    PreTrainedTokenizerFast.from_pretrained(checkpoint).save_pretrained(tmp_path / "zero")
+    garbage = spec_of(world, rewriter=local(tmp_path / "zero", max_tokens=3))
+    with pytest.raises(UserError, match="none of 3 texts tells a single fact of its person") as error:
+        rewrite_world(world, garbage, tmp_path / "kept")
+    assert "\n" not in str(error.value)
+
+
+# --- an endpoint
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """A chat endpoint that answers in the manner that a test asks for."""
+
+    daemon_threads = True
+    manner = "able"
+    asked: list[dict[str, Any]]
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.append(request | {"path": self.path, "key": self.headers.get("Authorization")})
+        manner = self.server.manner
+        if manner == "moody":
+            manner = "busy" if len(self.server.asked) % 2 else "able"
+        if manner == "silent":
+            time.sleep(30)
+        status = {"busy": 503, "refuses": 401}.get(manner, 200)
+        text = "I cannot help with that." if manner == "idle" else answer_to(request["messages"][0]["content"])
+        body = json.dumps({"choices": [{"message": {"role": "assistant", "content": text}}]}).encode()
+        if manner == "page":
+            body = b"<html>Not what you think</html>"
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        for place in range(0, len(body), 10 if manner == "drips" else len(body)):
+            if manner == "drips":
+                time.sleep(0.2)
+            self.wfile.write(body[place : place + (10 if manner == "drips" else len(body))])
+            self.wfile.flush()
+
+    def handle(self) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # who asked has gone away
+            super().handle()
+
+    def log_message(self, *words: Any) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(endpoint, "PAUSE", 0.01)
+    it = Server(("127.0.0.1", 0), Handler)
+    it.asked = []
+    thread = threading.Thread(target=it.serve_forever, daemon=True)
+    thread.start()
+    yield it
+    it.shutdown()
+    it.server_close()
+
+
+def remote(server: Server, **changes: Any) -> dict[str, Any]:
+    settings = {"kind": "endpoint", "url": f"http://127.0.0.1:{server.server_port}/v1", "model": "m", "parallel": 4}
+    return settings | {"timeout": 5.0, "words": 40, "max_tokens": 200, "temperature": 0.8} | changes
+
+
+@pytest.mark.parametrize("manner", ["able", "moody"])
+def test_an_endpoint_is_asked_for_each_text_with_the_facts_and_a_seed(
+    server: Server, manner: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(endpoint.KEY, "secret")
+    server.manner = manner
+    world = make_world(SMALL_BIOS | {"N": 3})
+    rewritten, counts = rewrite_world(world, spec_of(world, rewriter=remote(server, parallel=1)), tmp_path)
+    assert rewritten.rewritings
+    assert rewritten.rewritings.texts(slice(None)) == [
+        f" {biography(world, p, n)}".rstrip() for p in range(3) for n in range(3)
+    ]
+    assert counts["flaws_kept"] == {"flawed": 0}
+    assert {request["path"] for request in server.asked} == {"/v1/chat/completions"}
+    assert {request["key"] for request in server.asked} == {"Bearer secret"}
+    assert len({request["seed"] for request in server.asked}) == 9
+    assert len(server.asked) == (9 if manner == "able" else 18)
+
+
+@pytest.mark.parametrize(
+    ("manner", "says", "requests"),
+    [
+        (
+            "idle",
+            r"none of 6 texts tells a single fact of its person; the first begins 'I cannot help with that\.'",
+            6 * 4,
+        ),
+        ("page", "'<html>Not what you think</html>' is no chat completion", None),
+        ("refuses", "HTTP 401", None),
+        ("busy", "HTTP 503", None),
+        ("silent", "timed out", None),
+        ("drips", "no whole answer in 0.5 s", None),
+    ],
+)
+def test_an_endpoint_that_does_not_serve_is_one_line_in_good_time(
+    server: Server, manner: str, says: str, requests: int | None, tmp_path: Path
+) -> None:
+    server.manner = manner
+    world = make_world(TWO)
+    started = time.monotonic()
+    with pytest.raises(UserError, match=says) as error:
+        rewrite_world(world, spec_of(world, rewriter=remote(server, timeout=0.5)), tmp_path)
+    assert time.monotonic() - started < 10
+    assert "\n" not in str(error.value)
+    assert requests is None or len(server.asked) == requests
+
+
+def test_an_endpoint_that_is_not_there_is_one_line(server: Server, tmp_path: Path) -> None:
+    settings = remote(server)
+    server.shutdown()
+    server.server_close()
+    world = make_world(TWO)
+    with pytest.raises(UserError, match=r"rewriter\.url: http://127.0.0.1:\d+/v1/chat/completions: .*refused"):
+        rewrite_world(world, spec_of(world, rewriter=settings), tmp_path)
+
+
+def test_texts_that_came_before_an_endpoint_fell_silent_are_kept(server: Server, tmp_path: Path) -> None:
+    world = make_world(SMALL_BIOS | {"N": 30})
+    spec = spec_of(world, rewriter=remote(server))
+    writing = Writing(world, spec)
+    (tmp_path / KEPT).write_text(json.dumps(writing.batch(0)) + "\n")
+    server.manner = "refuses"
+    with pytest.raises(UserError, match="texts so far are kept"):
+        rewrite_world(world, spec, tmp_path)
+    server.manner, before = "able", len(server.asked)
+    rewritten, _ = rewrite_world(world, spec, tmp_path)
+    assert rewritten.rewritings
+    assert len(rewritten.rewritings) == 90
+    assert len(server.asked) - before == 90 - 64
+
+
+def test_prompts_tell_every_fact_once_and_differ_between_texts() -> None:
+    world = world_of(SMALL_BIOS)
+    texts = [prompt(world, 5, number, 40) for number in range(8)]
+    assert len(set(texts)) == 8
+    values = [
+        world.grammar.pools[pool][world.facts[column][5]]
+        for column, pool in (("birth_city", "cities"), ("major", "majors"))
+    ]
+    assert all(text.count(value) == 1 for text in texts for value in values)
+    assert np.all([len(text.splitlines()) == 2 for text in texts])

@@ -1,0 +1,201 @@
+"""Promises of rewriting as a stage: its orders, its job, and an audit of what an endpoint wrote."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from checkout import Checkout
+from planted import TINY, plant
+from test_audit import audit_of, findings
+from test_quantize_checkpoint import make
+from test_rewriting import Server, remote, server  # noqa: F401 - a fixture
+
+from capacity.audit.execution import Choice
+from capacity.audit.findings import Severity
+from capacity.config.load import check, load_config, read_yaml
+from capacity.config.models import Config
+from capacity.config.resolve import Grid, resolve
+from capacity.errors import UserError
+from capacity.forecast import forecast
+from capacity.orders import Order
+from capacity.planning import hold_against
+from capacity.runs import run_states
+from capacity.stages import STAGES
+
+BIOR = {
+    "kind": "bioR", "N": 4, "rewritings": 2, "rewriter": {"kind": "grammar"},
+    "pools": {"first_names": 4, "middle_names": 4, "last_names": 4, "months": 2, "days": 4, "years": 4,
+              "cities": 4, "universities": 4, "majors": 4, "employers": 4},
+    "templates": 2,
+}  # fmt: skip
+
+
+def raw(**changes: Any) -> dict[str, Any]:
+    """The tiny configuration with its people told by a rewriter, and nothing else to build."""
+    content = read_yaml(TINY)
+    content["datasets"]["people"] = {**BIOR, **changes}
+    content["regimes"]["cut"]["exposures"] = 30  # several steps, so that a training can be interrupted
+    return {**content, "study": ["prose"]}
+
+
+def grid_of(**changes: Any) -> Grid:
+    return resolve(check(Config, raw(**changes), "planted"))
+
+
+def rewriting(grid: Grid) -> Order:
+    return next(order for order in grid.orders.values() if order.stage == "rewritings")
+
+
+def test_a_rewriting_stands_between_people_and_all_that_reads_them() -> None:
+    grid = grid_of()
+    order = rewriting(grid)
+    people = next(each for each in grid.orders.values() if each.stage == "datasets")
+    assert order.parents == {"dataset": people.name}
+    readers = [each for each in grid.orders.values() if each.stage in ("tokenizers", "checkpoints", "probes")]
+    assert len(readers) == 3
+    assert all(each.parents["dataset"] == order.name for each in readers)
+    assert [row["dataset_id"] for row in grid.table.spec["rows"]] == [people.id] * 2
+
+
+def test_people_who_are_rewritten_are_those_of_bios_and_are_made_once() -> None:
+    content = raw()
+    told = {key: value for key, value in BIOR.items() if key not in ("rewritings", "rewriter")}
+    content["datasets"]["plain"] = told | {"kind": "bioS"}
+    content["studies"]["prose"]["datasets"] = ["people", "plain"]
+    grid = resolve(check(Config, content, "planted"))
+    assert sum(order.stage == "datasets" for order in grid.orders.values()) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"rewritings": 3}, {"rewriter": {"kind": "grammar", "corruption": 0.1}}, {"flawed": "keep"}, {"tries": 2}],
+)
+def test_what_decides_the_texts_is_in_their_identity_and_not_in_that_of_the_people(change: dict[str, Any]) -> None:
+    before, after = grid_of(), grid_of(**change)
+    names = [{order.name for order in grid.orders.values() if order.stage == "datasets"} for grid in (before, after)]
+    assert names[0] == names[1]
+    assert rewriting(before).name != rewriting(after).name
+
+
+def test_forty_texts_a_person_are_the_default() -> None:
+    content = raw()
+    del content["datasets"]["people"]["rewritings"]
+    assert rewriting(resolve(check(Config, content, "planted"))).spec["rewritings"] == 40
+
+
+def test_a_model_counts_by_content_or_by_commit_and_runs_on_the_hardware_of_the_scale(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    folder = {"kind": "model", "model": str(tmp_path)}
+    before = rewriting(grid_of(rewriter=folder))
+    assert before.spec["rewriter"]["accelerator"] == "cpu"
+    assert before.spec["rewriter"]["precision"] == "fp32"
+    assert "transformers" in before.packages
+    (tmp_path / "config.json").write_text("{ }")
+    assert rewriting(grid_of(rewriter=folder)).name != before.name
+    commits = {rewriting(grid_of(rewriter={"kind": "model", "revision": sha})).name for sha in ("a" * 40, "b" * 40)}
+    assert len(commits) == 2
+    with pytest.raises(UserError, match=r"rewriter\.model: meta-llama.* is no folder here; a name needs a revision"):
+        grid_of(rewriter={"kind": "model"})
+    assert "transformers" not in rewriting(grid_of()).packages
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"paragraphs": 1}, "unknown key 'paragraphs'"),
+        ({"junk": {"people": 5}}, "unknown key 'junk'"),
+        ({"flawed": "keep", "tries": 3}, "tries: 3 with flawed: keep"),
+        ({"N": 65}, "N: 65 people, but the name pools give only 64 full names"),
+        ({"rewriter": {"kind": "grammar", "corruption": 1.0}}, "corruption: 1.0 is not allowed"),
+        ({"rewriter": {"kind": "poet"}}, "grammar"),
+        (
+            {"rewriter": {"kind": "endpoint", "url": "localhost:8000", "model": "m"}},
+            r"rewriter.endpoint.url: 'localhost:8000' is not allowed",
+        ),
+        ({"rewritings": 0}, "rewritings: 0"),
+    ],
+)
+def test_what_cannot_be_rewritten_is_refused_before_any_job(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        grid_of(**change)
+
+
+def test_questions_of_rewritten_people_are_refused_before_any_job() -> None:
+    content = raw()
+    content["extractions"] = {"ask": {"method": "mixed", "share": 0.2}}
+    content["studies"]["prose"]["extraction"] = "ask"
+    with pytest.raises(UserError, match="people is of kind bioR, which has no attributes to ask for"):
+        resolve(check(Config, content, "planted"))
+
+
+def test_a_shared_value_of_two_own_lists_is_refused_by_the_job_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "majors.txt").write_text("Biology\nHarvard\n")
+    (tmp_path / "universities.txt").write_text("Harvard\nYale\n")
+    pools = {key: value for key, value in BIOR["pools"].items() if key not in ("majors", "universities")}  # type: ignore[attr-defined]
+    lists = {name: str(tmp_path / f"{name}.txt") for name in ("majors", "universities")}
+    order = rewriting(grid := grid_of(pools=pools, value_lists=lists))
+    people = next(each for each in grid.orders.values() if each.stage == "datasets")
+    make(tmp_path / "results", "make_dataset.py", people)
+    with pytest.raises(AssertionError, match="error: value_lists: 'Harvard' is both university and major"):
+        make(tmp_path / "results", "rewrite_dataset.py", order)
+
+
+def test_the_job_reports_its_counts_and_leaves_no_state(tmp_path: Path) -> None:
+    grid = grid_of(rewriter={"kind": "grammar", "corruption": 0.2}, flawed="keep", rewritings=9)
+    make(tmp_path, "make_dataset.py", next(each for each in grid.orders.values() if each.stage == "datasets"))
+    manifest = make(tmp_path, "rewrite_dataset.py", rewriting(grid))
+    assert manifest["metrics"]["texts"] == manifest["metrics"]["asked"] == 36
+    assert 0 < manifest["metrics"]["flaws_kept"]["flawed"] <= 36
+    assert not list((tmp_path / "resume").iterdir())
+    assert sorted(manifest["outputs"]) == ["facts.parquet", "grammar.json", "texts.parquet"]
+    make(tmp_path, "make_tokenizer.py", next(each for each in grid.orders.values() if each.stage == "tokenizers"))
+
+
+def test_plan_and_runs_know_the_stage(tmp_path: Path) -> None:
+    grid = grid_of()
+    plan = hold_against(grid, tmp_path)
+    assert STAGES["rewritings"].rule in {job.rule for job in forecast(plan, tmp_path).jobs}
+    plant(next(each for each in grid.orders.values() if each.stage == "datasets"), tmp_path)
+    runs = run_states(hold_against(grid, tmp_path), tmp_path)
+    assert {run["stage"] for run in runs} == {"rewritings"}
+
+
+# --- an audit
+
+
+@pytest.fixture
+def asked(server: Server, tmp_path: Path) -> tuple[Checkout, Config]:  # noqa: F811
+    """A checkout whose table rests on what an endpoint wrote; the endpoint is gone."""
+    rewriter = {key: value for key, value in remote(server).items() if key != "timeout"}
+    checkout = Checkout.new(tmp_path / "checkout")
+    (checkout.path / "config.yaml").write_text(json.dumps(raw(rewriter=rewriter)))
+    checkout.build()
+    assert server.asked
+    server.manner = "refuses"
+    server.asked.clear()
+    return checkout, load_config([checkout.path / "config.yaml"], {})
+
+
+def test_an_audit_takes_what_an_endpoint_wrote_as_it_is_and_makes_the_rest_again(
+    asked: tuple[Checkout, Config],
+    server: Server,  # noqa: F811
+) -> None:
+    checkout, config = asked
+    grid = resolve(config)
+    report = audit_of(checkout, config, grid, (2, 4, 5), Choice("all"))
+    assert findings(report) == []
+    again = next(level for level in report.levels if level.number == 4)
+    assert again.facts["taken as they are, from endpoints"] == [rewriting(grid).name]
+    assert again.facts["made again"]["different"] == 0
+    assert again.facts["made again"]["equal bits"] > 3
+    assert server.asked == []
+    target = audit_of(checkout, config, grid, (4,), Choice(target=rewriting(grid).name))
+    assert [each.kind for each in findings(target, Severity.NOTE)] == ["not made again"]
+    assert "their digests pin them" in findings(target, Severity.NOTE)[0].what
+    texts = checkout.path / "results" / rewriting(grid).name / "texts.parquet"
+    texts.write_bytes(texts.read_bytes()[:-1] + b"x")
+    lost = audit_of(checkout, config, grid, (2, 4), Choice("all"))
+    assert {(each.severity, each.kind) for each in findings(lost)} >= {(Severity.WARNING, "not made again")}
+    assert any(each.severity == Severity.FAULT and "texts.parquet" in each.where for each in findings(lost))
+    assert server.asked == []
