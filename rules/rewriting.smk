@@ -9,7 +9,7 @@ rule rewrite_dataset:
     """Have a rewriter tell every person, and check what it says."""
     input:
         spec="results/specs/{rewriting}.json",
-        dataset=lambda wildcards: made(order(wildcards.rewriting).parents["dataset"]),
+        parents=parents_of("rewriting"),
     output:
         manifest="results/rewritings/{rewriting}/manifest.json",
     log:
@@ -17,7 +17,7 @@ rule rewrite_dataset:
     priority: FIRST
     threads: 1
     resources:
-        gpu=lambda wildcards: gpus(order(wildcards.rewriting)),
+        gpu=for_each_job(lambda wildcards: gpus(order(wildcards.rewriting))),
         mem_mb=lambda wildcards, attempt: requests.growing(
             requests.rewriting_mb(order(wildcards.rewriting).spec), attempt
         ),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 STAGES = {
     "make_dataset": "dataset",
+    "rewrite_dataset": "rewriting",
     "make_tokenizer": "tokenizer",
     "train_checkpoint": "checkpoint",
     "quantize_checkpoint": "variants",
