@@ -157,15 +157,22 @@ def test_corruption_is_as_stated_and_every_corrupted_fact_is_found(tmp_path: Pat
 
 def test_resampling_keeps_the_best_of_all_tries_and_counts_what_was_asked(tmp_path: Path) -> None:
     world = make_world(SMALL_BIOS | {"N": 200})
-    kept = {}
+    kept, told = {}, {}
     for tries in (1, 2, 8):
-        _, counts = rewrite_world(world, spec_of(world, rewriter=grammar(0.1), tries=tries), tmp_path / str(tries))
+        rewritten, counts = rewrite_world(
+            world, spec_of(world, rewriter=grammar(0.1), tries=tries), tmp_path / str(tries)
+        )
         kept[tries] = counts["flaws_kept"]["flawed"]
         assert counts["flaws_at_first"]["flawed"] == kept[1]
+        assert rewritten.rewritings
+        marks = [rewritten.rewritings.marks(row, row + 1)[1]["labels"] for row in range(600)]
+        told[tries] = np.array([len(set(labels.tolist())) for labels in marks])
         assert (counts["asked"] == 600) == (tries == 1)
     assert binomtest(kept[1], 600, 1 - 0.9**7).pvalue > 1e-4
     assert binomtest(kept[8], 600, (1 - 0.9**7) ** 8).pvalue > 1e-4
     assert kept[8] < kept[2] < kept[1]
+    assert (told[1] <= told[2]).all()
+    assert (told[2] <= told[8]).all()
 
 
 def test_a_job_that_was_killed_goes_on_and_ends_with_the_same_texts(tmp_path: Path) -> None:

@@ -44,6 +44,11 @@ class Checked:
     marks: list[Mark]
     flaws: dict[str, str]
 
+    @property
+    def num_told(self) -> int:
+        """How many facts it tells rightly."""
+        return len({label for label, _, _ in self.marks})
+
 
 def told_attributes(grammar: Grammar) -> list[Attribute]:
     """The attributes that a rewriting tells: those that are knowledge."""

@@ -91,7 +91,7 @@ class Writing:
             asked += len(flawed)
             again = self._write([rows[place] for place in flawed], attempt)
             for place, text, check in zip(flawed, *again, strict=True):
-                if len(check.flaws) < len(checks[place].flaws):
+                if check.num_told > checks[place].num_told:
                     texts[place], checks[place] = text, check
         if not any(each.marks for each in checks):
             raise UserError(
