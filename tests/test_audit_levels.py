@@ -56,7 +56,7 @@ class Planted:
             straight, manifest=straight.manifest.model_copy(update={"content": "0" * 64, "outputs": other})
         )
 
-    def __call__(self, order: Any, config: Any, scratch: Path) -> "Planted":
+    def __call__(self, order: Any, config: Any, scratch: Path, *_: Any) -> "Planted":
         self.order = order
         return self
 

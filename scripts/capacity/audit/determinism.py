@@ -30,9 +30,10 @@ class Failed(Exception):
 class Trainings:
     """Trainings of one specification, or of a changed one, each in a folder of its own on the same dataset."""
 
-    def __init__(self, order: Order, config: Config, scratch: Path):
+    def __init__(self, order: Order, config: Config, scratch: Path, folder: Folder, name: str):
         self.order, self.config, self.scratch = order, config, scratch
         self.first = CleanCheckout.new(scratch / "straight", config)
+        take(folder, pinned(folder, [name]), self.first.results)
 
     def straight(self, jobs: int) -> Artefact:
         """By the engine, from nothing, dataset and tokenizer too."""
@@ -91,10 +92,8 @@ def check_determinism(folder: Folder, grid: Grid, config: Config, jobs: int, scr
     name = min(trained, key=lambda each: cost(folder, [each]))
     order = counterparts.order(name)
     assert order is not None
-    trainings = Trainings(order, config, scratch / "determinism")
-    take(folder, pinned(folder, [name]), trainings.first.results)
     try:
-        _compare_trainings(trainings, name, jobs, level)
+        _compare_trainings(Trainings(order, config, scratch / "determinism", folder, name), name, jobs, level)
     except Failed as failed:
         level.fault("not made again", name, str(failed))
     return level
