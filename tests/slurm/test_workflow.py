@@ -232,8 +232,8 @@ def test_the_gpus_of_one_training_lie_on_one_node(
     for job in taken:
         slurm.wait_for_state(job, "RUNNING")
     engine = Engine(disturbed, "--set-resources", "train_checkpoint:gpu=2", targets=[one.target])
-    engine.wait("its job is submitted", lambda: job_of(slurm, one, "all"))
-    reason = ["squeue", "--noheader", "--format=%r", f"--jobs={job_of(slurm, one, 'all')}"]
+    engine.wait("its job is submitted", lambda: job_of(slurm, one, "PENDING"))
+    reason = ["squeue", "--noheader", "--format=%r", f"--jobs={job_of(slurm, one, 'PENDING')}"]
     slurm.wait("its job waits for a node", lambda: slurm.ask(*reason) == "Resources")
     slurm.ask("scancel", taken[2])
     engine.succeed()
