@@ -13,9 +13,10 @@ import pytest
 import torch
 from checkout import Checkout
 from edits import RUNS
-from planted import TINY, tiny, tiny_grid
+from planted import TINY, build, tiny, tiny_grid
 from safetensors.torch import load_file, save_file
 from test_audit import COUNT, audit_of, checkout, findings, seal  # noqa: F401 - a fixture
+from test_forecast import CLAIMS
 
 from capacity.audit.compare import COST, compare_artefacts, file_deviation, metric_deviation, text_deviation
 from capacity.audit.execution import Choice, Counterparts, choose, cost, units
@@ -42,6 +43,15 @@ def test_a_run_is_drawn_with_all_that_it_follows_from_and_the_same_seed_draws_th
     assert choose(folder, Choice("2", 7)) == choose(folder, Choice("2", 7))
     assert sorted(choose(folder, Choice("all"))) == sorted(units(folder))
     assert len({tuple(choose(folder, Choice("1", seed))) for seed in range(30)}) == 3
+
+
+def test_a_table_is_no_run_where_claims_were_judged_by_it(tmp_path: Path):
+    claims = tmp_path / "claims.yaml"
+    claims.write_text(CLAIMS)
+    grid = tiny(claims=str(claims))
+    build(grid, tmp_path / "results")
+    found = units(read_folder(tmp_path / "results", fixed_paths(grid)))
+    assert {name.partition("/")[0] for name in found} == {"probes"}
 
 
 def test_the_dearest_run_is_drawn_most_often_in_proportion_to_its_cost(folder: Folder):

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from capacity.audit.again import has_tables
 from capacity.audit.compare import Comparison, compare_artefacts
 from capacity.audit.currency import Currency, Standing, without_ids
 from capacity.audit.engine import CleanCheckout
@@ -78,8 +77,8 @@ class Counterparts:
 
 
 def units(folder: Folder) -> list[str]:
-    """What the published tables were directly made from."""
-    tables = [a for root in folder.roots() if (a := folder.artefacts.get(root)) and has_tables(a)]
+    """What the published capacity table was directly made from."""
+    tables = [a for root in folder.roots() if (a := folder.artefacts.get(root)) and a.stage == "tables"]
     return list(dict.fromkeys(parent for table in tables for parent in table.parents() if parent in folder.artefacts))
 
 
