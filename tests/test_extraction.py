@@ -139,6 +139,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"wordings": {"id_1": ["what?"]}}, f"{MINE}.wordings.id_1"),
     ({"wordings": {"id_1": ["of ({name})"]}}, f"{MINE}.wordings.id_1"),
     ({"share": 0.5}, "share: 0.5 with method: lora; remove share"),
+    ({"ranks": [[2, 1]], "choosing": 0.3}, "choosing: 0.3 with one try, where nothing is chosen; remove choosing"),
     ({"ranks": None}, "ranks: missing; method: lora needs ranks"),
     ({"steps": None}, "steps: missing; method: lora needs steps"),
     ({"method": "full"}, "ranks: [[2, 1], [4, 2]] with method: full; remove ranks"),

@@ -759,6 +759,8 @@ class Extraction(Section):
         for key in needed:
             if getattr(self, key) is None:
                 raise problem(f"{key}: missing; method: {self.method} needs {key}")
+        if "choosing" in self.model_fields_set and len(self.tries()) == 1:
+            raise problem(f"choosing: {self.choosing} with one try, where nothing is chosen; remove choosing")
         return self
 
     def tries(self) -> list[dict[str, Any]]:
