@@ -88,7 +88,7 @@ def made(name):
     return path if workflow.is_main_process and name in PLAN.remake else ancient(path)
 
 
-HELD = []  # a lock that nothing refers to is released
+HELD = []  # a lock that nothing refers to is released, and so is a pipe
 
 
 onstart:
@@ -97,6 +97,7 @@ onstart:
     if workflow.local_exec:
         # No limit to jobs a second: its timers, one more for each job that ended, take a twentieth of a core.
         workflow.scheduler.job_rate_limiter = None
+        serve_forks()
 
 
 localrules:

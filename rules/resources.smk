@@ -65,6 +65,19 @@ def _largest(stage, ask):
     return max(ask(each) for each in ORDERS.values() if each.stage == stage)
 
 
+def serve_forks():
+    """Let jobs of this machine start as forks of one process that has torch in memory; not where a GPU is used.
+
+    A process that has looked for GPUs must not fork, and importing torch's friends may look.
+    """
+    if sys.platform == "linux" and not any(map(gpus, ORDERS.values())):
+        from capacity.fork_server import start_server
+        from capacity.startup import FORK_SERVER
+
+        os.environ[FORK_SERVER], server = start_server()
+        HELD.append(server)
+
+
 def check_cluster():
     """Before the first job on SLURM: say what was found, choose how jobs are followed, refuse what would never end.
 

@@ -9,8 +9,9 @@ import sys
 
 from capacity.allocation import time_budget
 from capacity.artefacts import Job, Making, job_parser
-from capacity.startup import lean_imports
+from capacity.startup import hand_over, lean_imports
 
+hand_over()
 with lean_imports():
     from capacity.extraction.finetune import finetune
     from capacity.extraction.mixed import MixedBatches

@@ -3,8 +3,9 @@
 import json
 
 from capacity.artefacts import Job, Making, job_parser
-from capacity.startup import lean_imports
+from capacity.startup import hand_over, lean_imports
 
+hand_over()
 with lean_imports():
     import pyarrow.parquet as pq
 

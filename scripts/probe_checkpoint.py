@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 from capacity.artefacts import Job, job_parser
-from capacity.startup import lean_imports
+from capacity.startup import hand_over, lean_imports
 
+hand_over()
 with lean_imports():
     import pyarrow.parquet as pq
 

@@ -5,8 +5,9 @@ import shutil
 from pathlib import Path
 
 from capacity.artefacts import Job, Making, job_parser
-from capacity.startup import lean_imports
+from capacity.startup import hand_over, lean_imports
 
+hand_over()
 with lean_imports():
     from safetensors.torch import save_file
 

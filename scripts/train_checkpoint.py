@@ -15,7 +15,7 @@ from capacity.artefacts import Job, job_parser
 from capacity.errors import UserError
 from capacity.lease import Busy, held
 from capacity.manifest import MANIFEST, verify
-from capacity.startup import lean_imports
+from capacity.startup import hand_over, lean_imports
 
 if TYPE_CHECKING:
     from capacity.batches import TrainingBatches
@@ -88,4 +88,5 @@ def train(job: Job, budget: float | None) -> None:
 
 
 if __name__ == "__main__":
+    hand_over()
     main()

@@ -1,9 +1,17 @@
-"""Start-up of a job that needs torch: what it imports stays, so garbage collection need not look at it."""
+"""Start-up of a job that needs torch: its imports are permanent, and made once for a whole run where that can be."""
 
 import gc
+import json
+import os
+import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+FORK_SERVER = "CAPACITY_FORK_SERVER"  # the variable that names its socket
+HANDED_ON = (signal.SIGTERM, signal.SIGINT)
+ACCEPTED = b"+"
 
 
 @contextmanager
@@ -36,3 +44,38 @@ def lean_imports() -> Iterator[None]:
     finally:
         if hidden:
             del sys.modules["scipy"]
+
+
+def hand_over() -> None:
+    """Have the run's fork server do what this script was started for, and end as it ends; return where none can.
+
+    The server (`capacity.fork_server`) has torch in memory. This process waits and hands signals on; where it is
+    killed, the server kills the work.
+    """
+    path = os.environ.get(FORK_SERVER)
+    if path is None:
+        return
+    request = {"prefix": sys.prefix, "argv": sys.argv, "folder": os.getcwd(), "environment": dict(os.environ)}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
+        try:
+            server.connect(path)
+            socket.send_fds(server, [json.dumps(request).encode()], [1, 2])
+            if server.recv(1) != ACCEPTED:
+                return
+        except OSError:  # none listens any more; nothing was begun
+            return
+        for number in HANDED_ON:
+            signal.signal(number, lambda number, _: server.send(bytes([number])))
+        answer = server.recv(16)
+    if not answer:
+        print("error: the run's fork server was killed, and with it this job; start the run again", file=sys.stderr)
+        raise SystemExit(1)
+    end_as(int(answer))
+
+
+def end_as(code: int) -> None:
+    """End with an exit code, or by the signal -code."""
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL) if -code != signal.SIGKILL else None
+        os.kill(os.getpid(), -code)
+    os._exit(code)

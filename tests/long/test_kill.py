@@ -1,4 +1,5 @@
-"""Jobs, their shells and the engine itself are killed at random instants; the finished table is that of a quiet run."""
+"""Jobs, their shells, the forks that do their work, the server of these and the engine itself are killed at random
+instants; the finished table is that of a quiet run."""
 
 import os
 import random
@@ -12,6 +13,7 @@ import pytest
 from checkout import TARGETS, Checkout
 
 INSTANTS = 30
+KINDS = ("job", "shell", "engine", "work", "server")
 LONGEST = 25.0  # seconds; about a whole run of the tiny configuration
 
 
@@ -35,11 +37,16 @@ def descendants(pid: int) -> list[tuple[int, str]]:
 
 
 def victim(engine: int, kind: str) -> int | None:
-    """A process of the kind: the job's Python, the shell above it, or the engine."""
+    """A process of the kind: the engine, a job's Python, the shell above it, the fork that works for it, its server."""
     if kind == "engine":
         return engine
-    jobs = [(pid, command) for pid, command in descendants(engine) if "scripts/" in command]
-    wanted = [pid for pid, command in jobs if ("bash" in command.split()[0]) == (kind == "shell")]
+    below = descendants(engine)
+    forks = [pid for pid, command in below if "capacity.fork_server" in command]  # the server is the first
+    jobs = [(pid, command) for pid, command in below if "scripts/" in command]
+    is_shell = ["bash" in command.split()[0] for _, command in jobs]
+    shells = [pid for (pid, _), shell in zip(jobs, is_shell, strict=True) if shell]
+    pythons = [pid for (pid, _), shell in zip(jobs, is_shell, strict=True) if not shell]
+    wanted = {"job": pythons, "shell": shells, "work": forks[1:], "server": forks[:1]}[kind]
     return random.choice(wanted) if wanted else None
 
 
@@ -63,7 +70,7 @@ def run_and_kill(checkout: Checkout, kind: str, instant: float) -> str:
 @pytest.mark.parametrize("number", range(INSTANTS))
 def test_a_kill_at_any_instant_changes_no_number(built: Checkout, tmp_path: Path, number: int):
     random.seed(number)
-    kind = ("job", "shell", "engine")[number % 3]
+    kind = KINDS[number % len(KINDS)]
     checkout = Checkout.new(tmp_path / "checkout")
     run_and_kill(checkout, kind, random.uniform(1.5, LONGEST))
     checkout.build()
