@@ -109,7 +109,8 @@ def as_text(changes: list[str], runs: list[str], answer: Forecast, device: str) 
     mark = " (partly estimated from FLOPs)" if total["estimated"] else " (from past manifests)"
     cost = duration(total["core_seconds"], device)
     lines.append(f"\n{total['jobs']} jobs, {total['reused']} artefacts reused, about {cost}{mark},")
-    lines.append(f"about {total['bytes'] / 1e6:.1f} MB")
+    megabytes = f"{total['bytes'] / 1e6:.1f} MB"
+    lines.append(f"at least {megabytes} (nothing like some of them was made yet)" if total["estimated"] else megabytes)
     return "\n".join(lines)
 
 
