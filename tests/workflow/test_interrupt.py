@@ -1,0 +1,49 @@
+"""Ctrl-C in a terminal: the engine and its jobs end, trainings save, and the next start goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from checkout import TARGETS, Checkout
+
+
+def working_in(folder: Path) -> list[int]:
+    """Processes whose working folder lies in a checkout, or that serve it."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and Path(os.readlink(entry / "cwd")).is_relative_to(folder):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def wait(condition, seconds: float) -> None:
+    """Until a condition holds. Raises AssertionError where it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to be"
+        time.sleep(0.1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
+def test_ctrl_c_leaves_no_process_and_saves_trainings(tmp_path: Path):
+    checkout = Checkout.new(tmp_path / "checkout")
+    checkout.replace("config.yaml", "exposures: 2,", "exposures: 50000,")  # 75,000 steps
+    command = [sys.executable, "-m", "snakemake", *TARGETS, "--cores", "2"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    engine = subprocess.Popen(command, cwd=checkout.path, env=checkout.environment(), process_group=0, **pipes)
+    logs = checkout.path / "results" / "logs" / "train_checkpoint"
+    wait(lambda: any("exposure" in log.read_text() for log in logs.glob("*.log")), 90)
+    os.killpg(engine.pid, signal.SIGINT)
+    said = engine.communicate(timeout=60)[0]
+    assert engine.returncode != 0
+    wait(lambda: not working_in(checkout.path), 20)
+    told = "".join(log.read_text() for log in logs.glob("*.log"))
+    assert "the state is saved" in told, told + said
+    assert not (checkout.path / "results" / "capacity_table.csv").exists()
