@@ -87,7 +87,10 @@ class Server:
     def _accept(self) -> None:
         asking = self.listener.accept()[0]
         message, output, _, _ = socket.recv_fds(asking, MESSAGE, 2)
-        request = json.loads(message or b"{}")
+        try:
+            request = json.loads(message)
+        except ValueError:  # cut short: the job was killed, or its environment is longer than a message
+            request = {}
         if request.get("prefix") == sys.prefix:
             preload()
             asking.send(ACCEPTED)
