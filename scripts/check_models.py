@@ -11,7 +11,7 @@ from capacity.errors import UserError
 from capacity.startup import lean_imports
 
 with lean_imports():
-    from capacity.foreign import check
+    from capacity.foreign_checks import check
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from trainings import batches_of, checkpoint_bytes, spec_of, train
 from transformers import AutoModelForCausalLM
 
 from capacity.errors import UserError
-from capacity.foreign import check, logits_of
+from capacity.foreign_checks import check, logits_of
 from capacity.identity import SCRIPTS
 from capacity.models import build_model, load_model
 from capacity.training import Interrupted
