@@ -14,6 +14,7 @@ from capacity.wrapped import WrappedConfig, WrappedForCausalLM
 # EOS is 0 and pads; a padding id would freeze that token's row in some classes.
 TOKENS = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": None}
 OURS = {"vocab_size": "the tokenizer gives it", "model_type": "", **dict.fromkeys(TOKENS, "EOS is 0 and pads")}
+POSITIONS = "max_position_embeddings"
 
 
 def build_foreign(model: dict[str, Any], vocab_size: int, context: int) -> PreTrainedModel:
@@ -58,8 +59,9 @@ def hf_config(hf: dict[str, Any], vocab_size: int, context: int) -> Any:
             hint = f"; did you mean {near[0]}?" if near else ""
             raise UserError(f"hf: {kind}: no key {key!r} in its configuration{hint}")
     settings = {key: value for key, value in hf.items() if key != "model_type"}
-    if hasattr(plain, "max_position_embeddings"):
-        settings.setdefault("max_position_embeddings", context)
+    own_names = {plain.attribute_map.get(key, key) for key in settings}  # n_positions and the like
+    if hasattr(plain, POSITIONS) and plain.attribute_map.get(POSITIONS, POSITIONS) not in own_names:
+        settings[POSITIONS] = context
     return AutoConfig.for_model(kind, **settings, vocab_size=vocab_size, **TOKENS)
 
 

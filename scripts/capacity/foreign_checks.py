@@ -1,4 +1,4 @@
-"""What is wrong with a model that is not of the paper, found before any job: it is built small, called, saved and loaded.
+"""What is wrong with a model that is not of the paper, found before any job: it is built, called, saved and loaded.
 
 Run by the main process in a process of its own; no job imports this.
 """
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from capacity.errors import UserError
-from capacity.foreign import build_foreign, name_of, one_line
+from capacity.foreign import POSITIONS, build_foreign, name_of, one_line
 
 V, T = 17, 16
 CHECKED_PARAMETERS = 50_000_000  # a larger model is only laid out before its training, not run
@@ -69,7 +69,8 @@ def _frozen(model: PreTrainedModel) -> str:
 def _bad_logits(model: PreTrainedModel) -> str:
     """Logits that are not there, of another shape, not of the tokens alone, or not causal."""
     model.eval()
-    inputs = torch.arange(3 * T).view(3, T) % V
+    width = min(T, getattr(model.config, POSITIONS, None) or T)
+    inputs = torch.arange(3 * width).view(3, width) % V
     try:
         first = logits_of(model, inputs)
         again = logits_of(model, inputs)
@@ -77,8 +78,9 @@ def _bad_logits(model: PreTrainedModel) -> str:
         return f"cannot be called with token ids: {one_line(error)}"
     if not isinstance(first, Tensor):
         return f"gives no logits, but {type(first).__name__}; return a tensor (B, T, V) or an output with .logits"
-    if first.shape != (3, T, V):
-        return f"gives logits of shape {tuple(first.shape)} for 3 rows of {T} tokens, {V} words; use (3, {T}, {V})"
+    if first.shape != (3, width, V):
+        shape = tuple(first.shape)
+        return f"gives logits of shape {shape} for 3 rows of {width} tokens, {V} words; use (3, {width}, {V})"
     if not torch.equal(first, again):
         return "gives other logits for the same tokens each time; remove what is random"
     other = inputs.clone()
