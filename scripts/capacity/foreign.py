@@ -15,6 +15,7 @@ from capacity.wrapped import WrappedConfig, WrappedForCausalLM
 TOKENS = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": None}
 OURS = {"vocab_size": "the tokenizer gives it", "model_type": "", **dict.fromkeys(TOKENS, "EOS is 0 and pads")}
 POSITIONS = "max_position_embeddings"
+BALANCE_KEYS = ("router_aux_loss_coef", "aux_loss_coef")  # weights of a load-balancing loss
 
 
 def build_foreign(model: dict[str, Any], vocab_size: int, context: int) -> PreTrainedModel:
@@ -54,6 +55,11 @@ def hf_config(hf: dict[str, Any], vocab_size: int, context: int) -> Any:
     for key in hf:
         if key in OURS and key != "model_type":
             raise UserError(f"hf: {kind}: {key} cannot be set, {OURS[key]}; remove it")
+        if key in BALANCE_KEYS and not hf.get("output_router_logits"):
+            raise UserError(
+                f"hf: {kind}: {key}: {hf[key]} is of no use without output_router_logits: true, which adds the "
+                f"load-balancing loss to the training's; add that or remove {key}"
+            )
         if key != "model_type" and not hasattr(plain, key):
             near = difflib.get_close_matches(key, [*plain.to_dict(), *plain.attribute_map], n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
@@ -63,6 +69,11 @@ def hf_config(hf: dict[str, Any], vocab_size: int, context: int) -> Any:
     if hasattr(plain, POSITIONS) and plain.attribute_map.get(POSITIONS, POSITIONS) not in own_names:
         settings[POSITIONS] = context
     return AutoConfig.for_model(kind, **settings, vocab_size=vocab_size, **TOKENS)
+
+
+def balance_weight(config: Any) -> float:
+    """The weight that a stock configuration gives to its routers' load-balancing loss."""
+    return next(float(getattr(config, key)) for key in BALANCE_KEYS if hasattr(config, key))
 
 
 def one_line(error: Exception) -> str:
