@@ -72,7 +72,7 @@ def test_training_a_model_of_others_starts_with_its_own_loss() -> None:
     torch.testing.assert_close(ours, loss.detach())
 
 
-@pytest.mark.parametrize("model", [hf("mamba"), AVERAGES], ids=["mamba", "factory"])
+@pytest.mark.parametrize("model", [*(hf(kind) for kind in OTHERS), AVERAGES], ids=[*OTHERS, "factory"])
 def test_a_model_of_others_is_repeatable_and_resumable_to_the_bit(model: dict, tmp_path: Path) -> None:
     spec = spec_of(exposures=8) | {"model": model}
     whole, again, parts = tmp_path / "whole", tmp_path / "again", tmp_path / "parts"
@@ -110,6 +110,7 @@ def test_a_model_that_can_be_measured_passes_the_check(model: dict) -> None:
         (hf("gpt2", resid_pdrop=0.1), ["hf: gpt2", "dropout of 0.1", "resid_pdrop"]),
         (hf("qwen3", attention_dropout=0.1), ["hf: qwen3", "set attention_dropout to 0"]),
         (hf("qwen3", num_attention_heads=3, num_key_value_heads=2), ["hf: qwen3"]),
+        (hf("mixtral", num_attention_heads=3, num_key_value_heads=2), ["hf: mixtral"]),
         (hf("gpt2", n_head=3), ["hf: gpt2", "cannot be built"]),
         (
             hf("bert", **SIZE, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0),
