@@ -1,7 +1,7 @@
 """Build models that are not of the paper, before any job, and say in one line what is wrong with them.
 
-Reads a JSON list of models from standard input; run by the main process in a process of its own, since it needs
-torch.
+Reads JSON from standard input: {"models": those to be trained, "asked": those to be fine-tuned on questions, as
+`capacity.extraction.askable` takes them}. Run by the main process in a process of its own, since it needs torch.
 """
 
 import json
@@ -11,14 +11,20 @@ from capacity.errors import UserError
 from capacity.startup import lean_imports
 
 with lean_imports():
-    from capacity.foreign import check
+    from capacity.foreign_checks import check
 
 
 def main() -> None:
     """Check each model; exit 1 with the first mistake on stderr."""
+    wanted = json.load(sys.stdin)
     try:
-        for model in json.load(sys.stdin):
+        for model in wanted["models"]:
             check(model)
+        if wanted["asked"]:
+            with lean_imports():  # peft, a second more
+                from capacity.extraction.askable import check_asked
+            for asked in wanted["asked"]:
+                check_asked(asked)
     except UserError as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from None

@@ -15,7 +15,7 @@ hand_over()
 with lean_imports():
     from capacity.extraction.finetune import finetune
     from capacity.extraction.mixed import MixedBatches
-    from capacity.extraction.questions import read_texts
+    from capacity.extraction.questions import read_asked
     from capacity.extraction.record import write_finetuned
     from capacity.orders import Order
     from capacity.tokenization import load_tokenizer
@@ -26,18 +26,14 @@ with lean_imports():
 def make_member(job: Job, member: Order, making: Making) -> None:
     """Make one try."""
     folder, resume = job.parent("questions"), job.results / "resume" / member.id
-    tokenizer, asked = load_tokenizer(folder), read_texts(folder, "asked")
-    prompts, answers = asked["prompt"].to_pylist(), asked["answer"].to_pylist()
+    asked = read_asked(folder, load_tokenizer(folder))
     if member.spec["method"] == "mixed":
         world, known = load_world(job.parent("dataset")), load_tokenizer(job.parent("tokenizer"))
-        share, questions = member.spec["share"], (tokenizer, prompts, answers)
-        batches = MixedBatches(world, known, member.spec["regime"], member.spec["seed"], questions, share)
-        dataset = f"{world.spec['kind']} with N = {world.N:,} people, and {len(prompts):,} questions"
+        batches = MixedBatches(world, known, member.spec["regime"], member.spec["seed"], asked, member.spec["share"])
+        dataset = f"{world.spec['kind']} with N = {world.N:,} people, and {len(asked.prompts):,} questions"
         making.metrics = train_checkpoint(member.spec, batches, dataset, folder, making.folder, resume, time_budget())
         return
-    model, training = finetune(
-        member.spec, job.parent("checkpoint"), tokenizer, prompts, answers, resume, time_budget()
-    )
+    model, training = finetune(member.spec, job.parent("checkpoint"), asked, resume, time_budget())
     making.metrics = write_finetuned(model, training, folder, making.folder)
 
 

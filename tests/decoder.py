@@ -16,7 +16,8 @@ Weights = dict[str, Any]
 def weights_of(model: nn.Module) -> Weights:
     """Embedding, head, final norm, and for each layer q, k, v, o, the MLP's matrices and the norms.
 
-    A linear map is (matrix, bias or None), a norm (gain, shift or None); `mlp` holds those that there are.
+    A linear map is (matrix, bias or None), a norm (gain, shift or None); `mlp` holds those that there are. Of experts
+    it holds the router's matrix, and in `experts` an MLP each.
     """
     if hasattr(model, "gpt_neox"):
         body, h = model.gpt_neox, model.config.num_attention_heads
@@ -44,10 +45,21 @@ def _neox_layer(layer: nn.Module, h: int) -> Weights:
 
 def _llama_layer(layer: nn.Module) -> Weights:
     attention, names = layer.self_attn, {"gate": "gate_proj", "up": "up_proj", "down": "down_proj"}
-    mlp = {name: _pair(getattr(layer.mlp, part)) for name, part in names.items() if hasattr(layer.mlp, part)}
+    if hasattr(layer.mlp, "router"):
+        mlp = {"router": layer.mlp.router.weight, "experts": _experts(layer.mlp)}
+    else:
+        mlp = {name: _pair(getattr(layer.mlp, part)) for name, part in names.items() if hasattr(layer.mlp, part)}
     linear = {name: _pair(getattr(attention, f"{name}_proj")) for name in "qkvo"}
     return {**linear, "mlp": mlp, "norm": _pair(layer.input_layernorm),
             "mlp_norm": _pair(layer.post_attention_layernorm) if mlp else None}  # fmt: skip
+
+
+def _experts(layer: nn.Module) -> list[Weights]:
+    E = len(layer.up_proj)
+    biases = [None if each is None else each.view(E, -1) for each in (layer.up_bias, layer.down_bias)]
+    parts = zip(("up", "down"), (layer.up_proj, layer.down_proj), biases, strict=True)
+    pairs = {name: [(w[e], None if b is None else b[e]) for e in range(E)] for name, w, b in parts}
+    return [{"up": up, "down": down} for up, down in zip(pairs["up"], pairs["down"], strict=True)]
 
 
 def reference_logits(weights: Weights, model: dict[str, Any], inputs: Tensor, neox_order: bool) -> Tensor:
@@ -103,7 +115,20 @@ def turned(x: Tensor, R: int, neox_order: bool) -> Tensor:
     return result
 
 
+def experts(x: Tensor, weights: Weights, model: dict[str, Any]) -> Tensor:
+    """Each token's most probable experts, weighted by their probability, for several as a share of theirs."""
+    probability = (x @ weights["router"].T).softmax(-1)
+    top = model["experts"]["top"]
+    lowest = probability.sort(-1, descending=True).values[..., top - 1 : top]
+    gate = probability * (probability >= lowest)
+    gate = gate / gate.sum(-1, keepdim=True) if top > 1 else gate
+    outputs = [mlp(x, each, model | {"mlp": "standard"}) for each in weights["experts"]]
+    return sum(gate[..., e, None] * output for e, output in enumerate(outputs))
+
+
 def mlp(x: Tensor, weights: Weights, model: dict[str, Any]) -> Tensor:
+    if "experts" in weights:
+        return experts(x, weights, model)
     activation = ACTIVATIONS[model["activation"]]
     if model["mlp"] == "gated":
         return linear(activation(linear(x, weights["gate"])) * linear(x, weights["up"]), weights["down"])

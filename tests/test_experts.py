@@ -7,13 +7,17 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from trainings import SPEC, checkpoint_bytes, spec_of, train
+from trainings import SPEC, batches_of, checkpoint_bytes, spec_of, train
 from transformers import PreTrainedModel
 
 from capacity.architectures import active_parameter_count, parameter_count
+from capacity.errors import UserError
 from capacity.models import build_model, load_model
 from capacity.switches import Experts
 from capacity.training import Interrupted
+from capacity.training.cost import NUM_BATCHES, routing_facts
+from capacity.training.device import make_fabric
+from capacity.training.loop import Training
 from capacity.training.objective import Objective
 
 
@@ -168,3 +172,84 @@ def test_the_load_balancing_loss_balances(tmp_path: Path) -> None:
         loads[balance] = train(tmp_path / str(balance), spec)["largest_load"]
     assert loads[1.0] < loads[0.0]
     assert loads[1.0] < 1.6
+
+
+# --- stock experts
+
+MIXTRAL = {
+    "model_type": "mixtral", "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "num_key_value_heads": 1, "intermediate_size": 16, "num_local_experts": 4, "num_experts_per_tok": 1,
+}  # fmt: skip
+
+
+def mixtral(**changes: Any) -> dict[str, Any]:
+    return {"hf": MIXTRAL | changes}
+
+
+@pytest.mark.parametrize("top", [1, 2])
+def test_the_load_of_stock_experts_is_that_of_the_experts_their_routers_name_first(top: int, tmp_path: Path) -> None:
+    spec = SPEC | {"model": mixtral(num_experts_per_tok=top, initializer_range=0.5)}
+    facts = train(tmp_path, spec)
+    assert facts == json.loads((tmp_path / "checkpoint" / "training.json").read_text()) | facts
+    assert "dropped" not in facts  # there is no capacity
+    model = load_model(tmp_path / "checkpoint")
+    chosen: list[Tensor] = []
+    for layer in model.model.layers:
+        layer.mlp.gate.register_forward_hook(lambda *call: chosen.append(call[2][2][:, 0]))
+    for inputs in batches_of(spec).steps(0, NUM_BATCHES)[0]:
+        model(input_ids=torch.from_numpy(inputs).long(), use_cache=False)
+    layers = [torch.cat(chosen[layer::2]) for layer in range(2)]
+    shares = [(first == expert).double().mean() for first in layers for expert in range(4)]
+    assert facts["largest_load"] == pytest.approx(4 * float(max(shares)))
+    assert facts["largest_load"] > 1
+
+
+def test_one_expert_for_all_is_a_load_of_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Routers whose rows are all equal but one, and tokens all alike to them."""
+    spec = SPEC | {"model": mixtral(num_hidden_layers=1)}
+    training = Training(spec, batches_of(spec), make_fabric(spec["hardware"]))
+    model = training.objective.finish(training.vector)
+    with torch.no_grad():
+        model.model.layers[0].post_attention_layernorm.weight.zero_()
+        model.model.layers[0].mlp.gate.weight.zero_()
+    assert routing_facts(training, model) == {"largest_load": 4.0}
+
+
+def test_a_model_without_experts_has_no_facts_of_them(tmp_path: Path) -> None:
+    for model in (SPEC["model"], {"hf": {"model_type": "mamba", "hidden_size": 8, "num_hidden_layers": 1}}):
+        assert "largest_load" not in train(tmp_path / str(len(model)), SPEC | {"model": model})
+
+
+def test_training_stock_experts_with_their_balance_is_transformers_own_loss() -> None:
+    hf = mixtral(output_router_logits=True, router_aux_loss_coef=0.3)
+    inputs = torch.randint(0, 40, (5, 12), generator=torch.Generator().manual_seed(4))
+    targets = inputs.roll(-1, 1)
+    targets[:, -1] = -100
+    model = build_model(hf, 40, 12, seed=1)
+    output = model(input_ids=inputs, labels=inputs, use_cache=False)
+    assert output.aux_loss > 0.5
+    output.loss.backward()
+    expected = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+    objective = Objective(build_model(hf, 40, 12, seed=1), 12, "fp32", compiled=False, plain=True)
+    gradient, reported = objective.gradient(objective.initial_vector(), inputs, targets)
+    torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(reported, (output.loss - 0.3 * output.aux_loss).detach(), rtol=1e-5, atol=0)
+
+
+def test_the_balance_of_stock_experts_balances_and_is_refused_where_it_would_be_idle(tmp_path: Path) -> None:
+    loads = {}
+    for weight in (0.0, 1.0):
+        balance = {"output_router_logits": True, "router_aux_loss_coef": weight}
+        model = mixtral(initializer_range=0.5, num_hidden_layers=1, **balance)
+        loads[weight] = train(tmp_path / str(weight), spec_of(exposures=100) | {"model": model})["largest_load"]
+    assert loads[1.0] < loads[0.0]
+    assert loads[1.0] < 1.6
+    with pytest.raises(UserError, match=r"router_aux_loss_coef: 0.1 is of no use without output_router_logits: true"):
+        build_model(mixtral(router_aux_loss_coef=0.1), 40, 12, seed=1)
+
+
+def test_saving_and_loading_stock_experts_loses_none(tmp_path: Path) -> None:
+    model = shaken(mixtral(num_experts_per_tok=2)).eval()
+    model.save_pretrained(tmp_path)
+    inputs = torch.arange(24).view(2, 12)
+    assert torch.equal(load_model(tmp_path)(inputs).logits, model(inputs).logits)

@@ -1,9 +1,11 @@
 """Fine-tuning: what LoRA may change and what not, the same bits after a stop, and a folder that loads."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from test_questions import SPEC as QUESTIONS
@@ -12,10 +14,11 @@ from transformers import AutoModelForCausalLM
 
 from capacity.batches import IGNORED, TrainingBatches
 from capacity.errors import UserError
-from capacity.extraction.adapt import grown, merged, untied, with_lora
+from capacity.extraction.adapt import grown, merged, query_and_value_modules, untied, with_lora
+from capacity.extraction.answers import answer_texts
 from capacity.extraction.finetune import Finetuning, QuestionBatches, finetune
 from capacity.extraction.mixed import MixedBatches
-from capacity.extraction.questions import read_texts, rows_of, write_questions
+from capacity.extraction.questions import Asked, Lengths, read_asked, rows_of, write_questions
 from capacity.extraction.record import write_finetuned
 from capacity.models import build_model, load_model
 from capacity.tokenization import build_tokenizer, save_tokenizer
@@ -46,13 +49,12 @@ def made(tmp_path_factory) -> Any:
     world = make_world(WORLD)
     known = write_questions(world, build_tokenizer({"kind": "word"}, world), QUESTIONS, questions)
     save_tokenizer(known, questions)
-    asked = read_texts(questions, "asked")
-    return root / "checkpoint", questions, known, asked["prompt"].to_pylist(), asked["answer"].to_pylist()
+    return root / "checkpoint", questions, read_asked(questions, known)
 
 
 def tuned(made: Any, spec: dict[str, Any], resume: Path, budget: float | None = None) -> tuple[Any, Finetuning]:
-    checkpoint, _, known, prompts, answers = made
-    return finetune(spec, checkpoint, known, prompts, answers, resume, budget)
+    checkpoint, _, asked = made
+    return finetune(spec, checkpoint, asked, resume, budget)
 
 
 def weights(model: Any) -> dict[str, torch.Tensor]:
@@ -61,7 +63,7 @@ def weights(model: Any) -> dict[str, torch.Tensor]:
 
 def test_lora_changes_the_embedding_query_and_value_by_matrices_of_its_ranks_and_nothing_else(made, tmp_path):
     model, _ = tuned(made, LORA, tmp_path)
-    before = weights(untied(grown(load_model(made[0]), rows_of(made[2]), 40, LORA["seed"])))
+    before = weights(untied(grown(load_model(made[0]), rows_of(made[2].tokenizer), 40, LORA["seed"])))
     after = weights(model)
     assert before.keys() == after.keys()
     d = model.config.hidden_size
@@ -150,8 +152,9 @@ def test_what_is_written_loads_and_says_the_same(made, tmp_path, spec):
 
 
 def test_only_answers_and_their_end_are_scored_and_every_text_comes_once_a_pass(made):
-    _, _, known, prompts, answers = made
-    batches = QuestionBatches(known, prompts, answers, 7, 3)
+    asked = made[2]
+    known, prompts, answers = asked.tokenizer, asked.prompts, asked.answers
+    batches = QuestionBatches(asked, 7, 3)
     assert sorted(batches.rows(0, len(prompts))) == list(range(len(prompts)))
     assert (batches.rows(5, 50)[10:20] == batches.rows(15, 25)).all()
     for inputs, targets in batches.steps(0, 3):
@@ -179,16 +182,50 @@ def test_a_model_without_query_and_value_or_narrower_than_a_rank_is_refused():
         grown(learned, 25, 17, 1)
 
 
+LONGER = Lengths(prompt=30, answer=4)  # than any text about the people who are asked about
+
+
+def long_question(asked: Asked) -> pa.Table:
+    """A question as long as they say, about somebody else."""
+    known = asked.tokenizer
+    prompt = known.decode([*known.encode(asked.prompts[0]).ids * 3][:30])
+    assert len(known.encode(prompt).ids) == 30
+    return pa.table({"prompt": [prompt], "answer": [asked.answers[0] * 4]})
+
+
+def test_people_with_longer_names_than_all_who_were_asked_about_can_be_asked(made, tmp_path):
+    checkpoint, _, asked = made
+    model, _ = finetune({**LORA, "steps": 1}, checkpoint, replace(asked, lengths=LONGER), tmp_path)
+    assert np.isfinite(answer_texts(model, asked.tokenizer, long_question(asked))["nats"].to_numpy()).all()
+
+
+def test_rows_of_mixed_training_have_room_for_every_question_that_will_be_asked(made):
+    asked, world = replace(made[2], lengths=LONGER), make_world(WORLD)
+    batches = MixedBatches(world, build_tokenizer({"kind": "word"}, world), spec_of()["regime"], 1, asked, 0.25)
+    model = build_model(FAMILIES["hf-gpt2"], batches.vocab_size, batches.context, 1)  # learned positions
+    answer_texts(model, asked.tokenizer, long_question(asked))
+
+
+def test_a_query_without_a_value_beside_it_is_no_target_of_lora():
+    model = build_model({"hf": {"model_type": "qwen3", "hidden_size": 8, "num_hidden_layers": 1}}, 20, 16, 1)
+    attention = model.model.layers[0].self_attn
+    assert query_and_value_modules(model)[0] == ["model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.v_proj"]
+    attention.other = attention.v_proj
+    del attention.v_proj
+    with pytest.raises(UserError, match="has no query and value"):
+        query_and_value_modules(model)
+
+
 # --- mixed training
 
 
 @pytest.mark.parametrize("packing", [{}, {"packing": "windows", "context": 40}], ids=["rows", "windows"])
 def test_mixed_training_tells_every_biography_as_without_and_questions_in_their_share(made, packing):
-    _, _, known, prompts, answers = made
+    asked = made[2]
     world = make_world(WORLD)
     tokenizer, spec = build_tokenizer({"kind": "word"}, world), spec_of(**packing)
     plain = TrainingBatches(world, tokenizer, spec["regime"], 1)
-    mixed = MixedBatches(world, tokenizer, spec["regime"], 1, (known, prompts, answers), 0.25)
+    mixed = MixedBatches(world, tokenizer, spec["regime"], 1, asked, 0.25)
     inputs, targets = (array.reshape(-1, mixed.context) for array in mixed.steps(0, mixed.num_steps))
     asks = np.isin(inputs, range(plain.vocab_size, mixed.vocab_size)).any(axis=1)
     used = (targets != IGNORED).any(axis=1)
@@ -196,16 +233,16 @@ def test_mixed_training_tells_every_biography_as_without_and_questions_in_their_
     told, _ = (array.reshape(-1, plain.context) for array in plain.steps(0, plain.num_steps))
     own = inputs[used & ~asks][:, : plain.context]
     assert (own == told[: len(own)]).all()
-    scored = [known.decode(row[row > 0].tolist()) for row in targets[asks]]
-    allowed = set(answers)
+    scored = [asked.tokenizer.decode(row[row > 0].tolist()) for row in targets[asks]]
+    allowed = set(asked.answers)
     assert all(any(text.startswith(answer) for answer in allowed) for text in scored)
 
 
 def test_mixed_training_is_resumable_and_leaves_a_checkpoint_with_rows_for_questions(made, tmp_path):
-    _, questions, known, prompts, answers = made
+    _, questions, asked = made
     world = make_world(WORLD)
     tokenizer, spec = build_tokenizer({"kind": "word"}, world), spec_of(exposures=8)
-    batches = MixedBatches(world, tokenizer, spec["regime"], 1, (known, prompts, answers), 0.25)
+    batches = MixedBatches(world, tokenizer, spec["regime"], 1, asked, 0.25)
     for name in ("whole", "stopped"):
         (tmp_path / name).mkdir()
     train_checkpoint(spec, batches, "a tiny world", questions, tmp_path / "whole", tmp_path / "resume")
@@ -213,16 +250,13 @@ def test_mixed_training_is_resumable_and_leaves_a_checkpoint_with_rows_for_quest
         train_checkpoint(spec, batches, "a tiny world", questions, tmp_path / "stopped", tmp_path / "resume", 0.0)
     train_checkpoint(spec, batches, "a tiny world", questions, tmp_path / "stopped", tmp_path / "resume")
     whole, stopped = (load_model(tmp_path / name) for name in ("whole", "stopped"))
-    assert whole.get_input_embeddings().weight.shape[0] == rows_of(known)
+    assert whole.get_input_embeddings().weight.shape[0] == rows_of(asked.tokenizer)
     for name, value in weights(whole).items():
         assert torch.equal(value, weights(stopped)[name])
 
 
 def test_a_window_that_holds_no_question_is_refused(made):
-    _, _, known, prompts, answers = made
     world = make_world(WORLD)
     spec = spec_of(packing="windows", context=8)
     with pytest.raises(UserError, match="context: 8, but questions with their answers have up to"):
-        MixedBatches(
-            world, build_tokenizer({"kind": "word"}, world), spec["regime"], 1, (known, prompts, answers), 0.25
-        )
+        MixedBatches(world, build_tokenizer({"kind": "word"}, world), spec["regime"], 1, made[2], 0.25)

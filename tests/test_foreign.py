@@ -12,7 +12,7 @@ from trainings import batches_of, checkpoint_bytes, spec_of, train
 from transformers import AutoModelForCausalLM
 
 from capacity.errors import UserError
-from capacity.foreign import check, logits_of
+from capacity.foreign_checks import check, logits_of
 from capacity.identity import SCRIPTS
 from capacity.models import build_model, load_model
 from capacity.training import Interrupted
@@ -57,6 +57,12 @@ def test_a_model_of_others_trains_and_its_folder_loads(model: dict, tmp_path: Pa
     torch.testing.assert_close(logits_of(again, inputs), logits_of(loaded, inputs), rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("key", ["n_positions", "max_position_embeddings"])
+def test_positions_are_those_of_the_training_unless_the_configuration_says_how_many(key: str) -> None:
+    assert build_model(hf("gpt2"), 40, 12, seed=1).transformer.wpe.weight.shape[0] == 12
+    assert build_model(hf("gpt2", **{key: 30}), 40, 12, seed=1).transformer.wpe.weight.shape[0] == 30
+
+
 def test_training_a_model_of_others_starts_with_its_own_loss() -> None:
     model, inputs = build_model(hf("qwen3"), 40, 12, seed=1), torch.arange(24).view(2, 12)
     logits = logits_of(model, inputs)
@@ -66,7 +72,7 @@ def test_training_a_model_of_others_starts_with_its_own_loss() -> None:
     torch.testing.assert_close(ours, loss.detach())
 
 
-@pytest.mark.parametrize("model", [hf("mamba"), AVERAGES], ids=["mamba", "factory"])
+@pytest.mark.parametrize("model", [*(hf(kind) for kind in OTHERS), AVERAGES], ids=[*OTHERS, "factory"])
 def test_a_model_of_others_is_repeatable_and_resumable_to_the_bit(model: dict, tmp_path: Path) -> None:
     spec = spec_of(exposures=8) | {"model": model}
     whole, again, parts = tmp_path / "whole", tmp_path / "again", tmp_path / "parts"
@@ -86,7 +92,11 @@ def test_active_parameters_of_mixtral_leave_out_idle_experts() -> None:
     assert active_parameters(model) == sum(p.numel() for p in model.parameters()) - 2 * 3 * (3 * 16 * 32)
 
 
-@pytest.mark.parametrize("model", [hf("mamba"), hf("gpt2"), AVERAGES], ids=["mamba", "gpt2", "factory"])
+@pytest.mark.parametrize(
+    "model",
+    [hf("mamba"), hf("gpt2"), hf("gpt2", n_positions=9), AVERAGES],
+    ids=["mamba", "gpt2", "nine positions", "factory"],
+)
 def test_a_model_that_can_be_measured_passes_the_check(model: dict) -> None:
     check(model)
 
@@ -100,6 +110,7 @@ def test_a_model_that_can_be_measured_passes_the_check(model: dict) -> None:
         (hf("gpt2", resid_pdrop=0.1), ["hf: gpt2", "dropout of 0.1", "resid_pdrop"]),
         (hf("qwen3", attention_dropout=0.1), ["hf: qwen3", "set attention_dropout to 0"]),
         (hf("qwen3", num_attention_heads=3, num_key_value_heads=2), ["hf: qwen3"]),
+        (hf("mixtral", num_attention_heads=3, num_key_value_heads=2), ["hf: mixtral"]),
         (hf("gpt2", n_head=3), ["hf: gpt2", "cannot be built"]),
         (
             hf("bert", **SIZE, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0),
@@ -127,7 +138,7 @@ def test_what_cannot_be_measured_is_refused_in_one_line(model: dict, words: list
 def test_the_main_process_hears_of_it_in_one_line() -> None:
     answer = subprocess.run(
         [sys.executable, str(SCRIPTS / "check_models.py")],
-        input=json.dumps([hf("mambo")]), text=True, capture_output=True, check=False,
+        input=json.dumps({"models": [hf("mambo")], "asked": []}), text=True, capture_output=True, check=False,
     )  # fmt: skip
     assert answer.returncode == 1
     assert answer.stderr.splitlines()[-1].startswith("hf: model_type 'mambo'")

@@ -15,7 +15,7 @@ from planted import of_stage, plant, publish, tiny, tiny_grid
 
 from capacity import manifest, planning
 from capacity.config.resolve import Grid
-from capacity.errors import OtherSchema
+from capacity.errors import OtherSchema, UserError
 from capacity.manifest import MANIFEST
 from capacity.orders import read_order
 from capacity.planning import (
@@ -479,3 +479,19 @@ def test_two_runs_never_hold_one_results_folder_and_a_dead_one_lets_go(
     other.join(30)
     lock_run(results).close()
     lock_run(results).close()
+
+
+def test_models_are_checked_before_any_order_is_written(tmp_path, monkeypatch):
+    seen = []
+
+    def refuse(orders, done):
+        seen.append((orders, done))
+        raise UserError("no such model")
+
+    monkeypatch.setattr(planning, "check_models", refuse)
+    grid = tiny_grid()
+    plant(of_stage(grid, "datasets"), tmp_path)
+    with pytest.raises(UserError, match="no such model"):
+        prepare_run(grid, tmp_path)
+    assert seen == [(grid.orders, {of_stage(grid, "datasets").name})]
+    assert not (tmp_path / "specs").exists()

@@ -20,6 +20,7 @@ from capacity.extraction.questions import (
     extended,
     full_names,
     groups_of,
+    read_asked,
     read_texts,
     rows_of,
     texts,
@@ -117,6 +118,30 @@ def test_every_attribute_is_asked_and_what_follows_from_another_is_not():
         assert list(asked_attributes(world, {})) == items, kind
     assert "working_city" not in asked_attributes(world_of(SMALL_BIOS), {})
     assert wordings_of({"kind": "random"}, {}) == {}
+
+
+def test_no_question_is_longer_than_the_lengths_say(pair: Any, tmp_path: Path):
+    world, tokenizer = pair
+    known = written(world, tokenizer, tmp_path)
+    lengths = read_asked(tmp_path, known).lengths
+    for column, most in (("prompt", lengths.prompt), ("answer", lengths.answer)):
+        found = [len(ids_of(known, t)) for group in GROUPS for t in read_texts(tmp_path, group)[column].to_pylist()]
+        assert max(found) <= most
+    assert lengths.positions == 1 + lengths.prompt + lengths.answer
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+def test_the_lengths_are_those_of_the_longest_question_where_everybody_lives_in_the_world(
+    tokenizer: str, tmp_path: Path
+):
+    pools = {**SMALL_BIOS["pools"], "first_names": 3, "middle_names": 3, "last_names": 3, "majors": 1, "cities": 1}
+    pools |= {"months": 1, "days": 1, "years": 1, "universities": 1, "employers": 1}
+    world = world_of({**SMALL_BIOS, "N": 27, "pools": pools})
+    known = written(world, build_tokenizer(TOKENIZERS[tokenizer], world), tmp_path)
+    lengths = read_asked(tmp_path, known).lengths
+    for column, most in (("prompt", lengths.prompt), ("answer", lengths.answer)):
+        found = [len(ids_of(known, t)) for group in GROUPS for t in read_texts(tmp_path, group)[column].to_pylist()]
+        assert max(found) == most
 
 
 def test_own_wordings_take_the_place_of_those_that_ship(tmp_path: Path):

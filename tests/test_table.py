@@ -1,15 +1,21 @@
 """The capacity table from planted scores; intervals against scipy; bytes that never change."""
 
+import csv
+import json
 import math
+from dataclasses import asdict
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
 
+import tabulate_capacity
 from capacity.errors import UserError
 from capacity.table import (
     COLUMNS,
+    COST_COLUMNS,
     GIVEN_COLUMNS,
     bootstrap_interval,
     capacity_table,
@@ -181,6 +187,25 @@ def test_columns_stand_in_the_published_order(tmp_path):
         "flops_a_token,dropped,largest_load,chosen,dataset_id,tokenizer_id,checkpoint_id,variant_id,probe_id"
     )
     assert set(GIVEN_COLUMNS) < set(COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("facts", "dropped", "load"),
+    [({}, "", ""), ({"largest_load": 1.5}, "", "1.5"), ({"dropped": 0.25, "largest_load": 2.0}, "0.25", "2")],
+    ids=["dense", "experts of others, which have no capacity", "experts"],
+)
+def test_what_was_dropped_and_the_largest_load_go_from_the_training_to_the_table(facts, dropped, load, tmp_path):
+    plain = {"vocabulary": 60, "tokens": 704_000, "flops": 3.8e9, "final_loss": 1.25, "parameters": P}
+    training = {**plain, "active_parameters": 600, "flops_a_token": 6e4, **facts}
+    about = {"training": training, "weight_bits": 32 * P, "account": asdict(ACCOUNT)}
+    (tmp_path / "about.json").write_text(json.dumps(about))
+    scores(perfect()).to_parquet(tmp_path / "scores.parquet")
+    job = SimpleNamespace(add_input=lambda name: tmp_path, spec={"resamples": 100})
+    order = {name: given()[name] for name in GIVEN_COLUMNS if name not in COST_COLUMNS and name != "vocabulary"}
+    variant, *_ = tabulate_capacity.measured_row(job, {**order, "probe_set": "x"})
+    write_table(capacity_table([variant]), tmp_path / "table.csv")
+    (written,) = csv.DictReader((tmp_path / "table.csv").open())
+    assert (written["dropped"], written["largest_load"], written["P_active"]) == (dropped, load, "600")
 
 
 def test_equal_inputs_give_equal_bytes(tmp_path):

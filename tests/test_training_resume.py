@@ -59,12 +59,28 @@ def test_a_signal_at_any_step_saves_that_step_and_the_rest_follows(
 
 
 SMALL = {"l": 1, "h": 2, "head_dim": 4}
+EXPERTS = {"count": 4, "capacity": 0.6, "test_capacity": 4.0, "balance": 0.01}
+NO_DROPOUT = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0)
+MIXTRAL = {
+    "model_type": "mixtral", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
+    "num_key_value_heads": 1, "intermediate_size": 8, "num_local_experts": 4, "num_experts_per_tok": 1,
+}  # fmt: skip
 VARIATIONS = {
     "llama": ({"family": "llama", **SMALL}, {}),
     "mistral": ({"family": "mistral", **SMALL}, {}),
     "no MLP": ({"family": "gpt2", **SMALL, "mlp_ratio": 0.0}, {}),
     "changed llama": ({"family": "llama", **SMALL, "mlp": "standard", "norm": "layer", "rotary": 0.5}, {}),
+    "gated gpt2": ({"family": "gpt2", **SMALL, "mlp": "gated", "norm": "rms", "tied": False, "activation": "relu"}, {}),
+    "quarter": ({"family": "gpt2", **SMALL, "mlp_ratio": 0.25, "activation": "silu", "kv_sharing": 2}, {}),
+    "experts": ({"family": "gpt2", **SMALL, "mlp_ratio": 0.25, "experts": {**EXPERTS, "top": 1}}, {}),
+    "two experts": ({"family": "llama", **SMALL, "mlp": "standard", "experts": {**EXPERTS, "top": 2}}, {}),
+    "mixtral": ({"hf": MIXTRAL}, {}),
+    "learned positions": ({"hf": {"model_type": "gpt2", "n_embd": 8, "n_layer": 1, "n_head": 2, **NO_DROPOUT}}, {}),
     "muon": ({"family": "gpt2", **SMALL}, {"optimizer": "muon"}),
+    "experts by muon": (
+        {"family": "gpt2", **SMALL, "mlp_ratio": 0.25, "experts": {**EXPERTS, "top": 1}},
+        {"optimizer": "muon"},
+    ),
 }
 
 

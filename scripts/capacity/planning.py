@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, MutableMapping
@@ -17,8 +16,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from capacity.errors import OtherSchema, UserError
-from capacity.identity import SCRIPTS, canonical_json, check_bytecode_by_hash, file_digest
+from capacity.identity import check_bytecode_by_hash, file_digest
 from capacity.manifest import MANIFEST, read_manifest, verify, write_atomically
+from capacity.model_checks import check_models
 from capacity.orders import Order, order_text
 from capacity.store import VARIABLE
 
@@ -211,35 +211,14 @@ def prepare_run(grid: "Grid", results: Path) -> Plan:
     """Survey the artefacts, then write the orders and the stamps that the engine reads."""
     check_bytecode_by_hash()
     plan = hold_against(grid, results)
-    check_foreign_models(plan)
+    done = {name for name, state in plan.states.items() if state == State.DONE}
+    check_models(grid.orders, done)
     write_orders(grid.orders, plan.states, plan.remake, results)
     for name, reason in plan.remake.items():
         print(f"{name} is made again: {reason}", file=sys.stderr)
     for artefact, files, id_file in published(grid):
         stamp_copy(artefact, files, id_file, results)
     return plan
-
-
-def check_foreign_models(plan: Plan) -> None:
-    """Build each model that is not of the paper and still to be trained, in a process of its own. Raises UserError."""
-    models = {
-        canonical_json(order.spec["model"]): order.spec["model"]
-        for order in plan.orders.values()
-        if order.stage == "checkpoints"
-        and "family" not in order.spec["model"]
-        and plan.states[order.name] != State.DONE
-    }
-    if not models:
-        return
-    script = str(SCRIPTS / "check_models.py")
-    text = json.dumps(list(models.values()))
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    answer = subprocess.run(
-        [sys.executable, script], input=text, text=True, capture_output=True, env=environment, check=False
-    )
-    if answer.returncode:
-        lines = answer.stderr.strip().splitlines()
-        raise UserError(lines[-1] if lines else f"check_models.py ended with code {answer.returncode}")
 
 
 def published(grid: "Grid") -> list[tuple[Order, dict[str, str], str]]:

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def make_model_and_task(folder: Path) -> float:
     from capacity.extraction.answers import answer_texts
     from capacity.extraction.finetune import finetune
     from capacity.extraction.harness import write_task
-    from capacity.extraction.questions import read_texts, write_questions
+    from capacity.extraction.questions import read_asked, read_texts, write_questions
     from capacity.extraction.record import write_finetuned
     from capacity.tokenization import build_tokenizer, save_tokenizer
     from capacity.world import make_world
@@ -41,8 +42,9 @@ def make_model_and_task(folder: Path) -> float:
         **{"method": "full", "ranks": None, "lr": 0.01, "steps": 60, "batch": 8, "weight_decay": 0.0},
         **{"hardware": HARDWARE, "seed": 1},
     }
-    columns = (texts[column].to_pylist() for column in ("prompt", "answer"))
-    model, training = finetune(spec, folder / "checkpoint", known, *columns, folder / "finetuning")
+    prompts, answers = (texts[column].to_pylist() for column in ("prompt", "answer"))
+    told = replace(read_asked(questions, known), prompts=prompts, answers=answers)
+    model, training = finetune(spec, folder / "checkpoint", told, folder / "finetuning")
     write_finetuned(model, training, questions, model_folder)
     write_task(world, known, asked, TASK, task)
     exact = answer_texts(model, known, texts)["exact"].to_pylist()

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from capacity.errors import UserError
 from capacity.extraction.people import ADAPTER, NEW_ROWS
 
-APART = ("q_proj", "v_proj", "query", "value")  # names of projections for query and value
+APART = {"q_proj": "v_proj", "query": "value"}  # names of projections for query and value, side by side
 FUSED = ("query_key_value", "c_attn")  # one projection for query, key and value
 
 
@@ -61,10 +61,7 @@ def with_lora(model: PreTrainedModel, embedding_rank: int, attention_rank: int, 
     """
     modules: dict[str, Any] = dict(model.named_modules())
     embedding = next(name for name, part in modules.items() if part is model.get_input_embeddings())
-    apart = [name for name in modules if name.rpartition(".")[2] in APART]
-    fused = [name for name in modules if name.rpartition(".")[2] in FUSED and not apart]
-    if not apart + fused:
-        raise UserError(f"method: lora with {type(model).__name__}, which has no query and value; use method: full")
+    apart, fused = query_and_value_modules(model)
     width = int(modules[embedding].weight.shape[1])
     for key, rank in (("embedding", embedding_rank), ("query and value", attention_rank)):
         if rank > width:
@@ -85,6 +82,33 @@ def with_lora(model: PreTrainedModel, embedding_rank: int, attention_rank: int, 
         weight = part.lora_B["default"].weight
         weight.register_hook(query_and_value(weight.shape, model.config, contiguous).to(weight.device).mul)
     return adapted
+
+
+def query_and_value_modules(model: PreTrainedModel) -> tuple[list[str], list[str]]:
+    """Names of the projections that make query or value alone, and of those that make query, key and value at once.
+
+    Raises UserError where there are neither, and where query, key and value of one projection are not equally wide.
+    """
+    modules: dict[str, Any] = dict(model.named_modules())
+    apart = []
+    for query, value in APART.items():
+        parents = [name.removesuffix(query) for name in modules if name.rpartition(".")[2] == query]
+        apart += [parent + part for parent in parents if parent + value in modules for part in (query, value)]
+    fused = [name for name in modules if name.rpartition(".")[2] in FUSED and not apart]
+    if not apart + fused:
+        known = ", ".join((*APART, *APART.values(), *FUSED))
+        raise UserError(
+            f"method: lora with {type(model).__name__}, which has no query and value (modules named {known}); "
+            "use method: full"
+        )
+    config: Any = model.config
+    for name in fused:
+        if sorted(modules[name].weight.shape) != [config.hidden_size, 3 * config.hidden_size]:
+            raise UserError(
+                f"method: lora with {type(model).__name__}, where {name} makes query, key and value of unequal "
+                "widths; use method: full"
+            )
+    return apart, fused
 
 
 def query_and_value(shape: Sequence[int], config: Any, contiguous: bool) -> Tensor:

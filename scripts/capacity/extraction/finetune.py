@@ -12,7 +12,6 @@ import peft
 import torch
 import transformers
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
@@ -20,7 +19,7 @@ from capacity.batches import IGNORED, Steps, padding
 from capacity.errors import UserError
 from capacity.extraction.adapt import grown, merged, untied, with_lora
 from capacity.extraction.people import ORDER
-from capacity.extraction.questions import encode, rows_of
+from capacity.extraction.questions import Asked, encode, rows_of
 from capacity.models import load_model
 from capacity.training.device import make_fabric, numeric_conditions
 from capacity.training.optimizer import Optimizer, learning_rate
@@ -42,8 +41,8 @@ class QuestionBatches:
     A row is EOS, the prompt, the answer, EOS; the targets are the answer and its EOS.
     """
 
-    def __init__(self, tokenizer: Tokenizer, prompts: list[str], answers: list[str], batch: int, seed: int):
-        self.tokenizer, self.prompts, self.answers = tokenizer, prompts, answers
+    def __init__(self, asked: Asked, batch: int, seed: int):
+        self.tokenizer, self.prompts, self.answers = asked.tokenizer, asked.prompts, asked.answers
         self.batch, self.seed = batch, seed
 
     def rows(self, start: int, stop: int) -> NDArray[np.int64]:
@@ -147,10 +146,9 @@ class Finetuning:
         return (merged(self.model) if self.spec["method"] == "lora" else self.model).eval()
 
 
-def ready_model(checkpoint: Path, tokenizer: Tokenizer, spec: dict[str, Any], longest: int) -> Any:
-    """A checkpoint's model with rows for the questions' words, and low-rank matrices where the method is lora."""
-    model = load_model(checkpoint, spec["hardware"]["accelerator"])
-    grown(model, rows_of(tokenizer), longest + 1, spec["seed"])
+def ready_model(model: Any, rows: int, positions: int, spec: dict[str, Any]) -> Any:
+    """A model with rows for the questions' words, and low-rank matrices where the method is lora."""
+    grown(model, rows, positions, spec["seed"])
     if spec["method"] == "full":
         return model
     embedding_rank, attention_rank = spec["ranks"]
@@ -158,13 +156,7 @@ def ready_model(checkpoint: Path, tokenizer: Tokenizer, spec: dict[str, Any], lo
 
 
 def finetune(
-    spec: dict[str, Any],
-    checkpoint: Path,
-    tokenizer: Tokenizer,
-    prompts: list[str],
-    answers: list[str],
-    resume: Path,
-    budget: float | None = None,
+    spec: dict[str, Any], checkpoint: Path, asked: Asked, resume: Path, budget: float | None = None
 ) -> tuple[Any, Finetuning]:
     """Fine-tune a checkpoint on questions; the model, and what the fine-tuning was.
 
@@ -173,9 +165,9 @@ def finetune(
     ends with the same bits. Raises Interrupted after a stop, UserError for what cannot be run.
     """
     fabric = make_fabric(spec["hardware"])
-    longest = max(map(len, encode(tokenizer, [p + a for p, a in zip(prompts, answers, strict=True)])))
-    model = fabric.to_device(ready_model(checkpoint, tokenizer, spec, longest))
-    batches = QuestionBatches(tokenizer, prompts, answers, spec["batch"], spec["seed"])
+    model = load_model(checkpoint, spec["hardware"]["accelerator"])
+    model = fabric.to_device(ready_model(model, rows_of(asked.tokenizer), asked.lengths.positions, spec))
+    batches = QuestionBatches(asked, spec["batch"], spec["seed"])
     training = Finetuning(spec, model, batches)
     versions = {"transformers": transformers.__version__, "peft": peft.__version__}
     conditions = {"finetune": resume.name, "spec": spec, **versions, **numeric_conditions(fabric.device)}
@@ -186,11 +178,11 @@ def finetune(
     with StopRequest(budget) as stop:
         save_due = time.monotonic() + SAVE_SECONDS
         for step in training.steps():
-            asked = stop.reason if step < training.num_steps else None
-            if asked or time.monotonic() >= save_due:
+            reason = stop.reason if step < training.num_steps else None
+            if reason or time.monotonic() >= save_due:
                 save_state(resume, *training.state(), conditions)
                 save_due = time.monotonic() + SAVE_SECONDS
-            if asked:
+            if reason:
                 position = f"step {step:,} of {training.num_steps:,}"
-                raise Interrupted(f"stopped by {asked} at {position}; the state is saved")
+                raise Interrupted(f"stopped by {reason} at {position}; the state is saved")
     return training.finish(), training

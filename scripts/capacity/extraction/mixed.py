@@ -9,9 +9,18 @@ from tokenizers import Tokenizer
 from capacity.batches import IGNORED, Array, TrainingBatches
 from capacity.errors import UserError
 from capacity.extraction.finetune import QuestionBatches, question_rows
-from capacity.extraction.questions import encode, rows_of
+from capacity.extraction.questions import Asked, Lengths, encode, rows_of
 from capacity.mixture import Mixture
 from capacity.world import EOS_ID, World
+
+
+def check_windows(context: int, lengths: Lengths) -> None:
+    """Refuse windows, or rows, that hold no question as it is asked. Raises UserError."""
+    if context < lengths.positions:
+        raise UserError(
+            f"context: {context}, but questions with their answers have up to {lengths.positions} tokens; "
+            "use a longer context or shorter wordings"
+        )
 
 
 class MixedBatches(TrainingBatches):
@@ -27,23 +36,17 @@ class MixedBatches(TrainingBatches):
         tokenizer: Tokenizer,
         regime: dict[str, Any],
         seed: int,
-        questions: tuple[Tokenizer, list[str], list[str]],
+        asked: Asked,
         share: float,
     ):
         super().__init__(world, tokenizer, regime, seed)
-        self._known, prompts, answers = questions
-        self._share = share
-        self._questions = QuestionBatches(self._known, prompts, answers, 1, seed)
-        self._longest = max(
-            len(tokens) for tokens in encode(self._known, [p + a for p, a in zip(prompts, answers, strict=True)])
-        )
+        self._known, self._share = asked.tokenizer, share
+        self._questions = QuestionBatches(asked, 1, seed)
+        texts = [prompt + answer for prompt, answer in zip(asked.prompts, asked.answers, strict=True)]
+        self._longest = max(map(len, encode(self._known, texts)))
         if not self._windows:
-            self.context = max(self.context, self._longest + 1)
-        elif self.context <= self._longest:
-            raise UserError(
-                f"context: {self.context}, but questions with their answers have up to {self._longest} tokens; "
-                "use a longer context or shorter wordings"
-            )
+            self.context = max(self.context, asked.lengths.positions)
+        check_windows(self.context, asked.lengths)
 
     @property
     def vocab_size(self) -> int:

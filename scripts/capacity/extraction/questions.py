@@ -6,6 +6,7 @@ person, attribute, wording, prompt, answer. The answer is the value as a biograp
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,29 @@ from capacity.world.streams import generator
 GROUPS = ("asked", "choosing", "held_out")  # files of texts, by group of people
 CHECKED_PEOPLE = 1000  # whose texts are held against the biographies' tokens
 ROWS_A_WRITE = 2**18
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Tokens of the longest prompt and of the longest answer that a grammar gives, whoever lives in the world."""
+
+    prompt: int
+    answer: int
+
+    @property
+    def positions(self) -> int:
+        """Tokens that a model reads at most when it is asked: EOS, a prompt, an answer as long as the longest."""
+        return 1 + self.prompt + self.answer
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a model is trained on to answer: texts, the tokenizer that reads them, and how long any can be."""
+
+    tokenizer: Tokenizer
+    prompts: list[str]
+    answers: list[str]
+    lengths: Lengths
 
 
 def groups_of(world: World, spec: Mapping[str, Any]) -> list[NDArray[np.int64]]:
@@ -99,25 +123,57 @@ def write_texts(world: World, wordings: Mapping[str, Sequence[str]], people: NDA
 
 
 def write_questions(world: World, tokenizer: Tokenizer, spec: Mapping[str, Any], folder: Path) -> Tokenizer:
-    """Write asked, choosing and held_out.parquet and wordings.json; returns the tokenizer that reads them.
+    """Write asked, choosing and held_out.parquet, wordings.json, lengths.json; returns the tokenizer that reads them.
 
     spec: {"asked": share of people, "choosing": share of the others, "wordings": own, by attribute, "seed": ...}.
     Raises UserError where the tokenizer reads names or values otherwise than in a biography.
     """
     wordings, groups = asked_attributes(world, spec["wordings"]), groups_of(world, spec)
-    parts = [prompt_parts(text, world.grammar) for text in chain.from_iterable(wordings.values())]
-    known = extended(tokenizer, chain.from_iterable(parts))
+    known = questions_tokenizer(tokenizer, wordings, world.grammar)
     sample = np.arange(min(world.N, CHECKED_PEOPLE))
     check_reads(tokenizer, known, texts(world, wordings, sample), full_names(world, sample))
     for group, people in zip(GROUPS, groups, strict=True):
         write_texts(world, wordings, people, folder / f"{group}.parquet")
     (folder / "wordings.json").write_text(json.dumps(wordings, indent=1) + "\n", encoding="utf-8")
+    lengths = asdict(lengths_of(known, wordings, world.grammar))
+    (folder / "lengths.json").write_text(json.dumps(lengths, indent=1) + "\n")
     return known
 
 
 def read_texts(folder: Path, group: str) -> pa.Table:
     """The texts of a group that `write_questions` wrote."""
     return pq.read_table(folder / f"{group}.parquet", use_threads=False)
+
+
+def read_asked(folder: Path, tokenizer: Tokenizer) -> Asked:
+    """What fine-tuning reads of a folder that `write_questions` wrote. tokenizer: the folder's own."""
+    table = read_texts(folder, "asked")
+    lengths = Lengths(**json.loads((folder / "lengths.json").read_text()))
+    return Asked(tokenizer, table["prompt"].to_pylist(), table["answer"].to_pylist(), lengths)
+
+
+def questions_tokenizer(tokenizer: Tokenizer, wordings: Mapping[str, Sequence[str]], grammar: Grammar) -> Tokenizer:
+    """A world's tokenizer with what the wordings need besides."""
+    return extended(tokenizer, chain.from_iterable(_all_parts(wordings, grammar)))
+
+
+def _all_parts(wordings: Mapping[str, Sequence[str]], grammar: Grammar) -> list[tuple[str, str]]:
+    return [prompt_parts(text, grammar) for text in chain.from_iterable(wordings.values())]
+
+
+def lengths_of(tokenizer: Tokenizer, wordings: Mapping[str, Sequence[str]], grammar: Grammar) -> Lengths:
+    """How long questions can be. tokenizer: of `questions_tokenizer`; it reads the parts of a text as in the whole."""
+
+    def longest(texts: Iterable[str]) -> int:
+        return max(map(len, encode(tokenizer, list(texts))))
+
+    def filled(slots: Sequence[Slot]) -> int:
+        return sum(longest(grammar.texts(slot)) for slot in slots)
+
+    parts = _all_parts(wordings, grammar)
+    around = max(len(before) + len(after) for before, after in (encode(tokenizer, part) for part in parts))
+    attributes = [grammar.attributes[grammar.attribute_index(attribute)] for attribute in wordings]
+    return Lengths(around + filled(grammar.name), max(filled(attribute.slots) for attribute in attributes))
 
 
 def extended(tokenizer: Tokenizer, pieces: Iterable[str]) -> Tokenizer:

@@ -1,5 +1,6 @@
 """What a trained model costs a token, counted; and what its experts do with their tokens, measured."""
 
+import inspect
 import re
 from typing import Any
 
@@ -35,7 +36,7 @@ def active_parameters(model: PreTrainedModel) -> int:
     """Parameters that one token meets: all, of experts K of E. Source: the model's own configuration."""
     config = model.config
     E = next((n for key in EXPERT_KEYS if (n := getattr(config, key, None))), 0)
-    K = getattr(config, "num_experts_per_tok", None) or 0
+    K = getattr(config, "num_experts_per_tok", None) or E
     inside = sum(p.numel() for name, p in model.named_parameters() if E and EXPERTS.search(name))
     return sum(p.numel() for p in model.parameters()) - (inside * (E - K)) // max(E, 1)
 
@@ -45,10 +46,12 @@ def routing_facts(training: Training, model: PreTrainedModel) -> dict[str, float
 
     dropped: over the whole training. dropped_after: of the trained model on training batches, in training and
     in evaluation mode. largest_load: the fullest expert's share of first choices there, in units of the even
-    share, in the layer where that is largest: 1 is balanced, E is one expert for all.
+    share, in the layer where that is largest: 1 is balanced, E is one expert for all. Experts of others have room
+    for every choice, as far as this project knows; of them there is the load alone.
     """
     if getattr(model.config, "mlp_kind", "") != "experts":
-        return {}
+        loads = _stock_loads(training, model)
+        return {} if loads is None else {"largest_load": _largest(loads)}
     choices = model.config.num_hidden_layers * model.config.num_experts_per_tok
     positions = training.num_steps * training.batches.batch * training.batches.context
     model.train()
@@ -60,18 +63,42 @@ def routing_facts(training: Training, model: PreTrainedModel) -> dict[str, float
         "dropped": float(training.objective.num_dropped) / (positions * choices),
         "dropped_after": dropped,
         "dropped_after_at_test": dropped_at_test,
-        "largest_load": float((loads / loads.mean(1, keepdim=True)).max()),
+        "largest_load": _largest(loads),
     }
+
+
+def _largest(loads_LE: Tensor) -> float:
+    return float((loads_LE / loads_LE.mean(1, keepdim=True)).max())
+
+
+def _some_inputs(training: Training) -> list[Tensor]:
+    """Token ids (B, T) of the training's first batches."""
+    inputs, _ = training.batches.steps(0, min(NUM_BATCHES, training.num_steps))
+    return [torch.from_numpy(inputs_BT).long().to(training.device) for inputs_BT in inputs]
 
 
 @torch.no_grad()
 def _route(training: Training, model: Any) -> tuple[float, Tensor]:
     """The share of dropped choices, and first choices by layer and expert, over some training batches."""
-    inputs, _ = training.batches.steps(0, min(NUM_BATCHES, training.num_steps))
     routed: list[list[Routing]] = []
-    for inputs_BT in inputs:
+    for inputs_BT in _some_inputs(training):
         routed.append([])
-        model(input_ids=torch.from_numpy(inputs_BT).long().to(training.device), use_cache=False, routing=routed[-1])
+        model(input_ids=inputs_BT, use_cache=False, routing=routed[-1])
     dropped = sum(int(layer.num_dropped) for layers in routed for layer in layers)
     loads = torch.stack([torch.stack([layer.load_E for layer in layers]) for layers in routed]).sum(0).double()
     return dropped / (float(loads.sum()) * model.config.num_experts_per_tok), loads
+
+
+@torch.no_grad()
+def _stock_loads(training: Training, model: Any) -> Tensor | None:
+    """First choices by layer and expert of a stock model that tells its routers' logits (N, E); None of others."""
+    if "output_router_logits" not in inspect.signature(model.forward).parameters:
+        return None
+    total = None
+    for inputs_BT in _some_inputs(training):
+        logits = model(input_ids=inputs_BT, use_cache=False, output_router_logits=True).router_logits
+        if not logits:
+            return None
+        loads = torch.stack([torch.bincount(NE.argmax(-1), minlength=NE.shape[-1]) for NE in logits]).double()
+        total = loads if total is None else total + loads
+    return total

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from capacity.batches import IGNORED
 from capacity.errors import UserError
+from capacity.foreign import balance_weight
 from capacity.quantization.schemes import Scheme
 from capacity.quantization.straight_through import StraightThrough
 from capacity.switches import Routing
@@ -30,7 +31,8 @@ class Objective:
     """Mean next-token loss of a model in nats, and its gradient, with all parameters in one vector.
 
     Where the model has experts the gradient is that of the loss and `balance` times their load-balancing
-    losses, and `num_dropped` counts the choices that experts had no room for, over all calls.
+    losses, and `num_dropped` counts the choices that experts had no room for, over all calls. A model of others
+    that gives such a loss (output_router_logits: true in its configuration) is trained with its own weight of it.
 
     model: on its device; `plain` for one that is not of the paper: it is called with the tokens alone, and makes
     its own mask and positions. context: T, the length of every row. precision: "fp32", or "bf16" for products in
@@ -153,7 +155,10 @@ class _Loss(nn.Module):
         logits = output.logits.float().flatten(0, 1)
         loss = functional.cross_entropy(logits, targets_BT.flatten(), ignore_index=IGNORED)
         if not routing:
-            return loss, (loss, torch.zeros((), dtype=torch.int64, device=loss.device))
+            none_dropped = torch.zeros((), dtype=torch.int64, device=loss.device)
+            imbalance = getattr(output, "aux_loss", None)
+            total = loss if imbalance is None else loss + balance_weight(self.model.config) * imbalance
+            return total, (loss, none_dropped)
         total = loss + self.balance * torch.stack([layer.imbalance for layer in routing]).sum()
         return total, (loss, torch.stack([layer.num_dropped for layer in routing]).sum())
 

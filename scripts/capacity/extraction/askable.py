@@ -1,0 +1,146 @@
+"""Whether a model can be fine-tuned on questions and asked, found before any job.
+
+The model is built small, made ready as the job makes it, and called. Run by the main process in a process of its own;
+no job imports this.
+"""
+
+import functools
+import json
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from capacity.batches import TrainingBatches
+from capacity.errors import UserError
+from capacity.extraction.adapt import merged, query_and_value_modules
+from capacity.extraction.finetune import ready_model
+from capacity.extraction.mixed import check_windows
+from capacity.extraction.questions import Lengths, asked_attributes, lengths_of, questions_tokenizer
+from capacity.foreign import POSITIONS, build_foreign, hf_config, name_of, one_line
+from capacity.foreign_checks import T, V, bad_reload, logits_of, shaken, too_large
+from capacity.tokenization import build_tokenizer
+from capacity.world import World, make_world
+
+NEW_ROWS = 3
+TOLERANCE = 1e-3  # of logits of size 1
+
+
+def check_asked(asked: dict[str, Any]) -> None:
+    """Raise UserError, in one line, where a model cannot be made ready for questions or has no room for them.
+
+    asked: {"model", "regime", "seed": of its training, "tries": specs of what is tried, "questions", "dataset",
+    "tokenizer": specs}.
+    """
+    model, mixed = asked["model"], asked["tries"][0]["method"] == "mixed"
+    if mixed and asked["regime"]["packing"] == "windows":
+        check_windows(asked["regime"]["context"], room(asked)[1])
+    if "family" in model:
+        return
+    if not mixed:
+        for attempt in asked["tries"]:
+            check_ready(json.dumps(model), json.dumps({key: attempt[key] for key in ("method", "ranks", "seed")}))
+    if most := most_positions(json.dumps(model)):
+        _check_positions(asked, most, mixed)
+
+
+@functools.cache
+def check_ready(model_text: str, spec_text: str) -> None:
+    """Make a small model ready, change its low-rank matrices, merge them, save it and load it. Raises UserError."""
+    model, spec = json.loads(model_text), json.loads(spec_text)
+    name = f"{name_of(model)}: method: {spec['method']}"
+    if too_large(model):
+        with torch.device("meta"):
+            targets = build_foreign(model, V, T)
+        if spec["method"] == "lora":
+            query_and_value_modules(targets)
+        return
+    try:
+        fault = _fault_of_ready(shaken(model).eval(), spec)
+    except UserError as error:
+        raise UserError(f"{name_of(model)}: {error}") from None
+    except Exception as error:  # whatever a class of others raises
+        raise UserError(f"{name}: cannot be applied: {one_line(error)}; use method: mixed") from error
+    if fault:
+        raise UserError(f"{name}: {fault}; use method: {'full' if spec['method'] == 'lora' else 'mixed'}")
+
+
+@torch.no_grad()
+def _fault_of_ready(model: PreTrainedModel, spec: dict[str, Any]) -> str:
+    inputs = torch.arange(12).view(2, 6)
+    before = logits_of(model, inputs)
+    ready = ready_model(model, V + NEW_ROWS, 0, spec).eval()  # positions are looked at apart
+    after = logits_of(ready, inputs)
+    if after.shape[2] != V + NEW_ROWS or not torch.allclose(after[:, :, :V], before, atol=TOLERANCE):
+        return "gives other logits with rows for the questions' words"
+    if spec["method"] == "lora":
+        for name, parameter in ready.named_parameters():
+            if "lora_" in name:
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+        after = logits_of(ready, inputs)
+        ready = merged(ready)
+        if not torch.allclose(logits_of(ready, inputs), after, atol=TOLERANCE):
+            return "gives other logits once its low-rank matrices are merged"
+    return bad_reload(ready)
+
+
+@functools.cache
+def most_positions(model_text: str) -> int:
+    """Positions that a model cannot go beyond, for a training on rows of T tokens; 0 where it can."""
+    model = json.loads(model_text)
+    if too_large(model):
+        return 0
+    built = shaken(model).eval()
+    positions = getattr(built.config, POSITIONS, None) or T
+    try:
+        with torch.no_grad():
+            logits_of(built, torch.zeros(1, positions + 1, dtype=torch.int64))
+    except Exception:  # an index or a shape beyond a table
+        return positions
+    return 0
+
+
+def _check_positions(asked: dict[str, Any], most: int, mixed: bool) -> None:
+    """Raise UserError where a model that has learned its positions has too few of them for the questions."""
+    model, ((world, tokenizer), lengths) = asked["model"], room(asked)
+    if not _states_positions(model):
+        most = TrainingBatches(world, tokenizer, asked["regime"], asked["seed"]).context
+        if mixed:
+            most = max(most, lengths.positions)
+    if most < lengths.positions:
+        remedy = f"packing: windows with context: {lengths.positions}"
+        if "hf" in model:
+            remedy = f"max_position_embeddings: {lengths.positions} in its hf"
+        raise UserError(
+            f"{name_of(model)}: has {most} positions, but questions with their answers take up to "
+            f"{lengths.positions} tokens; use shorter wordings, or {remedy}"
+        )
+
+
+def _states_positions(model: dict[str, Any]) -> bool:
+    """Whether the model's own configuration says how many positions it has, instead of its training's context."""
+    if "hf" not in model:
+        return False
+    one, other = (hf_config(model["hf"], V, context) for context in (T, 2 * T))
+    return getattr(one, POSITIONS, None) == getattr(other, POSITIONS, None)
+
+
+def room(asked: dict[str, Any]) -> tuple[tuple[World, Any], Lengths]:
+    """The world and its tokenizer, and how long its questions can be."""
+    specs = {key: asked[key] for key in ("dataset", "tokenizer")}
+    return _room(json.dumps(specs), json.dumps(asked["questions"]["wordings"]))
+
+
+@functools.cache
+def _room(specs: str, own: str) -> tuple[tuple[World, Any], Lengths]:
+    world, tokenizer = _world(specs)
+    wordings = asked_attributes(world, json.loads(own))
+    known = questions_tokenizer(tokenizer, wordings, world.grammar)
+    return (world, tokenizer), lengths_of(known, wordings, world.grammar)
+
+
+@functools.cache
+def _world(specs: str) -> tuple[World, Any]:
+    read = json.loads(specs)
+    world = make_world(read["dataset"])
+    return world, build_tokenizer(read["tokenizer"], world)
