@@ -52,7 +52,7 @@ class MixedBatches(TrainingBatches):
     @functools.cached_property
     def mixture(self) -> Mixture:
         """How rows or windows of questions are spread."""
-        return Mixture(self.num_useful_units, self._share, self.seed)
+        return Mixture.of_share(self.num_useful_units, self._share, self.seed)
 
     def _fill_mixed(self, inputs: Array, targets: Array, start: int, stop: int) -> None:
         useful, useful_start, asked_start = self.mixture.split(start, stop)
