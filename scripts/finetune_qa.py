@@ -17,7 +17,7 @@ with lean_imports():
     from capacity.extraction.questions import read_texts
     from capacity.extraction.record import write_finetuned
     from capacity.orders import Order
-    from capacity.tokenization import load_tokenizer
+    from capacity.tokenization import has_all_rows, load_tokenizer
     from capacity.training import Interrupted, forget, train_checkpoint
     from capacity.world import load_world
 
@@ -30,7 +30,8 @@ def make_member(job: Job, member: Order, making: Making) -> None:
     if member.spec["method"] == "mixed":
         world, known = load_world(job.parent("dataset")), load_tokenizer(job.parent("tokenizer"))
         share, questions = member.spec["share"], (tokenizer, prompts, answers)
-        batches = MixedBatches(world, known, member.spec["regime"], member.spec["seed"], questions, share)
+        all_rows = has_all_rows(job.parent("tokenizer"))
+        batches = MixedBatches(world, known, member.spec["regime"], member.spec["seed"], questions, share, all_rows)
         dataset = f"{world.spec['kind']} with N = {world.N:,} people, and {len(prompts):,} questions"
         making.metrics = train_checkpoint(member.spec, batches, dataset, folder, making.folder, resume, time_budget())
         return

@@ -43,12 +43,13 @@ class TrainingBatches:
     windows of T targets; every token of the stream but the first EOS is a target once. What is missing of the
     last batch, and all padding, is IGNORED. Where the world has junk, rows or windows of junk come between the
     useful ones, or junk biographies between the useful ones of a window, in the share that it asks for; exposures
-    count the world's own people alone. Raises UserError where packing and context do not go together.
+    count the world's own people alone. all_rows: as in Renderer. Raises UserError where packing and context do not
+    go together.
     """
 
-    def __init__(self, world: World, tokenizer: Tokenizer, regime: dict[str, Any], seed: int):
+    def __init__(self, world: World, tokenizer: Tokenizer, regime: dict[str, Any], seed: int, all_rows: bool = False):
         self.world, self.seed = world, seed
-        self.renderer = renderer_of(world, tokenizer)
+        self.renderer = renderer_of(world, tokenizer, all_rows)
         self.batch, self.exposures = regime["batch"], regime["exposures"]
         junk = world.spec.get("junk")
         self._mixed_windows = junk is not None and junk.get("windows") == "mixed"

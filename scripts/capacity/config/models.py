@@ -392,7 +392,11 @@ class Pretrained(Section):
 
     kind: Literal["pretrained"]
     folder: str = Field(description="A folder with its tokenizer.json, from the project's folder on; by content.")
-    compact: Literal[True] = Field(True, description="Only the tokens that the dataset can use are rows of a model.")
+    compact: bool = Field(
+        True,
+        description="true: only the tokens that the dataset can use are rows of a model, as in the paper. false: all "
+        "are, and P counts them; the end of a text is row 0.",
+    )
 
 
 Tokenizer = Annotated[Word | Bpe | Pretrained, Field(discriminator="kind")]

@@ -29,8 +29,9 @@ class MixedBatches(TrainingBatches):
         seed: int,
         questions: tuple[Tokenizer, list[str], list[str]],
         share: float,
+        all_rows: bool = False,
     ):
-        super().__init__(world, tokenizer, regime, seed)
+        super().__init__(world, tokenizer, regime, seed, all_rows)
         self._known, prompts, answers = questions
         self._share = share
         self._questions = QuestionBatches(self._known, prompts, answers, 1, seed)
