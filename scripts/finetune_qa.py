@@ -18,7 +18,7 @@ with lean_imports():
     from capacity.extraction.questions import read_asked
     from capacity.extraction.record import write_finetuned
     from capacity.orders import Order
-    from capacity.tokenization import load_tokenizer
+    from capacity.tokenization import has_all_rows, load_tokenizer
     from capacity.training import Interrupted, forget, train_checkpoint
     from capacity.world import load_world
 
@@ -29,7 +29,8 @@ def make_member(job: Job, member: Order, making: Making) -> None:
     asked = read_asked(folder, load_tokenizer(folder))
     if member.spec["method"] == "mixed":
         world, known = load_world(job.parent("dataset")), load_tokenizer(job.parent("tokenizer"))
-        batches = MixedBatches(world, known, member.spec["regime"], member.spec["seed"], asked, member.spec["share"])
+        share, all_rows = member.spec["share"], has_all_rows(job.parent("tokenizer"))
+        batches = MixedBatches(world, known, member.spec["regime"], member.spec["seed"], asked, share, all_rows)
         dataset = f"{world.spec['kind']} with N = {world.N:,} people, and {len(asked.prompts):,} questions"
         making.metrics = train_checkpoint(member.spec, batches, dataset, folder, making.folder, resume, time_budget())
         return

@@ -11,9 +11,11 @@ def main() -> None:
     with Job(args) as job:
         world = load_world(job.parent("dataset"))
         tokenizer = build_tokenizer(job.spec, world)
-        save_tokenizer(tokenizer, job.folder)
-        renderer = renderer_of(world, tokenizer)
-        job.metrics.update(vocab_size=renderer.vocab_size, longest_biography=renderer.max_length)
+        all_rows = not job.spec.get("compact", True)
+        save_tokenizer(tokenizer, job.folder, all_rows)
+        renderer = renderer_of(world, tokenizer, all_rows)
+        sizes = {"vocab_size": renderer.vocab_size, "used": renderer.num_used}
+        job.metrics.update(**sizes, longest_biography=renderer.max_length)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,8 @@ def main() -> None:
         colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         texts = labelled_texts(world, tokenizer, args.count, colour)
         used = {regime: config.regimes[regime].model_dump() for regime in regimes}
-        sizes = size_lines(world, renderer_of(world, tokenizer), spec["N"], used)
+        renderer = renderer_of(world, tokenizer, not getattr(config.tokenizers[name], "compact", True))
+        sizes = size_lines(world, renderer, spec["N"], used)
     except UserError as error:
         fail(error)
     print(f"{args.dataset}, {name} tokens, seed {args.seed}; what is scored is marked\n")

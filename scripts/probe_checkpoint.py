@@ -12,7 +12,7 @@ with lean_imports():
 
     from capacity.models import load_model
     from capacity.score import score_junk, score_people
-    from capacity.tokenization import load_tokenizer
+    from capacity.tokenization import has_all_rows, load_tokenizer
     from capacity.world import Renderer, World, load_world, renderer_of
 
 
@@ -31,7 +31,8 @@ def main() -> None:
         missing = job.missing_members()
         if missing:
             world = load_world(job.parent("dataset"))
-            renderer = renderer_of(world, load_tokenizer(job.parent("tokenizer")))
+            folder = job.parent("tokenizer")
+            renderer = renderer_of(world, load_tokenizer(folder), has_all_rows(folder))
         for member in missing:
             variant = job.results / member.parents["variant"]
             with job.making_member(member) as probe:

@@ -17,7 +17,7 @@ with lean_imports():
     from capacity.quantization.quantize import quantize_model
     from capacity.quantization.reload import check_reloads
     from capacity.quantization.schemes import needs_text
-    from capacity.tokenization import load_tokenizer
+    from capacity.tokenization import has_all_rows, load_tokenizer
     from capacity.world import load_world, renderer_of
 
 OWN = ("model.safetensors", "manifest.json", "metrics.csv", "README.md")  # of the checkpoint; the rest is carried over
@@ -42,7 +42,8 @@ def write_variant(model, scheme: dict, batches: Batches | None, checkpoint: Path
 
 def text_for(job: Job, scheme: dict, checkpoint: Path) -> Batches:
     """The biographies that a scheme is calibrated on, of the world that the checkpoint learned."""
-    renderer = renderer_of(load_world(job.parent("dataset")), load_tokenizer(checkpoint))
+    world = load_world(job.parent("dataset"))
+    renderer = renderer_of(world, load_tokenizer(checkpoint), has_all_rows(checkpoint))
     return calibration_batches(renderer, scheme["calibration"], scheme["seed"])
 
 

@@ -56,10 +56,11 @@ def load_batches(job: Job) -> "TrainingBatches":
     """The steps of the training, from its dataset and tokenizer."""
     with lean_imports():  # imported late: a refused order should not wait for torch
         from capacity.batches import TrainingBatches
-        from capacity.tokenization import load_tokenizer
+        from capacity.tokenization import has_all_rows, load_tokenizer
         from capacity.world import load_world
-    world, tokenizer = load_world(job.parent("dataset")), load_tokenizer(job.parent("tokenizer"))
-    return TrainingBatches(world, tokenizer, job.spec["regime"], job.spec["seed"])
+    world, folder = load_world(job.parent("dataset")), job.parent("tokenizer")
+    regime, seed = job.spec["regime"], job.spec["seed"]
+    return TrainingBatches(world, load_tokenizer(folder), regime, seed, has_all_rows(folder))
 
 
 def follow(job: Job) -> None:

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from capacity.errors import UserError
 from capacity.mixture import Mixture
+from capacity.token_stream import TokenStream, mixed_stream, with_eos
 from capacity.world import (
     EOS_ID,
     Draws,
@@ -41,21 +42,24 @@ class TrainingBatches:
     biography that the grammar can produce. windows: the stream EOS biography EOS biography ... EOS, cut into
     windows of T targets; every token of the stream but the first EOS is a target once. What is missing of the
     last batch, and all padding, is IGNORED. Where the world has junk, rows or windows of junk come between the
-    useful ones, in the share that it asks for; exposures count the world's own people alone. Raises UserError
-    where packing and context do not go together.
+    useful ones, or junk biographies between the useful ones of a window, in the share that it asks for; exposures
+    count the world's own people alone. all_rows: as in Renderer. Raises UserError where packing and context do not
+    go together.
     """
 
-    def __init__(self, world: World, tokenizer: Tokenizer, regime: dict[str, Any], seed: int):
+    def __init__(self, world: World, tokenizer: Tokenizer, regime: dict[str, Any], seed: int, all_rows: bool = False):
         self.world, self.seed = world, seed
-        self.renderer = renderer_of(world, tokenizer)
+        self.renderer = renderer_of(world, tokenizer, all_rows)
         self.batch, self.exposures = regime["batch"], regime["exposures"]
-        _check(regime)
+        junk = world.spec.get("junk")
+        self._mixed_windows = junk is not None and junk.get("windows") == "mixed"
+        _check(regime, self._mixed_windows)
         self._windows = regime["packing"] == "windows"
         self.context = regime["context"] if self._windows else self.renderer.max_length + 1
         zipf = regime.get("zipf")
         self.law = Zipf(world.N, self.exposures, zipf, seed) if zipf else None
         self._block = functools.lru_cache(maxsize=4)(self._draw_block)
-        self.junk = self._junk_text() if world.spec.get("junk") else None
+        self.junk = self._junk_text() if junk else None
 
     def _junk_text(self) -> "JunkText":
         assert isinstance(self.renderer, Renderer), "written texts have no junk"
@@ -74,25 +78,29 @@ class TrainingBatches:
     @property
     def num_steps(self) -> int:
         """Optimizer steps of the whole training."""
-        units = self.mixture.num_units if self.mixture else self.num_useful_units
-        return -(-units // self.batch)
+        return -(-self._num_units // self.batch)
+
+    @property
+    def _num_units(self) -> int:
+        """Rows or windows of the whole training."""
+        return self.mixture.num_units if self.mixture else self.num_useful_units
 
     @property
     def num_useful_units(self) -> int:
-        """Rows or windows of the world's own people."""
-        return -(-self.num_exposure_tokens // self.context) if self._windows else self.num_biographies
+        """Rows or windows that are not all junk."""
+        return -(-self._stream.num_tokens // self.context) if self._windows else self.num_biographies
 
     @property
     def num_exposure_tokens(self) -> int:
         """Useful targets in the whole training: the tokens of every biography and its EOS."""
-        return int(self._block_ends[-1])
+        return self._useful_stream.num_tokens
 
     @functools.cached_property
     def mixture(self) -> Mixture | None:
-        """How useful units and junk are mixed; None where there is no junk."""
-        if self.junk is None:
+        """How useful units and units of junk are mixed; None where there are none of junk alone."""
+        if self.junk is None or self._mixed_windows:
             return None
-        return Mixture(self.num_useful_units, self.world.spec["junk"]["share"], self.seed)
+        return Mixture.of_share(self.num_useful_units, self.world.spec["junk"]["share"], self.seed)
 
     def steps(self, first: int, count: int) -> Steps:
         """Steps first..first+count-1. Any step has the same bits whichever steps it is asked for with.
@@ -102,11 +110,11 @@ class TrainingBatches:
         if not 0 <= first < first + count <= self.num_steps:
             raise ValueError(f"steps {first}..{first + count} of {self.num_steps}")
         inputs, targets = padding(count * self.batch, self.context)
-        start, stop = first * self.batch, (first + count) * self.batch
+        start, stop = first * self.batch, min((first + count) * self.batch, self._num_units)
         if self.mixture is None:
-            self._fill(inputs, targets, start, min(stop, self.num_useful_units))
+            self._fill(inputs, targets, start, stop)
         else:
-            self._fill_mixed(inputs, targets, start, min(stop, self.mixture.num_units))
+            self._fill_mixed(inputs, targets, start, stop)
         shape = (count, self.batch, self.context)
         return inputs.reshape(shape), targets.reshape(shape)
 
@@ -137,8 +145,8 @@ class TrainingBatches:
             fill_rows(self.renderer, self._biographies(start, stop), inputs, targets)
 
     def _fill_windows(self, inputs: Array, targets: Array, first: int, last: int) -> None:
-        start, stop = first * self.context, min(last * self.context, self.num_exposure_tokens)
-        stream = self._targets(max(start - 1, 0), stop)  # from one token earlier, the first input
+        start, stop = first * self.context, min(last * self.context, self._stream.num_tokens)
+        stream = self._stream.cut(max(start - 1, 0), stop)  # from one token earlier, the first input
         num_targets, before = stop - start, stream[:-1]
         targets[:num_targets] = stream[-num_targets:]
         inputs[num_targets - len(before) : num_targets] = before  # the training's first input stays EOS
@@ -149,35 +157,34 @@ class TrainingBatches:
         for exposure in range(start // N, (stop - 1) // N + 1):
             low, high = max(start - exposure * N, 0), min(stop - exposure * N, N)
             for block in range(low // BLOCK, (high - 1) // BLOCK + 1):
-                draws, _ = self._block(exposure * num_blocks(self.world) + block)
+                draws = self._block(exposure, block)
                 parts.append(draws[max(low - block * BLOCK, 0) : high - block * BLOCK])
         return concatenate(parts)
 
-    def _targets(self, start: int, stop: int) -> NDArray[np.unsignedinteger]:
-        """Tokens start..stop-1 of the stream without its first EOS: biographies, each with its EOS."""
-        parts = []
-        first, last = np.searchsorted(self._block_ends, [start, stop - 1], side="right")
-        for index in range(first, last + 1):
-            draws, sizes = self._block(index)
-            ends = np.cumsum(sizes)
-            ends += self._block_ends[index] - ends[-1]
-            low, high = np.searchsorted(ends, [start, stop - 1], side="right")
-            parts.append(draws[low : high + 1])
-        stream = with_eos(self.renderer, concatenate(parts))
-        begin = ends[min(high, len(ends) - 1)] - len(stream)
-        return stream[start - begin : stop - begin]
-
-    def _draw_block(self, index: int) -> tuple[Draws, NDArray[np.int64]]:
-        """A block, counted through all exposures, and the tokens of each of its biographies with EOS."""
-        exposure, block = divmod(index, num_blocks(self.world))
-        draws = training_draws(self.world, self.seed, exposure, block, self.law)
-        return draws, self.renderer.lengths(draws) + 1
+    def _draw_block(self, exposure: int, block: int) -> Draws:
+        return training_draws(self.world, self.seed, exposure, block, self.law)
 
     @functools.cached_property
-    def _block_ends(self) -> NDArray[np.int64]:
-        """Where each block of the training ends in the stream; from lengths alone, nothing is rendered."""
-        num_indices = self.exposures * num_blocks(self.world)
-        return np.cumsum([self._draw_block(index)[1].sum() for index in range(num_indices)])
+    def _stream(self) -> TokenStream:
+        """What windows are cut from, without its first EOS."""
+        useful, junk = self._useful_stream, self.junk
+        if not self._mixed_windows:
+            return useful
+        assert junk is not None
+        share = self.world.spec["junk"]["share"]
+        num_junk = junk.num_biographies(useful.num_tokens * share / (1 - share))
+        return mixed_stream(useful, junk, num_junk, self.seed)
+
+    @functools.cached_property
+    def _useful_stream(self) -> TokenStream:
+        """The biographies of the world's own people, a block of draws at a time."""
+        starts = np.arange(num_blocks(self.world)) * BLOCK
+        firsts = (np.arange(self.exposures)[:, None] * self.world.N + starts).ravel()
+        return TokenStream(
+            np.append(firsts, self.num_biographies),
+            lambda start, stop: self.renderer.lengths(self._biographies(start, stop)) + 1,
+            lambda start, stop: with_eos(self.renderer, self._biographies(start, stop)),
+        )
 
 
 class JunkText:
@@ -197,6 +204,25 @@ class JunkText:
             first = block * BLOCK
             parts.append(self._draws(block)[max(start - first, 0) : stop - first])
         return concatenate(parts)
+
+    def num_biographies(self, tokens: float) -> int:
+        """How many junk biographies, from the first on and each with its EOS, come nearest to so many tokens."""
+        block, before = 0, 0
+        while True:
+            ends = before + np.cumsum(self.lengths(block * BLOCK, (block + 1) * BLOCK))
+            if ends[-1] >= tokens:
+                break
+            block, before = block + 1, ends[-1]
+        ends = np.append(before, ends)
+        return block * BLOCK + int(np.argmin(abs(ends - tokens)))
+
+    def lengths(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Tokens of each of biographies start..stop-1, its EOS included."""
+        return self.renderer.lengths(self.biographies(start, stop)) + 1
+
+    def tokens(self, start: int, stop: int) -> NDArray[np.unsignedinteger]:
+        """Biographies start..stop-1 end to end, each followed by EOS."""
+        return with_eos(self.renderer, self.biographies(start, stop))
 
     def fill_windows(self, inputs: Array, targets: Array, start: int, stop: int) -> None:
         """Put windows start..stop-1 into the first rows; the first of a block begins with a biography."""
@@ -229,21 +255,12 @@ def fill_rows(renderer: Renderer | TextRenderer, draws: Draws, inputs: Array, ta
     targets[np.arange(rows), rendering.lengths] = EOS_ID
 
 
-def with_eos(renderer: Renderer | TextRenderer, draws: Draws) -> NDArray[np.unsignedinteger]:
-    """Biographies end to end, each followed by EOS."""
-    rendering = renderer.tokens(draws, labels=False)
-    closings = np.cumsum(rendering.lengths + 1) - 1
-    stream = np.full(closings[-1] + 1, EOS_ID, dtype=rendering.tokens.dtype)
-    inside = np.ones(len(stream), dtype=bool)
-    inside[closings] = False
-    stream[inside] = rendering.tokens
-    return stream
-
-
-def _check(regime: dict[str, Any]) -> None:
+def _check(regime: dict[str, Any], mixed_windows: bool) -> None:
     packing, context = regime["packing"], regime["context"]
     if packing not in ("rows", "windows"):
         raise UserError(f"packing: {packing}; use rows or windows")
+    if packing == "rows" and mixed_windows:
+        raise UserError("junk.windows: mixed with packing: rows; a row is one biography, use packing: windows")
     if packing == "rows" and context is not None:
         raise UserError(f"context: {context} with packing: rows; a row is one biography, remove context")
     if packing == "windows" and (context is None or context < 1):

@@ -36,6 +36,8 @@ def vocabulary(dataset: dict[str, Any], tokenizer: dict[str, Any]) -> int:
     """About how many rows the embedding has."""
     if tokenizer["kind"] == "bpe":
         return tokenizer["vocabulary"]
+    if "rows" in tokenizer:
+        return tokenizer["rows"]
     if dataset["kind"] == "bioR" or (tokenizer["kind"] == "pretrained" and dataset["kind"] == "bioS"):
         return 3275
     if dataset["kind"] == "bioS":

@@ -1,4 +1,4 @@
-"""Which rows or windows of a training are useful and which are junk: exact numbers of both, spread at random."""
+"""Which parts of a training are useful and which are junk: exact numbers of both, spread at random."""
 
 import functools
 
@@ -11,16 +11,19 @@ GROUP = 4096  # units that one key spreads
 
 
 class Mixture:
-    """M units (rows or windows) of which U are useful, in their order; the others are junk.
+    """M units (rows, windows or biographies) of which U are useful, in their order; the others are junk.
 
-    The share of junk, 1 - U / M, is as near to the one asked for as whole units allow. Any range of units can
-    be asked for on its own.
+    Any range of units can be asked for on its own.
     """
 
-    def __init__(self, num_useful: int, junk_share: float, seed: int):
-        self.num_useful, self.seed = num_useful, seed
-        self.num_units = round(num_useful / (1 - junk_share))
+    def __init__(self, num_useful: int, num_units: int, seed: int):
+        self.num_useful, self.num_units, self.seed = num_useful, num_units, seed
         self._group = functools.lru_cache(maxsize=4)(self._spread)
+
+    @classmethod
+    def of_share(cls, num_useful: int, junk_share: float, seed: int) -> "Mixture":
+        """With so many units that the share of junk is as near to the one asked for as whole units allow."""
+        return cls(num_useful, round(num_useful / (1 - junk_share)), seed)
 
     def split(self, start: int, stop: int) -> tuple[NDArray[np.bool_], int, int]:
         """Which of units start..stop-1 are useful, and how many useful and junk units come before start."""

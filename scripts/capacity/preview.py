@@ -56,7 +56,7 @@ def rewritten_sample(world: World, dataset: BioR) -> World:
 
 def labelled_texts(world: World, tokenizer: Tokenizer, count: int, colour: bool) -> list[str]:
     """Biographies of a training with their scored items marked, and some junk where the world has any."""
-    renderer = renderer_of(world, tokenizer)
+    renderer = renderer_of(world, tokenizer, all_rows=True)  # only texts are shown
     draws = training_draws(world, world.seed, 0, 0)[:count]
     texts = [_marked(world, renderer, tokenizer, draws[row : row + 1], colour) for row in range(len(draws))]
     if world.spec.get("junk"):
@@ -114,7 +114,7 @@ def size_lines(
     told = "these texts" if world.rewritings else "the dataset"
     lines = [
         f"tokens a biography, end included: {mean:.1f} on average, {renderer.max_length + 1} at most",
-        f"vocabulary: {renderer.vocab_size:,} tokens, all of which {told} can use",
+        f"vocabulary: {renderer.vocab_size:,} tokens, of which {told} can use {renderer.num_used:,}",
         f"facts: at most {row_bytes * num_people / 1e6:,.1f} MB on disk, "
         f"about {world_bytes({**world.spec, 'N': num_people}) / 1e6:,.1f} MB of memory while training",
     ]

@@ -75,6 +75,7 @@ INTRODUCED: dict[str, dict[str, object]] = {
         "sentences": "shuffled",
         "paragraphs": None,
         "junk": None,
+        "junk.windows": "pure",
         "tag": False,
         "pronouns": ["He", "She"],
         "value_lists": {},

@@ -12,11 +12,12 @@ from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 from capacity.world.draws import tokenizer_draws
 from capacity.world.facts import World
-from capacity.world.pieces import EOS_ID, encode_pieces
+from capacity.world.pieces import EOS_ID, EOS_TOKEN, encode_pieces
 from capacity.world.text import biographies
 from capacity.world.written import encode_texts
 
-EOS_TOKEN = "<|endoftext|>"
+ENDS = (EOS_TOKEN, "</s>", "<|end_of_text|>", "<eos>")  # as published vocabularies write it
+ALL_ROWS = "all_rows"  # in tokenizer_config.json, where a model has rows for tokens that its dataset never uses
 TRAINING_BIOGRAPHIES = 10_000  # the text that BPE learns from: each last name of bioS ten times
 
 # As GPT-2 splits: a piece starts with its blank; contractions, letters, digits stay apart. Unlike there, a
@@ -34,12 +35,15 @@ def build_tokenizer(spec: dict[str, Any], world: World) -> Tokenizer:
     if spec["kind"] == "bpe":
         return _bpe_tokenizer(world, spec["vocabulary"], DIGITS_PATTERN if spec.get("split_digits") else BPE_PATTERN)
     if spec["kind"] == "pretrained":
-        return _pretrained_tokenizer(spec["folder"], world)
+        return _pretrained_tokenizer(spec, world)
     raise UserError(f"kind: {spec['kind']}; use word, bpe or pretrained")
 
 
-def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
-    """Write tokenizer.json and the tokenizer_config.json that transformers.AutoTokenizer needs beside it."""
+def save_tokenizer(tokenizer: Tokenizer, folder: Path, all_rows: bool = False) -> None:
+    """Write tokenizer.json and the tokenizer_config.json that transformers.AutoTokenizer needs beside it.
+
+    all_rows: whether every token is a row of a model, used or not.
+    """
     tokenizer.save(str(folder / "tokenizer.json"))
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -47,6 +51,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
         "bos_token": EOS_TOKEN,
         "pad_token": EOS_TOKEN,
         "clean_up_tokenization_spaces": False,
+        **({ALL_ROWS: True} if all_rows else {}),
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
@@ -54,6 +59,11 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
 def load_tokenizer(folder: Path) -> Tokenizer:
     """The tokenizer that `save_tokenizer` wrote."""
     return Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+
+def has_all_rows(folder: Path) -> bool:
+    """What `save_tokenizer` was told of them."""
+    return bool(json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get(ALL_ROWS))
 
 
 def _word_tokenizer(world: World) -> Tokenizer:
@@ -116,9 +126,22 @@ def _encoded(tokenizer: Tokenizer, world: World) -> Iterator[list[int]]:
         yield from (each.ids for each in encodings)
 
 
-def _pretrained_tokenizer(folder: str, world: World) -> Tokenizer:
-    """A published tokenizer, cut to the rows that the world uses. Raises UserError where it cannot be."""
-    path = REPOSITORY / folder / "tokenizer.json"
+def _pretrained_tokenizer(spec: dict[str, Any], world: World) -> Tokenizer:
+    """A published tokenizer, with all its rows or cut to those that the world uses. Raises UserError for a bad one."""
+    path = REPOSITORY / spec["folder"] / "tokenizer.json"
+    state = _published(path)
+    rows = _rows(state)
+    tokenizer = _plain(state, path)
+    return _compact(tokenizer, world) if spec.get("compact", True) else _whole(tokenizer, rows, world)
+
+
+def published_rows(path: Path) -> int:
+    """How many rows a model has for a published tokenizer.json, EOS included. Raises UserError for a bad one."""
+    return len(_rows(_published(path)))
+
+
+def _published(path: Path) -> dict[str, Any]:
+    """The content of a tokenizer.json. Raises UserError where it is no BPE tokenizer."""
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
         kind = state["model"]["type"]
@@ -126,7 +149,16 @@ def _pretrained_tokenizer(folder: str, world: World) -> Tokenizer:
         raise UserError(f"folder: {path} is no tokenizer ({error}); give a folder with a tokenizer.json") from None
     if kind != "BPE":
         raise UserError(f"folder: {path} is a {kind} tokenizer; use a BPE one, such as GPT-2's, LLaMA's or Mistral's")
-    return _compact(_plain(state, path), world)
+    return state
+
+
+def _rows(state: dict[str, Any]) -> list[str]:
+    """All tokens of a published tokenizer in their order, after the one that ends a text, which is added if need be."""
+    vocabulary = state["model"]["vocab"]
+    added = [each["content"] for each in state.get("added_tokens") or []]
+    tokens = dict.fromkeys([*sorted(vocabulary, key=vocabulary.__getitem__), *added])
+    end = next((each for each in ENDS if each in tokens), EOS_TOKEN)
+    return [end, *(token for token in tokens if token != end)]
 
 
 def _plain(state: dict[str, Any], path: Path) -> Tokenizer:
@@ -161,15 +193,20 @@ def _without(component: dict[str, Any] | None, plural: str, kind: str) -> dict[s
     return {"type": "Sequence", plural: kept} if kept else None
 
 
+def _whole(tokenizer: Tokenizer, rows: list[str], world: World) -> Tokenizer:
+    """The same BPE with all its rows, the end of a text the first of them, under the name that it has here."""
+    merges = json.loads(tokenizer.to_str())["model"]["merges"]
+    return _renumbered(tokenizer, [EOS_TOKEN, *rows[1:]], merges, world)
+
+
 def _compact(tokenizer: Tokenizer, world: World) -> Tokenizer:
     """The same BPE with the tokens that the world can tell numbered first, from 0 (EOS) without a gap.
 
     A merge's parts must be tokens too: those that the world never tells are numbered last and are no
-    rows of a model. Tokens that do not even serve as parts are dropped; on the world's text nothing
-    changes.
+    rows of a model. Tokens that do not even serve as parts are dropped.
     """
-    state = json.loads(tokenizer.to_str())
-    vocabulary, merges = state["model"]["vocab"], state["model"]["merges"]
+    model = json.loads(tokenizer.to_str())["model"]
+    vocabulary, merges = model["vocab"], model["merges"]
     names = {index: token for token, index in vocabulary.items()}
     used = {names[index] for index in set().union(*_encoded(tokenizer, world))}
     kept = used | {EOS_TOKEN}
@@ -177,11 +214,17 @@ def _compact(tokenizer: Tokenizer, world: World) -> Tokenizer:
         if left + right in kept:
             kept |= {left, right}
     ordered = sorted(kept, key=lambda token: (token != EOS_TOKEN, token not in used, vocabulary.get(token)))
-    state["model"]["vocab"] = {token: index for index, token in enumerate(ordered)}
-    state["model"]["merges"] = [(left, right) for left, right in merges if left + right in kept]
+    return _renumbered(tokenizer, ordered, [(left, right) for left, right in merges if left + right in kept], world)
+
+
+def _renumbered(tokenizer: Tokenizer, ordered: list[str], merges: list[Any], world: World) -> Tokenizer:
+    """A BPE with its tokens in another order, EOS first; on the world's text nothing else changes."""
+    state = json.loads(tokenizer.to_str())
+    names = {index: token for token, index in state["model"]["vocab"].items()}
+    state["model"] |= {"vocab": {token: index for index, token in enumerate(ordered)}, "merges": merges}
     state["added_tokens"] = []
-    compact = Tokenizer.from_str(json.dumps(state))
-    compact.add_special_tokens([EOS_TOKEN])
-    for numbers, before in zip(_encoded(compact, world), _encoded(tokenizer, world), strict=True):
+    other = Tokenizer.from_str(json.dumps(state))
+    other.add_special_tokens([EOS_TOKEN])
+    for numbers, before in zip(_encoded(other, world), _encoded(tokenizer, world), strict=True):
         assert [ordered[number] for number in numbers] == [names[number] for number in before]
-    return compact
+    return other

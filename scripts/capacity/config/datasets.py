@@ -82,6 +82,10 @@ def tokenizer_spec(tokenizer: Tokenizer) -> dict[str, Any]:
         if not (REPOSITORY / file).is_file():
             raise UserError(f"folder: {tokenizer.folder} has no tokenizer.json; give the folder of a tokenizer")
         spec["files"] = {file: file_digest(REPOSITORY / file)}
+        if not tokenizer.compact:
+            from capacity.tokenization import published_rows  # heavy; imported only where it is asked
+
+            spec["rows"] = published_rows(REPOSITORY / file)
     return spec
 
 

@@ -99,7 +99,14 @@ class Junk(Section):
     people: Count = Field(
         description="Junk people, told at random. The paper's: 100,000,000 (random junk) or 1,000 (repetitive)."
     )
-    share: Annotated[float, Field(gt=0, lt=1)] = Field(0.875, description="Share of junk in the rows or windows.")
+    share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.875, description="Share of junk: of the rows, of pure windows, or of the tokens of mixed ones."
+    )
+    windows: Literal["pure", "mixed"] = Field(
+        "pure",
+        description="pure: a window holds junk alone or none. mixed: junk biographies stand between the dataset's own "
+        "within windows; for packing: windows alone.",
+    )
 
 
 class Told(Section):
@@ -385,7 +392,11 @@ class Pretrained(Section):
 
     kind: Literal["pretrained"]
     folder: str = Field(description="A folder with its tokenizer.json, from the project's folder on; by content.")
-    compact: Literal[True] = Field(True, description="Only the tokens that the dataset can use are rows of a model.")
+    compact: bool = Field(
+        True,
+        description="true: only the tokens that the dataset can use are rows of a model, as in the paper. false: all "
+        "are, and P counts them; the end of a text is row 0.",
+    )
 
 
 Tokenizer = Annotated[Word | Bpe | Pretrained, Field(discriminator="kind")]

@@ -126,6 +126,7 @@ def _varied(part: Any, section: str, changes: dict[str, Any], source: str) -> An
 
 def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Add one run's artefacts; returns its table rows."""
+    _check_packing(run)
     people, dataset = _add_dataset(grid, config, run)
     tokenizer = grid.add(
         make_order(
@@ -163,6 +164,16 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
         rows.append({**_row(run, label, schemes[label]), **ids, **member, **law})
     _ask(grid, config, run, dataset, checkpoint, schemes, rows)
     return rows
+
+
+def _check_packing(run: Run) -> None:
+    """Refuse junk within windows where there are no windows. Raises UserError."""
+    junk = getattr(run.dataset, "junk", None)
+    if junk and junk.windows == "mixed" and run.regime.packing == "rows":
+        raise UserError(
+            f"datasets.{run.names['dataset']}.junk.windows: mixed with regimes.{run.names['regime']}.packing: rows; "
+            "a row is one biography, use packing: windows"
+        )
 
 
 def _ask(

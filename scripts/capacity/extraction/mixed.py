@@ -38,8 +38,9 @@ class MixedBatches(TrainingBatches):
         seed: int,
         asked: Asked,
         share: float,
+        all_rows: bool = False,
     ):
-        super().__init__(world, tokenizer, regime, seed)
+        super().__init__(world, tokenizer, regime, seed, all_rows)
         self._known, self._share = asked.tokenizer, share
         self._questions = QuestionBatches(asked, 1, seed)
         texts = [prompt + answer for prompt, answer in zip(asked.prompts, asked.answers, strict=True)]
@@ -55,7 +56,7 @@ class MixedBatches(TrainingBatches):
     @functools.cached_property
     def mixture(self) -> Mixture:
         """How rows or windows of questions are spread."""
-        return Mixture(self.num_useful_units, self._share, self.seed)
+        return Mixture.of_share(self.num_useful_units, self._share, self.seed)
 
     def _fill_mixed(self, inputs: Array, targets: Array, start: int, stop: int) -> None:
         useful, useful_start, asked_start = self.mixture.split(start, stop)

@@ -12,6 +12,7 @@ from capacity.errors import UserError
 from capacity.world.grammar import Attribute, Grammar
 
 EOS_ID = 0  # id of the token between biographies, in every tokenizer of this project; no piece contains it
+EOS_TOKEN = "<|endoftext|>"
 FILLER, NAME, FIRST_VALUE = 0, 1, 2  # labels; value items count on from FIRST_VALUE in the account's order
 EMPTY = 0  # the piece of no tokens
 REMEDY = "build it for this dataset"
@@ -24,13 +25,13 @@ class PieceTable:
 
     tokens, labels, first_chunk: flat, pieces end to end. sizes, starts: by piece number. names, values: the
     facts column and the first number of each slot's run. leaks: for an attribute that another one decides, its
-    values again, labelled as that one's; told first, they give it away. vocab_size: V, the ids that the
-    grammar can produce and EOS. Raises UserError where the tokenizer does not know the grammar's words or
-    merges across the ends of pieces.
+    values again, labelled as that one's; told first, they give it away. num_used: the ids that the grammar can
+    produce and EOS. vocab_size: V, as in `model_rows`. Raises UserError where the tokenizer does not know the
+    grammar's words or merges across the ends of pieces.
     """
 
-    def __init__(self, grammar: Grammar, chunked: bool, tokenizer: Tokenizer):
-        self.grammar, self.chunked = grammar, chunked
+    def __init__(self, grammar: Grammar, chunked: bool, tokenizer: Tokenizer, all_rows: bool):
+        self.grammar, self.chunked, self._all_rows = grammar, chunked, all_rows
         self._texts, self._labels, self._first = [""], [FILLER], [False]
         self._number_subjects()
         self._number_sentences()
@@ -81,11 +82,10 @@ class PieceTable:
         self.sizes = np.array([len(piece) for piece in pieces], dtype=np.int64)
         self.starts = np.cumsum(self.sizes) - self.sizes
         used = {EOS_ID}.union(*known.values())
-        self.vocab_size = len(used)
+        self.num_used = len(used)
         if self.tag != EMPTY and self.sizes[self.tag] != 1:
             raise UserError(f"tag: the tokenizer reads {self.grammar.tag!r} as {self.sizes[self.tag]} tokens; {REMEDY}")
-        if max(used) >= self.vocab_size:
-            raise UserError(f"tokenizer: it has rows that this dataset never uses; {REMEDY}")
+        self.vocab_size = model_rows(len(used), max(used), tokenizer, self._all_rows)
         token_type = np.uint16 if self.vocab_size <= 2**16 else np.uint32
         self.tokens = np.fromiter(chain.from_iterable(pieces), token_type, self.sizes.sum())
         self.labels = np.repeat(np.array(self._labels, dtype=np.uint8), self.sizes)
@@ -116,6 +116,19 @@ class PieceTable:
         if pronoun is None or pronoun.column is not None:
             return suffix
         return suffix + (len(self.grammar.attributes) - 1) * int(self.sizes[self.first_pronoun])
+
+
+def model_rows(num_used: int, last_used: int, tokenizer: Tokenizer, all_rows: bool) -> int:
+    """V, the rows of a model's embedding: a dataset's tokens, which are numbered first, or all of the tokenizer.
+
+    num_used: different ids that the dataset can produce, EOS included; last_used: the largest. Raises UserError
+    where it would have rows that the dataset never uses, unasked.
+    """
+    if all_rows:
+        return tokenizer.get_vocab_size()
+    if last_used >= num_used:
+        raise UserError(f"tokenizer: it has rows that this dataset never uses; {REMEDY}")
+    return num_used
 
 
 def encode_pieces(tokenizer: Tokenizer, grammar: Grammar) -> dict[str, list[int]]:

@@ -36,10 +36,13 @@ class Rendering:
 
 
 class Renderer:
-    """Renders draws of one world in the tokens of one tokenizer. Raises UserError where they do not match."""
+    """Renders draws of one world in the tokens of one tokenizer. Raises UserError where they do not match.
 
-    def __init__(self, world: World, tokenizer: Tokenizer):
-        self._set(world, PieceTable(world.grammar, bool(world.account.diversity), tokenizer))
+    all_rows: whether a model has rows for tokens of the tokenizer that the world cannot produce.
+    """
+
+    def __init__(self, world: World, tokenizer: Tokenizer, all_rows: bool = False):
+        self._set(world, PieceTable(world.grammar, bool(world.account.diversity), tokenizer, all_rows))
 
     def for_junk(self, junk: Junk) -> "Renderer":
         """A renderer of the world's junk people in the same tokens."""
@@ -57,8 +60,13 @@ class Renderer:
 
     @property
     def vocab_size(self) -> int:
-        """V: the ids that this world can produce, EOS included; the rows of a model's embedding."""
+        """V: the rows of a model's embedding; unless all are asked for, the ids that this world can produce and EOS."""
         return self.pieces.vocab_size
+
+    @property
+    def num_used(self) -> int:
+        """The ids that this world can produce, EOS included."""
+        return self.pieces.num_used
 
     @cached_property
     def max_length(self) -> int:

@@ -14,7 +14,7 @@ from tokenizers import Encoding, Tokenizer
 from capacity.errors import UserError
 from capacity.world.draws import Draws
 from capacity.world.facts import World
-from capacity.world.pieces import EOS_ID, FILLER, REMEDY
+from capacity.world.pieces import EOS_ID, FILLER, REMEDY, model_rows
 from capacity.world.render import Renderer, Rendering
 from capacity.world.rewritings import Rewritings
 from capacity.world.text import biographies
@@ -23,9 +23,12 @@ CHUNK = 4096  # texts tokenised at a time
 
 
 class TextRenderer:
-    """Renders draws of written texts in the tokens of one tokenizer. Raises UserError where they do not match."""
+    """Renders draws of written texts in the tokens of one tokenizer. Raises UserError where they do not match.
 
-    def __init__(self, world: World, tokenizer: Tokenizer):
+    all_rows, num_used, vocab_size: as in Renderer.
+    """
+
+    def __init__(self, world: World, tokenizer: Tokenizer, all_rows: bool = False):
         assert world.rewritings
         self.world, self.texts_of = world, world.rewritings
         parts = [
@@ -33,9 +36,8 @@ class TextRenderer:
             for first, encodings in encode_texts(tokenizer, self.texts_of)
         ]
         tokens, labels, sizes = (np.concatenate(part) for part in zip(*parts, strict=True))
-        self.vocab_size = len(np.union1d(tokens, [EOS_ID]))
-        if tokens.max() >= self.vocab_size:
-            raise UserError(f"tokenizer: it has rows that this dataset never uses; {REMEDY}")
+        self.num_used = len(np.union1d(tokens, [EOS_ID]))
+        self.vocab_size = model_rows(self.num_used, int(tokens.max()), tokenizer, all_rows)
         self._tokens: NDArray[np.unsignedinteger] = tokens.astype(np.uint16 if self.vocab_size <= 2**16 else np.uint32)
         self._labels, self._sizes = labels, sizes.astype(np.int64)
         self._starts = np.cumsum(self._sizes) - self._sizes
@@ -131,6 +133,7 @@ def _check_apart(
         raise UserError(f"tokenizer: its token {token!r} joins two facts of a text; use one that splits at blanks")
 
 
-def renderer_of(world: World, tokenizer: Tokenizer) -> Renderer | TextRenderer:
+def renderer_of(world: World, tokenizer: Tokenizer, all_rows: bool = False) -> Renderer | TextRenderer:
     """What turns a world's draws into tokens: its grammar, or its written texts."""
-    return TextRenderer(world, tokenizer) if world.rewritings else Renderer(world, tokenizer)
+    kind = TextRenderer if world.rewritings else Renderer
+    return kind(world, tokenizer, all_rows)
