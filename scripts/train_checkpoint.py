@@ -76,6 +76,7 @@ def train(job: Job, budget: float | None) -> None:
         with lean_imports():
             from capacity.training import Interrupted, forget, train_checkpoint
         batches = load_batches(job)
+        batches.check_context()
         job.check_again()
         world, tokenizer = batches.world, job.parent("tokenizer")
         dataset = f"{world.spec['kind']} with N = {world.N:,} people"

@@ -26,13 +26,26 @@ def run(script: str, path: Path, *options: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
-def test_an_interrupted_job_exits_with_75_and_the_next_one_finishes_it(tmp_path: Path) -> None:
-    dataset, path = order(tmp_path, "datasets", WORLD, {})
+def parents_in(results: Path) -> dict[str, str]:
+    """A dataset and a tokenizer, made by their commands."""
+    dataset, path = order(results, "datasets", WORLD, {})
     assert run("make_dataset.py", path).returncode == 0
-    tokenizer, path = order(tmp_path, "tokenizers", {"kind": "word"}, {"dataset": dataset.name})
+    tokenizer, path = order(results, "tokenizers", {"kind": "word"}, {"dataset": dataset.name})
     assert run("make_tokenizer.py", path).returncode == 0
-    parents = {"dataset": dataset.name, "tokenizer": tokenizer.name}
-    checkpoint, path = order(tmp_path, "checkpoints", SPEC, parents)
+    return {"dataset": dataset.name, "tokenizer": tokenizer.name}
+
+
+def test_windows_shorter_than_a_biography_are_refused_before_the_first_step(tmp_path: Path) -> None:
+    regime = SPEC["regime"] | {"packing": "windows", "context": 3}
+    _, path = order(tmp_path, "checkpoints", SPEC | {"regime": regime}, parents_in(tmp_path))
+    refused = run("train_checkpoint.py", path)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: context: 3, but biographies have ")
+    assert refused.stderr.count("\n") == 1
+
+
+def test_an_interrupted_job_exits_with_75_and_the_next_one_finishes_it(tmp_path: Path) -> None:
+    checkpoint, path = order(tmp_path, "checkpoints", SPEC, parents_in(tmp_path))
     state = tmp_path / "resume" / checkpoint.id / "state"
 
     stopped = run("train_checkpoint.py", path, "--time-budget", "0")

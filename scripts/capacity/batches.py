@@ -65,6 +65,15 @@ class TrainingBatches:
         assert isinstance(self.renderer, Renderer), "written texts have no junk"
         return JunkText(self.world, self.renderer, self.context, self.seed)
 
+    def check_context(self) -> None:
+        """Refuse windows that are shorter than biographies: no probe could be made. Raises UserError."""
+        longest = self.renderer.lengths(self._biographies(0, min(self.world.N, BLOCK))).max()
+        if longest > self.context:
+            raise UserError(
+                f"context: {self.context}, but biographies have {longest} tokens and more, and a model is probed on "
+                "whole ones; use a longer context"
+            )
+
     @property
     def vocab_size(self) -> int:
         """V, as in Renderer."""
