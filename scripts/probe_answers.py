@@ -14,7 +14,7 @@ with lean_imports():
     from capacity.models import load_model
     from capacity.orders import Order
     from capacity.tokenization import has_all_rows, load_tokenizer
-    from capacity.world import Renderer, load_world
+    from capacity.world import load_world, renderer_of
 
 
 def make_member(job: Job, member: Order, making: Making) -> None:
@@ -27,7 +27,7 @@ def make_member(job: Job, member: Order, making: Making) -> None:
             answers = answer_texts(model, load_tokenizer(folder), texts, str(model.device))
             pq.write_table(answers, making.folder / f"{group}.parquet")
     world, known = load_world(job.parent("dataset")), job.parent("tokenizer")
-    renderer = Renderer(world, load_tokenizer(known), has_all_rows(known))
+    renderer = renderer_of(world, load_tokenizer(known), has_all_rows(known))
     attributes = list(json.loads((folder / "wordings.json").read_text(encoding="utf-8")))
     kept = memorised(model, renderer, world, attributes, member.spec, str(model.device))
     pq.write_table(kept, making.folder / "memorised.parquet")

@@ -8,6 +8,7 @@ import pytest
 from checkout import Checkout
 from planted import TINY, plant
 from test_audit import audit_of, findings
+from test_extraction import LORA, MIXED
 from test_quantize_checkpoint import make
 from test_rewriting import Server, remote, server  # noqa: F401 - a fixture
 
@@ -18,6 +19,7 @@ from capacity.config.models import Config
 from capacity.config.resolve import Grid, resolve
 from capacity.errors import UserError
 from capacity.forecast import forecast
+from capacity.model_checks import check_models
 from capacity.orders import Order
 from capacity.planning import hold_against
 from capacity.runs import run_states
@@ -45,6 +47,16 @@ def grid_of(**changes: Any) -> Grid:
 
 def rewriting(grid: Grid) -> Order:
     return next(order for order in grid.orders.values() if order.stage == "rewritings")
+
+
+@pytest.mark.parametrize("extraction", [MIXED, LORA], ids=["mixed", "lora"])
+def test_rewritten_people_can_be_asked(extraction: dict[str, Any]) -> None:
+    content = raw(N=20) | {"extractions": {"ask": extraction}}
+    content["studies"]["prose"]["extraction"] = "ask"
+    grid = resolve(check(Config, content, "planted"))
+    questions = next(order for order in grid.orders.values() if order.stage == "questions")
+    assert questions.parents["dataset"] == rewriting(grid).name
+    check_models(grid.orders, set())  # models of the paper; what texts will be like is not known yet
 
 
 def test_a_rewriting_stands_between_people_and_all_that_reads_them() -> None:

@@ -13,6 +13,8 @@ from worlds import SMALL_BIOS, KnowsAll
 from capacity.batches import TrainingBatches
 from capacity.bits import person_bits
 from capacity.errors import UserError
+from capacity.extraction.answers import memorised
+from capacity.extraction.questions import GROUPS, answers, full_names, read_texts, write_questions
 from capacity.rewriting.check import Checker
 from capacity.rewriting.rewrite import rewrite_world
 from capacity.score import score_people
@@ -243,3 +245,48 @@ def test_texts_with_most_facts_right_are_scored_first(tmp_path: Path) -> None:
         assert np.array_equal(by_person[draws.people, draws.templates[:, 0]], -np.sort(-by_person, axis=1)[:, draw])
     part = probe_draws(world, 9, 2, 10, 20)
     assert np.array_equal(part.templates, probe_draws(world, 9, 2, 0, 50).templates[10:20])
+
+
+# --- questions about people who are told in written texts
+
+ASKED = {"asked": 0.5, "choosing": 0.2, "wordings": {}, "seed": 7}
+
+
+@pytest.mark.parametrize("tokenizer", [{"kind": "word"}, {"kind": "bpe", "vocabulary": 900}], ids=["word", "bpe"])
+@pytest.mark.parametrize("corruption", [0.0, 0.6])
+def test_rewritten_people_are_asked_for_their_facts_and_held_out_ones_are_not_trained_on(
+    tokenizer: dict, corruption: float, tmp_path: Path
+) -> None:
+    """With six facts of ten told wrongly or left out, some names and values are in no text at all."""
+    world = rewritten(tmp_path, corruption, W=1)
+    known = write_questions(world, build_tokenizer(tokenizer, world), ASKED, tmp_path)
+    groups = {group: read_texts(tmp_path, group).to_pylist() for group in GROUPS}
+    people = {group: {row["person"] for row in rows} for group, rows in groups.items()}
+    assert sum(map(len, people.values())) == len(set.union(*people.values())) == world.N
+    trained_on = "".join(row["prompt"] + row["answer"] for row in groups["asked"])
+    for person, name in enumerate(full_names(world, np.arange(world.N))):
+        assert (f"{name} " in trained_on or f"{name}?" in trained_on) == (person in people["asked"])
+    assert {row["attribute"] for row in groups["asked"]} == set(world.grammar.items) - {"gender"}
+    for row in groups["held_out"][:60]:
+        assert row["answer"] == answers(world, row["attribute"], np.array([row["person"]]))[0]
+        assert known.decode(known.encode(row["prompt"] + row["answer"]).ids) == row["prompt"] + row["answer"]
+
+
+def test_what_a_rewritten_person_is_rightly_said_to_be_is_memorised_and_what_nobody_told_is_not(tmp_path: Path) -> None:
+    world = rewritten(tmp_path, corruption=0.5, W=2)
+    tokenizer = build_tokenizer({"kind": "word"}, world)
+    renderer = TextRenderer(world, tokenizer)
+    attributes = [item for item in world.grammar.items if item != "gender"]
+    table = memorised(KnowsAll(renderer.vocab_size), renderer, world, attributes, PROBE)
+    exact = table["exact"].to_numpy().reshape(world.N, -1)
+    rendered = [renderer.tokens(probe_draws(world, PROBE["seed"], draw, 0, world.N), labels=True) for draw in range(2)]
+    told = np.zeros((world.N, len(attributes)), dtype=bool)
+    for rendering in rendered:
+        for person, start, size in zip(
+            rendering.people, np.cumsum(rendering.lengths) - rendering.lengths, rendering.lengths, strict=True
+        ):
+            labels = set(rendering.labels[start : start + size].tolist())
+            told[person] |= [2 + world.grammar.items.index(attribute) in labels for attribute in attributes]
+    assert 0.2 < told.mean() < 0.95
+    assert (exact[~told] == 0).all()
+    assert exact[told].mean() > 0.9  # it looks one token ahead, and a text's last one has none

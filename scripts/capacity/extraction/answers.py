@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from capacity.extraction.questions import encode
 from capacity.score import BATCH_TOKENS, EXACT, NATS, score_items
-from capacity.world import BLOCK, EOS_ID, NAME, Renderer, Rendering, World, probe_draws
+from capacity.world import BLOCK, EOS_ID, NAME, Renderer, Rendering, TextRenderer, World, probe_draws
 
 Model = Callable[[torch.Tensor], Any]  # token ids (rows, width) to anything with .logits (rows, width, V)
 Tokens = list[list[int]]
@@ -91,7 +91,7 @@ def nats(model: Model, prompts: Tokens, right: Tokens, device: str, batch_tokens
 
 def memorised(
     model: Model,
-    renderer: Renderer,
+    renderer: Renderer | TextRenderer,
     world: World,
     attributes: Sequence[str],
     probe: dict[str, Any],
@@ -100,23 +100,27 @@ def memorised(
     """Whether a model gives each value after the words of a biography, as in training: a row a person and attribute.
 
     probe: {"draws": wordings a person, "seed": ...}. exact: the share of draws in which every token of the value is
-    the model's first choice after all that precedes it; greedy decoding would give the value then.
+    the model's first choice after all that precedes it; greedy decoding would give the value then. Of written texts
+    those count that tell the value rightly; one that none of them tells is not memorised.
     """
     items = [name for name, _ in world.account.items]
     places = [1 + items.index(attribute) for attribute in attributes]
-    draws = min(probe["draws"], world.grammar.paragraphs or probe["draws"])
-    exact = np.zeros((world.N, len(attributes)))
+    kept = world.rewritings.W if world.rewritings else world.grammar.paragraphs
+    draws = min(probe["draws"], kept or probe["draws"])
+    exact, told = np.zeros((world.N, len(attributes))), np.zeros((world.N, len(attributes)))
     most = BATCH_TOKENS["cpu" if device == "cpu" else "gpu"]
     for draw in range(draws):
         for start in range(0, world.N, BLOCK):
             stop = min(start + BLOCK, world.N)
             rendering = renderer.tokens(probe_draws(world, probe["seed"], draw, start, stop), labels=True)
-            exact[start:stop] += score_items(model, rendering, 1 + len(items), device, most)[EXACT][:, places]
+            some = score_items(model, rendering, 1 + len(items), device, most)[EXACT][:, places]
+            exact[start:stop] += np.nan_to_num(some)
+            told[start:stop] += ~np.isnan(some)
     codes = np.tile(np.arange(len(attributes), dtype=np.int16), world.N)
     return pa.table(
         {
             "person": np.repeat(np.arange(world.N, dtype=np.int32), len(attributes)),
             "attribute": pa.DictionaryArray.from_arrays(codes, list(attributes)),
-            "exact": (exact / draws).ravel(),
+            "exact": (exact / np.maximum(told, 1)).ravel(),
         }
     )

@@ -129,9 +129,11 @@ def write_questions(world: World, tokenizer: Tokenizer, spec: Mapping[str, Any],
     Raises UserError where the tokenizer reads names or values otherwise than in a biography.
     """
     wordings, groups = asked_attributes(world, spec["wordings"]), groups_of(world, spec)
-    known = questions_tokenizer(tokenizer, wordings, world.grammar)
+    known = questions_tokenizer(tokenizer, wordings, world)
     sample = np.arange(min(world.N, CHECKED_PEOPLE))
-    check_reads(tokenizer, known, texts(world, wordings, sample), full_names(world, sample))
+    check_reads(
+        known if world.rewritings else tokenizer, known, texts(world, wordings, sample), full_names(world, sample)
+    )
     for group, people in zip(GROUPS, groups, strict=True):
         write_texts(world, wordings, people, folder / f"{group}.parquet")
     (folder / "wordings.json").write_text(json.dumps(wordings, indent=1) + "\n", encoding="utf-8")
@@ -152,9 +154,12 @@ def read_asked(folder: Path, tokenizer: Tokenizer) -> Asked:
     return Asked(tokenizer, table["prompt"].to_pylist(), table["answer"].to_pylist(), lengths)
 
 
-def questions_tokenizer(tokenizer: Tokenizer, wordings: Mapping[str, Sequence[str]], grammar: Grammar) -> Tokenizer:
-    """A world's tokenizer with what the wordings need besides."""
-    return extended(tokenizer, chain.from_iterable(_all_parts(wordings, grammar)))
+def questions_tokenizer(tokenizer: Tokenizer, wordings: Mapping[str, Sequence[str]], world: World) -> Tokenizer:
+    """A world's tokenizer with what the wordings need besides, and names and values that no written text tells."""
+    grammar = world.grammar
+    facts = [*grammar.name, *(slot for attribute in grammar.attributes for slot in attribute.slots)]
+    untold = (text for slot in facts for text in grammar.texts(slot)) if world.rewritings else ()
+    return extended(tokenizer, chain(chain.from_iterable(_all_parts(wordings, grammar)), untold))
 
 
 def _all_parts(wordings: Mapping[str, Sequence[str]], grammar: Grammar) -> list[tuple[str, str]]:

@@ -5,8 +5,8 @@ from typing import Any
 
 NAME, ATTRIBUTE = "{name}", "{attribute}"
 
-# Of bioS, the first of each as the paper asks (arXiv 2309.14316, Section 2.2). The working city follows from the
-# employer, as in the account, and is not asked.
+# Of bioS and bioR, the first of each as the paper asks (arXiv 2309.14316, Section 2.2). The working city follows from
+# the employer, as in the account, and is not asked.
 BIOS: dict[str, tuple[str, ...]] = {
     "birth_date": (
         "What is the birth date of {name}? Answer:",
@@ -59,7 +59,7 @@ def wordings_of(dataset: Mapping[str, Any], own: Wordings) -> dict[str, list[str
 
 def _shipped(dataset: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     kind = dataset["kind"]
-    if kind == "bioS":
+    if kind in ("bioS", "bioR"):
         return BIOS
     if kind == "bioD":
         word = "id{}" if dataset["wording"] == "atomic" else "ID {}"
