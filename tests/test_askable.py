@@ -57,6 +57,15 @@ def test_a_model_with_query_and_value_can_be_asked_either_way(kind: str):
     check_asked(asked_of(hf(kind), WHOLE))
 
 
+def test_a_rank_above_a_width_that_the_configuration_does_not_state_is_refused():
+    """As one that it states is by `capacity.config.extraction`."""
+    opt = hf("opt", num_hidden_layers=1, ffn_dim=16, num_attention_heads=2, dropout=0.0)  # 768 wide by default
+    attempt = {**TRY, "ranks": [800, 2]}
+    assert refusal(asked_of(opt, attempt)) == (
+        "hf: opt: ranks: 800 for the embedding of a model of width 768; use at most 768"
+    )
+
+
 def test_query_and_value_that_share_a_projection_with_fewer_keys_are_refused():
     """One key head for all: the rows of the three are not a third each."""
     model = hf("gpt_bigcode", n_embd=16, n_layer=1, n_head=2, attn_pdrop=0.0, resid_pdrop=0.0, embd_pdrop=0.0)

@@ -448,7 +448,7 @@ class Model(Section):
     mlp: Literal["standard", "gated"] | None = Field(
         None,
         description="standard: d -> m -> d. gated: the activation of one projection times another. Both hold as many "
-        "parameters. Unless given, as in the architecture.",
+        "parameters, to the nearest hidden unit. Unless given, as in the architecture.",
     )
     activation: Literal["gelu", "silu", "relu"] | None = Field(
         None, description="Activation of the MLP; gelu is GPT-2's tanh form. Unless given, as in the architecture."
