@@ -18,8 +18,8 @@ from planted import TINY, of_stage, tiny_grid
 
 from capacity import factories
 from capacity.config import datasets, models, resolve
+from capacity.config.experiment import Config
 from capacity.config.load import check, read_yaml
-from capacity.config.models import Config
 from capacity.config.resolve import Grid, has_compiler
 from capacity.errors import UserError
 from capacity.identity import SCRIPTS
