@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from capacity.config.claims import Claim, Claims, Selection
-from capacity.config.models import Config
+from capacity.config.experiment import Config
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 HEAD = """# Configuration

@@ -14,8 +14,8 @@ from typing import Any
 
 from capacity.artefacts import fail
 from capacity.config.cli import RESULTS, add_config_options, read_config
+from capacity.config.experiment import Config
 from capacity.config.load import load_config
-from capacity.config.models import Config
 from capacity.config.resolve import Grid, resolve
 from capacity.errors import UserError
 from capacity.estimate import (

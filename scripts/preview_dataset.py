@@ -7,7 +7,8 @@ import sys
 from capacity.artefacts import fail
 from capacity.config.cli import add_config_options, read_config
 from capacity.config.datasets import tokenizer_spec, world_spec
-from capacity.config.models import BioR, Config
+from capacity.config.experiment import Config
+from capacity.config.worlds import BioR
 from capacity.errors import UserError
 from capacity.preview import account_lines, labelled_texts, rewritten_sample, sample_world, size_lines
 from capacity.tokenization import build_tokenizer

@@ -12,8 +12,8 @@ import yaml
 from capacity.artefacts import fail
 from capacity.config.cli import add_config_options, read_config
 from capacity.config.datasets import counted, tokenizer_spec, world_spec
+from capacity.config.experiment import Config
 from capacity.config.load import check
-from capacity.config.models import Config
 from capacity.errors import UserError
 from capacity.extraction.harness import write_task
 from capacity.extraction.wordings import wordings_of

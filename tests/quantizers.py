@@ -7,7 +7,7 @@ import torch
 import transformers
 from trainings import WORLD
 
-from capacity.config.models import Quantizer
+from capacity.config.schemes import Quantizer
 from capacity.models import build_model
 from capacity.quantization.calibration import calibration_batches
 from capacity.tokenization import build_tokenizer

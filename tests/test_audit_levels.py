@@ -24,7 +24,7 @@ from capacity.audit.folder import Artefact, Folder, read_folder
 from capacity.audit.machine import check_machine, differences
 from capacity.audit.run import fixed_paths
 from capacity.config.load import load_config
-from capacity.config.models import Audit
+from capacity.config.studies import Audit
 
 CONFIG = load_config([TINY])
 

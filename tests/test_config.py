@@ -211,7 +211,7 @@ def test_docs_and_schema_are_those_of_the_models():
 
 def test_every_key_of_the_configuration_is_described():
     import document_config
-    from capacity.config.models import Config
+    from capacity.config.experiment import Config
 
     for model in document_config._models_below(Config, {Config}):
         for name, field in model.model_fields.items():

@@ -15,9 +15,9 @@ from planted import TINY, of_stage
 from test_figures import variant
 
 from capacity import factories
-from capacity.config import models
+from capacity.config.experiment import Config
 from capacity.config.load import check, read_yaml
-from capacity.config.models import Config
+from capacity.config.questions import Extraction
 from capacity.config.resolve import Grid, resolve
 from capacity.errors import UserError
 from capacity.extraction.columns import EXTRACTION_COLUMNS
@@ -84,7 +84,7 @@ def test_an_option_of_questions_moves_what_asks_and_leaves_checkpoints_and_their
 
 
 def test_every_option_of_an_extraction_is_among_those_seen_to_move_it():
-    assert set(models.Extraction.model_fields) == set(OPTIONS)
+    assert set(Extraction.model_fields) == set(OPTIONS)
 
 
 def test_the_share_of_questions_moves_mixed_training_alone():

@@ -13,9 +13,10 @@ from worlds import ATOMIC, SMALL_BIOS, TOKENIZERS, KnowsAll, ids_of
 
 from capacity.batches import IGNORED, TrainingBatches
 from capacity.bits import item_bits
+from capacity.config.experiment import Config
 from capacity.config.load import check, read_yaml
-from capacity.config.models import BioD, Config
 from capacity.config.resolve import Grid, resolve
+from capacity.config.worlds import BioD
 from capacity.errors import UserError
 from capacity.mixture import GROUP, Mixture
 from capacity.score import score_junk

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity import orders
-from capacity.config.models import Model
+from capacity.config.architectures import Model
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 from capacity.identity import file_digest

@@ -8,8 +8,8 @@ import pytest
 from scipy.stats import chisquare
 from worlds import ATOMIC, FULL_BIOS, SENTENCE, SMALL_BIOS
 
+from capacity.config.experiment import Config
 from capacity.config.load import check
-from capacity.config.models import Config
 from capacity.errors import UserError
 from capacity.tokenization import build_tokenizer
 from capacity.world import FIRST_VALUE, Draws, Renderer, World, make_world, name_only_draws, probe_draws, training_draws

@@ -16,8 +16,8 @@ from transformers import AutoTokenizer
 from worlds import SENTENCE, SMALL_BIOS, SPECS, KnowsAll, world_of
 
 from capacity.bits import person_bits
+from capacity.config.experiment import Config
 from capacity.config.load import check, read_yaml
-from capacity.config.models import Config
 from capacity.config.resolve import resolve
 from capacity.errors import UserError
 from capacity.estimate import vocabulary

@@ -12,8 +12,8 @@ import pytest
 from planted import TINY
 from test_quantize_checkpoint import make
 
+from capacity.config.experiment import Config
 from capacity.config.load import check, read_yaml
-from capacity.config.models import Config
 from capacity.config.resolve import Grid, resolve
 from capacity.errors import UserError
 from capacity.orders import make_order

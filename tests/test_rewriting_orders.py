@@ -14,8 +14,8 @@ from test_rewriting import Server, remote, server  # noqa: F401 - a fixture
 
 from capacity.audit.execution import Choice
 from capacity.audit.findings import Severity
+from capacity.config.experiment import Config
 from capacity.config.load import check, load_config, read_yaml
-from capacity.config.models import Config
 from capacity.config.resolve import Grid, resolve
 from capacity.errors import UserError
 from capacity.forecast import forecast

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import plan
+from capacity.config.experiment import Config
 from capacity.config.load import load_config, read_yaml
-from capacity.config.models import Config
 from capacity.config.resolve import Grid, resolve
 from capacity.estimate import published_rate, training_flops
 

@@ -12,8 +12,8 @@ from planted import TINY, of_stage
 from test_quantize_checkpoint import make
 from worlds import FULL_BIOS, SMALL_BIOS, TOKENIZERS
 
+from capacity.config.experiment import Config
 from capacity.config.load import check, read_yaml
-from capacity.config.models import Config
 from capacity.config.resolve import resolve
 from capacity.errors import UserError
 from capacity.tokenization import build_tokenizer

@@ -10,7 +10,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from capacity.bits import diversity_offered_bits
-from capacity.config.models import BioR
+from capacity.config.worlds import BioR
 from capacity.errors import UserError
 from capacity.requests import world_bytes
 from capacity.rewriting.rewrite import rewrite_world

@@ -155,7 +155,7 @@ def _delete_manifest(stage: str, slug: str) -> Callable[[Checkout], None]:
 
 NEW_OPTION = _both(
     _replace(
-        "scripts/capacity/config/models.py",
+        "scripts/capacity/config/regimes.py",
         "    clip: Annotated[float",
         '    nesterov: bool = Field(False, description="New.")\n    clip: Annotated[float',
     ),
@@ -281,7 +281,7 @@ EDITS = [
     ),
     Edit(
         "an option's default changed later",
-        _replace("scripts/capacity/config/models.py", "1e-6, description", "1e-7, description"),
+        _replace("scripts/capacity/config/regimes.py", "1e-6, description", "1e-7, description"),
         stages("CVP", *ALL) | A | F,
     ),
     Edit(

@@ -8,7 +8,7 @@ from capacity.audit.engine import CleanCheckout
 from capacity.audit.findings import Level, Severity
 from capacity.audit.folder import Artefact, Folder
 from capacity.audit.tables import SHOWN_CELLS, differing_cells, read_rows
-from capacity.config.models import Config
+from capacity.config.experiment import Config
 from capacity.errors import UserError
 from capacity.identity import code_digest, package_versions
 from capacity.orders import Order, order_digest, order_text

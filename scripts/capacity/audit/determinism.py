@@ -15,7 +15,7 @@ from capacity.audit.execution import Counterparts, cost
 from capacity.audit.findings import Level
 from capacity.audit.folder import Artefact, Folder, read_folder
 from capacity.audit.pinned import pinned, rests_on_lost, take
-from capacity.config.models import Config
+from capacity.config.experiment import Config
 from capacity.config.resolve import Grid
 from capacity.manifest import MANIFEST
 from capacity.orders import Order, order_digest, order_text

@@ -12,7 +12,7 @@ from typing import Any
 from capacity.audit.findings import Level
 from capacity.audit.folder import ID_SUFFIX, Folder, Manifest
 from capacity.audit.machine import lineage_manifests
-from capacity.config.models import Config
+from capacity.config.experiment import Config
 from capacity.environment import REPOSITORY, git_state
 
 YES, NO, PARTLY, PERSON = "yes", "no", "partly", "for a person"

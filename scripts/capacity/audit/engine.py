@@ -14,7 +14,7 @@ from pathlib import Path
 
 from capacity.audit.findings import Level
 from capacity.audit.folder import Folder
-from capacity.config.models import Config
+from capacity.config.experiment import Config
 from capacity.config.resolve import Grid
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError

@@ -18,8 +18,9 @@ from capacity.audit.engine import CleanCheckout
 from capacity.audit.findings import Level, Severity
 from capacity.audit.folder import Folder, read_folder
 from capacity.audit.pinned import keep_pinned, take
-from capacity.config.models import Audit, Config
+from capacity.config.experiment import Config
 from capacity.config.resolve import Grid
+from capacity.config.studies import Audit
 from capacity.errors import UserError
 from capacity.identity import digest
 from capacity.manifest import MANIFEST

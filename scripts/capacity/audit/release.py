@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from capacity.audit.findings import Level
 from capacity.audit.folder import Folder, Output, Published, is_inside, is_plain_file
 from capacity.audit.signing import SUFFIX, sign, signer
-from capacity.config.models import Config
+from capacity.config.experiment import Config
 from capacity.environment import REPOSITORY, git_state
 from capacity.errors import UserError
 from capacity.identity import file_digest

@@ -23,7 +23,7 @@ from capacity.audit.machine import check_machine, differences
 from capacity.audit.release import Unpacked
 from capacity.audit.report import Report
 from capacity.audit.tables import check_rows, check_runs
-from capacity.config.models import Config
+from capacity.config.experiment import Config
 from capacity.config.resolve import Grid
 from capacity.environment import git_state
 from capacity.errors import UserError

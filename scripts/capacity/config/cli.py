@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
+from capacity.config.experiment import Config
 from capacity.config.load import load_config
-from capacity.config.models import Config
 from capacity.config.resolve import Grid, resolve
 
 RESULTS = Path("results")

@@ -3,7 +3,9 @@
 import functools
 from typing import Any
 
-from capacity.config.models import BioD, BioR, BioS, Dataset, LocalModel, Pretrained, Records, Scale, Tokenizer
+from capacity.config.scales import Scale
+from capacity.config.tokenizers import Pretrained, Tokenizer
+from capacity.config.worlds import BioD, BioR, BioS, Dataset, LocalModel, Records
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 from capacity.identity import SCRIPTS, file_digest

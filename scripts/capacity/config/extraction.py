@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from capacity.architectures import sizes
-from capacity.config.models import Extraction
+from capacity.config.questions import Extraction
 from capacity.errors import UserError
 from capacity.extraction.people import split_sizes
 from capacity.extraction.wordings import wordings_of

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from capacity.config.models import Config
+from capacity.config.experiment import Config
 from capacity.errors import UserError
 
 

@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from capacity.architectures import mlp_width, sizes
+from capacity.config.architectures import Model
 from capacity.config.claims import read_claims
 from capacity.config.datasets import counted, rewriting_spec, tokenizer_spec, world_spec
+from capacity.config.experiment import Config
 from capacity.config.extraction import Asked, orders_of
 from capacity.config.load import check
-from capacity.config.models import BioR, Config, Model, Quantizer, Regime, Study
+from capacity.config.regimes import Regime
+from capacity.config.schemes import Quantizer
+from capacity.config.studies import Study
+from capacity.config.worlds import BioR
 from capacity.errors import UserError
 from capacity.estimate import training_steps
 from capacity.factories import source_digests

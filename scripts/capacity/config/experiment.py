@@ -1,0 +1,39 @@
+"""What `config.yaml` may say: one model a section, every key with a description and its limits.
+
+These models feed the checks, the JSON schema for editors and docs/config.md.
+"""
+
+from pydantic import Field
+
+from capacity.config.architectures import Model
+from capacity.config.questions import Extraction
+from capacity.config.regimes import Regime
+from capacity.config.scales import Scale
+from capacity.config.schemes import Quantizer
+from capacity.config.sections import Name, Names, Section
+from capacity.config.studies import Audit, Display, Probe, Study, Table
+from capacity.config.tokenizers import Tokenizer
+from capacity.config.worlds import Dataset
+
+
+class Config(Section):
+    """The whole experiment."""
+
+    scale: Name = Field(description="Which of `scales` to use.")
+    study: Names = Field(description="Which of `studies` to build.")
+    scales: dict[Name, Scale] = Field(description="Hardware by name.")
+    datasets: dict[Name, Dataset] = Field(description="Worlds of facts by name.")
+    tokenizers: dict[Name, Tokenizer] = Field(description="Tokenizers by name.")
+    models: dict[Name, Model] = Field(description="Architectures by name.")
+    regimes: dict[Name, Regime] = Field(description="Training regimes by name.")
+    quantizers: dict[Name, Quantizer] = Field(description="Quantisation schemes by name.")
+    extractions: dict[Name, Extraction] = Field({}, description="Ways to ask for what models know, by name.")
+    studies: dict[Name, Study] = Field(description="Studies by name.")
+    probe: Probe = Field(Probe(), description="How bits are measured.")
+    table: Table = Field(Table(), description="How the capacity table is made.")
+    claims: str | None = Field(None, description="A file of published claims that the table is held against.")
+    display: Display = Field(Display(), description="What figures look like.")
+    audit: Audit = Field(Audit(), description="Tolerances of `make audit`.")
+    store: str | None = Field(
+        None, description="A folder shared by several checkouts or users, from which artefacts are taken by identity."
+    )

@@ -1,0 +1,76 @@
+"""Training regimes, as `config.yaml` describes them."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from capacity.config.sections import Count, Name, OneRateOrMore, Section, problem
+
+
+class Regime(Section):
+    """How a model is trained."""
+
+    exposures: Count = Field(description="Times each person is seen; with zipf, on average.")
+    zipf: Annotated[float, Field(gt=0, le=5)] | None = Field(
+        None,
+        description="Person n is seen in proportion to n to the power of minus this, instead of all equally often.",
+    )
+    batch: Count = Field(description="Rows or windows a step.")
+    lr: OneRateOrMore = Field(
+        description="Peak learning rate. A list: every rate is trained and stays in the table, where `chosen` marks "
+        "the one with the lowest training loss, in the mean over seeds."
+    )
+    packing: Literal["rows", "windows"] = Field(
+        "windows", description="rows: one biography a row. windows: biographies end to end, cut every `context` tokens."
+    )
+    context: Annotated[int, Field(ge=8)] | None = Field(None, description="Tokens a window; the paper's is 512.")
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(1000, description="Steps of linear warm-up.")
+    final_lr_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.1, description="Where the cosine ends, as a share of lr."
+    )
+    schedule: Literal["cosine", "linear"] = Field(
+        "cosine", description="How the rate falls after the warm-up; final_lr_fraction: 1 keeps it."
+    )
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw",
+        description="muon: torch's Muon on hidden matrices, each scaled to an AdamW step, and AdamW on all else.",
+    )
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None, description="Muon's momentum; 0.95 unless given. AdamW takes betas."
+    )
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="Decoupled weight decay.")
+    betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)] = Field(
+        [0.9, 0.98], description="AdamW's betas."
+    )
+    eps: Annotated[float, Field(gt=0)] = Field(1e-6, description="AdamW's epsilon.")
+    clip: Annotated[float, Field(gt=0)] | None = Field(1.0, description="Largest gradient norm; null: no clipping.")
+    quantizer: Name | None = Field(
+        None,
+        description="A scheme of `quantizers`, method rtn: each forward pass sees weights rounded by it, gradients "
+        "pass straight through. The checkpoint keeps full precision; the same scheme makes the variant trained for.",
+    )
+    quantize_from: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="Share of the training before the rounding begins; 0: from scratch."
+    )
+
+    @model_validator(mode="after")
+    def _of_its_optimizer(self) -> Self:
+        if self.momentum is not None and self.optimizer != "muon":
+            raise problem(
+                f"momentum: {self.momentum} with optimizer: {self.optimizer}, which takes betas; remove momentum"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _packed(self) -> Self:
+        if self.packing == "windows" and self.context is None:
+            raise problem("context: missing; windows need a length in tokens, for example context: 512")
+        if self.packing == "rows" and self.context is not None:
+            raise problem(f"context: {self.context} with packing: rows; a row is one biography, remove context")
+        return self
+
+    @model_validator(mode="after")
+    def _quantized(self) -> Self:
+        if self.quantize_from and self.quantizer is None:
+            raise problem(f"quantize_from: {self.quantize_from} without quantizer; name one or remove quantize_from")
+        return self

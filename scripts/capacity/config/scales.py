@@ -1,0 +1,21 @@
+"""Hardware, as `config.yaml` describes it."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from capacity.config.sections import Count, Section
+
+
+class Scale(Section):
+    """The hardware that decides a run's numbers."""
+
+    accelerator: Literal["cpu", "gpu"] = Field(description="Where training and probes run.")
+    precision: Literal["fp32", "bf16"] = Field(description="bf16 means mixed precision with fp32 weights.")
+    devices: Count = Field(
+        1, description="Devices of one machine that a training uses, one process each, with equal shares of a batch."
+    )
+    compile: bool | Literal["auto"] = Field(
+        "auto",
+        description="torch.compile. auto: when a C++ compiler is found and the run has so many steps that it pays.",
+    )

@@ -1,0 +1,81 @@
+"""Studies, and how they are measured, tabulated and shown, as `config.yaml` describes them."""
+
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from capacity.config.sections import Count, Name, Names, Section, unique
+
+
+class Probe(Section):
+    """How bits are measured."""
+
+    draws: Count = Field(4, description="Freshly worded biographies a person that losses are averaged over.")
+
+
+class Table(Section):
+    """How the capacity table is made."""
+
+    resamples: Annotated[int, Field(ge=100)] = Field(1000, description="Bootstrap resamples over people.")
+
+
+class Display(Section):
+    """What figures look like; never changes a number."""
+
+    title: str = Field("", description="A title above the figure.")
+
+
+class Audit(Section):
+    """What an artefact that is made again may differ by, where equal bits cannot be expected."""
+
+    tensors: Annotated[float, Field(ge=0)] = Field(
+        1e-3, description="Largest deviation of a number in a file, of a tensor relative to its largest element."
+    )
+    metrics: Annotated[float, Field(ge=0)] = Field(
+        0.02, description="Largest deviation of a metric, relative to max(1, metric); enough where tensors differ more."
+    )
+
+
+Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(unique)]
+Vary = dict[
+    Annotated[str, StringConstraints(pattern=r"^(dataset|tokenizer|model|regime)\.\w+$")],
+    Annotated[list[Any], AfterValidator(unique)],
+]
+
+
+class Part(Section):
+    """One of several grids of a study, where its regimes differ from dataset to dataset."""
+
+    datasets: Names | None = Field(None, description="Names from `datasets`; null: the study's.")
+    tokenizers: Names | None = Field(None, description="Names from `tokenizers`; null: the study's.")
+    models: Names | None = Field(None, description="Names from `models`; null: the study's.")
+    regimes: Names | None = Field(None, description="Names from `regimes`; null: the study's.")
+    seeds: Seeds | None = Field(None, description="null: the study's.")
+    vary: Vary = Field({}, description="Keys to sweep in this grid; the study's own are not swept in it.")
+
+
+class Study(Section):
+    """A grid of runs that answers one question."""
+
+    question: str = Field(description="What the study asks.")
+    paper: str = Field(description="What the paper found.")
+    datasets: Names = Field(description="Names from `datasets`.")
+    tokenizers: Names = Field(description="Names from `tokenizers`.")
+    models: Names = Field(description="Names from `models`.")
+    regimes: Names = Field(description="Names from `regimes`.")
+    quantizers: Names = Field(["none"], description="Names from `quantizers`.")
+    extraction: Name | None = Field(
+        None,
+        description="A name from `extractions`: how much of what the checkpoints know can be asked for; needs a "
+        "quantizer with method: none.",
+    )
+    seeds: Seeds = Field(description="A seed draws its own world and its own training.")
+    vary: Vary = Field(
+        {}, description="Keys to sweep, for example dataset.N: [400, 750, 1500]; several keys are crossed."
+    )
+    grids: list[Part] = Field([], description="Several grids, one after the other, instead of the study's own.")
+
+    def parts(self) -> list[Self]:
+        """The grids to cross, each written out as a study of its own."""
+        given = [part.model_dump(exclude_none=True) for part in self.grids]
+        return [self.model_copy(update={**part, "grids": []}) for part in given] or [self]
