@@ -17,10 +17,17 @@ import pytest
 from planted import TINY, of_stage, tiny_grid
 
 from capacity import factories
-from capacity.config import datasets, models, resolve
+from capacity.config import datasets, resolve
+from capacity.config.architectures import Model
 from capacity.config.experiment import Config
 from capacity.config.load import check, read_yaml
+from capacity.config.regimes import Regime
 from capacity.config.resolve import Grid, has_compiler
+from capacity.config.scales import Scale
+from capacity.config.schemes import Quantizer
+from capacity.config.studies import Display, Probe, Table
+from capacity.config.tokenizers import Bpe
+from capacity.config.worlds import BioD, BioS, Junk, Pools
 from capacity.errors import UserError
 from capacity.identity import SCRIPTS
 from capacity.orders import Order, make_order
@@ -104,7 +111,7 @@ MOVES: list[tuple[str, Any, str]] = [
     (f"{PEOPLE}/junk", {"people": 9, "share": 0.5, "windows": "mixed"}, "dtcvpaf"),
     (PEOPLE, {"kind": "bioS", "N": 4, "value_lists": {"majors": "scripts/capacity/pools/cities.txt"}}, "dtcvpaf"),
     (f"{PEOPLE}/template_folder", "scripts/capacity/pools/templates", "dtcvpaf"),
-    *((f"{PEOPLE}/pools/{pool}", 5, "dtcvpaf") for pool in models.Pools.model_fields),
+    *((f"{PEOPLE}/pools/{pool}", 5, "dtcvpaf") for pool in Pools.model_fields),
     ("tokenizers/bpe/vocabulary", 310, "tcvpaf"),
     ("tokenizers/bpe/split_digits", True, "tcvpaf"),
     ("tokenizers/bpe", {"kind": "word"}, "tcvpaf"),
@@ -187,17 +194,17 @@ def test_every_option_of_a_run_is_among_those_seen_to_move_it():
     """An option that is accepted and moves nothing would be one that is ignored."""
     sections = {
         **{
-            "scales/laptop": models.Scale,
-            ATOMIC: models.BioD,
-            PEOPLE: models.BioS,
-            f"{PEOPLE}/pools": models.Pools,
-            f"{PEOPLE}/junk": models.Junk,
+            "scales/laptop": Scale,
+            ATOMIC: BioD,
+            PEOPLE: BioS,
+            f"{PEOPLE}/pools": Pools,
+            f"{PEOPLE}/junk": Junk,
         },
-        **{"tokenizers/bpe": models.Bpe, "models/small": models.Model, "quantizers/int8": models.Quantizer},
-        **{"probe": models.Probe, "table": models.Table, "display": models.Display},
+        **{"tokenizers/bpe": Bpe, "models/small": Model, "quantizers/int8": Quantizer},
+        **{"probe": Probe, "table": Table, "display": Display},
     }
     options = {f"{path}/{name}" for path, model in sections.items() for name in model.model_fields}
-    options |= {f"regimes/*/{name}" for name in models.Regime.model_fields}
+    options |= {f"regimes/*/{name}" for name in Regime.model_fields}
     seen = set()
     for path, value, _ in MOVES:
         path = re.sub(r"^regimes/\w+", "regimes/*", path)
@@ -256,7 +263,7 @@ def test_a_scheme_left_at_introduction_values_has_the_digest_of_one_without_them
     explicit |= {"scale_format": "fp32", "tensors": ["experts", "router", "embeddings", "head", "linear"]}
     assert moved(with_value("quantizers/int8", explicit)) == ""
     old = make_order("variants", "a", {"method": "rtn", "bits": 8}, {})
-    new = make_order("variants", "a", models.Quantizer(**explicit).spec(people=6, seed=1), {})
+    new = make_order("variants", "a", Quantizer(**explicit).spec(people=6, seed=1), {})
     assert old.id == new.id
 
 
