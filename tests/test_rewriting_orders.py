@@ -133,14 +133,6 @@ def test_what_cannot_be_rewritten_is_refused_before_any_job(change: dict[str, An
         grid_of(**change)
 
 
-def test_questions_of_rewritten_people_are_refused_before_any_job() -> None:
-    content = raw()
-    content["extractions"] = {"ask": {"method": "mixed", "share": 0.2}}
-    content["studies"]["prose"]["extraction"] = "ask"
-    with pytest.raises(UserError, match="people is of kind bioR, which has no attributes to ask for"):
-        resolve(check(Config, content, "planted"))
-
-
 def test_a_shared_value_of_two_own_lists_is_refused_by_the_job_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "majors.txt").write_text("Biology\nHarvard\n")
     (tmp_path / "universities.txt").write_text("Harvard\nYale\n")
