@@ -233,6 +233,15 @@ class BioR(SixFacts):
     )
     tries: Annotated[int, Field(ge=1, le=100)] = Field(8, description="Texts written at most for one, with resample.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _written(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "junk" in value:
+            raise problem(
+                "junk: given with kind: bioR, whose texts are written and not worded anew; remove it, or use kind: bioS"
+            )
+        return value
+
     @model_validator(mode="after")
     def _possible(self) -> Self:
         self.check_people(self.N, 0)
@@ -262,9 +271,10 @@ class Records(Told):
         "uniform", description="What is known of a column's values beforehand: what they are, or how frequent too."
     )
     missing: Literal["error", "drop"] = Field(
-        "error", description="What becomes of rows with an empty cell; dropped ones are counted in the manifest."
+        "error",
+        description="What becomes of rows with an empty cell; manifest and preview count those that are dropped.",
     )
-    N: Count | None = Field(None, description="The first so many rows; null: all.")
+    N: Count | None = Field(None, description="The first so many rows that can be told; null: all, 5,000,000 at most.")
 
     def worded(self) -> bool:
         return any(len(phrases) > 1 for phrases in self.phrases.values())
