@@ -20,7 +20,7 @@ from capacity.orders import make_order
 from capacity.preview import account_lines
 from capacity.tokenization import build_tokenizer
 from capacity.world import NAME, Renderer, load_world, make_world, probe_draws, save_world, training_draws
-from capacity.world.records import read_records
+from capacity.world.records import forget_records, num_dropped, read_records
 
 COUNTRIES = """country,capital,currency,code
 France,Paris,euro,FR
@@ -91,9 +91,90 @@ def test_a_file_is_read_no_further_than_the_rows_that_are_told(tmp_path: Path, m
     ]
     whole = spec_of(tmp_path, text.removesuffix("broken\n"), N=None)
     assert read_records({**whole, "missing": "drop"}).num_rows == 180_000
+    forget_records()
     monkeypatch.setattr("capacity.world.records.MOST_VALUES", 100_000)
-    with pytest.raises(UserError, match="has more than 100,000 rows; tell the first so many by N"):
-        read_records(whole)
+    for N in (None, 150_000):
+        with pytest.raises(UserError, match="has more than 100,000 rows; tell the first so many by N"):
+            read_records({**whole, "missing": "drop", "N": N})
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_no_more_of_a_file_is_held_than_what_is_told_of_it(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty megabytes of rows that are dropped, or of columns that are left out, in a tenth of that; else an error."""
+    lines = [f"entity {i},{i % 7},{'' if i % 1000 else 'x'},{i:0200d}\n" for i in range(200_000)]
+    spec = spec_of(tmp_path, "country,capital,currency,note\n" + "".join(lines), attributes=["capital"], N=None)
+    if kind == "parquet":
+        columns = [line.rstrip().split(",") for line in lines]
+        names = ("country", "capital", "currency", "note")
+        pq.write_table(pa.table(dict(zip(names, zip(*columns, strict=True), strict=True))), tmp_path / "facts.parquet")
+        spec["file"] = str(tmp_path / "facts.parquet")
+    del lines
+    few = {**spec, "attributes": ["capital", "currency", "note"], "missing": "drop"}
+    read_records({**few, "N": 1})  # what the reader itself takes, once
+    for wanted, rows, most in ((few, 200, 1e6), (spec, 200_000, 8e6)):
+        forget_records()
+        before = pa.total_allocated_bytes()
+        table = read_records(wanted)
+        assert table.num_rows == rows
+        assert pa.total_allocated_bytes() - before < most
+    forget_records()
+    monkeypatch.setattr("capacity.world.records.MOST_BYTES", 20_000_000)
+    assert read_records(few).num_rows == 200
+    says = r"its first [\d,]+ rows take more than 0.02 GB; tell fewer rows by N, or fewer columns by attributes"
+    with pytest.raises(UserError, match=says):
+        read_records({**spec, "attributes": ["capital", "note"]})
+    monkeypatch.setattr("capacity.world.records.MOST_VALUES", 200_006)
+    with pytest.raises(UserError, match="200,007 different texts; at most 200,006, tell fewer rows by N"):
+        make_world({**spec, "N": 200_000})
+
+
+@pytest.mark.parametrize("N", [None, 3, 1])
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_rows_that_are_passed_over_are_counted_up_to_the_next_that_could_be_told(
+    kind: str, N: int | None, tmp_path: Path
+) -> None:
+    """Exactly, whatever the reader takes at a time: first rows, many megabytes in between, and last rows."""
+    rows = [["", "x", "y"], ["A", "x", "y"], ["gap", "", "y"], ["B", "x", "y"]]
+    rows += [[f"gap {i} {'x' * 500}", "x", ""] for i in range(20_000)] + [["C", "x", "z"], ["gap", "", ""]]
+    spec = spec_of(tmp_path, "country,capital,currency\n" + "".join(",".join(row) + "\n" for row in rows))
+    if kind == "parquet":
+        columns = dict(zip(("country", "capital", "currency"), zip(*rows, strict=True), strict=True))
+        pq.write_table(pa.table(columns), tmp_path / "facts.parquet", row_group_size=3000)
+        spec["file"] = str(tmp_path / "facts.parquet")
+    told = {**spec, "missing": "drop", "N": N}
+    assert read_records(told)["country"].to_pylist() == ["A", "B", "C"][:N]
+    assert num_dropped(told) == {None: 20_003, 3: 20_003, 1: 2}[N]
+    first = {**spec, "missing": "error", "attributes": ["capital"], "N": 3}
+    with pytest.raises(UserError, match="has empty cells: 1 in country, 1 in capital; fill them"):
+        read_records(first)
+    assert read_records({**first, "file": ten_rows_then_a_gap(tmp_path), "N": 10}).num_rows == 10
+
+
+def ten_rows_then_a_gap(folder: Path) -> str:
+    """A gap behind the first N rows is no error, even in the block that holds them."""
+    path = folder / "ten.csv"
+    path.write_text("country,capital\n" + "".join(f"{i},x\n" for i in range(10)) + "11,\n")
+    return str(path)
+
+
+def test_what_a_parquet_file_has_instead_of_text_is_text_or_an_empty_cell(tmp_path: Path) -> None:
+    columns = {
+        "country": pa.array(["A", "B", "C", "", None]),
+        "area": pa.array([1.5, float("nan"), 2.0, 3.0, 4.0]),
+        "members": pa.array([1, 2, 3, 4, 5], pa.int16()),
+        "island": pa.array([True, False, True, None, False]),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "facts.parquet")
+    spec = SPEC | {"file": str(tmp_path / "facts.parquet"), "attributes": ["area", "members", "island"], "N": None}
+    with pytest.raises(UserError, match="empty cells: 2 in country, 1 in area, 1 in island"):
+        read_records(spec)
+    assert read_records({**spec, "missing": "drop"}).to_pylist() == [
+        {"country": "A", "area": "1.5", "members": "1", "island": "true"},
+        {"country": "C", "area": "2", "members": "3", "island": "true"},
+    ]
+    assert num_dropped({**spec, "missing": "drop"}) == 3
 
 
 def test_csv_and_parquet_give_one_world_and_it_survives_saving(tmp_path: Path) -> None:
@@ -136,6 +217,10 @@ def test_numbers_and_many_blocks_are_read_as_text(tmp_path: Path) -> None:
         (COUNTRIES.replace("won", '"euro; a sort"'), {}, ["'euro; a sort' goes on after 'euro;'"]),
         (COUNTRIES.encode("utf-16"), {}, ["facts.csv"]),
         (COUNTRIES.replace("Paris", "Par\xe9s").encode("latin-1"), {}, ["invalid UTF8"]),
+        (COUNTRIES.replace("code", "cod\xe9").encode("latin-1"), {}, ["facts.csv"]),
+        (COUNTRIES + "Chad,Ndjamena\n", {"N": 5}, ["Expected 4 columns, got 2"]),
+        (COUNTRIES + f"Chad,{'x' * 5_000_000},franc,TD\n", {"N": 5}, ["facts.csv"]),
+        ("x" * 5_000_000, {}, ["facts.csv"]),
         ("", {}, ["facts.csv", "mpty"]),
         ("country\nFrance\n", {"attributes": None, "N": 1}, ["no column besides 'country'"]),
         (COUNTRIES, {"phrases": {"capital": ["is"], "currency": ["is"]}}, ["'is' stands for both"]),
@@ -204,6 +289,12 @@ def test_a_table_is_refused_before_any_job(tmp_path: Path, dataset: dict[str, An
     file = spec_of(tmp_path)["file"] if dataset else str(tmp_path / "none.csv")
     with pytest.raises(UserError, match=says):
         grid_with({"file": file, **dataset})
+
+
+def test_a_table_without_a_row_is_refused_before_any_job(tmp_path: Path) -> None:
+    for text in ("country,capital\n", "country,capital\nFrance,\n"):
+        with pytest.raises(UserError, match="has no row that can be told"):
+            grid_with({"file": spec_of(tmp_path, text)["file"], "missing": "drop"})
 
 
 RANDOM = {"kind": "random", "N": 40, "length": 6, "vocabulary": 32, "seed": 3}

@@ -208,7 +208,7 @@ def _compact(tokenizer: Tokenizer, world: World) -> Tokenizer:
     model = json.loads(tokenizer.to_str())["model"]
     vocabulary, merges = model["vocab"], model["merges"]
     names = {index: token for token, index in vocabulary.items()}
-    used = {names[index] for index in set().union(*_encoded(tokenizer, world))}
+    used = {names[index] for index in set(chain.from_iterable(_encoded(tokenizer, world)))}
     kept = used | {EOS_TOKEN}
     for left, right in reversed(merges):  # a part is always older than the merges that use it
         if left + right in kept:

@@ -26,8 +26,7 @@ def counted(dataset: Dataset) -> Dataset:
 @functools.cache
 def _counted(text: str, _: tuple[int, int]) -> Records:
     """The same, read and checked wholly, once as long as the file stays as it is."""
-    from capacity.world import make_world
-    from capacity.world.records import read_records
+    from capacity.world.records import forget_records, parts_of, read_records
 
     dataset = Records.model_validate_json(text)
     table = read_records(dataset.model_dump())
@@ -37,7 +36,8 @@ def _counted(text: str, _: tuple[int, int]) -> Records:
             f"phrases: {sorted(unknown)[0]!r} is no attribute; there are: {', '.join(table.column_names[1:])}"
         )
     counted = dataset.model_copy(update={"attributes": table.column_names[1:], "N": dataset.N or table.num_rows})
-    make_world({**counted.model_dump(), "seed": 0})
+    parts_of(table, counted.model_dump())
+    forget_records()
     return counted
 
 
@@ -51,7 +51,9 @@ def world_spec(dataset: Dataset, seed: int) -> dict[str, Any]:
     if isinstance(dataset, BioS):
         spec["files"] = _pool_digests("**/*.txt") | _own_files(dataset, spec)
     elif isinstance(dataset, Records):
-        spec["files"] = {dataset.file: file_digest(REPOSITORY / dataset.file)}
+        from capacity.world.records import status
+
+        spec["files"] = {dataset.file: _table_digest(dataset.file, status(REPOSITORY / dataset.file))}
     elif isinstance(dataset, BioD) and dataset.wording == "sentence":
         spec["files"] = _pool_digests("*_names.txt")
     return spec
@@ -105,6 +107,12 @@ def _own_files(dataset: BioS, spec: dict[str, Any]) -> dict[str, str]:
     if dataset.template_folder:
         files += [f"{dataset.template_folder}/{attribute.name}.txt" for attribute in grammar.attributes]
     return {file: file_digest(REPOSITORY / file) for file in files}
+
+
+@functools.cache
+def _table_digest(file: str, _: tuple[int, int]) -> str:
+    """The digest of a table, which may be large, once as long as it stays as it is."""
+    return file_digest(REPOSITORY / file)
 
 
 @functools.cache

@@ -343,9 +343,10 @@ class Records(Told):
         "uniform", description="What is known of a column's values beforehand: what they are, or how frequent too."
     )
     missing: Literal["error", "drop"] = Field(
-        "error", description="What becomes of rows with an empty cell; dropped ones are counted in the manifest."
+        "error",
+        description="What becomes of rows with an empty cell; manifest and preview count those that are dropped.",
     )
-    N: Count | None = Field(None, description="The first so many rows; null: all.")
+    N: Count | None = Field(None, description="The first so many rows that can be told; null: all, 5,000,000 at most.")
 
     def worded(self) -> bool:
         return any(len(phrases) > 1 for phrases in self.phrases.values())

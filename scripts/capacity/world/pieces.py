@@ -1,7 +1,7 @@
 """Pieces of text, tokenised once: the tables that a rendering is gathered from."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain
 
 import numpy as np
@@ -15,6 +15,7 @@ EOS_ID = 0  # id of the token between biographies, in every tokenizer of this pr
 EOS_TOKEN = "<|endoftext|>"
 FILLER, NAME, FIRST_VALUE = 0, 1, 2  # labels; value items count on from FIRST_VALUE in the account's order
 EMPTY = 0  # the piece of no tokens
+BATCH = 16_384  # texts encoded at a time
 REMEDY = "build it for this dataset"
 
 Run = tuple[str | None, int]  # facts column and the number of the piece of its code 0
@@ -145,7 +146,7 @@ def encode_pieces(tokenizer: Tokenizer, grammar: Grammar) -> dict[str, list[int]
         known = dict(zip(pieces, _encode(tokenizer, pieces), strict=True))
     except Exception as error:  # tokenizers raises plain Exception for a word outside a closed vocabulary
         raise UserError(f"tokenizer: it cannot read this dataset's words ({error}); {REMEDY}") from None
-    for piece, text in zip(pieces, tokenizer.decode_batch(list(known.values())), strict=True):
+    for piece, text in zip(pieces, _decode(tokenizer, list(known.values())), strict=True):
         if text != piece:  # byte-level BPE drops what is not in its alphabet without a word
             raise UserError(f"tokenizer: it reads {piece!r} as {text!r}; {REMEDY}")
     pairs: dict[tuple[str, str], None] = {}
@@ -172,4 +173,14 @@ def _splits_by_pattern(tokenizer: Tokenizer) -> bool:
 
 
 def _encode(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
-    return [encoding.ids for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+    """Token ids of texts, in little memory: some are encoded at a time, and equal ids are one number."""
+    numbers: dict[int, int] = {}
+    parts = (texts[start : start + BATCH] for start in range(0, len(texts), BATCH))
+    encodings = (tokenizer.encode_batch_fast(part, add_special_tokens=False) for part in parts)
+    return [[numbers.setdefault(index, index) for index in encoding.ids] for some in encodings for encoding in some]
+
+
+def _decode(tokenizer: Tokenizer, known: list[list[int]]) -> Iterator[str]:
+    """Texts of token ids, some at a time."""
+    for start in range(0, len(known), BATCH):
+        yield from tokenizer.decode_batch(known[start : start + BATCH])

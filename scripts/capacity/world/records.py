@@ -8,7 +8,8 @@ frequencies are known.
 
 import functools
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,42 +28,51 @@ from capacity.world.grammar import Attribute, Grammar, Slot
 from capacity.world.options import wording_options
 
 RESERVED = ("name",)  # what scores call the entity
-MOST_VALUES = 10_000_000  # different texts in a column, which are held in memory
+MOST_VALUES = 5_000_000  # rows, and different texts of all columns: a tokenizer takes 2 kB of memory for each
+MOST_BYTES = 1_000_000_000  # of the columns that are told, before they are decoded
 MOST_ATTRIBUTES = 250
+FEWER = "tell fewer rows by N, or fewer columns by attributes"
+TEXT = pa.dictionary(pa.int32(), pa.string())
 
 Parts = tuple[dict[str, NDArray[np.unsignedinteger]], Grammar, Account]
 
 
 def make_parts(spec: dict[str, Any]) -> Parts:
     """Facts, grammar and account of a spec of records. Raises UserError for a table that cannot be told."""
-    table = read_records(spec)
+    return parts_of(read_records(spec), spec)
+
+
+def parts_of(table: pa.Table, spec: dict[str, Any]) -> Parts:
+    """The same of a table that was read, of the columns and rows of the spec."""
     if table.num_rows < spec["N"]:
         raise UserError(f"N: {spec['N']} records, but {spec['file']} has {table.num_rows} that can be told")
+    if not table.num_rows:
+        raise UserError(f"file: {spec['file']} has no row that can be told; give one without empty cells")
     columns = [spec["entity"], *spec["attributes"]]
-    table = table.slice(0, spec["N"])
     coded = {column: _coded(table[column]) for column in columns}
-    _check_values(spec, {column: values for column, (values, _) in coded.items()})
+    num_texts = sum(len(texts) for texts, _ in coded.values())
+    if num_texts > MOST_VALUES:
+        raise UserError(f"file: {spec['file']}: {num_texts:,} different texts; at most {MOST_VALUES:,}, {FEWER}")
+    values = {column: texts.to_pylist() for column, (texts, _) in coded.items()}
+    _check_values(spec, values)
     facts = {column: codes for column, (_, codes) in coded.items()}
-    grammar = _grammar(spec, {column: values for column, (values, _) in coded.items()})
-    return facts, grammar, _account(spec, facts)
+    return facts, _grammar(spec, values), _account(spec, facts)
 
 
 def read_records(spec: dict[str, Any]) -> pa.Table:
-    """The columns of a table that a spec names, dictionary-coded, rows with empty cells dropped where it says so."""
+    """The rows that a spec tells: columns that it names, dictionary-coded, N rows without an empty cell or all."""
     return _table_and_dropped(spec)[0]
 
 
 def num_dropped(spec: dict[str, Any]) -> int:
-    """Rows of the file that have an empty cell and are not told."""
+    """Rows with an empty cell that are passed over: all before the first row that is not told because of N."""
     return _table_and_dropped(spec)[1]
 
 
 def _table_and_dropped(spec: dict[str, Any]) -> tuple[pa.Table, int]:
     path = REPOSITORY / spec["file"]
-    columns = (spec["entity"], *(spec["attributes"] or ()))
-    return _read(
-        path, columns if spec["attributes"] else None, spec["entity"], spec["missing"], spec["N"], status(path)
-    )
+    columns = (spec["entity"], *spec["attributes"]) if spec["attributes"] else None
+    return _read(path, columns, spec["entity"], spec["missing"], spec["N"], status(path))
 
 
 def status(path: Path) -> tuple[int, int]:
@@ -74,7 +84,7 @@ def status(path: Path) -> tuple[int, int]:
     return stat.st_mtime_ns, stat.st_size
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=1)  # a table may be large
 def _read(
     path: Path, columns: tuple[str, ...] | None, entity: str, missing: str, N: int | None, _: tuple[int, int]
 ) -> tuple[pa.Table, int]:
@@ -90,19 +100,25 @@ def _read(
         raise UserError(f"attributes: {path.name} has no column besides {entity!r}; a record needs something to tell")
     if len(wanted) > MOST_ATTRIBUTES:
         raise UserError(f"attributes: {len(wanted) - 1} columns; name at most {MOST_ATTRIBUTES}")
+    blocks = _parquet(path, wanted) if path.suffix == ".parquet" else _csv(path, wanted)
+    schema = pa.schema([(column, TEXT) for column in wanted])
     try:
-        table = _parquet(path, wanted) if path.suffix == ".parquet" else _csv(path, wanted, missing, N)
-    except (pa.ArrowInvalid, pa.ArrowKeyError, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
+        told, dropped = _told(path.name, schema, blocks, missing, N)
+    except (pa.ArrowInvalid, pa.ArrowKeyError, pa.ArrowNotImplementedError, OSError, UnicodeDecodeError) as error:
         raise UserError(f"file: {path.name}: {' '.join(str(error).split())[:200]}") from None
-    told = _without_gaps(table, path, missing)
-    return told, table.num_rows - told.num_rows
+    return told, dropped
+
+
+def forget_records() -> None:
+    """Let go of the table that was read last."""
+    _read.cache_clear()
 
 
 def column_names(path: Path) -> list[str]:
     """The columns of a CSV or parquet file. Raises UserError where a name is empty or stands twice."""
     try:
         names = pq.read_schema(path).names if path.suffix == ".parquet" else pv.open_csv(path).schema.names
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
         raise UserError(f"file: {path.name}: {' '.join(str(error).split())[:200]}") from None
     for name in names:
         if not name.strip() or names.count(name) > 1:
@@ -110,66 +126,93 @@ def column_names(path: Path) -> list[str]:
     return names
 
 
-def _csv(path: Path, columns: Sequence[str], missing: str, N: int | None) -> pa.Table:
-    """Read block by block, as far as N rows that can be told: the file may be larger than memory.
-
-    Raises UserError where more rows are wanted than entities can be held in memory.
-    """
-    text = pa.dictionary(pa.int32(), pa.string())
+def _csv(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """A CSV file, about a megabyte at a time."""
     options = pv.ConvertOptions(
         include_columns=list(columns),
-        column_types=dict.fromkeys(columns, text),
+        column_types=dict.fromkeys(columns, TEXT),
         null_values=[""],
         strings_can_be_null=True,
     )
-    blocks, told = [], 0
-    for block in pv.open_csv(path, convert_options=options):
-        blocks.append(block)
-        told += (pa.Table.from_batches([block]).drop_null() if missing == "drop" else block).num_rows
-        if N is not None and told >= N:
+    yield from pv.open_csv(path, convert_options=options)
+
+
+def _parquet(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """A parquet file, some rows at a time; what is no text is read as text, and no number and no letter as empty."""
+    for block in pq.ParquetFile(path).iter_batches(columns=list(columns)):
+        arrays = []
+        for column in columns:
+            values = block[column]
+            if pa.types.is_floating(values.type):
+                values = pc.if_else(pc.is_nan(values), None, values)
+            texts = pc.cast(values, pa.string())
+            arrays.append(pc.if_else(pc.equal(texts, ""), None, texts).dictionary_encode())
+        yield pa.record_batch(arrays, list(columns))
+
+
+def _told(
+    name: str, schema: pa.Schema, blocks: Iterable[pa.RecordBatch], missing: str, N: int | None
+) -> tuple[pa.Table, int]:
+    """The first N rows without an empty cell, or all, and how many with one were passed over up to the next.
+
+    Blocks are read no further than that, and no more is held than what is told: a file may be larger than memory.
+    Raises UserError where that is too much, and for empty cells in the first N rows where these are errors.
+    """
+    kept, told, dropped, held = [], 0, 0, 0
+    gaps: Counter[str] = Counter()
+    for block in blocks:
+        if missing == "error" and N is not None:
+            block = block.slice(0, N - told - dropped)
+        whole = np.ones(block.num_rows, dtype=bool)
+        for column in schema.names:
+            empty = block[column].is_null().to_numpy(zero_copy_only=False)
+            gaps[column] += int(empty.sum())
+            whole &= ~empty
+        rows = np.flatnonzero(whole)
+        left = len(rows) if N is None else N - told
+        enough = len(rows) > left  # one more than is told: what is passed over before it counts
+        if enough:
+            whole, rows = whole[: rows[left]], rows[:left]
+        dropped += int((~whole).sum())
+        told += len(rows)
+        if len(rows):
+            kept.append(block if len(rows) == block.num_rows else _only(block, rows))
+            held += kept[-1].nbytes
+        _check_size(name, told, held)
+        if enough or (missing == "error" and told + dropped == N):
             break
-        if told > MOST_VALUES:
-            raise UserError(f"file: {path.name} has more than {MOST_VALUES:,} rows; tell the first so many by N")
-    schema = pa.schema([(column, text) for column in columns])
-    return pa.Table.from_batches(blocks, schema).unify_dictionaries()
-
-
-def _parquet(path: Path, columns: Sequence[str]) -> pa.Table:
-    table = pq.read_table(path, columns=list(columns), read_dictionary=list(columns))
-    arrays = []
-    for column in columns:
-        values = table[column]
-        if not pa.types.is_dictionary(values.type):
-            values = pc.dictionary_encode(pc.cast(values, pa.string()))
-        arrays.append(values)
-    return pa.table(arrays, list(columns)).unify_dictionaries()
-
-
-def _without_gaps(table: pa.Table, path: Path, missing: str) -> pa.Table:
-    """The table without rows that have an empty cell; where these are errors, they are counted and named."""
-    gaps = {column: table[column].null_count for column in table.column_names if table[column].null_count}
-    if not gaps:
-        return table
-    if missing == "error":
-        told = ", ".join(f"{count} in {column}" for column, count in gaps.items())
+    if missing == "error" and dropped:
+        counts = ", ".join(f"{count} in {column}" for column, count in gaps.items() if count)
         raise UserError(
-            f"file: {path.name} has empty cells: {told}; fill them, leave the columns out, or set missing: drop"
+            f"file: {name} has empty cells: {counts}; fill them, leave the columns out, or set missing: drop"
         )
-    return table.drop_null()
+    return pa.Table.from_batches(kept, schema).unify_dictionaries(), dropped
 
 
-def _coded(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.uint32]]:
+def _only(block: pa.RecordBatch, rows: NDArray[np.int64]) -> pa.RecordBatch:
+    """Some rows of a block, without the texts of the others."""
+    columns = (column.dictionary_decode().take(pa.array(rows)).dictionary_encode() for column in block.columns)
+    return pa.record_batch(list(columns), block.schema.names)
+
+
+def _check_size(name: str, told: int, held: int) -> None:
+    """Refuse what would not fit into memory. held: bytes. Raises UserError."""
+    if told > MOST_VALUES:
+        raise UserError(f"file: {name} has more than {MOST_VALUES:,} rows; tell the first so many by N")
+    if held > MOST_BYTES:
+        raise UserError(f"file: {name}: its first {told:,} rows take more than {MOST_BYTES / 1e9:g} GB; {FEWER}")
+
+
+def _coded(column: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.uint32]]:
     """The different texts of a column in the order of their first rows, and each row's number."""
     combined = column.combine_chunks()
     combined = combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined
     indices = combined.indices.to_numpy(zero_copy_only=False)
     used, first, codes = np.unique(indices, return_index=True, return_inverse=True)
-    if len(used) > MOST_VALUES:
-        raise UserError(f"file: {len(used)} different texts in a column; at most {MOST_VALUES}, use fewer rows (N)")
     order = np.argsort(first)
     rank = np.empty(len(order), dtype=np.uint32)
     rank[order] = np.arange(len(order), dtype=np.uint32)
-    return combined.dictionary.take(pa.array(used[order])).to_pylist(), rank[codes]
+    return combined.dictionary.take(pa.array(used[order])), rank[codes]
 
 
 def _check_values(spec: dict[str, Any], values: dict[str, list[str]]) -> None:
