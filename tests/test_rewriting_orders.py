@@ -104,7 +104,7 @@ def test_a_model_counts_by_content_or_by_commit_and_runs_on_the_hardware_of_the_
     ("change", "says"),
     [
         ({"paragraphs": 1}, "unknown key 'paragraphs'"),
-        ({"junk": {"people": 5}}, "unknown key 'junk'"),
+        ({"junk": {"people": 5}}, "^planted: datasets.people: junk: given with kind: bioR, whose texts are written"),
         ({"flawed": "keep", "tries": 3}, "tries: 3 with flawed: keep"),
         ({"N": 65}, "N: 65 people, but the name pools give only 64 full names"),
         ({"rewriter": {"kind": "grammar", "corruption": 1.0}}, "corruption: 1.0 is not allowed"),

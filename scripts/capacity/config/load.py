@@ -95,7 +95,7 @@ def _first_line(error: ValidationError) -> str:
     """The first mistake, with its key, value and what is allowed, and how many more there are."""
     errors = error.errors(include_url=False)
     first, more = errors[0], len(errors) - 1
-    tags = {"bioD", "bioS", "records", "random", "word", "bpe", "pretrained", "rate", "rates"}
+    tags = {"bioD", "bioS", "bioR", "records", "random", "word", "bpe", "pretrained", "rate", "rates"}
     keys = [str(part) for i, part in enumerate(first["loc"]) if not (part in tags and i > 1)]
     key = ".".join(keys) or "top level"
     message = first["msg"] if first["type"] == "problem" else first["msg"][0].lower() + first["msg"][1:]

@@ -314,6 +314,15 @@ class BioR(SixFacts):
     )
     tries: Annotated[int, Field(ge=1, le=100)] = Field(8, description="Texts written at most for one, with resample.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _written(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "junk" in value:
+            raise problem(
+                "junk: given with kind: bioR, whose texts are written and not worded anew; remove it, or use kind: bioS"
+            )
+        return value
+
     @model_validator(mode="after")
     def _possible(self) -> Self:
         self.check_people(self.N, 0)
