@@ -22,8 +22,9 @@ from worlds import FULL_BIOS, SMALL_BIOS, world_of
 from capacity.errors import UserError
 from capacity.rewriting import endpoint
 from capacity.rewriting.check import Checker
+from capacity.rewriting.paraphrase import Paraphraser
 from capacity.rewriting.prompts import prompt
-from capacity.rewriting.rewrite import KEPT, Writing, rewrite_world
+from capacity.rewriting.rewrite import KEPT, REWRITERS, Writing, rewrite_world
 from capacity.world import World, make_world
 
 TWO = SMALL_BIOS | {"N": 2}
@@ -282,9 +283,65 @@ def test_a_model_that_is_not_there_or_tells_nothing_is_one_line(checkpoint: Path
     model.save_pretrained(tmp_path / "zero")
     PreTrainedTokenizerFast.from_pretrained(checkpoint).save_pretrained(tmp_path / "zero")
     garbage = spec_of(world, rewriter=local(tmp_path / "zero", max_tokens=3))
-    with pytest.raises(UserError, match="none of 3 texts tells a single fact of its person") as error:
+    with pytest.raises(UserError, match="none of 6 texts tells a single fact of its person") as error:
         rewrite_world(world, garbage, tmp_path / "kept")
     assert "\n" not in str(error.value)
+
+
+class Mumbler:
+    """A rewriter of which only some texts, by place, are what was asked for."""
+
+    def __init__(self, world: World, able: set[int], W: int):
+        self.world, self.able, self.W = world, able, W
+
+    def write(self, asks: list[tuple[int, int]], attempt: int) -> list[str]:
+        return [biography(self.world, p, n) if p * self.W + n in self.able else "Lorem ipsum." for p, n in asks]
+
+
+def mumbled(monkeypatch: pytest.MonkeyPatch, able: set[int], folder: Path, N: int = 60) -> dict[str, Any]:
+    """Counts of a rewriting, a text a batch, by a rewriter that is able at some places only."""
+    monkeypatch.setitem(REWRITERS, "mumbler", lambda settings, world, seed: Mumbler(world, able, 3))
+    world = make_world(SMALL_BIOS | {"N": N})
+    return rewrite_world(world, spec_of(world, rewriter={"kind": "mumbler", "batch": 1}, flawed="keep"), folder)[1]
+
+
+def test_single_texts_that_tell_nothing_are_counted_and_end_no_job(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    counts = mumbled(monkeypatch, set(range(63, 117)), tmp_path)  # the first 63 of 180 and the last 63 are not
+    assert counts["texts"] == counts["asked"] == 180
+    assert counts["flaws_kept"]["flawed"] == counts["flaws_kept"]["name: missing"] == 126
+    assert counts["facts_never_told"] == 42 * 7
+
+
+@pytest.mark.parametrize("able", [set(), set(range(64, 180)), set(range(20)) | set(range(90, 180))])
+def test_a_rewriter_that_tells_nothing_so_often_in_a_row_is_given_up_and_asked_again_later(
+    able: set[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"none of 64 texts tells .* begins 'Lorem ipsum\.'"):
+        mumbled(monkeypatch, able, tmp_path)
+    assert len((tmp_path / KEPT).read_text().splitlines()) == len(able & set(range(20)))
+    assert mumbled(monkeypatch, set(range(180)), tmp_path)["flaws_kept"] == {"flawed": 0}
+
+
+def test_of_few_texts_one_that_tells_something_is_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert mumbled(monkeypatch, {2}, tmp_path / "one", N=2)["flaws_kept"]["flawed"] == 5
+    with pytest.raises(UserError, match="none of 6 texts"):
+        mumbled(monkeypatch, set(), tmp_path / "none", N=2)
+
+
+def test_what_no_text_can_hold_is_mended_before_it_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Half a character, and the mark that ends a text, with what follows it."""
+    world = make_world(TWO)
+    texts = iter(["\ud800 " + biography(world, 0, 0), *(f"{biography(world, p, n)}<|endoftext|>More" for p, n in
+                  [(0, 1), (0, 2), (1, 0), (1, 1), (1, 2)])])  # fmt: skip
+    monkeypatch.setattr(Paraphraser, "write", lambda self, asks, attempt: [next(texts) for _ in asks])
+    rewritten, counts = rewrite_world(world, spec_of(world, flawed="keep"), tmp_path)
+    assert rewritten.rewritings
+    kept = rewritten.rewritings.texts(slice(None))
+    assert kept[0].startswith(" ? ")
+    assert not any("More" in text for text in kept)
+    assert counts["flaws_kept"] == {"flawed": 0}
 
 
 # --- an endpoint

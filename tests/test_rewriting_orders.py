@@ -1,15 +1,19 @@
 """Promises of rewriting as a stage: its orders, its job, and an audit of what an endpoint wrote."""
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from checkout import Checkout
 from planted import TINY, plant
 from test_audit import audit_of, findings
 from test_quantize_checkpoint import make
-from test_rewriting import Server, remote, server  # noqa: F401 - a fixture
+from test_rewriting import Server, biography, remote, server  # noqa: F401 - a fixture
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from capacity.audit.execution import Choice
 from capacity.audit.findings import Severity
@@ -20,8 +24,10 @@ from capacity.errors import UserError
 from capacity.forecast import forecast
 from capacity.orders import Order
 from capacity.planning import hold_against
+from capacity.rewriting.prompts import prompt
 from capacity.runs import run_states
 from capacity.stages import STAGES
+from capacity.world import World, load_world, make_world
 
 BIOR = {
     "kind": "bioR", "N": 4, "rewritings": 2, "rewriter": {"kind": "grammar"},
@@ -29,6 +35,8 @@ BIOR = {
               "cities": 4, "universities": 4, "majors": 4, "employers": 4},
     "templates": 2,
 }  # fmt: skip
+
+ASKS = [(person, number) for person in range(4) for number in range(2)]
 
 
 def raw(**changes: Any) -> dict[str, Any]:
@@ -159,6 +167,91 @@ def test_plan_and_runs_know_the_stage(tmp_path: Path) -> None:
     plant(next(each for each in grid.orders.values() if each.stage == "datasets"), tmp_path)
     runs = run_states(hold_against(grid, tmp_path), tmp_path)
     assert {run["stage"] for run in runs} == {"rewritings"}
+
+
+# --- a LLaMA through the engine
+
+
+@functools.cache
+def people_of_the_tiny_world() -> World:
+    told = {key: value for key, value in BIOR.items() if key not in ("kind", "rewritings", "rewriter")}
+    return make_world({"kind": "bioS", "seed": 1, **told})
+
+
+def llama(folder: Path, taught: list[tuple[int, int]]) -> Path:
+    """A small LLaMA of random weights with a byte-level BPE, taught by heart what to answer to some prompts."""
+    world = people_of_the_tiny_world()
+    pairs = {ask: (f"{prompt(world, *ask, 40)}\nBiography:", f" {biography(world, *ask)}") for ask in ASKS}
+    tokenizer = byte_level([text for pair in pairs.values() for text in pair])
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+    ends = {"bos_token_id": 0, "eos_token_id": 0}
+    model = LlamaForCausalLM(LlamaConfig(**sizes, **ends, vocab_size=len(tokenizer), max_position_embeddings=512))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    rows = []
+    for ask in taught:
+        asked, answer = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in pairs[ask])
+        rows.append((torch.tensor([[*asked, *answer, 0]]), torch.tensor([[-100] * len(asked) + [*answer, 0]])))
+    for _ in range(100 if rows else 0):
+        loss = sum(model(input_ids=ids, labels=labels).loss for ids, labels in rows)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def byte_level(texts: list[str]) -> PreTrainedTokenizerFast:
+    """A byte-level BPE as GPT-2 has it, of some texts."""
+    raw_tokenizer = Tokenizer(models.BPE())
+    raw_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw_tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=500, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
+    )
+    raw_tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=raw_tokenizer, eos_token="<|endoftext|>")
+
+
+def model_settings(folder: Path) -> dict[str, Any]:
+    return {"kind": "model", "model": str(folder), "batch": 1, "words": 40, "max_tokens": 120, "temperature": 0.1}
+
+
+def test_a_llama_rewrites_through_the_engine_and_what_it_says_beside_the_facts_is_counted(tmp_path: Path) -> None:
+    """It knows what to say of two people; of the two others it tells the wrong facts or none. All is trained on."""
+    folder = llama(tmp_path / "llama", [ask for ask in ASKS if ask[0] < 2])
+    checkout = Checkout.new(tmp_path / "checkout")
+    content = raw(rewriter=model_settings(folder), flawed="keep")
+    (checkout.path / "config.yaml").write_text(json.dumps(content))
+    checkout.build()
+    order = rewriting(resolve(check(Config, content, "planted")))
+    metrics = json.loads((checkout.path / "results" / order.name / "manifest.json").read_text())["metrics"]
+    assert metrics["texts"] == metrics["asked"] == 8
+    flaws = metrics["flaws_kept"]
+    assert flaws["flawed"] == 4
+    assert flaws.get("name: missing", 0) + flaws.get("name: wrong", 0) == 4
+    assert metrics["facts_never_told"] == 2 * 7
+    told = load_world(checkout.path / "results" / order.name).rewritings
+    assert told
+    texts = told.texts(slice(None))
+    world = people_of_the_tiny_world()
+    assert texts[:4] == [f" {' '.join(biography(world, *ask).split())}" for ask in ASKS[:4]]
+    assert all(text.strip() for text in texts[4:])
+    rows = (checkout.path / "results" / "capacity_table.csv").read_text().splitlines()
+    assert len(rows) == 3
+
+
+def test_a_llama_that_never_learned_anything_ends_its_job_in_one_line(tmp_path: Path) -> None:
+    checkout = Checkout.new(tmp_path / "checkout")
+    content = raw(rewriter=model_settings(llama(tmp_path / "llama", [])))
+    (checkout.path / "config.yaml").write_text(json.dumps(content))
+    assert checkout.engine().returncode != 0
+    order = rewriting(resolve(check(Config, content, "planted")))
+    log = (checkout.path / "results" / "logs" / "rewrite_dataset" / f"{order.id}.log").read_text().splitlines()
+    assert log[-1].startswith("error: rewriter: none of 8 texts tells a single fact of its person; the first begins ")
+    assert not (checkout.path / "results" / order.name).exists()
 
 
 # --- an audit

@@ -15,8 +15,10 @@ from capacity.rewriting.endpoint import Endpoint
 from capacity.rewriting.language_model import LanguageModel
 from capacity.rewriting.paraphrase import Paraphraser
 from capacity.world import Rewritings, World
+from capacity.world.pieces import EOS_TOKEN
 
 BATCH = 64  # texts, where the rewriter does not say
+PATIENCE = 64  # texts in a row that tell nothing, after which a rewriter is given up
 KEPT = "texts.jsonl"  # a line a batch: what was written, so that a job goes on where it stopped
 
 Ask = tuple[int, int]  # person, number of the text
@@ -51,20 +53,44 @@ def rewrite_world(world: World, spec: dict[str, Any], resume: Path) -> tuple[Wor
     writing = Writing(world, spec)
     resume.mkdir(parents=True, exist_ok=True)
     done = _read(resume / KEPT)
-    due = time.monotonic()
-    with open(resume / KEPT, "a", encoding="utf-8") as file:
-        for batch in range(len(done), writing.num_batches):
-            done.append(writing.batch(batch))
-            file.write(json.dumps(done[-1]) + "\n")
-            file.flush()
-            if time.monotonic() >= due:
-                due = time.monotonic() + LOG_SECONDS
-                print(f"batch {batch + 1:,} of {writing.num_batches:,}", flush=True)
+    _write(writing, done, resume / KEPT)
     texts = [text for entry in done for text in entry["texts"]]
     checks = [writing.check(row, text) for row, text in enumerate(texts)]
     told = Rewritings.of(texts, [each.marks for each in checks], writing.W)
     metrics = _counts(checks, done, writing)
     return replace(world, spec=spec, rewritings=told), metrics
+
+
+def _write(writing: "Writing", done: list[dict[str, Any]], path: Path) -> None:
+    """Write the batches that are missing, each kept as soon as it is whole and one tells something.
+
+    Raises UserError where so many texts in a row tell nothing; they are not kept, so that others are asked for then.
+    """
+    due = time.monotonic()
+    waiting: list[dict[str, Any]] = []  # batches that tell nothing, since the last that does
+    with open(path, "a", encoding="utf-8") as file:
+        for batch in range(len(done), writing.num_batches):
+            waiting.append(writing.batch(batch))
+            if waiting[-1].pop("silent"):
+                _check_silence(waiting, writing.total)
+                continue
+            file.writelines(json.dumps(entry) + "\n" for entry in waiting)
+            file.flush()
+            done += waiting
+            waiting = []
+            if time.monotonic() >= due:
+                due = time.monotonic() + LOG_SECONDS
+                print(f"batch {batch + 1:,} of {writing.num_batches:,}", flush=True)
+    done += waiting
+
+
+def _check_silence(entries: list[dict[str, Any]], total: int) -> None:
+    texts = [text for entry in entries for text in entry["texts"]]
+    if len(texts) >= min(PATIENCE, total):
+        raise UserError(
+            f"rewriter: none of {len(texts)} texts tells a single fact of its person; the first begins "
+            f"{texts[0].strip()[:80]!r}; use another model"
+        )
 
 
 class Writing:
@@ -80,7 +106,7 @@ class Writing:
         self.facts = world.facts
 
     def batch(self, number: int) -> dict[str, Any]:
-        """texts; asked: how many were written for them; first: flaws of those that came first."""
+        """texts; asked: how many were written for them; first: flaws of those that came first; silent: tell nothing."""
         rows = list(range(number * self.size, min((number + 1) * self.size, self.total)))
         texts, checks = self._write(rows, 0)
         first, asked = _tally(checks), len(rows)
@@ -93,12 +119,8 @@ class Writing:
             for place, text, check in zip(flawed, *again, strict=True):
                 if check.num_told > checks[place].num_told:
                     texts[place], checks[place] = text, check
-        if not any(each.marks for each in checks):
-            raise UserError(
-                f"rewriter: none of {len(rows)} texts tells a single fact of its person; the first begins "
-                f"{texts[0].strip()[:80]!r}; use another model"
-            )
-        return {"texts": texts, "asked": asked, "first": first}
+        silent = not any(each.marks for each in checks)
+        return {"texts": texts, "asked": asked, "first": first, "silent": silent}
 
     def check(self, row: int, text: str) -> Checked:
         """A text against the facts of the person whose it is."""
@@ -106,8 +128,14 @@ class Writing:
 
     def _write(self, rows: list[int], attempt: int) -> tuple[list[str], list[Checked]]:
         written = self.rewriter.write([divmod(row, self.W) for row in rows], attempt)
-        texts = [" " + " ".join(text.split()) for text in written]
+        texts = [_one_line(text) for text in written]
         return texts, [self.check(row, text) for row, text in zip(rows, texts, strict=True)]
+
+
+def _one_line(text: str) -> str:
+    """A text as it is kept: up to its end where it says so, blanks made one, half characters replaced."""
+    whole = text.split(EOS_TOKEN)[0].encode("utf-8", errors="replace").decode("utf-8")
+    return " " + " ".join(whole.split())
 
 
 def _tally(checks: list[Checked]) -> dict[str, int]:
