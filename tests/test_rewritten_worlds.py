@@ -104,6 +104,7 @@ def test_rewriting_moves_no_fact_and_no_draw_of_the_people_it_tells(tmp_path: Pa
     """Texts of a person depend on that person alone: more people, or more texts, change none that is there."""
     world, plain = rewritten(tmp_path / "a"), make_world(SMALL_BIOS | {"N": 40})
     assert all(np.array_equal(world.facts[column], codes) for column, codes in plain.facts.items())
+    assert world.account == plain.account
     assert np.array_equal(training_draws(world, 7, 3, 0).people, training_draws(plain, 7, 3, 0).people)
     more = rewritten(tmp_path / "b", N=55, W=6)
     kept = np.add.outer(np.arange(40) * 6, np.arange(4)).ravel()
