@@ -16,7 +16,7 @@ import pytest
 import torch
 from scipy.stats import binomtest
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast
 from worlds import FULL_BIOS, SMALL_BIOS, world_of
 
 from capacity.errors import UserError
@@ -210,6 +210,16 @@ def answer_to(text: str) -> str:
     return name + pronoun.join(f"{fact.rstrip()} " if fact else "" for fact in facts)
 
 
+def learn_by_heart(model: PreTrainedModel, rows: list[tuple[torch.Tensor, torch.Tensor]], steps: int) -> None:
+    """Train a model on some rows of token ids and labels, all of them in every step."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(steps):
+        loss = sum(model(input_ids=ids, labels=labels).loss for ids, labels in rows)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny GPT-2 that learned by heart the answers to the four prompts of two people."""
@@ -228,13 +238,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     size = {"n_embd": 64, "n_layer": 2, "n_head": 2, "n_positions": 256, "vocab_size": len(words) + 1}
     rates = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
     model = GPT2LMHeadModel(GPT2Config(**size, **rates, eos_token_id=0, bos_token_id=0))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     rows = [torch.tensor([tokenizer(a + b)["input_ids"]]) for a, b in pairs]
-    for _ in range(60):
-        loss = sum(model(input_ids=row, labels=row).loss for row in rows)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    learn_by_heart(model, [(row, row) for row in rows], 60)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

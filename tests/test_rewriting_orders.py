@@ -12,7 +12,7 @@ from planted import TINY, plant
 from test_audit import audit_of, findings
 from test_extraction import LORA, MIXED
 from test_quantize_checkpoint import make
-from test_rewriting import Server, biography, remote, server  # noqa: F401 - a fixture
+from test_rewriting import Server, biography, learn_by_heart, remote, server  # noqa: F401 - a fixture
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -191,16 +191,11 @@ def llama(folder: Path, taught: list[tuple[int, int]]) -> Path:
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
     ends = {"bos_token_id": 0, "eos_token_id": 0}
     model = LlamaForCausalLM(LlamaConfig(**sizes, **ends, vocab_size=len(tokenizer), max_position_embeddings=512))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     rows = []
     for ask in taught:
         asked, answer = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in pairs[ask])
         rows.append((torch.tensor([[*asked, *answer, 0]]), torch.tensor([[-100] * len(asked) + [*answer, 0]])))
-    for _ in range(100 if rows else 0):
-        loss = sum(model(input_ids=ids, labels=labels).loss for ids, labels in rows)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    learn_by_heart(model, rows, 100 if rows else 0)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
