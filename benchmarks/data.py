@@ -15,7 +15,9 @@ from pathlib import Path
 os.environ |= {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
-from capacity.tokenization import build_tokenizer
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from capacity.tokenization import EOS_TOKEN, build_tokenizer
 from capacity.world import BLOCK, Draws, Junk, Renderer, junk_draws, make_world, training_draws
 
 POOLS = {
@@ -77,6 +79,30 @@ def measure(title: str, world_spec: dict, tokenizer_spec: dict, rounds: int, tex
         print(f"  {route:40}{rate:12.1f}{rate / text_rate:10.1f}")
 
 
+def measure_merging(rounds: int, people: int) -> None:
+    """Print what it costs where tokens reach across a value's end, so that texts are tokenised whole."""
+    world = make_world(BIO_S)
+    draws = training_draws(world, 1, 0, 0)[:people]
+    tokenizer = Tokenizer(models.BPE())
+    word = pre_tokenizers.Split(Regex(r" ?\S+|\s"), "isolated")  # marks and all: "Newark,"
+    byte = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Sequence([word, byte]), decoders.ByteLevel()
+    texts = Renderer(world, build_tokenizer({"kind": "word"}, world)).texts(draws)
+    trainer = trainers.BpeTrainer(vocab_size=3275, special_tokens=[EOS_TOKEN], show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    start = time.process_time()
+    renderer = Renderer(world, tokenizer, all_rows=True)
+    seconds = time.process_time() - start
+    assert renderer.pieces.merge, "no token reaches across"
+    num_tokens = len(renderer.tokens(draws, labels=False).tokens)
+    rates = [
+        best_rate(lambda labels=labels: renderer.tokens(draws, labels=labels), num_tokens, rounds)
+        for labels in (False, True)
+    ]
+    print(f"\nbioS, BPE whose tokens reach across a value's end: all pairs of pieces looked through in {seconds:.1f} s")
+    print(f"  texts tokenised whole: {rates[0]:.2f} M tokens/s, {rates[1]:.2f} with labels")
+
+
 def measure_facts(num_people: int) -> None:
     """Print what facts cost, and junk of the paper's hundred million people, of which none is stored."""
     start = time.process_time()
@@ -102,6 +128,7 @@ def main() -> None:
     measure_facts(args.people)
     for title, (world_spec, tokenizer_spec) in CASES.items():
         measure(title, world_spec, tokenizer_spec, args.rounds, args.text_people)
+    measure_merging(args.rounds, args.text_people)
 
 
 if __name__ == "__main__":

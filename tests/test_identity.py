@@ -423,7 +423,7 @@ def test_code_imported_after_a_job_began_is_checked_again(path: Path):
 
 
 # Packages that only carry bytes: their version cannot change a number that is read back.
-CARRIERS = {"pyarrow", "safetensors"}
+CARRIERS = {"huggingface_hub", "pyarrow", "safetensors"}
 # Packages that a stage can reach but never calls: a world is made without the renderer in its package.
 UNUSED = {"datasets": {"tokenizers"}}
 DISTRIBUTIONS = metadata.packages_distributions()

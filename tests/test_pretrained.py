@@ -1,10 +1,13 @@
-"""Promises of published tokenizers: cut to the used rows without changing an id, refused where they merge slots.
+"""Promises of published tokenizers: cut to the used rows without changing an id, counted by content.
 
 The tokenizers are trained here in the forms of GPT-2's and LLaMA's, so that no download is needed.
 """
 
 import functools
+import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +16,17 @@ from planted import TINY
 from test_quantize_checkpoint import make
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer
-from worlds import SENTENCE, SMALL_BIOS, SPECS, KnowsAll, world_of
+from worlds import SMALL_BIOS, SPECS, KnowsAll, world_of
 
 from capacity.bits import person_bits
+from capacity.config.datasets import tokenizer_spec
 from capacity.config.experiment import Config
 from capacity.config.load import check, read_yaml
 from capacity.config.resolve import resolve
+from capacity.config.tokenizers import Pretrained
 from capacity.errors import UserError
 from capacity.estimate import vocabulary
+from capacity.published_tokenizers import published_rows
 from capacity.score import score_people
 from capacity.table import score_matrices
 from capacity.tokenization import (
@@ -28,11 +34,9 @@ from capacity.tokenization import (
     build_tokenizer,
     has_all_rows,
     load_tokenizer,
-    published_rows,
     save_tokenizer,
 )
-from capacity.world import EOS_ID, Attribute, Grammar, Renderer, Slot, training_draws
-from capacity.world.pieces import encode_pieces
+from capacity.world import EOS_ID, Renderer, training_draws
 
 OTHER_TEXT = Path(__file__).resolve().parents[1] / "README.md"
 
@@ -181,19 +185,6 @@ def test_it_survives_saving(tmp_path: Path) -> None:
     assert load_tokenizer(tmp_path).encode(text).ids == compact.encode(text).ids
 
 
-def test_a_tokenizer_that_merges_a_value_with_what_follows_is_refused(tmp_path: Path) -> None:
-    """Without a split before the merges, a frequent pair such as the last letter and the full stop is one token."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.decoder = decoders.Fuse()
-    world = world_of(SENTENCE)
-    texts = Renderer(world, build_tokenizer({"kind": "word"}, world)).texts(training_draws(world, 7, 0, 0))
-    trainer = trainers.BpeTrainer(vocab_size=900, special_tokens=[EOS_TOKEN], show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.save(str(tmp_path / "tokenizer.json"))
-    with pytest.raises(UserError, match=r"it merges .* where they meet"):
-        build_tokenizer({"kind": "pretrained", "folder": str(tmp_path)}, world)
-
-
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -229,19 +220,69 @@ def test_the_configuration_counts_it_by_content_and_refuses_a_folder_without_one
     assert ids() != before
 
 
-def test_without_a_pattern_every_pair_is_tried() -> None:
-    """One name of two that end alike merges with what follows: no other pair would show it."""
-    grammar = Grammar(
-        pools={"names": ("Cox", "Fox"), "values": ("a", "b")},
-        name=(Slot("name", "names"),),
-        name_suffix="'s",
-        pronoun=None,
-        attributes=(Attribute("value", (Slot("value", "values"),), ((" is", "."),)),),
-    )
-    letters = sorted({letter for piece in grammar.pieces() for letter in piece})
-    merges = [("C", "o"), ("Co", "x"), ("Cox", "'")]
-    words = [EOS_TOKEN, *letters, *("".join(pair) for pair in merges)]
-    tokenizer = Tokenizer(models.BPE({word: number for number, word in enumerate(words)}, merges))
-    tokenizer.decoder = decoders.Fuse()
-    with pytest.raises(UserError, match="it merges ' Cox' and \"'s\" where they meet"):
-        encode_pieces(tokenizer, grammar)
+# --- by name
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def cached(cache: Path, content: str) -> Path:
+    """A repository's tokenizer as Hugging Face's library keeps what it has downloaded."""
+    file = cache / "models--someone--english" / "snapshots" / COMMIT / "tokenizer.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(content, encoding="utf-8")
+    return file
+
+
+def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return check(Pretrained, {"kind": "pretrained", "name": "someone/english", "revision": COMMIT}, "tokenizers.x")
+
+
+def test_a_name_stands_for_the_file_in_the_cache_and_counts_by_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_name = named(tmp_path, monkeypatch)
+    file = cached(tmp_path / "hub", published("gpt2").to_str())
+    spec = tokenizer_spec(by_name)
+    assert spec["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    world = world_of(SMALL_BIOS)
+    by_folder = build_tokenizer({"kind": "pretrained", "folder": str(file.parent)}, world)
+    assert build_tokenizer(spec, world).to_str() == by_folder.to_str()
+    assert tokenizer_spec(by_name.model_copy(update={"compact": False}))["rows"] == 1500
+    file.write_text(published("llama").to_str(), encoding="utf-8")
+    assert tokenizer_spec(by_name)["sha256"] != spec["sha256"]
+    with pytest.raises(UserError, match=r"^name: .* changed since the run began; start the run again$"):
+        build_tokenizer(spec, world)
+
+
+def test_a_name_that_was_not_downloaded_is_refused_with_the_command_that_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError) as refused:
+        tokenizer_spec(named(tmp_path, monkeypatch))
+    assert str(refused.value).endswith(f"hf download someone/english tokenizer.json --revision {COMMIT}")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({}, "give one of them"),
+        ({"folder": "a", "name": "b/c", "revision": COMMIT}, "give one of them"),
+        ({"name": "b/c"}, "name: b/c needs a revision"),
+        ({"name": "b/c", "revision": "main"}, "revision"),
+        ({"folder": "a", "revision": COMMIT}, "remove revision"),
+    ],
+)
+def test_folder_name_and_revision_that_do_not_go_together(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        check(Pretrained, {"kind": "pretrained", **given}, "tokenizers.x")
+
+
+def test_the_command_that_downloads_is_installed_with_the_project() -> None:
+    hub = Path(sys.executable).with_name("hf")
+    assert "--revision" in subprocess.run([hub, "download", "--help"], capture_output=True, text=True).stdout

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from worlds import (
     ATOMIC,
     FULL_POOLS,
@@ -279,19 +278,6 @@ def test_a_tokenizer_of_another_world_is_refused_in_one_line() -> None:
     more_words = build_tokenizer({"kind": "word"}, make_world(SMALL_BIOS | {"templates": 6}))
     with pytest.raises(UserError, match="tokenizer: it has rows that this dataset never uses"):
         Renderer(world, more_words)
-
-
-def test_a_tokenizer_that_merges_across_pieces_is_refused_in_one_line() -> None:
-    """Byte-level BPE without pre-tokenisation: it learns merges like "Anna Lee"."""
-    world, _, renderer = setting("small_bios", "word")
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    texts = renderer.texts(training_draws(world, 1, 0, 0))
-    trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=["<|endoftext|>"], show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
-    with pytest.raises(UserError, match=r"tokenizer: it merges '.*' and '.*' where they meet"):
-        Renderer(world, tokenizer)
 
 
 def test_a_tokenizer_that_drops_characters_is_refused_in_one_line() -> None:

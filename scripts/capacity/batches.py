@@ -247,7 +247,14 @@ class JunkText:
         """EOS and so many biographies, each with its EOS, as fill a block of windows however short they are."""
         size = self._windows_a_block * self.context
         draws = junk_draws(self.world, self.seed, block, size // (self.renderer.min_length + 1) + 1)
-        return np.concatenate([[EOS_ID], with_eos(self.renderer, draws)])[: size + 1]
+        some = int(size / (self.renderer.mean_length + 1)) + 1
+        parts, missing = [np.array([EOS_ID])], size
+        for first in range(0, len(draws), some):
+            parts.append(with_eos(self.renderer, draws[first : first + some]))
+            missing -= len(parts[-1])
+            if missing <= 0:
+                break
+        return np.concatenate(parts)[: size + 1]
 
 
 def padding(rows: int, context: int) -> Steps:

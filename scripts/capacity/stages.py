@@ -70,7 +70,7 @@ INTRODUCED: dict[str, dict[str, object]] = {
         "regime.optimizer": "adamw",
         "regime.momentum": None,
     },
-    "tokenizers": {"split_digits": False},
+    "tokenizers": {"split_digits": False, "name": None, "revision": None},
     "datasets": {
         "sentences": "shuffled",
         "paragraphs": None,

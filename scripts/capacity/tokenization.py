@@ -2,23 +2,23 @@
 
 import json
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from capacity.environment import REPOSITORY
 from capacity.errors import UserError
+from capacity.published_tokenizers import TOKENIZER_FILE, read_published
 from capacity.world.draws import tokenizer_draws
 from capacity.world.facts import World
-from capacity.world.pieces import EOS_ID, EOS_TOKEN, encode_pieces
+from capacity.world.pieces import EOS_ID, EOS_TOKEN, encode_pieces, merged_pairs
 from capacity.world.text import biographies
 from capacity.world.written import encode_texts
 
-ENDS = (EOS_TOKEN, "</s>", "<|end_of_text|>", "<eos>")  # as published vocabularies write it
 ALL_ROWS = "all_rows"  # in tokenizer_config.json, where a model has rows for tokens that its dataset never uses
 TRAINING_BIOGRAPHIES = 10_000  # the text that BPE learns from: each last name of bioS ten times
+CHECKED_BIOGRAPHIES = 1000  # that read alike before and after rows are dropped
 
 # As GPT-2 splits: a piece starts with its blank; contractions, letters, digits stay apart. Unlike there, a
 # mark is a piece of its own, so that a value's last mark can never join a sentence's full stop.
@@ -44,7 +44,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, all_rows: bool = False) -
 
     all_rows: whether every token is a row of a model, used or not.
     """
-    tokenizer.save(str(folder / "tokenizer.json"))
+    tokenizer.save(str(folder / TOKENIZER_FILE))
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "eos_token": EOS_TOKEN,
@@ -58,7 +58,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, all_rows: bool = False) -
 
 def load_tokenizer(folder: Path) -> Tokenizer:
     """The tokenizer that `save_tokenizer` wrote."""
-    return Tokenizer.from_file(str(folder / "tokenizer.json"))
+    return Tokenizer.from_file(str(folder / TOKENIZER_FILE))
 
 
 def has_all_rows(folder: Path) -> bool:
@@ -118,9 +118,11 @@ def _all_texts(world: World) -> list[str]:
 
 
 def _encoded(tokenizer: Tokenizer, world: World) -> Iterator[list[int]]:
-    """Token ids of each of them, in order. Raises UserError where the tokenizer cannot say what the world tells."""
+    """Token ids of each of them, in order, and of those that merge. Raises UserError where some cannot be said."""
     if world.rewritings is None:
-        yield from encode_pieces(tokenizer, world.grammar).values()
+        known = encode_pieces(tokenizer, world.grammar)
+        yield from known.values()
+        yield from (merged.ids for merged in merged_pairs(tokenizer, world.grammar, known))
         return
     for _, encodings in encode_texts(tokenizer, world.rewritings):
         yield from (each.ids for each in encodings)
@@ -128,69 +130,8 @@ def _encoded(tokenizer: Tokenizer, world: World) -> Iterator[list[int]]:
 
 def _pretrained_tokenizer(spec: dict[str, Any], world: World) -> Tokenizer:
     """A published tokenizer, with all its rows or cut to those that the world uses. Raises UserError for a bad one."""
-    path = REPOSITORY / spec["folder"] / "tokenizer.json"
-    state = _published(path)
-    rows = _rows(state)
-    tokenizer = _plain(state, path)
+    tokenizer, rows = read_published(spec)
     return _compact(tokenizer, world) if spec.get("compact", True) else _whole(tokenizer, rows, world)
-
-
-def published_rows(path: Path) -> int:
-    """How many rows a model has for a published tokenizer.json, EOS included. Raises UserError for a bad one."""
-    return len(_rows(_published(path)))
-
-
-def _published(path: Path) -> dict[str, Any]:
-    """The content of a tokenizer.json. Raises UserError where it is no BPE tokenizer."""
-    try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-        kind = state["model"]["type"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"folder: {path} is no tokenizer ({error}); give a folder with a tokenizer.json") from None
-    if kind != "BPE":
-        raise UserError(f"folder: {path} is a {kind} tokenizer; use a BPE one, such as GPT-2's, LLaMA's or Mistral's")
-    return state
-
-
-def _rows(state: dict[str, Any]) -> list[str]:
-    """All tokens of a published tokenizer in their order, after the one that ends a text, which is added if need be."""
-    vocabulary = state["model"]["vocab"]
-    added = [each["content"] for each in state.get("added_tokens") or []]
-    tokens = dict.fromkeys([*sorted(vocabulary, key=vocabulary.__getitem__), *added])
-    end = next((each for each in ENDS if each in tokens), EOS_TOKEN)
-    return [end, *(token for token in tokens if token != end)]
-
-
-def _plain(state: dict[str, Any], path: Path) -> Tokenizer:
-    """The tokenizer without what it puts around a text: our texts begin with the blank that some put there."""
-    state |= {"post_processor": None, "truncation": None, "padding": None, "added_tokens": []}
-    state["model"] |= {"unk_token": None, "fuse_unk": False, "dropout": None}
-    for part in _parts(state["pre_tokenizer"], "pretokenizers"):
-        if part["type"] == "Metaspace":
-            part["prepend_scheme"] = "never"
-        if part["type"] == "ByteLevel":
-            part["add_prefix_space"] = False
-    state["normalizer"] = _without(state["normalizer"], "normalizers", "Prepend")
-    state["decoder"] = _without(state["decoder"], "decoders", "Strip")
-    for part in _parts(state["decoder"], "decoders"):
-        if part["type"] == "Metaspace":
-            part["prepend_scheme"] = "never"
-    try:
-        return Tokenizer.from_str(json.dumps(state))
-    except Exception as error:  # tokenizers raises plain Exception
-        raise UserError(f"folder: {path}: {error}") from None
-
-
-def _parts(component: dict[str, Any] | None, plural: str) -> list[dict[str, Any]]:
-    """The members of a component of a tokenizer.json, which may be none, one, or a sequence."""
-    if component is None:
-        return []
-    return component[plural] if component["type"] == "Sequence" else [component]
-
-
-def _without(component: dict[str, Any] | None, plural: str, kind: str) -> dict[str, Any] | None:
-    kept = [part for part in _parts(component, plural) if part["type"] != kind]
-    return {"type": "Sequence", plural: kept} if kept else None
 
 
 def _whole(tokenizer: Tokenizer, rows: list[str], world: World) -> Tokenizer:
@@ -214,7 +155,19 @@ def _compact(tokenizer: Tokenizer, world: World) -> Tokenizer:
         if left + right in kept:
             kept |= {left, right}
     ordered = sorted(kept, key=lambda token: (token != EOS_TOKEN, token not in used, vocabulary.get(token)))
-    return _renumbered(tokenizer, ordered, [(left, right) for left, right in merges if left + right in kept], world)
+    merges = [(left, right) for left, right in merges if left + right in kept]
+    compact = _renumbered(tokenizer, ordered, merges, world)
+    _check_texts(compact, tokenizer, world)
+    return compact
+
+
+def _check_texts(compact: Tokenizer, tokenizer: Tokenizer, world: World) -> None:
+    """Refuse to drop rows of a tokenizer whose tokens reach over whole pieces: rows were found by pairs of pieces."""
+    texts = list(biographies(world, tokenizer_draws(world, CHECKED_BIOGRAPHIES)))
+    for short, long in zip(compact.encode_batch(texts), tokenizer.encode_batch(texts), strict=True):
+        if short.tokens != long.tokens:
+            token = next(b for a, b in zip_longest(short.tokens, long.tokens) if a != b)
+            raise UserError(f"compact: true, but its token {token!r} reaches over whole pieces; use compact: false")
 
 
 def _renumbered(tokenizer: Tokenizer, ordered: list[str], merges: list[Any], world: World) -> Tokenizer:

@@ -81,15 +81,20 @@ def rewriting_spec(dataset: BioR, seed: int, scale: Scale) -> dict[str, Any]:
 def tokenizer_spec(tokenizer: Tokenizer) -> dict[str, Any]:
     """The tokenizer as make_tokenizer reads it; a published one enters by content. Raises UserError without it."""
     spec = tokenizer.model_dump()
-    if isinstance(tokenizer, Pretrained):
+    if not isinstance(tokenizer, Pretrained):
+        return spec
+    if tokenizer.folder is not None:
         file = f"{tokenizer.folder}/tokenizer.json"
         if not (REPOSITORY / file).is_file():
             raise UserError(f"folder: {tokenizer.folder} has no tokenizer.json; give the folder of a tokenizer")
         spec["files"] = {file: file_digest(REPOSITORY / file)}
-        if not tokenizer.compact:
-            from capacity.tokenization import published_rows  # heavy; imported only where it is asked
+    from capacity.published_tokenizers import published_file, published_rows  # heavy; imported only where it is asked
 
-            spec["rows"] = published_rows(REPOSITORY / file)
+    path = published_file(spec)
+    if tokenizer.name is not None:
+        spec["sha256"] = file_digest(path)
+    if not tokenizer.compact:
+        spec["rows"] = published_rows(path)
     return spec
 
 

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice, product
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,29 +22,40 @@ REMEDY = "build it for this dataset"
 Run = tuple[str | None, int]  # facts column and the number of the piece of its code 0
 
 
+class Merged(NamedTuple):
+    """Two pieces whose text together reads as `ids`, with `change` more tokens than one after the other."""
+
+    pair: tuple[str, str]
+    ids: list[int]
+    change: int
+
+
 class PieceTable:
     """All pieces of a grammar by number. Each slot, side of a template, and subject owns a run of numbers.
 
     tokens, labels, first_chunk: flat, pieces end to end. sizes, starts: by piece number. names, values: the
     facts column and the first number of each slot's run. leaks: for an attribute that another one decides, its
-    values again, labelled as that one's; told first, they give it away. num_used: the ids that the grammar can
+    values again, labelled as that one's; told first, they give it away. merge: whether a token can reach from
+    one piece into the next, so that a text has to be tokenised whole; least_change, most_change: tokens that a
+    junction of two pieces then adds. num_used: the ids that the grammar can
     produce and EOS. vocab_size: V, as in `model_rows`. Raises UserError where the tokenizer does not know the
-    grammar's words or merges across the ends of pieces.
+    grammar's words.
     """
 
     def __init__(self, grammar: Grammar, chunked: bool, tokenizer: Tokenizer, all_rows: bool):
         self.grammar, self.chunked, self._all_rows = grammar, chunked, all_rows
-        self._texts, self._labels, self._first = [""], [FILLER], [False]
+        self.tokenizer = tokenizer
+        self.texts, self._labels, self._first = [""], [FILLER], [False]
         self._number_subjects()
         self._number_sentences()
-        self._tokenise(tokenizer)
+        self._tokenise()
 
     def _add(self, texts: Iterable[str], label: int, first_chunk: bool = False) -> int:
         """Append a run of pieces; returns the number of its first."""
-        start = len(self._texts)
-        self._texts += texts
-        self._labels += [label] * (len(self._texts) - start)
-        self._first += [first_chunk] * (len(self._texts) - start)
+        start = len(self.texts)
+        self.texts += texts
+        self._labels += [label] * (len(self.texts) - start)
+        self._first += [first_chunk] * (len(self.texts) - start)
         return start
 
     def _number_subjects(self) -> None:
@@ -77,20 +89,28 @@ class PieceTable:
         source = FIRST_VALUE + self.grammar.items.index(attribute.determined_by)
         return [(slot.column, self._add(self.grammar.texts(slot), source)) for slot in attribute.slots]
 
-    def _tokenise(self, tokenizer: Tokenizer) -> None:
-        known = encode_pieces(tokenizer, self.grammar)
-        pieces = [known[text] if text else [] for text in self._texts]
+    def _tokenise(self) -> None:
+        known = encode_pieces(self.tokenizer, self.grammar)
+        pieces = [known[text] if text else [] for text in self.texts]
         self.sizes = np.array([len(piece) for piece in pieces], dtype=np.int64)
         self.starts = np.cumsum(self.sizes) - self.sizes
         used = {EOS_ID}.union(*known.values())
+        self.merge, self.least_change, self.most_change = False, 0, 0
+        for merged in merged_pairs(self.tokenizer, self.grammar, known):
+            used.update(merged.ids)
+            self.merge = True
+            self.least_change = min(self.least_change, merged.change)
+            self.most_change = max(self.most_change, merged.change)
         self.num_used = len(used)
         if self.tag != EMPTY and self.sizes[self.tag] != 1:
             raise UserError(f"tag: the tokenizer reads {self.grammar.tag!r} as {self.sizes[self.tag]} tokens; {REMEDY}")
-        self.vocab_size = model_rows(len(used), max(used), tokenizer, self._all_rows)
+        self.vocab_size = model_rows(len(used), max(used), self.tokenizer, self._all_rows)
         token_type = np.uint16 if self.vocab_size <= 2**16 else np.uint32
         self.tokens = np.fromiter(chain.from_iterable(pieces), token_type, self.sizes.sum())
-        self.labels = np.repeat(np.array(self._labels, dtype=np.uint8), self.sizes)
-        self.first_chunk = np.repeat(np.array(self._first, dtype=bool), self.sizes)
+        self.piece_labels = np.array(self._labels, dtype=np.uint8)
+        self.piece_first_chunk = np.array(self._first, dtype=bool)
+        self.labels = np.repeat(self.piece_labels, self.sizes)
+        self.first_chunk = np.repeat(self.piece_first_chunk, self.sizes)
 
     def column_sizes(self) -> dict[str, NDArray[np.int64]]:
         """Tokens that each code of a facts column brings into a whole biography, by column."""
@@ -135,31 +155,47 @@ def model_rows(num_used: int, last_used: int, tokenizer: Tokenizer, all_rows: bo
 def encode_pieces(tokenizer: Tokenizer, grammar: Grammar) -> dict[str, list[int]]:
     """Token ids of every piece of a grammar, tokenised alone.
 
-    Raises UserError where the tokenizer does not give a piece's text back, and where pieces that can stand
-    side by side read otherwise together. Pre-tokenisers that split by a pattern look at the characters around
-    a junction, so left pieces with different last two characters, and right ones with different first two,
-    stand for all; without such a pattern all pairs are tried.
+    Raises UserError where the tokenizer does not give a piece's text back.
     """
-    reach = 2 if _splits_by_pattern(tokenizer) else None
     pieces = grammar.pieces()
-    try:
-        known = dict(zip(pieces, _encode(tokenizer, pieces), strict=True))
-    except Exception as error:  # tokenizers raises plain Exception for a word outside a closed vocabulary
-        raise UserError(f"tokenizer: it cannot read this dataset's words ({error}); {REMEDY}") from None
+    known = dict(zip(pieces, _encode(tokenizer, pieces), strict=True))
     for piece, text in zip(pieces, _decode(tokenizer, list(known.values())), strict=True):
         if text != piece:  # byte-level BPE drops what is not in its alphabet without a word
             raise UserError(f"tokenizer: it reads {piece!r} as {text!r}; {REMEDY}")
-    pairs: dict[tuple[str, str], None] = {}
-    for lefts, rights in grammar.junctions():
-        some_lefts = {left[-reach:] if reach else left: left for left in lefts}.values()
-        some_rights = {right[:reach]: right for right in rights}.values()
-        pairs |= dict.fromkeys((left, right) for left in some_lefts for right in some_rights if left and right)
-    together = _encode(tokenizer, [left + right for left, right in pairs])
-    for (left, right), ids in zip(pairs, together, strict=True):
-        if ids != known[left] + known[right]:
-            both = f"{left!r} and {right!r}"
-            raise UserError(f"tokenizer: it merges {both} where they meet; use one that splits at blanks")
     return known
+
+
+def merged_pairs(tokenizer: Tokenizer, grammar: Grammar, known: dict[str, list[int]]) -> Iterator[Merged]:
+    """Every two pieces that can stand side by side and read otherwise together than one after the other.
+
+    Pre-tokenisers that split by a pattern look at the characters around a junction, so left pieces with different
+    last two characters, and right ones with different first two, tell whether any pair there is such a one; without
+    a pattern all pairs are tried. Raises UserError for a tag that merges.
+    """
+    by_pattern = _splits_by_pattern(tokenizer)
+    tried: dict[tuple[str, str], bool] = {}
+    for lefts, rights in grammar.junctions():
+        if by_pattern:
+            ends, beginnings = {text[-2:]: text for text in lefts}, {text[:2]: text for text in rights}
+            some = list(product(ends.values(), beginnings.values()))
+            merging = {each.pair for each in _merged(tokenizer, [pair for pair in some if pair not in tried], known)}
+            tried |= {pair: pair in merging for pair in some if pair not in tried}
+            if not any(tried[pair] for pair in some):
+                continue
+        for each in _merged(tokenizer, product(lefts, rights), known):
+            if each.pair[0] == grammar.tag:
+                raise UserError(f"tag: the tokenizer joins {grammar.tag!r} with a name; use one that splits at blanks")
+            yield each
+
+
+def _merged(tokenizer: Tokenizer, pairs: Iterable[tuple[str, str]], known: dict[str, list[int]]) -> Iterator[Merged]:
+    """Those of some pairs that read otherwise together."""
+    told = (pair for pair in pairs if all(pair))
+    while some := list(islice(told, BATCH)):
+        for pair, ids in zip(some, _encode(tokenizer, ["".join(pair) for pair in some]), strict=True):
+            apart = known[pair[0]] + known[pair[1]]
+            if ids != apart:
+                yield Merged(pair, ids, len(ids) - len(apart))
 
 
 def _splits_by_pattern(tokenizer: Tokenizer) -> bool:
@@ -173,11 +209,19 @@ def _splits_by_pattern(tokenizer: Tokenizer) -> bool:
 
 
 def _encode(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
-    """Token ids of texts, in little memory: some are encoded at a time, and equal ids are one number."""
+    """Token ids of texts, in little memory: some are encoded at a time, and equal ids are one number.
+
+    Raises UserError for a word outside a closed vocabulary.
+    """
     numbers: dict[int, int] = {}
-    parts = (texts[start : start + BATCH] for start in range(0, len(texts), BATCH))
-    encodings = (tokenizer.encode_batch_fast(part, add_special_tokens=False) for part in parts)
-    return [[numbers.setdefault(index, index) for index in encoding.ids] for some in encodings for encoding in some]
+    known: list[list[int]] = []
+    for start in range(0, len(texts), BATCH):
+        try:
+            some = tokenizer.encode_batch_fast(texts[start : start + BATCH], add_special_tokens=False)
+        except Exception as error:  # tokenizers raises plain Exception
+            raise UserError(f"tokenizer: it cannot read this dataset's words ({error}); {REMEDY}") from None
+        known += [[numbers.setdefault(index, index) for index in encoding.ids] for encoding in some]
+    return known
 
 
 def _decode(tokenizer: Tokenizer, known: list[list[int]]) -> Iterator[str]:

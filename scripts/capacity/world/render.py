@@ -1,18 +1,23 @@
 """From draws to labelled tokens: a biography is a row of piece numbers, its tokens are gathered from tables.
 
+Where a token can reach from one piece into the next, the row's text is tokenised whole instead.
+
 Shapes: B biographies, S attributes, P sentences told, Q pieces a sentence, F pieces before the sentences.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from capacity.errors import UserError
 from capacity.world.draws import Draws
 from capacity.world.facts import World
 from capacity.world.junk import Junk
+from capacity.world.labels import reach, token_labels
 from capacity.world.pieces import EMPTY, PieceTable
 from capacity.world.text import biographies
 
@@ -70,13 +75,18 @@ class Renderer:
 
     @cached_property
     def max_length(self) -> int:
-        """Tokens of the longest biography that the grammar can produce, whoever lives in the world."""
-        return self._constant_size + sum(int(sizes.max()) for sizes in self._part_sizes())
+        """Tokens of the longest biography that the grammar can produce, whoever lives in the world.
+
+        Where tokens reach across pieces, it and the shortest are bounds.
+        """
+        longest = self._constant_size + sum(int(sizes.max()) for sizes in self._part_sizes())
+        return longest + self.pieces.most_change * self._width(len(self.grammar.attributes))
 
     @property
     def min_length(self) -> int:
         """Tokens of the shortest."""
-        return self._constant_size + sum(int(sizes.min()) for sizes in self._part_sizes())
+        shortest = self._constant_size + sum(int(sizes.min()) for sizes in self._part_sizes())
+        return max(shortest + self.pieces.least_change * self._width(len(self.grammar.attributes)), 1)
 
     @property
     def mean_length(self) -> float:
@@ -102,7 +112,12 @@ class Renderer:
         return lengths
 
     def lengths(self, draws: Draws) -> NDArray[np.int64]:
-        """Tokens of each whole biography without rendering it, (B,): the order of sentences plays no part."""
+        """Tokens of each whole biography, (B,).
+
+        It need not be rendered, unless tokens reach across pieces: the order of sentences plays no part.
+        """
+        if self.pieces.merge:
+            return self.tokens(draws, labels=False).lengths
         stored = isinstance(self.world, World)
         by_facts = self._person_lengths.take(draws.people) if stored else self._fact_lengths(draws.people)
         lengths = by_facts.astype(np.int64)
@@ -116,7 +131,7 @@ class Renderer:
 
     def tokens(self, draws: Draws, labels: bool) -> Rendering:
         """The draws as tokens, with the item of each where labels are asked for."""
-        rows = max(CHUNK // self._width(draws), 1)
+        rows = max(CHUNK // self._width(draws.order.shape[1]), 1)
         starts = range(0, max(len(draws), 1), rows)
         parts = [self._gather(draws[start : start + rows], labels) for start in starts]
         tokens, lengths, *marks = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -126,6 +141,8 @@ class Renderer:
     def _gather(self, draws: Draws, labels: bool) -> list[NDArray]:
         """Tokens and lengths, with labels also labels and first-chunk marks, of a few biographies."""
         matrix, table = self._piece_matrix(draws, labels), self.pieces
+        if table.merge:
+            return self._encode(matrix, labels)
         flat = matrix.ravel()
         sizes = table.sizes.take(flat)
         ends = np.cumsum(sizes)
@@ -138,9 +155,27 @@ class Renderer:
         tables = [table.labels, table.first_chunk] if labels else []
         return [table.tokens.take(source), lengths, *(table.take(source) for table in tables)]
 
-    def _width(self, draws: Draws) -> int:
-        """At least the pieces of one biography."""
-        return len(self.pieces.names) + 2 + draws.order.shape[1] * (3 + self._num_slots)
+    def _encode(self, matrix: NDArray[np.int64], labels: bool) -> list[NDArray]:
+        """What `_gather` gives, of texts that are tokenised whole. Raises UserError for a token that no pair has."""
+        table = self.pieces
+        texts = ["".join([table.texts[number] for number in row]) for row in matrix.tolist()]
+        encodings = table.tokenizer.encode_batch(texts, add_special_tokens=False)
+        lengths = np.array([len(each) for each in encodings], dtype=np.int64)
+        tokens = np.fromiter(chain.from_iterable(each.ids for each in encodings), np.int64, lengths.sum())
+        if tokens.max(initial=0) >= self.vocab_size or lengths.max(initial=0) > self.max_length:
+            raise UserError("tokenizer: its tokens reach over whole pieces of a text; use compact: false")
+        rendered = [tokens.astype(table.tokens.dtype), lengths]
+        if labels:
+            flat = matrix.ravel()
+            sizes = np.array([len(table.texts[number]) for number in flat])
+            starts = (np.cumsum(sizes) - sizes)[:: matrix.shape[1]]
+            told, spans = token_labels(encodings, starts, np.repeat(table.piece_labels.take(flat), sizes))
+            rendered += [told, reach(np.repeat(table.piece_first_chunk.take(flat), sizes), spans)]
+        return rendered
+
+    def _width(self, num_sentences: int) -> int:
+        """At least the pieces of a biography of so many sentences."""
+        return len(self.pieces.names) + 2 + num_sentences * (3 + self._num_slots)
 
     def _piece_matrix(self, draws: Draws, labels: bool) -> NDArray[np.int64]:
         """Piece numbers in reading order, (B, F + P * Q): tag, name, suffix, then each sentence's Q pieces."""

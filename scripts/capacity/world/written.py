@@ -1,7 +1,6 @@
 """Written texts as labelled tokens: what Renderer is to a grammar, for people whose texts lie in a file.
 
-Every text is tokenised once, whole. A token that reaches into a mark belongs to its item with all its characters,
-so one that joins a value's end to what follows makes the value dearer, never cheaper.
+Every text is tokenised once, whole.
 """
 
 from collections.abc import Iterator
@@ -14,7 +13,8 @@ from tokenizers import Encoding, Tokenizer
 from capacity.errors import UserError
 from capacity.world.draws import Draws
 from capacity.world.facts import World
-from capacity.world.pieces import EOS_ID, FILLER, REMEDY, model_rows
+from capacity.world.labels import token_labels
+from capacity.world.pieces import EOS_ID, REMEDY, model_rows
 from capacity.world.render import Renderer, Rendering
 from capacity.world.rewritings import Rewritings
 from capacity.world.text import biographies
@@ -32,7 +32,11 @@ class TextRenderer:
         assert world.rewritings
         self.world, self.texts_of = world, world.rewritings
         parts = [
-            (*_tokens_and_labels(encodings, self.texts_of, first), [len(each) for each in encodings])
+            (
+                np.concatenate([np.array(each.ids, dtype=np.int64) for each in encodings]),
+                _labels(encodings, self.texts_of, first),
+                [len(each) for each in encodings],
+            )
             for first, encodings in encode_texts(tokenizer, self.texts_of)
         ]
         tokens, labels, sizes = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -95,42 +99,17 @@ def encode_texts(tokenizer: Tokenizer, texts: Rewritings) -> Iterator[tuple[int,
         yield first, encodings
 
 
-def _tokens_and_labels(
-    encodings: list[Encoding], texts: Rewritings, first: int
-) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Ids of some texts end to end, and the label of each: that of the mark it reaches into."""
-    sizes = np.array([len(each) for each in encodings])
-    ids = np.concatenate([np.array(each.ids, dtype=np.int64) for each in encodings])
-    spans = np.concatenate([np.array(each.offsets, dtype=np.int64).reshape(-1, 2) for each in encodings])
-    counts, marks = texts.marks(first, first + len(encodings))
-    span = int(spans.max(initial=0)) + 1
-    shift = np.arange(len(encodings), dtype=np.int64) * (span + 1)  # texts end to end, none touching the next
-    begins, ends = (spans[:, side] + np.repeat(shift, sizes) for side in (0, 1))
-    starts, stops = (marks[name] + np.repeat(shift, counts) for name in ("starts", "stops"))
-    labels = np.full(len(ids), FILLER, dtype=np.uint8)
-    if len(starts):
-        nearest = np.searchsorted(stops, begins, side="right")  # the first mark that ends behind the token's start
-        inside = (nearest < len(starts)) & (starts[np.minimum(nearest, len(starts) - 1)] < ends)
-        labels[inside] = marks["labels"][nearest[inside]]
-        _check_apart(nearest, inside, starts, ends, marks["labels"], encodings)
-    return ids, labels
-
-
-def _check_apart(
-    nearest: NDArray[np.integer],
-    inside: NDArray[np.bool_],
-    starts: NDArray[np.integer],
-    ends: NDArray[np.integer],
-    labels: NDArray[np.integer],
-    encodings: list[Encoding],
-) -> None:
-    """Refuse a token that reaches into two items: its loss would count for one of them alone."""
-    following = np.minimum(nearest + 1, len(starts) - 1)
-    both = inside & (nearest + 1 < len(starts)) & (starts[following] < ends)
-    both[both] = labels[nearest[both]] != labels[following[both]]
-    if both.any():
-        token = [text for each in encodings for text in each.tokens][int(np.flatnonzero(both)[0])]
-        raise UserError(f"tokenizer: its token {token!r} joins two facts of a text; use one that splits at blanks")
+def _labels(encodings: list[Encoding], texts: Rewritings, first: int) -> NDArray[np.uint8]:
+    """The label of each token of some texts."""
+    last = first + len(encodings)
+    sizes = np.array([len(text) for text in texts.texts(slice(first, last))])
+    text_starts = np.cumsum(sizes) - sizes
+    counts, marks = texts.marks(first, last)
+    shifts = np.repeat(text_starts, counts)
+    steps = np.zeros(sizes.sum() + 1, dtype=np.int64)  # marks lie apart: from one character to the next
+    np.add.at(steps, marks["starts"] + shifts, marks["labels"].astype(np.int64))
+    np.subtract.at(steps, marks["stops"] + shifts, marks["labels"].astype(np.int64))
+    return token_labels(encodings, text_starts, np.cumsum(steps[:-1]).astype(np.uint8))[0]
 
 
 def renderer_of(world: World, tokenizer: Tokenizer, all_rows: bool = False) -> Renderer | TextRenderer:
