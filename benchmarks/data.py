@@ -8,6 +8,7 @@ import argparse
 import os
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from capacity.config.datasets import world_spec
+from capacity.config.worlds import Records
 from capacity.tokenization import EOS_TOKEN, build_tokenizer
 from capacity.world import BLOCK, Draws, Junk, Renderer, junk_draws, make_world, training_draws
 
@@ -29,6 +32,7 @@ BIO_D = {
     "kind": "bioD", "N": BLOCK, "K": 4, "C": 1, "D": 64, "L": 1, "T": 64,
     "names": [64, 64, 64], "wording": "atomic", "seed": 1,
 }  # fmt: skip
+SYLLABLES = ["ba", "ko", "mi", "ta", "re", "lu", "so", "ni", "va", "de", "pa", "ge"]
 CASES = {
     "bioS, full pools, BPE": (BIO_S, {"kind": "bpe", "vocabulary": 3275}),
     "bioD, atomic, words": (BIO_D, {"kind": "word"}),
@@ -103,6 +107,32 @@ def measure_merging(rounds: int, people: int) -> None:
     print(f"  texts tokenised whole: {rates[0]:.2f} M tokens/s, {rates[1]:.2f} with labels")
 
 
+def measure_table(num_rows: int) -> None:
+    """Print what a user's own table costs until its texts can be told: read, BPE learned, all pieces tokenised."""
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "facts.csv"
+        with open(file, "w") as table:
+            table.write("entity,colour,size\n")
+            for row in range(num_rows):
+                word = "".join(SYLLABLES[row // len(SYLLABLES) ** place % len(SYLLABLES)] for place in range(7))
+                table.write(f"{word.capitalize()} {row % 97},{['red', 'blue', 'green', 'grey'][row % 4]},{row % 89}\n")
+        clock = time.process_time()
+        world = make_world(world_spec(Records(kind="records", file=str(file), entity="entity"), 1))
+    print(f"\ntable of {num_rows:,} entities and two attributes, seconds of processor time and MB at most:")
+    clock = _tell("read and checked", clock)
+    tokenizer = build_tokenizer({"kind": "bpe", "vocabulary": 2000}, world)
+    clock = _tell("BPE learned", clock)
+    Renderer(world, tokenizer)
+    _tell("pieces tokenised", clock)
+
+
+def _tell(what: str, since: float) -> float:
+    """Print the processor time since a reading of the clock, and the memory; the clock now."""
+    now, peak = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"  {what:20}{now - since:8.1f}{peak:10,.0f}", flush=True)
+    return now
+
+
 def measure_facts(num_people: int) -> None:
     """Print what facts cost, and junk of the paper's hundred million people, of which none is stored."""
     start = time.process_time()
@@ -124,10 +154,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="rounds a route; the fastest counts (default: 7)")
     parser.add_argument("--text-people", type=int, default=5000, help="people on the text route (default: 5000)")
     parser.add_argument("--people", type=int, default=10_000_000, help="whose facts are made (default: 10 million)")
+    parser.add_argument("--rows", type=int, help="instead: a table of one's own, of so many rows")
     args = parser.parse_args()
+    if args.rows:
+        measure_table(args.rows)
+        return
     measure_facts(args.people)
-    for title, (world_spec, tokenizer_spec) in CASES.items():
-        measure(title, world_spec, tokenizer_spec, args.rounds, args.text_people)
+    for title, (world, tokenizer) in CASES.items():
+        measure(title, world, tokenizer, args.rounds, args.text_people)
     measure_merging(args.rounds, args.text_people)
 
 

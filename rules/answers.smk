@@ -20,18 +20,17 @@ def answer_mb(answers):
 rule probe_answers:
     """Ask every fine-tuned model of one checkpoint the questions about all people."""
     input:
-        spec="results/specs/{answers}.json",
-        parents=parents_of("answers"),
+        inputs_of("answers"),
     output:
         manifest="results/answers/{answers}/manifest.json",
     log:
         "results/logs/probe_answers/{answers}.log",
     threads: 1
     resources:
-        gpu=for_each_job(lambda wildcards: gpus(order(wildcards.answers))),
+        gpu=alike("answers", gpus),
         mem_mb=growing("answers", answer_mb),
         runtime=growing("answers", answer_minutes),
     message:
         "Asking {wildcards.answers}."
     shell:
-        "python scripts/probe_answers.py --spec {input.spec:q} > {log:q} 2>&1"
+        "python scripts/probe_answers.py --spec results/specs/{wildcards.answers}.json > {log:q} 2>&1"

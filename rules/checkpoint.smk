@@ -26,29 +26,27 @@ def training_minutes(wildcards):
     return requests.training_minutes(*world(training), training.spec)
 
 
-@for_each_job
-def devices(wildcards):
-    return order(wildcards.checkpoint).spec["hardware"]["devices"]
+def devices(training):
+    return training.spec["hardware"]["devices"]
 
 
 rule train_checkpoint:
     """Train one model on one dataset."""
     input:
-        spec="results/specs/{checkpoint}.json",
-        parents=parents_of("checkpoint"),
+        inputs_of("checkpoint"),
     output:
         # Not deleted when a job starts: a training that outlived its engine may have made it meanwhile.
         manifest=update("results/checkpoints/{checkpoint}/manifest.json"),
     log:
         "results/logs/train_checkpoint/{checkpoint}.log",
     priority: work
-    threads: devices
+    threads: alike("checkpoints", devices)
     resources:
-        gpu=for_each_job(lambda wildcards: gpus(order(wildcards.checkpoint))),
+        gpu=alike("checkpoints", gpus),
         nodes=1,  # all its GPUs on one; SLURM would spread them
         mem_mb=training_mb,
         runtime=training_minutes,
     message:
         "Training {wildcards.checkpoint}; its progress is in {log}."
     shell:
-        "python scripts/train_checkpoint.py --spec {input.spec:q} > {log:q} 2>&1"
+        "python scripts/train_checkpoint.py --spec results/specs/{wildcards.checkpoint}.json > {log:q} 2>&1"

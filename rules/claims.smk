@@ -8,8 +8,7 @@ paths.
 rule judge_claims:
     """Hold the table against what the paper says."""
     input:
-        spec="results/specs/{claims}.json",
-        parents=parents_of("claims"),
+        inputs_of("claims"),
     output:
         manifest="results/claims/{claims}/manifest.json",
     log:
@@ -21,7 +20,7 @@ rule judge_claims:
     message:
         "Judging {wildcards.claims}."
     shell:
-        "python scripts/judge_claims.py --spec {input.spec:q} > {log:q} 2>&1"
+        "python scripts/judge_claims.py --spec results/specs/{wildcards.claims}.json > {log:q} 2>&1"
 
 
 rule publish_claims:

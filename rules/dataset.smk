@@ -15,7 +15,7 @@ def dataset_minutes(dataset):
 rule make_dataset:
     """Draw the people and their facts."""
     input:
-        spec="results/specs/{dataset}.json",
+        inputs_of("dataset"),
     output:
         manifest="results/datasets/{dataset}/manifest.json",
     log:
@@ -23,9 +23,9 @@ rule make_dataset:
     priority: FIRST
     threads: 1
     resources:
-        mem_mb=growing("dataset", dataset_mb),
-        runtime=growing("dataset", dataset_minutes),
+        mem_mb=growing("datasets", dataset_mb),
+        runtime=growing("datasets", dataset_minutes),
     message:
         "Drawing the facts of {wildcards.dataset}."
     shell:
-        "python scripts/make_dataset.py --spec {input.spec:q} > {log:q} 2>&1"
+        "python scripts/make_dataset.py --spec results/specs/{wildcards.dataset}.json > {log:q} 2>&1"

@@ -7,8 +7,7 @@ In: the capacity table. Out: the figures, published under fixed paths.
 rule plot_capacity:
     """Draw bits stored against parameters and R against R_max, for the paper's figure and for each study."""
     input:
-        spec="results/specs/{figures}.json",
-        parents=parents_of("figures"),
+        inputs_of("figures"),
     output:
         manifest="results/figures/{figures}/manifest.json",
     log:
@@ -20,7 +19,7 @@ rule plot_capacity:
     message:
         "Drawing {wildcards.figures}."
     shell:
-        "python scripts/plot_capacity.py --spec {input.spec:q} > {log:q} 2>&1"
+        "python scripts/plot_capacity.py --spec results/specs/{wildcards.figures}.json > {log:q} 2>&1"
 
 
 def in_report(name, kind):

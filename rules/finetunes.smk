@@ -33,18 +33,17 @@ def finetune_minutes(finetunes):
 rule finetune_qa:
     """Fine-tune one checkpoint on questions about some people, once a try."""
     input:
-        spec="results/specs/{finetunes}.json",
-        parents=parents_of("finetunes"),
+        inputs_of("finetunes"),
     output:
         manifest="results/finetunes/{finetunes}/manifest.json",
     log:
         "results/logs/finetune_qa/{finetunes}.log",
     threads: 1
     resources:
-        gpu=for_each_job(lambda wildcards: gpus(order(wildcards.finetunes).members[0])),
+        gpu=alike("finetunes", lambda tries: gpus(tries.members[0])),
         mem_mb=growing("finetunes", finetune_mb),
         runtime=growing("finetunes", finetune_minutes),
     message:
         "Fine-tuning {wildcards.finetunes}."
     shell:
-        "python scripts/finetune_qa.py --spec {input.spec:q} > {log:q} 2>&1"
+        "python scripts/finetune_qa.py --spec results/specs/{wildcards.finetunes}.json > {log:q} 2>&1"

@@ -21,18 +21,17 @@ def probe_minutes(probes):
 rule probe_checkpoint:
     """Score every variant of one checkpoint on the facts it was trained on."""
     input:
-        spec="results/specs/{probes}.json",
-        parents=parents_of("probes"),
+        inputs_of("probes"),
     output:
         manifest="results/probes/{probes}/manifest.json",
     log:
         "results/logs/probe_checkpoint/{probes}.log",
     threads: 1
     resources:
-        gpu=for_each_job(lambda wildcards: gpus(order(wildcards.probes))),
+        gpu=alike("probes", gpus),
         mem_mb=growing("probes", probe_mb),
         runtime=growing("probes", probe_minutes),
     message:
         "Scoring {wildcards.probes}."
     shell:
-        "python scripts/probe_checkpoint.py --spec {input.spec:q} > {log:q} 2>&1"
+        "python scripts/probe_checkpoint.py --spec results/specs/{wildcards.probes}.json > {log:q} 2>&1"

@@ -16,8 +16,7 @@ def questions_minutes(questions):
 rule make_questions:
     """Word the questions about one dataset, and say who is asked in training and who is not."""
     input:
-        spec="results/specs/{questions}.json",
-        parents=parents_of("questions"),
+        inputs_of("questions"),
     output:
         manifest="results/questions/{questions}/manifest.json",
     log:
@@ -29,4 +28,4 @@ rule make_questions:
     message:
         "Wording the questions {wildcards.questions}."
     shell:
-        "python scripts/make_questions.py --spec {input.spec:q} > {log:q} 2>&1"
+        "python scripts/make_questions.py --spec results/specs/{wildcards.questions}.json > {log:q} 2>&1"

@@ -28,22 +28,45 @@ def for_each_job(function):
     return function
 
 
-def parents_of(wildcard):
-    """An input function: all parents of the artefact that the wildcard names."""
-    return for_each_job(
-        lambda wildcards: [
-            made(name) for name in order(wildcards[wildcard]).parent_names()
-        ]
-    )
+def inputs_of(wildcard):
+    """An input function: all parents of the artefact that the wildcard names.
 
+    Its order too where the artefact is there and is to be made again: the order is newer, so the engine does.
+    """
 
-def growing(wildcard, ask):
-    """A resource function: what the largest job of the rule asks for, half of it more in every attempt."""
-    return for_each_job(
-        lambda wildcards, attempt: requests.growing(
-            largest(order(wildcards[wildcard]), ask), attempt
+    @for_each_job
+    def inputs(wildcards):
+        asked = order(wildcards[wildcard])
+        parents = [made(name) for name in asked.parent_names()]
+        return (
+            [*parents, f"{RESULTS}/specs/{asked.id}.json"] if again(asked) else parents
         )
-    )
+
+    return inputs
+
+
+def growing(stage, ask):
+    """A resource: what the largest job of the stage asks for; on a cluster half of it more in every attempt.
+
+    A number where jobs run on this machine: to call a function for every job of a large grid takes the engine long.
+    """
+    if workflow.is_main_process and workflow.local_exec:
+        return requests.growing(largest(stage, ask), 1)
+
+    @for_each_job
+    def amount(wildcards, attempt):
+        if workflow.is_main_process:
+            return requests.growing(largest(stage, ask), attempt)
+        return requests.growing(ask(order(wildcards[0])), attempt)
+
+    return amount
+
+
+def alike(stage, ask):
+    """A resource for which all jobs of a stage ask alike, because all run on the hardware of the one scale."""
+    if workflow.is_main_process:
+        return largest(stage, ask)
+    return for_each_job(lambda wildcards: ask(order(wildcards[0])))
 
 
 def gpus(child):
@@ -53,16 +76,12 @@ def gpus(child):
     return hardware["devices"] if hardware["accelerator"] == "gpu" else 0
 
 
-def largest(child, ask):
-    """The most that a job of this stage asks for: all tasks of a job array get what its first task asks for."""
-    if not workflow.is_main_process:
-        return ask(child)
-    return _largest(child.stage, ask)
-
-
 @functools.cache
-def _largest(stage, ask):
-    return max(ask(each) for each in ORDERS.values() if each.stage == stage)
+def largest(stage, ask):
+    """The most that a job of a stage asks for: all tasks of a job array get what its first task asks for."""
+    return max(
+        (ask(each) for each in ORDERS.values() if each.stage == stage), default=0
+    )
 
 
 def serve_forks():

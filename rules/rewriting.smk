@@ -8,8 +8,7 @@ what it wrote in results/resume/<rewriting>/ and goes on from there.
 rule rewrite_dataset:
     """Have a rewriter tell every person, and check what it says."""
     input:
-        spec="results/specs/{rewriting}.json",
-        parents=parents_of("rewriting"),
+        inputs_of("rewriting"),
     output:
         manifest="results/rewritings/{rewriting}/manifest.json",
     log:
@@ -27,4 +26,4 @@ rule rewrite_dataset:
     message:
         "Rewriting {wildcards.rewriting}; its progress is in {log}."
     shell:
-        "python scripts/rewrite_dataset.py --spec {input.spec:q} > {log:q} 2>&1"
+        "python scripts/rewrite_dataset.py --spec results/specs/{wildcards.rewriting}.json > {log:q} 2>&1"

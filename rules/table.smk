@@ -7,8 +7,7 @@ In: the scores of all runs. Out: one row a variant, with R, R_max and intervals;
 rule tabulate_capacity:
     """Turn the scores into bits and bits per parameter."""
     input:
-        spec="results/specs/{table}.json",
-        parents=parents_of("table"),
+        inputs_of("table"),
     output:
         manifest="results/tables/{table}/manifest.json",
     log:
@@ -20,7 +19,7 @@ rule tabulate_capacity:
     message:
         "Tabulating {wildcards.table}."
     shell:
-        "python scripts/tabulate_capacity.py --spec {input.spec:q} > {log:q} 2>&1"
+        "python scripts/tabulate_capacity.py --spec results/specs/{wildcards.table}.json > {log:q} 2>&1"
 
 
 rule publish_table:

@@ -15,8 +15,7 @@ def tokenizer_minutes(tokenizer):
 rule make_tokenizer:
     """Build or train the tokenizer of one dataset."""
     input:
-        spec="results/specs/{tokenizer}.json",
-        parents=parents_of("tokenizer"),
+        inputs_of("tokenizer"),
     output:
         manifest="results/tokenizers/{tokenizer}/manifest.json",
     log:
@@ -24,9 +23,9 @@ rule make_tokenizer:
     priority: FIRST
     threads: 1
     resources:
-        mem_mb=growing("tokenizer", tokenizer_mb),
-        runtime=growing("tokenizer", tokenizer_minutes),
+        mem_mb=growing("tokenizers", tokenizer_mb),
+        runtime=growing("tokenizers", tokenizer_minutes),
     message:
         "Making the tokenizer {wildcards.tokenizer}."
     shell:
-        "python scripts/make_tokenizer.py --spec {input.spec:q} > {log:q} 2>&1"
+        "python scripts/make_tokenizer.py --spec results/specs/{wildcards.tokenizer}.json > {log:q} 2>&1"

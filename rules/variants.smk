@@ -13,8 +13,7 @@ def variants_mb(variants):
 rule quantize_checkpoint:
     """Make every variant of one checkpoint that does not exist yet."""
     input:
-        spec="results/specs/{variants}.json",
-        parents=parents_of("variants"),
+        inputs_of("variants"),
     output:
         manifest="results/variants/{variants}/manifest.json",
     log:
@@ -26,4 +25,4 @@ rule quantize_checkpoint:
     message:
         "Quantising {wildcards.variants}."
     shell:
-        "python scripts/quantize_checkpoint.py --spec {input.spec:q} > {log:q} 2>&1"
+        "python scripts/quantize_checkpoint.py --spec results/specs/{wildcards.variants}.json > {log:q} 2>&1"

@@ -28,6 +28,7 @@ from capacity.planning import (
     published,
     set_job_environment,
     survey,
+    write_orders,
 )
 
 
@@ -267,8 +268,8 @@ def test_a_set_whose_member_was_removed_is_made_again_when_its_members_are_neede
 
 
 def prepared(grid: Grid, results: Path) -> dict[str, os.stat_result]:
-    """Prepare a run; the stat of each order's file."""
-    prepare_run(grid, results)
+    """Prepare and begin a run; the stat of each order's file."""
+    write_orders(prepare_run(grid, results), results)
     return {name: (results / "specs" / f"{order.id}.json").stat() for name, order in grid.orders.items()}
 
 

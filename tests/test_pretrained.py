@@ -238,7 +238,6 @@ def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     return check(Pretrained, {"kind": "pretrained", "name": "someone/english", "revision": COMMIT}, "tokenizers.x")
 
 

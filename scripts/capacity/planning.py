@@ -1,4 +1,4 @@
-"""What the main process does before any job starts: survey the artefacts, write the orders, stamp the fixed paths.
+"""What the main process does before any job starts: survey the artefacts, stamp the fixed paths, write the orders.
 
 Nothing here knows the engine. A job never runs this code.
 """
@@ -129,21 +129,31 @@ def to_remake(orders: dict[str, Order], states: dict[str, State], faults: dict[s
     return {name: reason for name, reason in reasons.items() if reason}
 
 
-def write_orders(orders: dict[str, Order], states: dict[str, State], remake: dict[str, str], results: Path) -> None:
-    """Put every order into `results/specs/`; what is to be made again gets an order that is new to the engine.
+def write_orders(plan: "Plan", results: Path) -> None:
+    """Put every order into `results/specs/`, where jobs read it; those of artefacts to make again stand there already.
 
-    The engine compares times. An order that asks for nothing new is given the oldest time there is; one that asks for
-    an artefact to be made again keeps the present time and names the reason, so that its checksum differs too.
+    It has the oldest time there is, by which it is known to ask for nothing new.
     """
     folder = results / "specs"
     folder.mkdir(parents=True, exist_ok=True)
     present = {entry.name: entry.stat().st_mtime for entry in os.scandir(folder)}
-    for order in orders.values():
+    for order in plan.orders.values():
         path = folder / f"{order.id}.json"
-        if order.name in remake:
-            write_atomically(path, order_text(replace(order, remake=remake[order.name])), durable=False)
-        elif present.get(path.name) != 0 or (states[order.name] != State.DONE and not _holds(path, order)):
+        if order.name in plan.remake:
+            continue
+        if present.get(path.name) != 0 or (plan.states[order.name] != State.DONE and not _holds(path, order)):
             write_atomically(path, order_text(order), durable=False, time=0)
+
+
+def _order_again(plan: "Plan", results: Path) -> None:
+    """Write orders of artefacts to make again: inputs of their rules, newer than what is there, since the engine
+    compares times. They name the reason, so that their checksum differs too.
+    """
+    (results / "specs").mkdir(parents=True, exist_ok=True)
+    for name, reason in plan.remake.items():
+        print(f"{name} is made again: {reason}", file=sys.stderr)
+        order = replace(plan.orders[name], remake=reason)
+        write_atomically(results / "specs" / f"{order.id}.json", order_text(order), durable=False)
 
 
 def _holds(path: Path, order: Order) -> bool:
@@ -208,14 +218,12 @@ def hold_against(grid: "Grid", results: Path) -> Plan:
 
 
 def prepare_run(grid: "Grid", results: Path) -> Plan:
-    """Survey the artefacts, then write the orders and the stamps that the engine reads."""
+    """Survey the artefacts, then write what the engine compares: orders to make again, and stamps."""
     check_bytecode_by_hash()
     plan = hold_against(grid, results)
     done = {name for name, state in plan.states.items() if state == State.DONE}
     check_models(grid.orders, done)
-    write_orders(grid.orders, plan.states, plan.remake, results)
-    for name, reason in plan.remake.items():
-        print(f"{name} is made again: {reason}", file=sys.stderr)
+    _order_again(plan, results)
     for artefact, files, id_file in published(grid):
         stamp_copy(artefact, files, id_file, results)
     return plan

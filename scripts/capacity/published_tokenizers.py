@@ -4,6 +4,7 @@ Nothing is downloaded, unless the variable HF_HUB_OFFLINE is 0.
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,16 @@ def published_file(spec: dict[str, Any]) -> Path:
 
 def _hub_file(repository: str, revision: str) -> Path:
     from huggingface_hub import hf_hub_download  # heavy; imported only where a repository is named
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
+    offline = os.environ.get("HF_HUB_OFFLINE") != "0"
     try:
-        return Path(hf_hub_download(repository, TOKENIZER_FILE, revision=revision))
+        return Path(hf_hub_download(repository, TOKENIZER_FILE, revision=revision, local_files_only=offline))
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        absent = "it is not in Hugging Face's cache here"
+        reason = absent if isinstance(error, LocalEntryNotFoundError) else " ".join(str(error).split())[:200]
         raise UserError(
-            f"name: {repository} at {revision[:12]}: no {TOKENIZER_FILE} in Hugging Face's cache here ({reason}); "
+            f"name: {repository} at {revision[:12]}: {reason}; "
             f"download it once: hf download {repository} {TOKENIZER_FILE} --revision {revision}"
         ) from None
 

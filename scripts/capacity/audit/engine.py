@@ -1,6 +1,6 @@
 """The engine in a folder of its own: links to the present tree, a configuration, results apart from the audited.
 
-An audit never lets the engine loose on the folder that it audits, not even for a dry run, which writes orders.
+An audit never lets the engine loose on the folder that it audits, not even for a dry run, which writes stamps.
 """
 
 import json
