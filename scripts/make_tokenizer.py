@@ -1,9 +1,8 @@
 """Make a world's tokenizer: tokenizer.json and tokenizer_config.json, for transformers.AutoTokenizer."""
 
 from capacity.artefacts import Job, job_parser
-from capacity.tokenization import CHECKED_BIOGRAPHIES, build_tokenizer, save_tokenizer
+from capacity.tokenization import build_tokenizer, check_rendering, save_tokenizer
 from capacity.world import load_world, renderer_of
-from capacity.world.draws import tokenizer_draws
 
 
 def main() -> None:
@@ -15,7 +14,7 @@ def main() -> None:
         all_rows = not job.spec.get("compact", True)
         save_tokenizer(tokenizer, job.folder, all_rows)
         renderer = renderer_of(world, tokenizer, all_rows)
-        renderer.tokens(tokenizer_draws(world, CHECKED_BIOGRAPHIES), labels=True)  # a token may join two facts
+        check_rendering(renderer, tokenizer)
         sizes = {"vocab_size": renderer.vocab_size, "used": renderer.num_used}
         job.metrics.update(**sizes, longest_biography=renderer.max_length)
 

@@ -21,7 +21,7 @@ from capacity.config.resolve import resolve
 from capacity.errors import UserError
 from capacity.score import score_people
 from capacity.table import score_matrices
-from capacity.tokenization import EOS_TOKEN, build_tokenizer
+from capacity.tokenization import EOS_TOKEN, build_tokenizer, check_rendering
 from capacity.world import (
     EOS_ID,
     FILLER,
@@ -35,6 +35,7 @@ from capacity.world import (
     World,
     make_world,
     name_only_draws,
+    pieces,
     probe_draws,
     training_draws,
 )
@@ -192,21 +193,75 @@ def test_a_pair_may_need_more_tokens_together_and_room_is_made_for_it() -> None:
     assert (table.merge, table.least_change, table.most_change) == (True, 0, 1)
 
 
-def test_a_pattern_is_asked_once_for_alike_ends_but_all_pairs_there_are_found(tmp_path: Path) -> None:
-    """Whoever merges is found by two characters; what rows the dataset uses, by every pair of that place."""
-    world = world_of(SMALL_BIOS)
-    tokenizer = learned(world, 600, WORDS_WITH_MARKS)
-    known = encode_pieces(tokenizer, world.grammar)
-    found = {each.pair for each in merged_pairs(tokenizer, world.grammar, known)}
-    expected = {
+def brute_force(tokenizer: Tokenizer, grammar: Grammar) -> set[tuple[str, str]]:
+    known = encode_pieces(tokenizer, grammar)
+    return {
         (left, right)
-        for lefts, rights in world.grammar.junctions()
+        for lefts, rights in grammar.junctions()
         for left in lefts
         for right in rights
         if left and right and tokenizer.encode(left + right).ids != known[left] + known[right]
     }
-    assert found == expected
-    assert len(found) > 50
+
+
+PATTERNS = {
+    "marks stick to words": WORDS_WITH_MARKS,
+    "as GPT-2": Regex(r"'(?:s|t|re|ve|m|ll|d)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s"),
+    "as GPT-4": Regex(r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s"),
+    "none": None,
+}
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("vocabulary", [300, 600])
+@pytest.mark.parametrize("spec", [SMALL_BIOS, SENTENCE, ATOMIC], ids=["bios", "sentence", "atomic"])
+def test_all_pairs_that_merge_are_found_without_trying_all(spec: dict[str, Any], vocabulary: int, pattern: str) -> None:
+    world = world_of(spec)
+    tokenizer = learned(world, vocabulary, PATTERNS[pattern])
+    known = encode_pieces(tokenizer, world.grammar)
+    found = {each.pair for each in merged_pairs(tokenizer, world.grammar, known)}
+    assert found == brute_force(tokenizer, world.grammar)
+
+
+def test_one_word_that_merges_among_many_that_end_alike_is_found() -> None:
+    """Where marks stick to words, what merges hangs on the whole word, not on how it ends."""
+    grammar = planted(("York", "Cork", "pork", "fork"))
+    tokenizer = by_hand(grammar, ("Y", "o"), ("r", "k"), ("Yo", "rk"), ("York", "."))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r" |[^ ]+"), "isolated")
+    found = [each.pair for each in merged_pairs(tokenizer, grammar, encode_pieces(tokenizer, grammar))]
+    assert found == [(" York", ".")]
+
+
+def test_digits_that_are_counted_in_threes_are_told_apart_by_how_many_there_are() -> None:
+    """12 and 312 end alike; before 45 the pattern cuts behind the second alone."""
+    grammar = replace(
+        planted(("12", "312")), attributes=(Attribute("value", (Slot("value", "values"),), ((" is", "45"),)),)
+    )
+    tokenizer = by_hand(grammar, ("1", "2"), ("12", "4"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\d{1,3}|[^\d]+"), "isolated")
+    found = [each.pair for each in merged_pairs(tokenizer, grammar, encode_pieces(tokenizer, grammar))]
+    assert found == [(" 12", "45")]
+
+
+def test_letters_behind_an_apostrophe_count() -> None:
+    """'s is a word of its own, 'x is two."""
+    grammar = replace(planted(), name_suffix="'", attributes=(
+        Attribute("value", (Slot("value", "values"),), (("s is", "."), ("x is", "."))),
+    ))  # fmt: skip
+    tokenizer = by_hand(grammar, ("'", "s"), ("'", "x"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"'s|'| ?[a-zA-Z]+|[.]"), "isolated")
+    found = [each.pair for each in merged_pairs(tokenizer, grammar, encode_pieces(tokenizer, grammar))]
+    assert found == [("'", "s is")]
+
+
+def test_a_rendering_that_is_not_the_texts_own_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should a pair ever be missed, the tokenizer's job says so."""
+    world = world_of(SMALL_BIOS)
+    tokenizer = learned(world, 600, WORDS_WITH_MARKS)
+    check_rendering(Renderer(world, tokenizer, all_rows=True), tokenizer)
+    monkeypatch.setattr(pieces, "merged_pairs", lambda *_: [])
+    with pytest.raises(UserError, match=r"^tokenizer: it reads pieces of a text otherwise than the text"):
+        check_rendering(Renderer(world, tokenizer, all_rows=True), tokenizer)
 
 
 # --- what is refused

@@ -6,6 +6,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from capacity.errors import UserError
@@ -13,8 +14,9 @@ from capacity.published_tokenizers import TOKENIZER_FILE, read_published
 from capacity.world.draws import tokenizer_draws
 from capacity.world.facts import World
 from capacity.world.pieces import EOS_ID, EOS_TOKEN, encode_pieces, merged_pairs
+from capacity.world.render import Renderer
 from capacity.world.text import biographies
-from capacity.world.written import encode_texts
+from capacity.world.written import TextRenderer, encode_texts
 
 ALL_ROWS = "all_rows"  # in tokenizer_config.json, where a model has rows for tokens that its dataset never uses
 TRAINING_BIOGRAPHIES = 10_000  # the text that BPE learns from: each last name of bioS ten times
@@ -37,6 +39,18 @@ def build_tokenizer(spec: dict[str, Any], world: World) -> Tokenizer:
     if spec["kind"] == "pretrained":
         return _pretrained_tokenizer(spec, world)
     raise UserError(f"kind: {spec['kind']}; use word, bpe or pretrained")
+
+
+def check_rendering(renderer: Renderer | TextRenderer, tokenizer: Tokenizer) -> None:
+    """Render a sample as training and probes will. Raises UserError for a token that joins two facts, and where the
+    tokens are not those of the text.
+    """
+    assert isinstance(renderer.world, World)
+    draws = tokenizer_draws(renderer.world, CHECKED_BIOGRAPHIES)
+    rendering, texts = renderer.tokens(draws, labels=True), renderer.texts(draws)
+    ids = np.array([token for each in tokenizer.encode_batch(texts, add_special_tokens=False) for token in each.ids])
+    if not np.array_equal(ids, rendering.tokens):
+        raise UserError("tokenizer: it reads pieces of a text otherwise than the text; use one that splits at blanks")
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path, all_rows: bool = False) -> None:

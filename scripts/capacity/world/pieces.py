@@ -1,6 +1,7 @@
 """Pieces of text, tokenised once: the tables that a rendering is gathered from."""
 
 import json
+import string
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice, product
 from typing import NamedTuple
@@ -17,6 +18,8 @@ EOS_TOKEN = "<|endoftext|>"
 FILLER, NAME, FIRST_VALUE = 0, 1, 2  # labels; value items count on from FIRST_VALUE in the account's order
 EMPTY = 0  # the piece of no tokens
 BATCH = 16_384  # texts encoded at a time
+DIGITS = string.digits
+KINDS = str.maketrans(string.ascii_lowercase + string.ascii_uppercase + DIGITS, "a" * 26 + "A" * 26 + "0" * len(DIGITS))
 REMEDY = "build it for this dataset"
 
 Run = tuple[str | None, int]  # facts column and the number of the piece of its code 0
@@ -168,24 +171,52 @@ def encode_pieces(tokenizer: Tokenizer, grammar: Grammar) -> dict[str, list[int]
 def merged_pairs(tokenizer: Tokenizer, grammar: Grammar, known: dict[str, list[int]]) -> Iterator[Merged]:
     """Every two pieces that can stand side by side and read otherwise together than one after the other.
 
-    Pre-tokenisers that split by a pattern look at the characters around a junction, so left pieces with different
-    last two characters, and right ones with different first two, tell whether any pair there is such a one; without
-    a pattern all pairs are tried. Raises UserError for a tag that merges.
+    No token reaches over a cut, so only pairs between which a pre-tokeniser's pattern may not cut are tried; all
+    pairs, where it has none. Raises UserError for a tag that merges.
     """
-    by_pattern = _splits_by_pattern(tokenizer)
-    tried: dict[tuple[str, str], bool] = {}
+    cuts = _Cuts(tokenizer) if _splits_by_pattern(tokenizer) else None
     for lefts, rights in grammar.junctions():
-        if by_pattern:
-            ends, beginnings = {text[-2:]: text for text in lefts}, {text[:2]: text for text in rights}
-            some = list(product(ends.values(), beginnings.values()))
-            merging = {each.pair for each in _merged(tokenizer, [pair for pair in some if pair not in tried], known)}
-            tried |= {pair: pair in merging for pair in some if pair not in tried}
-            if not any(tried[pair] for pair in some):
-                continue
+        if cuts and cuts.between(lefts, rights):
+            continue
         for each in _merged(tokenizer, product(lefts, rights), known):
             if each.pair[0] == grammar.tag:
                 raise UserError(f"tag: the tokenizer joins {grammar.tag!r} with a name; use one that splits at blanks")
             yield each
+
+
+class _Cuts:
+    """Where a tokenizer's pattern cuts a text.
+
+    Patterns look at the kinds of characters around a place, at letters behind an apostrophe, and some count digits: of
+    texts alike in the last two characters and the number of digits at the end, or in the first three characters,
+    one stands for all.
+    """
+
+    def __init__(self, tokenizer: Tokenizer):
+        self._normalizer, self._pre_tokenizer = tokenizer.normalizer, tokenizer.pre_tokenizer
+        self._known: dict[tuple[str, str], bool] = {}
+
+    def between(self, lefts: list[str], rights: list[str]) -> bool:
+        """Whether it cuts between every left and every right text; empty ones aside."""
+        some_lefts = {(_kinds(text[-2:]), len(text) - len(text.rstrip(DIGITS))): text for text in lefts if text}
+        follows = any("'" in text[-2:] for text in lefts)
+        some_rights = {text[:3] if follows else _kinds(text[:3]): text for text in rights if text}
+        return all(self._cuts(pair) for pair in product(some_lefts.values(), some_rights.values()))
+
+    def _cuts(self, pair: tuple[str, str]) -> bool:
+        if pair not in self._known:
+            left, both = (self._normalised(text) for text in (pair[0], "".join(pair)))
+            ends = {end for _, (_, end) in self._pre_tokenizer.pre_tokenize_str(both)}
+            self._known[pair] = len(left) in ends
+        return self._known[pair]
+
+    def _normalised(self, text: str) -> str:
+        return self._normalizer.normalize_str(text) if self._normalizer else text
+
+
+def _kinds(text: str) -> str:
+    """Some characters, with one English letter of a case and one digit for all, unless there is an apostrophe."""
+    return text if "'" in text else text.translate(KINDS)
 
 
 def _merged(tokenizer: Tokenizer, pairs: Iterable[tuple[str, str]], known: dict[str, list[int]]) -> Iterator[Merged]:
