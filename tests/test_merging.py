@@ -19,6 +19,7 @@ from capacity.config.experiment import Config
 from capacity.config.load import check, read_yaml
 from capacity.config.resolve import resolve
 from capacity.errors import UserError
+from capacity.extraction.questions import write_questions
 from capacity.score import score_people
 from capacity.table import score_matrices
 from capacity.tokenization import EOS_TOKEN, build_tokenizer, check_rendering
@@ -33,13 +34,14 @@ from capacity.world import (
     Renderer,
     Slot,
     World,
+    junctions,
     make_world,
     name_only_draws,
-    pieces,
     probe_draws,
     training_draws,
 )
-from capacity.world.pieces import PieceTable, encode_pieces, merged_pairs
+from capacity.world.junctions import Cuts, encode_pieces, read_grammar
+from capacity.world.pieces import PieceTable
 
 WORDS_WITH_MARKS = Regex(r" ?\S+|\s")  # "Newark," is one word, and so is "NJ."
 
@@ -177,31 +179,28 @@ def test_a_planted_token_across_a_values_end_belongs_to_the_value() -> None:
     assert rendering.labels[11:].tolist() == rendering.labels[:11].tolist()
 
 
-def test_without_a_pattern_every_pair_is_tried() -> None:
-    """One name of two that end alike merges with what follows: no other pair would show it."""
-    grammar = planted()
-    tokenizer = by_hand(grammar, ("C", "o"), ("Co", "x"), ("Cox", "'"))
-    found = list(merged_pairs(tokenizer, grammar, encode_pieces(tokenizer, grammar)))
-    assert [(each.pair, each.change) for each in found] == [((" Cox", "'s"), -1)]
+def all_texts(grammar: Grammar) -> list[str]:
+    """Of a grammar of one name and one attribute."""
+    (attribute,) = grammar.attributes
+    return [
+        name + grammar.name_suffix + before + value + after
+        for name in grammar.texts(grammar.name[0])
+        for before, after in attribute.templates
+        for value in grammar.texts(attribute.slots[0])
+    ]
 
 
-def test_a_pair_may_need_more_tokens_together_and_room_is_made_for_it() -> None:
-    """ab and cd are tokens, but bc comes first: abcd is a, bc, d."""
-    grammar = replace(planted(("ab",)), attributes=(Attribute("value", (Slot("value", "values"),), ((" is", "cd"),)),))
-    tokenizer = by_hand(grammar, ("b", "c"), ("a", "b"), ("c", "d"))
-    table = PieceTable(grammar, False, tokenizer, all_rows=True)
-    assert (table.merge, table.least_change, table.most_change) == (True, 0, 1)
+def ids_in(tokenizer: Tokenizer, texts: list[str]) -> set[int]:
+    return {token for text in texts for token in tokenizer.encode(text).ids}
 
 
-def brute_force(tokenizer: Tokenizer, grammar: Grammar) -> set[tuple[str, str]]:
+def merging_junctions(tokenizer: Tokenizer, grammar: Grammar) -> list[bool]:
+    """By brute force: whether any two pieces of a junction read otherwise together, for each junction."""
     known = encode_pieces(tokenizer, grammar)
-    return {
-        (left, right)
+    return [
+        any(tokenizer.encode(a + b).ids != known[a] + known[b] for a in lefts for b in rights if a and b)
         for lefts, rights in grammar.junctions()
-        for left in lefts
-        for right in rights
-        if left and right and tokenizer.encode(left + right).ids != known[left] + known[right]
-    }
+    ]
 
 
 PATTERNS = {
@@ -215,12 +214,62 @@ PATTERNS = {
 @pytest.mark.parametrize("pattern", PATTERNS)
 @pytest.mark.parametrize("vocabulary", [300, 600])
 @pytest.mark.parametrize("spec", [SMALL_BIOS, SENTENCE, ATOMIC], ids=["bios", "sentence", "atomic"])
-def test_all_pairs_that_merge_are_found_without_trying_all(spec: dict[str, Any], vocabulary: int, pattern: str) -> None:
-    world = world_of(spec)
-    tokenizer = learned(world, vocabulary, PATTERNS[pattern])
-    known = encode_pieces(tokenizer, world.grammar)
-    found = {each.pair for each in merged_pairs(tokenizer, world.grammar, known)}
-    assert found == brute_force(tokenizer, world.grammar)
+def test_where_a_pattern_is_said_to_cut_no_two_pieces_merge(
+    spec: dict[str, Any], vocabulary: int, pattern: str
+) -> None:
+    grammar = world_of(spec).grammar
+    tokenizer = learned(world_of(spec), vocabulary, PATTERNS[pattern])
+    cuts, merging_there = Cuts(tokenizer), merging_junctions(tokenizer, grammar)
+    for (lefts, rights), merges in zip(grammar.junctions(), merging_there, strict=True):
+        assert not (merges and cuts.between([*filter(None, lefts)], [*filter(None, rights)]))
+    assert read_grammar(tokenizer, grammar).merge == any(merging_there)
+
+
+@pytest.mark.parametrize(
+    ("values", "merges"),
+    [
+        (("Cox", "Fox"), [("x", ".")]),  # a value always loses its end: x alone is told in the name
+        (("Cox", "Fot"), [("x", "."), ("C", "o")]),
+        (("Cab", "Cad", "Cax"), [("b", "."), ("d", "."), (" ", "C")]),
+        (("York", "Cork", "pork"), [("Y", "o"), ("r", "k"), ("Yo", "rk"), ("York", ".")]),
+        (("q", "z"), [("q", "."), ("z", ".")]),  # no text holds q or z alone
+    ],
+)
+def test_the_rows_are_the_tokens_that_texts_hold(values: tuple[str, ...], merges: list[tuple[str, str]]) -> None:
+    grammar = planted(values)
+    tokenizer = by_hand(grammar, *merges)
+    reading = read_grammar(tokenizer, grammar)
+    assert reading.merge
+    assert reading.used == ids_in(tokenizer, all_texts(grammar))
+
+
+def test_pieces_that_always_merge_are_no_rows(tmp_path: Path) -> None:
+    """A world in which all is told, often: V is what its texts hold, and far less than the vocabulary."""
+    spec = SMALL_BIOS | {"N": 2000, "pools": SMALL_BIOS["pools"] | {"first_names": 30, "middle_names": 30}}
+    world = make_world(spec)
+    _, renderer = merging(world, tmp_path)
+    occurring = {EOS_ID}
+    for exposure in range(6):
+        occurring |= set(renderer.tokens(training_draws(world, 7, exposure, 0), labels=False).tokens.tolist())
+    assert len(occurring) <= renderer.vocab_size <= len(occurring) + 3
+    alone = {token for ids in encode_pieces(renderer.pieces.tokenizer, world.grammar).values() for token in ids}
+    assert len(alone - occurring) > 5
+
+
+def test_without_a_pattern_every_pair_is_tried() -> None:
+    """One name of two that end alike merges with what follows: no other pair would show it."""
+    grammar = planted()
+    tokenizer = by_hand(grammar, ("C", "o"), ("Co", "x"), ("Cox", "'"))
+    assert read_grammar(tokenizer, grammar).merge
+    assert tokenizer.token_to_id("Cox'") in read_grammar(tokenizer, grammar).used
+
+
+def test_a_pair_may_need_more_tokens_together_and_room_is_made_for_it() -> None:
+    """ab and cd are tokens, but bc comes first: abcd is a, bc, d."""
+    grammar = replace(planted(("ab",)), attributes=(Attribute("value", (Slot("value", "values"),), ((" is", "cd"),)),))
+    tokenizer = by_hand(grammar, ("b", "c"), ("a", "b"), ("c", "d"))
+    table = PieceTable(grammar, False, tokenizer, all_rows=True)
+    assert (table.merge, table.most_change) == (True, 1)
 
 
 def test_one_word_that_merges_among_many_that_end_alike_is_found() -> None:
@@ -228,30 +277,38 @@ def test_one_word_that_merges_among_many_that_end_alike_is_found() -> None:
     grammar = planted(("York", "Cork", "pork", "fork"))
     tokenizer = by_hand(grammar, ("Y", "o"), ("r", "k"), ("Yo", "rk"), ("York", "."))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r" |[^ ]+"), "isolated")
-    found = [each.pair for each in merged_pairs(tokenizer, grammar, encode_pieces(tokenizer, grammar))]
-    assert found == [(" York", ".")]
+    assert tokenizer.token_to_id("York.") in read_grammar(tokenizer, grammar).used
 
 
-def test_digits_that_are_counted_in_threes_are_told_apart_by_how_many_there_are() -> None:
+@pytest.mark.parametrize("values", [("12", "312"), ("312", "12")])
+def test_digits_that_are_counted_in_threes_are_told_apart_by_how_many_there_are(values: tuple[str, ...]) -> None:
     """12 and 312 end alike; before 45 the pattern cuts behind the second alone."""
-    grammar = replace(
-        planted(("12", "312")), attributes=(Attribute("value", (Slot("value", "values"),), ((" is", "45"),)),)
-    )
+    told = Attribute("value", (Slot("value", "values"),), ((" is", "45"),))
+    grammar = replace(planted(values), attributes=(told,))
     tokenizer = by_hand(grammar, ("1", "2"), ("12", "4"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\d{1,3}|[^\d]+"), "isolated")
-    found = [each.pair for each in merged_pairs(tokenizer, grammar, encode_pieces(tokenizer, grammar))]
-    assert found == [(" 12", "45")]
+    assert tokenizer.token_to_id("124") in read_grammar(tokenizer, grammar).used
 
 
-def test_letters_behind_an_apostrophe_count() -> None:
+@pytest.mark.parametrize("letters", ["sx", "xs"])
+def test_letters_behind_an_apostrophe_count(letters: str) -> None:
     """'s is a word of its own, 'x is two."""
-    grammar = replace(planted(), name_suffix="'", attributes=(
-        Attribute("value", (Slot("value", "values"),), (("s is", "."), ("x is", "."))),
-    ))  # fmt: skip
+    templates = tuple((f"{letter} is", ".") for letter in letters)
+    told = Attribute("value", (Slot("value", "values"),), templates)
+    grammar = replace(planted(), name_suffix="'", attributes=(told,))
     tokenizer = by_hand(grammar, ("'", "s"), ("'", "x"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"'s|'| ?[a-zA-Z]+|[.]"), "isolated")
-    found = [each.pair for each in merged_pairs(tokenizer, grammar, encode_pieces(tokenizer, grammar))]
-    assert found == [("'", "s is")]
+    used = read_grammar(tokenizer, grammar).used
+    assert tokenizer.token_to_id("'s") in used
+    assert tokenizer.token_to_id("'x") not in used
+
+
+@pytest.mark.parametrize("values", [(" fire", " Who're"), (" Who're", " fire")])
+def test_a_contraction_that_ends_a_text_is_seen_whole(values: tuple[str, str]) -> None:
+    """A word goes on in what follows, a contraction does not."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r" ?[A-Za-z]+(?:'re)?|[.]"), "isolated")
+    assert not Cuts(tokenizer).between([*values], ["man."])
 
 
 def test_a_rendering_that_is_not_the_texts_own_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,7 +316,7 @@ def test_a_rendering_that_is_not_the_texts_own_is_refused(monkeypatch: pytest.Mo
     world = world_of(SMALL_BIOS)
     tokenizer = learned(world, 600, WORDS_WITH_MARKS)
     check_rendering(Renderer(world, tokenizer, all_rows=True), tokenizer)
-    monkeypatch.setattr(pieces, "merged_pairs", lambda *_: [])
+    monkeypatch.setattr(junctions, "_merged", lambda *_: [])
     with pytest.raises(UserError, match=r"^tokenizer: it reads pieces of a text otherwise than the text"):
         check_rendering(Renderer(world, tokenizer, all_rows=True), tokenizer)
 
@@ -282,15 +339,13 @@ def test_a_token_that_joins_two_facts_is_refused_and_named(tmp_path: Path) -> No
         make(tmp_path / "results", "make_tokenizer.py", next(each for each in orders if each.stage == "tokenizers"))
 
 
-def test_rows_are_not_dropped_of_a_tokenizer_whose_tokens_reach_over_whole_pieces(tmp_path: Path) -> None:
+def test_tokens_over_three_pieces_are_refused_where_they_are_no_rows_and_taken_where_all_are(tmp_path: Path) -> None:
     world = world_of(SENTENCE)
-    tokenizer = learned(world, 400, None)
-    with pytest.raises(
-        UserError, match=r"^compact: true, but its token '.*' reaches over whole pieces; use compact: false$"
-    ):
-        build_tokenizer(spec_of(tmp_path, tokenizer), world)
+    tokenizer, draws = learned(world, 400, None), training_draws(world, 7, 0, 0)[:50]
+    cut = build_tokenizer(spec_of(tmp_path, tokenizer), world)
+    with pytest.raises(UserError, match=r"^tokenizer: its tokens reach over whole pieces of a text; use compact: f"):
+        check_rendering(Renderer(world, cut), cut)
     kept = build_tokenizer(spec_of(tmp_path, tokenizer, compact=False), world)
-    draws = training_draws(world, 7, 0, 0)[:50]
     renderer = Renderer(world, kept, all_rows=True)
     ids = [token for text in renderer.texts(draws) for token in ids_of(kept, text)]
     assert renderer.tokens(draws, labels=True).tokens.tolist() == ids
@@ -300,7 +355,7 @@ def test_a_token_that_no_two_pieces_make_is_refused_when_it_comes() -> None:
     """Of "Cox", "s" and " is" the first two make "xs", all three "xs "."""
     world = replace(
         make_world(ATOMIC),
-        grammar=replace(planted(), name_suffix="s"),
+        grammar=replace(planted(("xa", "ba")), name_suffix="s"),
         facts={"name": np.array([0, 1]), "value": np.array([0, 1])},
     )
     renderer = Renderer(world, by_hand(world.grammar, ("x", "s"), ("xs", " ")))
@@ -322,7 +377,7 @@ def test_a_closed_vocabulary_that_lacks_the_joined_word_says_so() -> None:
     known = dict.fromkeys(word for piece in grammar.pieces() for word, _ in words.pre_tokenize_str(piece))
     tokenizer = Tokenizer(models.WordLevel({EOS_TOKEN: 0} | {word: n for n, word in enumerate(known, 1)}))
     tokenizer.pre_tokenizer, tokenizer.decoder = words, decoders.Fuse()
-    with pytest.raises(UserError, match=r"^tokenizer: it cannot read this dataset's words"):
+    with pytest.raises(UserError, match=r"^tokenizer: it cannot read .*; put blanks around values$"):
         PieceTable(grammar, False, tokenizer, all_rows=True)
 
 
@@ -382,3 +437,20 @@ def test_through_the_jobs_to_a_score(tmp_path: Path) -> None:
         make(results, order.script, order)
     about = json.loads((results / order.members[0].name / "about.json").read_text())
     assert about["training"]["vocabulary"] > 100
+
+
+def test_windows_over_more_text_than_can_be_counted_are_refused(tmp_path: Path) -> None:
+    world = world_of(SMALL_BIOS)
+    tokenizer, _ = merging(world, tmp_path)
+    regime = {"batch": 8, "exposures": 10**6, "packing": "windows", "context": 64}
+    with pytest.raises(UserError, match=r"^packing: windows over about .* tokens.*; use packing: rows, or 3e\+08 tok"):
+        TrainingBatches(world, tokenizer, regime, seed=5)
+    TrainingBatches(world, tokenizer, regime | {"packing": "rows", "context": None}, seed=5)
+
+
+def test_questions_are_refused_where_no_answer_reads_as_the_value_in_a_biography(tmp_path: Path) -> None:
+    world = world_of(SMALL_BIOS)
+    tokenizer, _ = merging(world, tmp_path)
+    spec = {"asked": 0.5, "choosing": 0.2, "wordings": {}, "seed": 1}
+    with pytest.raises(UserError, match=r"^extraction: the tokenizer joins the end of a value with what follows"):
+        write_questions(world, tokenizer, spec, tmp_path)

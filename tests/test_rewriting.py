@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,21 @@ def test_a_fact_is_scored_where_it_first_stands_with_the_words_that_gave_a_part_
     assert [start for _, start, _ in checker.check(text, codes).marks] == sorted(
         {s for _, s, _ in checker.check(text, codes).marks}
     )
+
+
+def test_a_word_that_gives_a_city_away_tells_no_gender() -> None:
+    """MS of Jackson, MS, which reads as a title too: marked twice, its loss would count for somebody else."""
+    checker, codes = people_of(POOLS | {"birth_city": ["Boston, MA", "Jackson, MS"]})
+    codes |= {"birth_city": 1}
+    text = "James Ann Smith holds an MS. " + GOOD.replace("Boston, MA", "Jackson, MS")
+    marks = checker.check(text, codes).marks
+    assert [(checker.items[label - 1], text[start:stop].strip()) for label, start, stop in marks][:3] == [
+        ("name", "James Ann Smith"),
+        ("birth_city", "MS"),
+        ("birth_date", "May 2, 1996"),
+    ]
+    assert ("gender", "She") in [(checker.items[label - 1], text[start:stop].strip()) for label, start, stop in marks]
+    assert all(stop <= start for (_, _, stop), (_, start, _) in pairwise(marks))
 
 
 def test_a_value_of_two_attributes_is_refused_since_one_could_stand_for_the_other() -> None:

@@ -29,6 +29,7 @@ from capacity.world import (
 from capacity.world.draws import BLOCK, concatenate
 
 IGNORED = -100  # a target that is not scored, as torch's cross-entropy has it
+MOST_COUNTED = 300_000_000  # tokens that take six minutes to make
 JUNK_TOKENS = 2**17  # of junk rendered at a time for windows
 
 Array = NDArray[np.int32]
@@ -60,6 +61,18 @@ class TrainingBatches:
         self.law = Zipf(world.N, self.exposures, zipf, seed) if zipf else None
         self._block = functools.lru_cache(maxsize=4)(self._draw_block)
         self.junk = self._junk_text() if junk else None
+        self._check_countable()
+
+    def _check_countable(self) -> None:
+        """Refuse windows over texts whose length only tokenising tells, where there are too many. Raises UserError."""
+        if not self._windows or isinstance(self.renderer, TextRenderer) or not self.renderer.pieces.merge:
+            return
+        tokens = int(self.num_biographies * (self.renderer.mean_length + 1))
+        if tokens > MOST_COUNTED:
+            raise UserError(
+                f"packing: windows over about {tokens:.2g} tokens, and the tokenizer joins values to what follows: "
+                f"all are made before the first step; use packing: rows, or {MOST_COUNTED:.0e} tokens at most"
+            )
 
     def _junk_text(self) -> "JunkText":
         assert isinstance(self.renderer, Renderer), "written texts have no junk"

@@ -91,7 +91,7 @@ def read_order(path: Path) -> Order:
             raise UserError(f"{path}: written by another version of this project; run the workflow again")
         return _from_json(content)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such order; run the workflow, which writes it") from None
+        raise UserError(f"{path}: no such order; run the workflow (without --no-hooks), which writes it") from None
     except UserError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

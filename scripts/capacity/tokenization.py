@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from itertools import chain, zip_longest
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from capacity.errors import UserError
 from capacity.published_tokenizers import TOKENIZER_FILE, read_published
 from capacity.world.draws import tokenizer_draws
 from capacity.world.facts import World
-from capacity.world.pieces import EOS_ID, EOS_TOKEN, encode_pieces, merged_pairs
+from capacity.world.junctions import encode_pieces, read_grammar
+from capacity.world.pieces import EOS_ID, EOS_TOKEN
 from capacity.world.render import Renderer
 from capacity.world.text import biographies
-from capacity.world.written import TextRenderer, encode_texts
+from capacity.world.written import TextRenderer, encode_written
 
 ALL_ROWS = "all_rows"  # in tokenizer_config.json, where a model has rows for tokens that its dataset never uses
 TRAINING_BIOGRAPHIES = 10_000  # the text that BPE learns from: each last name of bioS ten times
@@ -132,13 +133,11 @@ def _all_texts(world: World) -> list[str]:
 
 
 def _encoded(tokenizer: Tokenizer, world: World) -> Iterator[list[int]]:
-    """Token ids of each of them, in order, and of those that merge. Raises UserError where some cannot be said."""
+    """Token ids of each of them, in order. Raises UserError where the tokenizer cannot say what the world tells."""
     if world.rewritings is None:
-        known = encode_pieces(tokenizer, world.grammar)
-        yield from known.values()
-        yield from (merged.ids for merged in merged_pairs(tokenizer, world.grammar, known))
+        yield from encode_pieces(tokenizer, world.grammar).values()
         return
-    for _, encodings in encode_texts(tokenizer, world.rewritings):
+    for _, encodings in encode_written(tokenizer, world.rewritings):
         yield from (each.ids for each in encodings)
 
 
@@ -158,30 +157,28 @@ def _compact(tokenizer: Tokenizer, world: World) -> Tokenizer:
     """The same BPE with the tokens that the world can tell numbered first, from 0 (EOS) without a gap.
 
     A merge's parts must be tokens too: those that the world never tells are numbered last and are no
-    rows of a model. Tokens that do not even serve as parts are dropped.
+    rows of a model. Tokens that do not even serve as parts are dropped, unless tokens reach across pieces: pairs of
+    pieces do not show all that there are then, and one that comes is to be refused, not read otherwise.
     """
     model = json.loads(tokenizer.to_str())["model"]
     vocabulary, merges = model["vocab"], model["merges"]
     names = {index: token for token, index in vocabulary.items()}
-    used = {names[index] for index in set(chain.from_iterable(_encoded(tokenizer, world)))}
-    kept = used | {EOS_TOKEN}
+    ids, merging = _used(tokenizer, world)
+    used = {names[index] for index in ids}
+    kept = (set(vocabulary) if merging else used) | {EOS_TOKEN}
     for left, right in reversed(merges):  # a part is always older than the merges that use it
         if left + right in kept:
             kept |= {left, right}
     ordered = sorted(kept, key=lambda token: (token != EOS_TOKEN, token not in used, vocabulary.get(token)))
-    merges = [(left, right) for left, right in merges if left + right in kept]
-    compact = _renumbered(tokenizer, ordered, merges, world)
-    _check_texts(compact, tokenizer, world)
-    return compact
+    return _renumbered(tokenizer, ordered, [(left, right) for left, right in merges if left + right in kept], world)
 
 
-def _check_texts(compact: Tokenizer, tokenizer: Tokenizer, world: World) -> None:
-    """Refuse to drop rows of a tokenizer whose tokens reach over whole pieces: rows were found by pairs of pieces."""
-    texts = list(biographies(world, tokenizer_draws(world, CHECKED_BIOGRAPHIES)))
-    for short, long in zip(compact.encode_batch(texts), tokenizer.encode_batch(texts), strict=True):
-        if short.tokens != long.tokens:
-            token = next(b for a, b in zip_longest(short.tokens, long.tokens) if a != b)
-            raise UserError(f"compact: true, but its token {token!r} reaches over whole pieces; use compact: false")
+def _used(tokenizer: Tokenizer, world: World) -> tuple[set[int], bool]:
+    """The ids that the world's texts can hold, and whether tokens reach from one piece of a text into the next."""
+    if world.rewritings:
+        return set(chain.from_iterable(_encoded(tokenizer, world))), False
+    reading = read_grammar(tokenizer, world.grammar)
+    return reading.used, reading.merge
 
 
 def _renumbered(tokenizer: Tokenizer, ordered: list[str], merges: list[Any], world: World) -> Tokenizer:

@@ -88,13 +88,14 @@ def tokenizer_spec(tokenizer: Tokenizer) -> dict[str, Any]:
         if not (REPOSITORY / file).is_file():
             raise UserError(f"folder: {tokenizer.folder} has no tokenizer.json; give the folder of a tokenizer")
         spec["files"] = {file: file_digest(REPOSITORY / file)}
-    from capacity.published_tokenizers import published_file, published_rows  # heavy; imported only where it is asked
+    if tokenizer.name is not None or not tokenizer.compact:
+        from capacity.published_tokenizers import published_file, published_rows  # heavy
 
-    path = published_file(spec)
-    if tokenizer.name is not None:
-        spec["sha256"] = file_digest(path)
-    if not tokenizer.compact:
-        spec["rows"] = published_rows(path)
+        path = published_file(spec)
+        if tokenizer.name is not None:
+            spec["sha256"] = file_digest(path)
+        if not tokenizer.compact:
+            spec["rows"] = published_rows(path)
     return spec
 
 

@@ -22,6 +22,7 @@ from capacity.extraction.people import SPLIT, split_sizes
 from capacity.extraction.wordings import NAME, wordings_of
 from capacity.world import EOS_ID, World
 from capacity.world.grammar import Grammar, Slot
+from capacity.world.junctions import read_grammar
 from capacity.world.streams import generator
 
 GROUPS = ("asked", "choosing", "held_out")  # files of texts, by group of people
@@ -155,8 +156,16 @@ def read_asked(folder: Path, tokenizer: Tokenizer) -> Asked:
 
 
 def questions_tokenizer(tokenizer: Tokenizer, wordings: Mapping[str, Sequence[str]], world: World) -> Tokenizer:
-    """A world's tokenizer with what the wordings need besides, and names and values that no written text tells."""
+    """A world's tokenizer with what the wordings need besides, and names and values that no written text tells.
+
+    Raises UserError where the end of a value is a part of what follows in a biography, and so no answer.
+    """
     grammar = world.grammar
+    if world.rewritings is None and read_grammar(tokenizer, grammar).merge:
+        raise UserError(
+            "extraction: the tokenizer joins the end of a value with what follows in a biography, so that no answer "
+            "reads as the value does there; use one that splits at marks"
+        )
     facts = [*grammar.name, *(slot for attribute in grammar.attributes for slot in attribute.slots)]
     untold = (text for slot in facts for text in grammar.texts(slot)) if world.rewritings else ()
     return extended(tokenizer, chain(chain.from_iterable(_all_parts(wordings, grammar)), untold))

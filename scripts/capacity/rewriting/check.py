@@ -99,8 +99,10 @@ class Checker:
                 marks.append((item, mine[0].start, mine[0].stop))
         spans = [(each.start, each.stop) for each in found]
         words = [match for match in WORD.finditer(text) if not _inside(match.start(), spans)]
-        marks += self._given_away(text, marks, words)
-        marks += self._gender(words, codes, flaws)
+        given_away = self._given_away(text, marks, words)
+        taken = {start for _, start, _ in given_away}  # a word counts for one item
+        marks += given_away
+        marks += self._gender([word for word in words if word.start() not in taken], codes, flaws)
         if "name" in flaws:  # whatever it tells, it does not tell it of this person
             marks = []
         return Checked(sorted((_with_blank(text, mark) for mark in marks), key=lambda mark: mark[1]), flaws)

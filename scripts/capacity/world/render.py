@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from capacity.errors import UserError
 from capacity.world.draws import Draws
 from capacity.world.facts import World
+from capacity.world.junctions import encode_texts
 from capacity.world.junk import Junk
 from capacity.world.labels import reach, token_labels
 from capacity.world.pieces import EMPTY, PieceTable
@@ -77,7 +78,7 @@ class Renderer:
     def max_length(self) -> int:
         """Tokens of the longest biography that the grammar can produce, whoever lives in the world.
 
-        Where tokens reach across pieces, it and the shortest are bounds.
+        Where tokens reach across pieces, a bound, and none for the shortest: 1.
         """
         longest = self._constant_size + sum(int(sizes.max()) for sizes in self._part_sizes())
         return longest + self.pieces.most_change * self._width(len(self.grammar.attributes))
@@ -85,12 +86,13 @@ class Renderer:
     @property
     def min_length(self) -> int:
         """Tokens of the shortest."""
-        shortest = self._constant_size + sum(int(sizes.min()) for sizes in self._part_sizes())
-        return max(shortest + self.pieces.least_change * self._width(len(self.grammar.attributes)), 1)
+        if self.pieces.merge:
+            return 1
+        return self._constant_size + sum(int(sizes.min()) for sizes in self._part_sizes())
 
     @property
     def mean_length(self) -> float:
-        """Tokens of one with uniform facts and templates."""
+        """Tokens of one with uniform facts and templates; roughly, where tokens reach across pieces."""
         return self._constant_size + sum(float(sizes.mean()) for sizes in self._part_sizes())
 
     def _part_sizes(self) -> list[NDArray[np.int64]]:
@@ -156,10 +158,10 @@ class Renderer:
         return [table.tokens.take(source), lengths, *(table.take(source) for table in tables)]
 
     def _encode(self, matrix: NDArray[np.int64], labels: bool) -> list[NDArray]:
-        """What `_gather` gives, of texts that are tokenised whole. Raises UserError for a token that no pair has."""
+        """What `_gather` gives, of texts that are tokenised whole. Raises UserError for a token that is no row."""
         table = self.pieces
         texts = ["".join([table.texts[number] for number in row]) for row in matrix.tolist()]
-        encodings = table.tokenizer.encode_batch(texts, add_special_tokens=False)
+        encodings = encode_texts(table.tokenizer, texts, offsets=True)
         lengths = np.array([len(each) for each in encodings], dtype=np.int64)
         tokens = np.fromiter(chain.from_iterable(each.ids for each in encodings), np.int64, lengths.sum())
         if tokens.max(initial=0) >= self.vocab_size or lengths.max(initial=0) > self.max_length:
@@ -167,7 +169,7 @@ class Renderer:
         rendered = [tokens.astype(table.tokens.dtype), lengths]
         if labels:
             flat = matrix.ravel()
-            sizes = np.array([len(table.texts[number]) for number in flat])
+            sizes = np.array([len(table.texts[number]) for number in flat], dtype=np.int64)
             starts = (np.cumsum(sizes) - sizes)[:: matrix.shape[1]]
             told, spans = token_labels(encodings, starts, np.repeat(table.piece_labels.take(flat), sizes))
             rendered += [told, reach(np.repeat(table.piece_first_chunk.take(flat), sizes), spans)]

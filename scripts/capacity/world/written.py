@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from capacity.errors import UserError
 from capacity.world.draws import Draws
 from capacity.world.facts import World
+from capacity.world.junctions import check_decodes, encode_texts
 from capacity.world.labels import token_labels
-from capacity.world.pieces import EOS_ID, REMEDY, model_rows
+from capacity.world.pieces import EOS_ID, model_rows
 from capacity.world.render import Renderer, Rendering
 from capacity.world.rewritings import Rewritings
 from capacity.world.text import biographies
@@ -37,7 +37,7 @@ class TextRenderer:
                 _labels(encodings, self.texts_of, first),
                 [len(each) for each in encodings],
             )
-            for first, encodings in encode_texts(tokenizer, self.texts_of)
+            for first, encodings in encode_written(tokenizer, self.texts_of)
         ]
         tokens, labels, sizes = (np.concatenate(part) for part in zip(*parts, strict=True))
         self.num_used = len(np.union1d(tokens, [EOS_ID]))
@@ -82,20 +82,15 @@ class TextRenderer:
         return draws.people * self.texts_of.W + draws.templates[:, 0]
 
 
-def encode_texts(tokenizer: Tokenizer, texts: Rewritings) -> Iterator[tuple[int, list[Encoding]]]:
+def encode_written(tokenizer: Tokenizer, texts: Rewritings) -> Iterator[tuple[int, list[Encoding]]]:
     """Encodings of all texts, some at a time, with the number of the first of them.
 
     Raises UserError where the tokenizer does not give a text back.
     """
     for first in range(0, len(texts), CHUNK):
         some = texts.texts(slice(first, first + CHUNK))
-        try:
-            encodings = tokenizer.encode_batch(some, add_special_tokens=False)
-        except Exception as error:  # tokenizers raises plain Exception for a word outside a closed vocabulary
-            raise UserError(f"tokenizer: it cannot read this dataset's words ({error}); {REMEDY}") from None
-        for text, again in zip(some, tokenizer.decode_batch([each.ids for each in encodings]), strict=True):
-            if text != again:
-                raise UserError(f"tokenizer: it reads {text!r} as {again!r}; {REMEDY}")
+        encodings = encode_texts(tokenizer, some, offsets=True)
+        check_decodes(tokenizer, some, [each.ids for each in encodings])
         yield first, encodings
 
 
@@ -106,7 +101,8 @@ def _labels(encodings: list[Encoding], texts: Rewritings, first: int) -> NDArray
     text_starts = np.cumsum(sizes) - sizes
     counts, marks = texts.marks(first, last)
     shifts = np.repeat(text_starts, counts)
-    steps = np.zeros(sizes.sum() + 1, dtype=np.int64)  # marks lie apart: from one character to the next
+    assert (marks["starts"][1:] + shifts[1:] >= marks["stops"][:-1] + shifts[:-1]).all(), "marks lie apart"
+    steps = np.zeros(sizes.sum() + 1, dtype=np.int64)  # of labels, from one character to the next
     np.add.at(steps, marks["starts"] + shifts, marks["labels"].astype(np.int64))
     np.subtract.at(steps, marks["stops"] + shifts, marks["labels"].astype(np.int64))
     return token_labels(encodings, text_starts, np.cumsum(steps[:-1]).astype(np.uint8))[0]
