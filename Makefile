@@ -136,6 +136,7 @@ prune: env ## remove them (asks; ARGS=--yes does not)
 
 check: env ## lint, format, types
 	@ruff check . && ruff format --check . && snakefmt --check Snakefile rules && mypy scripts
+	@snakemake --lint
 
 format: env ## put code and rules into the project's format
 	@ruff check --fix . ; ruff format . ; snakefmt Snakefile rules

@@ -1,7 +1,7 @@
 """What jobs wait for and ask of a machine, and what the main process asks a cluster before the first job.
 
-Rules take inputs, memory, time and GPUs from the order of the job. Memory, and the time of jobs that cannot go on where
-they stopped, grow with every attempt.
+Rules take inputs, memory, time and GPUs from the order of the job. On a cluster memory, and the time of jobs that
+cannot go on where they stopped, grow with every attempt.
 """
 
 import functools
