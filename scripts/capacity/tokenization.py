@@ -21,7 +21,7 @@ from capacity.world.written import TextRenderer, encode_written
 
 ALL_ROWS = "all_rows"  # in tokenizer_config.json, where a model has rows for tokens that its dataset never uses
 TRAINING_BIOGRAPHIES = 10_000  # the text that BPE learns from: each last name of bioS ten times
-CHECKED_BIOGRAPHIES = 1000  # that read alike before and after rows are dropped
+CHECKED_BIOGRAPHIES = 1000  # rendered as training will, when a tokenizer is made
 
 # As GPT-2 splits: a piece starts with its blank; contractions, letters, digits stay apart. Unlike there, a
 # mark is a piece of its own, so that a value's last mark can never join a sentence's full stop.
