@@ -38,7 +38,7 @@ $(VENV)/requirements.txt: envs/requirements.txt envs/install
 
 table: env ## the capacity table of config.yaml (STUDY=name, SCALE=workstation, CORES=n)
 	@snakemake --cores $(CORES) --quiet rules $(CONFIGFILE) $(if $(STUDY),--config study=$(STUDY))
-	@python scripts/show_table.py
+	@capacity table
 
 $(CRATE)/requirements.txt: envs/crate.txt
 	@echo "Setting up $(CRATE), which checks releases (some seconds)"
@@ -69,7 +69,7 @@ harness: env $(HARNESS)/requirements.txt ## lm-evaluation-harness on a tiny mode
 	@python -m pytest -q tests/test_harness.py
 
 task: env ## a task folder for lm-evaluation-harness (DATASET=biographies EXTRACTION=questions TASK=folder)
-	@python scripts/write_eval_task.py $(DATASET) --extraction $(EXTRACTION) --output $(TASK) $(ARGS)
+	@capacity task $(DATASET) --extraction $(EXTRACTION) --output $(TASK) $(ARGS)
 
 test: env $(CRATE)/requirements.txt ## the tests, under ten minutes on two cores
 	@python -m pytest -n 2 tests
@@ -93,46 +93,46 @@ report: env ## results/report.html, one file that works offline: claims, figures
 	@echo "results/report.html is ready to open"
 
 compare: env ## your results/capacity_table.csv against the reference: cells with intervals, verdicts
-	@python scripts/compare.py $(ARGS)
+	@capacity compare $(ARGS)
 
 size: env ## parameters that FACTS (bits, or a dataset) need after EXPOSURES=n (ARGS="--scheme int8 --share 0.99")
-	@python scripts/size.py --facts $(FACTS) --exposures $(EXPOSURES) $(ARGS)
+	@capacity size --facts $(FACTS) --exposures $(EXPOSURES) $(ARGS)
 
 law: env ## fit R(exposures, R_max, scheme) to the reference tables
-	@python scripts/fit_law.py $(ARGS)
+	@capacity law $(ARGS)
 
 reference: env ## claims, Figure 1 and the README's table from the committed tables
-	@python scripts/collect_reference.py --readme README.md $(ARGS)
+	@capacity reference --readme README.md $(ARGS)
 
 plan: env ## what would run, why, and its cost (STUDY=name, SCALE=paper, AGAINST=other.yaml)
-	@python scripts/plan.py $(CONFIGFILE) $(if $(AGAINST),--against $(AGAINST)) $(if $(STUDY),--study $(STUDY)) $(ARGS)
+	@capacity plan $(CONFIGFILE) $(if $(AGAINST),--against $(AGAINST)) $(if $(STUDY),--study $(STUDY)) $(ARGS)
 
 audit: env ## can this table be trusted? (LEVELS=1-3 SAMPLE=10% SEED=1 TARGET=place JOBS=n RESULTS=folder ARCHIVE=file SIGNERS=file)
-	@python scripts/audit.py $(if $(STUDY),--study $(STUDY)) $(if $(LEVELS),--levels $(LEVELS)) $(if $(SAMPLE),--sample $(SAMPLE)) \
+	@capacity audit $(if $(STUDY),--study $(STUDY)) $(if $(LEVELS),--levels $(LEVELS)) $(if $(SAMPLE),--sample $(SAMPLE)) \
 	    $(if $(SEED),--seed $(SEED)) $(if $(TARGET),--target $(TARGET)) $(if $(JOBS),--jobs $(JOBS)) \
 	    $(if $(RESULTS),--results $(RESULTS)) $(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(SIGNERS),--signers $(SIGNERS)) $(ARGS)
 
 release: env ## one archive to be audited elsewhere (WITH=probes,datasets or all; KEY=ssh-key OUTPUT=file)
-	@python scripts/make_release.py $(if $(STUDY),--study $(STUDY)) $(if $(WITH),--with $(WITH)) $(if $(KEY),--key $(KEY)) \
+	@capacity release $(if $(STUDY),--study $(STUDY)) $(if $(WITH),--with $(WITH)) $(if $(KEY),--key $(KEY)) \
 	    $(if $(OUTPUT),--output $(OUTPUT))
 
 lineage: env ## where a cell of the table comes from (CELL=12:R, or CELL=study=base-law,N=400,...:R)
-	@python scripts/show_lineage.py $(if $(STUDY),--study $(STUDY)) $(if $(RESULTS),--results $(RESULTS)) "$(CELL)"
+	@capacity lineage $(if $(STUDY),--study $(STUDY)) $(if $(RESULTS),--results $(RESULTS)) "$(CELL)"
 
 export: env ## a quantised variant with packed weights, for inference tools (VARIANT=results/variants/... OUTPUT=folder)
-	@python scripts/export_variant.py $(if $(VARIANT),"$(VARIANT)") $(if $(OUTPUT),"$(OUTPUT)")
+	@capacity export $(if $(VARIANT),"$(VARIANT)") $(if $(OUTPUT),"$(OUTPUT)")
 
 preview: env ## a dataset's texts with what is scored, and its bits, tokens and sizes (DATASET=name)
-	@python scripts/preview_dataset.py $(DATASET) $(ARGS)
+	@capacity preview $(DATASET) $(ARGS)
 
 runs: env ## one row a run: state, R, seconds, when (ARGS="--format csv")
-	@python scripts/runs.py $(CONFIGFILE) $(if $(STUDY),--study $(STUDY)) $(ARGS)
+	@capacity runs $(CONFIGFILE) $(if $(STUDY),--study $(STUDY)) $(ARGS)
 
 orphans: env ## artefacts that the present configuration does not reach, with sizes
-	@python scripts/prune.py --list $(ARGS)
+	@capacity prune --list $(ARGS)
 
 prune: env ## remove them (asks; ARGS=--yes does not)
-	@python scripts/prune.py $(if $(DAMAGED),--damaged) $(ARGS)
+	@capacity prune $(if $(DAMAGED),--damaged) $(ARGS)
 
 check: env ## lint, format, types
 	@ruff check . && ruff format --check . && snakefmt --check Snakefile rules && mypy scripts
@@ -142,7 +142,7 @@ format: env ## put code and rules into the project's format
 	@ruff check --fix . ; ruff format . ; snakefmt Snakefile rules
 
 docs: env ## docs/config.md and the editor schema, from the configuration's models
-	@python scripts/document_config.py
+	@capacity docs
 
 lock: ## pin what envs/direct.txt asks for into envs/requirements.txt, in a clean environment
 	@PYTHON="$(PYTHON)" PIP_INDEX="$(PIP_INDEX)" envs/lock

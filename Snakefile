@@ -24,8 +24,8 @@ report: "report/workflow.rst"
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from capacity.errors import UserError
-from capacity.orders import read_order
-from capacity.planning import set_job_environment
+from capacity.artefacts.orders import read_order
+from capacity.plan.survey import set_job_environment
 
 RESULTS = Path("results")
 # Priority of what every training waits for, so that the longest training can start first.
@@ -37,8 +37,8 @@ if workflow.is_main_process:
     # Planning makes objects that stay; looking through them for garbage took a sixth of its time. On again in onstart.
     gc.disable()
     from capacity.config.load import load_config
-    from capacity.config.resolve import resolve
-    from capacity.planning import (
+    from capacity.plan.grid import resolve
+    from capacity.plan.survey import (
         figure_names,
         forget_interruptions,
         lock_run,

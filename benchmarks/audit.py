@@ -17,12 +17,12 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 from engine import CONFIG
 from planted import build, write_order
 
+from capacity.artefacts.identity import file_digest
 from capacity.audit.findings import Severity
 from capacity.audit.folder import read_folder
 from capacity.audit.run import Options, fixed_paths, run_audit
 from capacity.config.load import load_config
-from capacity.config.resolve import resolve
-from capacity.identity import file_digest
+from capacity.plan.grid import resolve
 
 
 def main() -> None:

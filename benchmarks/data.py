@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from capacity.config.datasets import world_spec
-from capacity.config.worlds import Records
-from capacity.tokenization import EOS_TOKEN, build_tokenizer
+from capacity.config.dataset import Records
+from capacity.plan.world_specs import world_spec
+from capacity.tokenizers.tokenization import EOS_TOKEN, build_tokenizer
 from capacity.world import BLOCK, Draws, Junk, Renderer, junk_draws, make_world, training_draws
 
 POOLS = {

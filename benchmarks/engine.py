@@ -18,11 +18,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from capacity.artefacts import Making
+from capacity.artefacts.making import Making
+from capacity.artefacts.manifest import write_atomically
 from capacity.config.load import load_config
-from capacity.config.resolve import Grid, resolve
-from capacity.manifest import write_atomically
-from capacity.planning import published
+from capacity.plan.grid import Grid, resolve
+from capacity.plan.survey import published
 
 CONFIG = """
 scale: laptop

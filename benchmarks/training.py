@@ -21,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from capacity.planning import ALLOCATOR
+from capacity.plan.survey import ALLOCATOR
 
 ENVIRONMENT = {  # as the workflow's jobs have it; glibc and OpenMP read theirs when the process starts
     "OMP_NUM_THREADS": "1",
@@ -39,9 +39,9 @@ from torch.nn import functional
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
-from capacity.batches import TrainingBatches
-from capacity.models import build_model
-from capacity.tokenization import build_tokenizer
+from capacity.models.build import build_model
+from capacity.tokenizers.tokenization import build_tokenizer
+from capacity.training.batches import TrainingBatches
 from capacity.training.device import make_fabric
 from capacity.training.loop import Training
 from capacity.training.optimizer import learning_rate

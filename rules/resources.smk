@@ -9,7 +9,8 @@ import inspect
 import re
 import shlex
 
-from capacity import estimate, requests
+from capacity.plan import estimates as estimate
+from capacity.plan import requests
 
 
 def parent(child, role):
@@ -90,8 +91,8 @@ def serve_forks():
     A process that has looked for GPUs must not fork, and importing torch's friends may look.
     """
     if sys.platform == "linux" and not any(map(gpus, ORDERS.values())):
-        from capacity.fork_server import start_server
-        from capacity.startup import FORK_SERVER
+        from capacity.jobs.fork_server import start_server
+        from capacity.jobs.startup import FORK_SERVER
 
         os.environ[FORK_SERVER], server = start_server()
         HELD.append(server)
@@ -105,7 +106,7 @@ def check_cluster():
     settings = workflow.executor_settings
     if not hasattr(settings, "status_command"):  # another executor
         return
-    from capacity.cluster import look, try_out
+    from capacity.jobs.slurm import look, try_out
 
     jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
     try:
@@ -134,7 +135,7 @@ def most_jobs_at_once():
 
 def requests_of(jobs):
     """What jobs will ask the cluster for: one request for all of a rule that ask for the same."""
-    from capacity.cluster import Request
+    from capacity.jobs.slurm import Request
 
     asked = {}
     for job in jobs:

@@ -7,18 +7,18 @@ the job exits with code 75; started again it goes on from there, and ends with t
 import os
 import sys
 
-from capacity.allocation import time_budget
-from capacity.artefacts import Job, Making, job_parser
-from capacity.startup import hand_over, lean_imports
+from capacity.artefacts.making import Job, Making, job_parser
+from capacity.jobs.allocation import time_budget
+from capacity.jobs.startup import hand_over, lean_imports
 
 hand_over()
 with lean_imports():
+    from capacity.artefacts.orders import Order
     from capacity.extraction.finetune import finetune
     from capacity.extraction.mixed import MixedBatches
     from capacity.extraction.questions import read_asked
     from capacity.extraction.record import write_finetuned
-    from capacity.orders import Order
-    from capacity.tokenization import has_all_rows, load_tokenizer
+    from capacity.tokenizers.tokenization import has_all_rows, load_tokenizer
     from capacity.training import Interrupted, forget, train_checkpoint
     from capacity.world import load_world
 

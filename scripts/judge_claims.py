@@ -1,8 +1,8 @@
 """Hold the capacity table against published claims: claims.csv, and the same as a Markdown table."""
 
-from capacity.artefacts import Job, job_parser
-from capacity.claims import as_markdown, judge
-from capacity.table import read_table, write_table
+from capacity.artefacts.making import Job, job_parser
+from capacity.tables.claims import as_markdown, judge
+from capacity.tables.table import read_table, write_table
 
 
 def main() -> None:

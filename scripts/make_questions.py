@@ -1,8 +1,8 @@
 """Word the questions about a world's people: those that fine-tuning reads, those only asked; and a tokenizer."""
 
-from capacity.artefacts import Job, job_parser
+from capacity.artefacts.making import Job, job_parser
 from capacity.extraction.questions import rows_of, write_questions
-from capacity.tokenization import load_tokenizer, save_tokenizer
+from capacity.tokenizers.tokenization import load_tokenizer, save_tokenizer
 from capacity.world import load_world
 
 

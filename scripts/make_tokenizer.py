@@ -1,7 +1,7 @@
 """Make a world's tokenizer: tokenizer.json and tokenizer_config.json, for transformers.AutoTokenizer."""
 
-from capacity.artefacts import Job, job_parser
-from capacity.tokenization import build_tokenizer, check_rendering, save_tokenizer
+from capacity.artefacts.making import Job, job_parser
+from capacity.tokenizers.tokenization import build_tokenizer, check_rendering, save_tokenizer
 from capacity.world import load_world, renderer_of
 
 

@@ -1,10 +1,10 @@
 """Draw the capacity figure, the paper's Figure 1 and one figure a study from the capacity table."""
 
-from capacity.artefacts import Job, job_parser
-from capacity.figure_one import plot_figure_one
-from capacity.figures import plot_capacity
-from capacity.study_figure import plot_study
-from capacity.table import read_table
+from capacity.artefacts.making import Job, job_parser
+from capacity.figures.capacity import plot_capacity
+from capacity.figures.figure1 import plot_figure_one
+from capacity.figures.studies import plot_study
+from capacity.tables.table import read_table
 
 
 def main() -> None:

@@ -2,18 +2,18 @@
 
 import json
 
-from capacity.artefacts import Job, Making, job_parser
-from capacity.startup import hand_over, lean_imports
+from capacity.artefacts.making import Job, Making, job_parser
+from capacity.jobs.startup import hand_over, lean_imports
 
 hand_over()
 with lean_imports():
     import pyarrow.parquet as pq
 
+    from capacity.artefacts.orders import Order
     from capacity.extraction.answers import answer_texts, memorised
     from capacity.extraction.questions import GROUPS, read_texts
-    from capacity.models import load_model
-    from capacity.orders import Order
-    from capacity.tokenization import has_all_rows, load_tokenizer
+    from capacity.models.build import load_model
+    from capacity.tokenizers.tokenization import has_all_rows, load_tokenizer
     from capacity.world import load_world, renderer_of
 
 

@@ -3,16 +3,16 @@
 import json
 from pathlib import Path
 
-from capacity.artefacts import Job, job_parser
-from capacity.startup import hand_over, lean_imports
+from capacity.artefacts.making import Job, job_parser
+from capacity.jobs.startup import hand_over, lean_imports
 
 hand_over()
 with lean_imports():
     import pyarrow.parquet as pq
 
-    from capacity.models import load_model
-    from capacity.score import score_junk, score_people
-    from capacity.tokenization import has_all_rows, load_tokenizer
+    from capacity.models.build import load_model
+    from capacity.probe.score import score_junk, score_people
+    from capacity.tokenizers.tokenization import has_all_rows, load_tokenizer
     from capacity.world import Renderer, World, load_world, renderer_of
 
 

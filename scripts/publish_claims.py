@@ -1,6 +1,6 @@
 """Copy the claims to their fixed paths, and their identity last."""
 
-from capacity.publishing import publish
+from capacity.artefacts.publishing import publish
 
 if __name__ == "__main__":
     publish(__doc__)

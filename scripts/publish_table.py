@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from capacity.artefacts import fail
+from capacity.artefacts.making import fail
+from capacity.artefacts.manifest import MANIFEST, verify, write_atomically
 from capacity.errors import UserError
-from capacity.manifest import MANIFEST, verify, write_atomically
-from capacity.runs import runs_text
+from capacity.plan.runs import runs_text
 
 
 def main() -> None:

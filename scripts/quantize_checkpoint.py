@@ -4,20 +4,20 @@ import json
 import shutil
 from pathlib import Path
 
-from capacity.artefacts import Job, Making, job_parser
-from capacity.startup import hand_over, lean_imports
+from capacity.artefacts.making import Job, Making, job_parser
+from capacity.jobs.startup import hand_over, lean_imports
 
 hand_over()
 with lean_imports():
     from safetensors.torch import save_file
 
-    from capacity.models import load_model
-    from capacity.orders import Order
+    from capacity.artefacts.orders import Order
+    from capacity.models.build import load_model
     from capacity.quantization.calibration import Batches, calibration_batches
     from capacity.quantization.quantize import quantize_model
     from capacity.quantization.reload import check_reloads
     from capacity.quantization.schemes import needs_text
-    from capacity.tokenization import has_all_rows, load_tokenizer
+    from capacity.tokenizers.tokenization import has_all_rows, load_tokenizer
     from capacity.world import load_world, renderer_of
 
 OWN = ("model.safetensors", "manifest.json", "metrics.csv", "README.md")  # of the checkpoint; the rest is carried over

@@ -5,7 +5,7 @@ A job that is killed leaves the batches it wrote, and goes on from there when st
 
 import shutil
 
-from capacity.artefacts import Job, job_parser
+from capacity.artefacts.making import Job, job_parser
 from capacity.rewriting.rewrite import rewrite_world
 from capacity.world import load_world, save_world
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from capacity.artefacts import Job, job_parser
-from capacity.bands import band_rows
-from capacity.extraction.rows import choose, extraction_columns, seed_means, tried, with_extraction
-from capacity.table import capacity_table, summarise, variant_row, write_table
+from capacity.artefacts.making import Job, job_parser
+from capacity.tables.exposure_bands import band_rows
+from capacity.tables.extraction_rows import choose, extraction_columns, seed_means, tried, with_extraction
+from capacity.tables.table import capacity_table, summarise, variant_row, write_table
 from capacity.world.account import Account
 
 

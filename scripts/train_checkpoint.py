@@ -10,15 +10,15 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from capacity.allocation import follows, time_budget
-from capacity.artefacts import Job, job_parser
+from capacity.artefacts.making import Job, job_parser
+from capacity.artefacts.manifest import MANIFEST, verify
 from capacity.errors import UserError
-from capacity.lease import Busy, held
-from capacity.manifest import MANIFEST, verify
-from capacity.startup import hand_over, lean_imports
+from capacity.jobs.allocation import follows, time_budget
+from capacity.jobs.lease import Busy, held
+from capacity.jobs.startup import hand_over, lean_imports
 
 if TYPE_CHECKING:
-    from capacity.batches import TrainingBatches
+    from capacity.training.batches import TrainingBatches
 
 
 def main() -> None:
@@ -55,8 +55,8 @@ def is_made(job: Job) -> bool:
 def load_batches(job: Job) -> "TrainingBatches":
     """The steps of the training, from its dataset and tokenizer."""
     with lean_imports():  # imported late: a refused order should not wait for torch
-        from capacity.batches import TrainingBatches
-        from capacity.tokenization import has_all_rows, load_tokenizer
+        from capacity.tokenizers.tokenization import has_all_rows, load_tokenizer
+        from capacity.training.batches import TrainingBatches
         from capacity.world import load_world
     world, folder = load_world(job.parent("dataset")), job.parent("tokenizer")
     regime, seed = job.spec["regime"], job.spec["seed"]

@@ -4,10 +4,10 @@ import argparse
 import json
 from pathlib import Path
 
-from capacity.artefacts import fail
+from capacity.artefacts.making import fail
 from capacity.errors import UserError
-from capacity.report import read_claims_table, write_pages
-from capacity.table import read_table
+from capacity.figures.report_pages import read_claims_table, write_pages
+from capacity.tables.table import read_table
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "report"
 

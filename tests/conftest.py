@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent / "workflow"))
+TESTS = Path(__file__).parent
+# One test may start from what another one plants, whatever folder it lies in.
+sys.path[:0] = [str(folder) for folder in TESTS.iterdir() if folder.is_dir()]
 
-from checkout import Checkout
+from checkout import Checkout  # noqa: E402
+
+os.environ["PYTHONPATH"] = str(TESTS.resolve().parent / "scripts")  # of what tests start: this library
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,12 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from capacity.artefacts import Making
+from capacity.artefacts.making import Making
+from capacity.artefacts.manifest import read_manifest
+from capacity.artefacts.orders import Order, order_text
 from capacity.config.load import load_config
-from capacity.config.resolve import Grid, resolve
-from capacity.manifest import read_manifest
-from capacity.orders import Order, order_text
-from capacity.planning import figure_names, published
+from capacity.plan.grid import Grid, resolve
+from capacity.plan.survey import figure_names, published
 
 TINY = Path(__file__).parent / "workflow" / "tiny.yaml"
 FILES = {

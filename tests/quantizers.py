@@ -7,10 +7,10 @@ import torch
 import transformers
 from trainings import WORLD
 
-from capacity.config.schemes import Quantizer
-from capacity.models import build_model
+from capacity.config.quantizer import Quantizer
+from capacity.models.build import build_model
 from capacity.quantization.calibration import calibration_batches
-from capacity.tokenization import build_tokenizer
+from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world import Renderer, make_world
 
 COUNT = 20  # people of the tiny world

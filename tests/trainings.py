@@ -4,9 +4,9 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from capacity.batches import TrainingBatches
-from capacity.tokenization import build_tokenizer, save_tokenizer
+from capacity.tokenizers.tokenization import build_tokenizer, save_tokenizer
 from capacity.training import train_checkpoint
+from capacity.training.batches import TrainingBatches
 from capacity.world import make_world
 
 WORLD = {

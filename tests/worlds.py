@@ -6,7 +6,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from capacity.tokenization import build_tokenizer
+from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world import Renderer, World, make_world
 
 ATOMIC = {

@@ -13,7 +13,7 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RECORDED_PACKAGES = (
-    "lightning-fabric",
+    "lightning",
     "matplotlib",
     "numpy",
     "pandas",

@@ -27,7 +27,7 @@ def make_model_and_task(folder: Path) -> float:
     from capacity.extraction.harness import write_task
     from capacity.extraction.questions import read_asked, read_texts, write_questions
     from capacity.extraction.record import write_finetuned
-    from capacity.tokenization import build_tokenizer, save_tokenizer
+    from capacity.tokenizers.tokenization import build_tokenizer, save_tokenizer
     from capacity.world import make_world
 
     train(folder, spec_of())

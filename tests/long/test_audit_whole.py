@@ -9,13 +9,13 @@ from edits import RUNS
 from planted import of_stage, tiny_grid
 from safetensors.torch import load
 
-from capacity.training.resume import save_state
+from capacity.jobs.resume import save_state
 
 LONG = RUNS["long"][2]
 
 
 def report_of(checkout: Checkout, *words: str) -> tuple[int, dict]:
-    answer = checkout.script("audit.py", *words)
+    answer = checkout.capacity("audit", *words)
     path = checkout.path / "results" / "audit" / "audit.json"
     assert path.is_file(), answer.stdout + answer.stderr
     return answer.returncode, json.loads(path.read_text())

@@ -41,7 +41,7 @@ def victim(engine: int, kind: str) -> int | None:
     if kind == "engine":
         return engine
     below = descendants(engine)
-    forks = [pid for pid, command in below if "capacity.fork_server" in command]  # the server is the first
+    forks = [pid for pid, command in below if "capacity.jobs.fork_server" in command]  # the server is the first
     jobs = [(pid, command) for pid, command in below if "scripts/" in command]
     is_shell = ["bash" in command.split()[0] for _, command in jobs]
     shells = [pid for (pid, _), shell in zip(jobs, is_shell, strict=True) if shell]
@@ -76,5 +76,5 @@ def test_a_kill_at_any_instant_changes_no_number(built: Checkout, tmp_path: Path
     checkout.build()
     assert checkout.table() == built.table()
     assert checkout.planned() == set()
-    states = checkout.script("runs.py", "--format", "csv").stdout.splitlines()
+    states = checkout.capacity("runs", "--format", "csv").stdout.splitlines()
     assert all(line.startswith("done,") for line in states[1:]), states

@@ -68,9 +68,16 @@ class Checkout:
         return jobs_in(answer.stdout)
 
     def script(self, name: str, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run one of the project's commands."""
+        """Run one of the scripts of the rules."""
         command = [sys.executable, f"scripts/{name}", *words]
         return subprocess.run(command, cwd=self.path, env=self.environment(), capture_output=True, text=True)
+
+    def capacity(self, verb: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the verbs that people type."""
+        command = [sys.executable, "-m", "capacity.cli", verb, *words]
+        paths = os.pathsep.join(filter(None, [str(self.path / "scripts"), self.python_path]))
+        variables = {**self.environment(), "PYTHONPATH": paths}
+        return subprocess.run(command, cwd=self.path, env=variables, capture_output=True, text=True)
 
     def forget(self) -> None:
         """Lose the engine's memory."""

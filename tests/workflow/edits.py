@@ -155,12 +155,12 @@ def _delete_manifest(stage: str, slug: str) -> Callable[[Checkout], None]:
 
 NEW_OPTION = _both(
     _replace(
-        "scripts/capacity/config/regimes.py",
+        "scripts/capacity/config/regime.py",
         "    clip: Annotated[float",
         '    nesterov: bool = Field(False, description="New.")\n    clip: Annotated[float',
     ),
     _replace(
-        "scripts/capacity/stages.py",
+        "scripts/capacity/artefacts/stages.py",
         "def without_introduced(",
         'INTRODUCED.setdefault("checkpoints", {})["regime.nesterov"] = False\n\n\ndef without_introduced(',
     ),
@@ -201,15 +201,15 @@ EDITS = [
         set(),
     ),
     Edit("touch of every source file", _touch_sources, set()),
-    Edit("comment in library code", _append("scripts/capacity/batches.py", "\n# a remark\n"), set()),
+    Edit("comment in library code", _append("scripts/capacity/training/batches.py", "\n# a remark\n"), set()),
     Edit(
         "docstring in library code",
-        lambda c: c.edit("scripts/capacity/batches.py", lambda text: text.replace('"""', '"""Edited. ', 1)),
+        lambda c: c.edit("scripts/capacity/training/batches.py", lambda text: text.replace('"""', '"""Edited. ', 1)),
         set(),
     ),
     Edit(
         "formatting of library code",
-        lambda c: c.edit("scripts/capacity/bits.py", lambda t: t.replace(" = ", "  =  ")),
+        lambda c: c.edit("scripts/capacity/tables/bits.py", lambda t: t.replace(" = ", "  =  ")),
         set(),
     ),
     Edit(".snakemake deleted", _forget, set(), executed=True),
@@ -254,7 +254,7 @@ EDITS = [
         stages("DTCVP", "long", "short", renamed=lambda slug: slug.replace("-s1", "-s2")) | A | F,
     ),
     Edit("probe option", _replace("config.yaml", "draws: 1", "draws: 2"), stages("P", *ALL) | A | F),
-    Edit("real change in probe code", _append("scripts/capacity/score.py", PLANTED), stages("P", *ALL) | A | F),
+    Edit("real change in probe code", _append("scripts/capacity/probe/score.py", PLANTED), stages("P", *ALL) | A | F),
     Edit(
         "quantiser added",
         lambda c: c.edit("config.yaml", lambda t: t.replace("[none, int8]", "[none, int8, int4]", 1)),
@@ -281,7 +281,7 @@ EDITS = [
     ),
     Edit(
         "an option's default changed later",
-        _replace("scripts/capacity/config/regimes.py", "1e-6, description", "1e-7, description"),
+        _replace("scripts/capacity/config/regime.py", "1e-6, description", "1e-7, description"),
         stages("CVP", *ALL) | A | F,
     ),
     Edit(
@@ -292,7 +292,7 @@ EDITS = [
     Edit("template pool", _replace("config.yaml", "templates: 2", "templates: 3"), stages("DTCVP", "words") | A | F),
     Edit(
         "a value list on disk",
-        lambda c: c.edit("scripts/capacity/pools/majors.txt", lambda t: "Alchemy\n" + t),
+        lambda c: c.edit("scripts/capacity/world/value_lists/majors.txt", lambda t: "Alchemy\n" + t),
         stages("DTCVP", "words") | A | F,
     ),
     Edit(
@@ -310,7 +310,7 @@ EDITS = [
     Edit("table code", _append("scripts/tabulate_capacity.py", PLANTED), A | F, executed=True, undone=True),
     Edit(
         "code changed, .snakemake missing",
-        _both(_append("scripts/capacity/score.py", PLANTED), _forget),
+        _both(_append("scripts/capacity/probe/score.py", PLANTED), _forget),
         stages("P", *ALL) | A | F,
     ),
     Edit(

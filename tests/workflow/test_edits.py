@@ -9,7 +9,7 @@ from edits import EDITS, Edit
 
 def plan_jobs(checkout: Checkout) -> set[tuple[str, str]]:
     """Rule and slug of the jobs that `make plan` lists."""
-    answer = checkout.script("plan.py", "--json")
+    answer = checkout.capacity("plan", "--json")
     assert answer.returncode == 0, answer.stderr
     jobs = json.loads(answer.stdout)["jobs"]
     return {

@@ -71,7 +71,7 @@ def test_whoever_reads_a_damaged_artefact_stops_and_names_it(checkout: Checkout,
     assert answer.returncode == 1
     assert answer.stderr.count("\n") == 1
     assert f"{folder.name}/{file}" in answer.stderr
-    runs = checkout.script("runs.py").stdout
+    runs = checkout.capacity("runs").stdout
     assert "damaged" in runs
     assert folder.name in runs
 
@@ -156,27 +156,27 @@ def test_make_runs_shows_every_state(checkout: Checkout):
     checkout.edit("config.yaml", lambda text: text.replace("lr: 1e-2", "lr: 5e-3", 1))
     order = next(
         path
-        for path in (json.loads(checkout.script("plan.py", "--json").stdout)["jobs"])
+        for path in (json.loads(checkout.capacity("plan", "--json").stdout)["jobs"])
         if path["rule"] == "train_checkpoint"
     )
     (log / f"{order['name'].split('/')[1]}.log").write_text("it broke\n")
-    rows = json.loads(checkout.script("runs.py", "--format", "json").stdout)
+    rows = json.loads(checkout.capacity("runs", "--format", "json").stdout)
     states = {row["run"]: (row["state"], row["note"]) for row in rows}
     assert states[RUNS["long"][2]][0] == "failed"
     assert states[RUNS["long"][2]][1].endswith(".log")
     assert states[RUNS["short"][2]][0] == "done"
     for kind, head in (("csv", "state,stage,R"), ("markdown", "| study | run")):
-        assert checkout.script("runs.py", "--format", kind).stdout.startswith(head)
+        assert checkout.capacity("runs", "--format", kind).stdout.startswith(head)
 
 
 def test_prune_removes_what_the_configuration_does_not_reach_and_only_when_told(checkout: Checkout):
     checkout.edit("config.yaml", lambda text: text.replace("study: [base, prose]", "study: [base]"))
     orphan = checkout.artefact("checkpoints", RUNS["words"][2])
-    listed = checkout.script("prune.py", "--list").stdout
+    listed = checkout.capacity("prune", "--list").stdout
     assert str(orphan.relative_to(checkout.path)) in listed
-    assert "nothing removed" in checkout.script("prune.py").stdout
+    assert "nothing removed" in checkout.capacity("prune").stdout
     assert orphan.is_dir()
-    assert "removed" in checkout.script("prune.py", "--yes").stdout
+    assert "removed" in checkout.capacity("prune", "--yes").stdout
     assert not orphan.exists()
     assert checkout.artefact("checkpoints", RUNS["long"][2]).is_dir()
 

@@ -3,16 +3,16 @@
 from dataclasses import replace
 from pathlib import Path
 
+from capacity.artefacts.identity import code_digest, package_versions
+from capacity.artefacts.orders import Order, order_digest, order_text
+from capacity.artefacts.stages import STAGES
 from capacity.audit.currency import own_changes
 from capacity.audit.engine import CleanCheckout
 from capacity.audit.findings import Level, Severity
 from capacity.audit.folder import Artefact, Folder
-from capacity.audit.tables import SHOWN_CELLS, differing_cells, read_rows
+from capacity.audit.published_tables import SHOWN_CELLS, differing_cells, read_rows
 from capacity.config.experiment import Config
 from capacity.errors import UserError
-from capacity.identity import code_digest, package_versions
-from capacity.orders import Order, order_digest, order_text
-from capacity.stages import STAGES
 
 
 def has_tables(artefact: Artefact) -> bool:

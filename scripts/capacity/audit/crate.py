@@ -10,9 +10,9 @@ from typing import Any
 from rocrate.model.contextentity import ContextEntity
 from rocrate.rocrate import ROCrate
 
+from capacity.artefacts.manifest import MANIFEST
+from capacity.artefacts.stages import STAGES, Stage
 from capacity.audit.folder import Artefact, Folder
-from capacity.manifest import MANIFEST
-from capacity.stages import STAGES, Stage
 
 PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from capacity.artefacts.identity import code_digest, file_digest, module_digests, package_version
+from capacity.artefacts.stages import STAGES
 from capacity.audit.findings import Level
 from capacity.audit.folder import ID_SUFFIX, Artefact, Folder
-from capacity.config.resolve import Grid
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
-from capacity.forecast import compare
-from capacity.identity import code_digest, file_digest, module_digests, package_version
-from capacity.stages import STAGES
+from capacity.plan.forecast import compare
+from capacity.plan.grid import Grid
 
 
 class Currency(StrEnum):

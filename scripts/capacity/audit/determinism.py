@@ -9,16 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from capacity.audit.compare import compare_artefacts
+from capacity.artefacts.manifest import MANIFEST
+from capacity.artefacts.orders import Order, order_digest, order_text
+from capacity.audit.differences import compare_artefacts
 from capacity.audit.engine import CleanCheckout
 from capacity.audit.execution import Counterparts, cost
 from capacity.audit.findings import Level
 from capacity.audit.folder import Artefact, Folder, read_folder
 from capacity.audit.pinned import pinned, rests_on_lost, take
 from capacity.config.experiment import Config
-from capacity.config.resolve import Grid
-from capacity.manifest import MANIFEST
-from capacity.orders import Order, order_digest, order_text
+from capacity.plan.grid import Grid
 
 STAGE = "checkpoints"
 

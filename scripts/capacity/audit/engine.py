@@ -12,16 +12,16 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from capacity.artefacts.stages import STAGES
+from capacity.artefacts.store import VARIABLE
 from capacity.audit.findings import Level
 from capacity.audit.folder import Folder
 from capacity.config.experiment import Config
-from capacity.config.resolve import Grid
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
-from capacity.forecast import forecast
-from capacity.planning import INDEX, hold_against
-from capacity.stages import STAGES
-from capacity.store import VARIABLE
+from capacity.plan.forecast import forecast
+from capacity.plan.grid import Grid
+from capacity.plan.survey import INDEX, hold_against
 
 OWN = ("results", "config.yaml")  # of the repository's top level: what a clean checkout has of its own
 JOB = re.compile(r"python scripts/(\w+)\.py(?: --spec '?results/specs/([\w-]+)\.json)?")  # a job's command

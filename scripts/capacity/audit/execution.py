@@ -12,19 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from capacity.audit.compare import Comparison, compare_artefacts
+from capacity.artefacts.identity import digest
+from capacity.artefacts.manifest import MANIFEST
+from capacity.artefacts.orders import Order
 from capacity.audit.currency import Currency, Standing, without_ids
+from capacity.audit.differences import Comparison, compare_artefacts
 from capacity.audit.engine import CleanCheckout
 from capacity.audit.findings import Level, Severity
 from capacity.audit.folder import Folder, read_folder
 from capacity.audit.pinned import keep_pinned, take
 from capacity.config.experiment import Config
-from capacity.config.resolve import Grid
-from capacity.config.studies import Audit
+from capacity.config.study import Audit
 from capacity.errors import UserError
-from capacity.identity import digest
-from capacity.manifest import MANIFEST
-from capacity.orders import Order
+from capacity.plan.grid import Grid
 
 ALL = "all"
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from capacity.artefacts.manifest import MANIFEST, SCHEMA
+from capacity.artefacts.orders import Order
+from capacity.artefacts.stages import STAGES
 from capacity.audit.findings import Level
-from capacity.manifest import MANIFEST, SCHEMA
-from capacity.orders import Order
-from capacity.stages import STAGES
 
 LARGEST_MANIFEST = 2**28  # bytes; a table of 100,000 rows has a manifest of about 100 MB
 NAME = re.compile(r"[a-z_]+/[\w.-]+")

@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from capacity.artefacts.identity import DIGEST_LENGTH, digest, file_digest
+from capacity.artefacts.manifest import MANIFEST, content_digest
+from capacity.artefacts.orders import order_digest, read_order
 from capacity.audit.findings import Level, Severity
 from capacity.audit.folder import Artefact, Folder, Published, is_plain_file
-from capacity.audit.tables import first_difference
+from capacity.audit.published_tables import first_difference
 from capacity.errors import UserError
-from capacity.identity import DIGEST_LENGTH, digest, file_digest
-from capacity.manifest import MANIFEST, content_digest
-from capacity.orders import order_digest, read_order
 
 
 def check_integrity(folder: Folder, jobs: int = 1) -> Level:

@@ -4,10 +4,10 @@ import base64
 from collections.abc import Iterable
 from pathlib import Path
 
+from capacity.artefacts.manifest import MANIFEST
 from capacity.audit.findings import Level
 from capacity.audit.folder import Folder, count_artefacts, is_plain_file
-from capacity.manifest import MANIFEST
-from capacity.runs import is_in_use
+from capacity.plan.runs import is_in_use
 
 
 def check_inventory(folder: Folder, declared: Iterable[str], records: Path | None) -> Level:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from capacity.artefacts.identity import canonical_json, file_digest
+from capacity.artefacts.stages import STAGES
 from capacity.audit.findings import Level
 from capacity.audit.folder import ID_SUFFIX, Artefact, Folder, is_plain_file
 from capacity.audit.integrity import artefact_faults
-from capacity.audit.tables import Row, read_rows
+from capacity.audit.published_tables import Row, read_rows
 from capacity.errors import UserError
-from capacity.identity import canonical_json, file_digest
-from capacity.stages import STAGES
 
 CELL = "cell"  # the last box of the picture
 

@@ -4,11 +4,11 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from capacity.artefacts.manifest import verify
+from capacity.artefacts.orders import Order
 from capacity.audit.findings import Level
 from capacity.audit.folder import Folder
 from capacity.errors import UserError
-from capacity.manifest import verify
-from capacity.orders import Order
 
 Present = Callable[[str], Order | None]  # an audited artefact -> what the present configuration has in its place
 

@@ -16,15 +16,15 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from capacity.artefacts.identity import file_digest
+from capacity.artefacts.manifest import MANIFEST, list_outputs
+from capacity.artefacts.stages import STAGES
 from capacity.audit.findings import Level
 from capacity.audit.folder import Folder, Output, Published, is_inside, is_plain_file
 from capacity.audit.signing import SUFFIX, sign, signer
 from capacity.config.experiment import Config
 from capacity.environment import REPOSITORY, git_state
 from capacity.errors import UserError
-from capacity.identity import file_digest
-from capacity.manifest import MANIFEST, list_outputs
-from capacity.stages import STAGES
 
 LISTING, CONFIG, SCHEMA = "release.json", "config.json", 1
 SOURCES = (

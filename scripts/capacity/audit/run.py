@@ -20,14 +20,14 @@ from capacity.audit.folder import Folder, Published, read_folder
 from capacity.audit.integrity import check_integrity, damaged
 from capacity.audit.inventory import check_inventory
 from capacity.audit.machine import check_machine, differences
+from capacity.audit.published_tables import check_rows, check_runs
 from capacity.audit.release import Unpacked
 from capacity.audit.report import Report
-from capacity.audit.tables import check_rows, check_runs
 from capacity.config.experiment import Config
-from capacity.config.resolve import Grid
 from capacity.environment import git_state
 from capacity.errors import UserError
-from capacity.planning import published
+from capacity.plan.grid import Grid
+from capacity.plan.survey import published
 
 
 @dataclass(frozen=True)

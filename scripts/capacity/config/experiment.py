@@ -5,15 +5,15 @@ These models feed the checks, the JSON schema for editors and docs/config.md.
 
 from pydantic import Field
 
-from capacity.config.architectures import Model
-from capacity.config.questions import Extraction
-from capacity.config.regimes import Regime
-from capacity.config.scales import Scale
-from capacity.config.schemes import Quantizer
+from capacity.config.dataset import Dataset
+from capacity.config.extractions import Extraction
+from capacity.config.model import Model
+from capacity.config.quantizer import Quantizer
+from capacity.config.regime import Regime
+from capacity.config.scale import Scale
 from capacity.config.sections import Name, Names, Section
-from capacity.config.studies import Audit, Display, Probe, Study, Table
-from capacity.config.tokenizers import Tokenizer
-from capacity.config.worlds import Dataset
+from capacity.config.study import Audit, Display, Probe, Study, Table
+from capacity.config.tokenizer import Tokenizer
 
 
 class Config(Section):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from capacity.extraction.questions import encode
-from capacity.score import BATCH_TOKENS, EXACT, NATS, score_items
+from capacity.probe.score import BATCH_TOKENS, EXACT, NATS, score_items
 from capacity.world import BLOCK, EOS_ID, NAME, Renderer, Rendering, TextRenderer, World, probe_draws
 
 Model = Callable[[torch.Tensor], Any]  # token ids (rows, width) to anything with .logits (rows, width, V)

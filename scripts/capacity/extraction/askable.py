@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from capacity.batches import TrainingBatches
 from capacity.errors import UserError
 from capacity.extraction.adapt import merged, query_and_value_modules
 from capacity.extraction.finetune import ready_model
 from capacity.extraction.mixed import check_windows
 from capacity.extraction.questions import Lengths, asked_attributes, lengths_of, questions_tokenizer
-from capacity.foreign import POSITIONS, build_foreign, hf_config, name_of, one_line
-from capacity.foreign_checks import T, V, bad_reload, logits_of, shaken, too_large
-from capacity.tokenization import build_tokenizer
+from capacity.models.external import POSITIONS, build_foreign, hf_config, name_of, one_line
+from capacity.models.external_checks import T, V, bad_reload, logits_of, shaken, too_large
+from capacity.tokenizers.tokenization import build_tokenizer
+from capacity.training.batches import TrainingBatches
 from capacity.world import World, make_world
 
 NEW_ROWS = 3

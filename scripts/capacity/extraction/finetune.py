@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from capacity.batches import IGNORED, Steps, padding
 from capacity.errors import UserError
 from capacity.extraction.adapt import grown, merged, untied, with_lora
 from capacity.extraction.people import ORDER
 from capacity.extraction.questions import Asked, encode, rows_of
-from capacity.models import load_model
+from capacity.jobs.resume import load_state, save_state
+from capacity.jobs.stop import Interrupted, StopRequest
+from capacity.models.build import load_model
+from capacity.training.batches import IGNORED, Steps, padding
 from capacity.training.device import make_fabric, numeric_conditions
 from capacity.training.optimizer import Optimizer, learning_rate
-from capacity.training.resume import load_state, save_state
-from capacity.training.stop import Interrupted, StopRequest
 from capacity.world import EOS_ID
 from capacity.world.streams import generator
 

@@ -13,7 +13,7 @@ import yaml
 from tokenizers import Tokenizer
 
 from capacity.extraction.questions import asked_attributes, encode, groups_of, texts
-from capacity.tokenization import EOS_TOKEN
+from capacity.tokenizers.tokenization import EOS_TOKEN
 from capacity.world import World
 
 

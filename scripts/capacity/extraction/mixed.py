@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from capacity.batches import IGNORED, Array, TrainingBatches
 from capacity.errors import UserError
 from capacity.extraction.finetune import QuestionBatches, question_rows
 from capacity.extraction.questions import Asked, Lengths, encode, rows_of
-from capacity.mixture import Mixture
+from capacity.training.batches import IGNORED, Array, TrainingBatches
+from capacity.training.mixture import Mixture
 from capacity.world import EOS_ID, World
 
 

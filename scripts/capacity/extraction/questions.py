@@ -22,8 +22,8 @@ from capacity.extraction.people import SPLIT, split_sizes
 from capacity.extraction.wordings import NAME, wordings_of
 from capacity.world import EOS_ID, World
 from capacity.world.grammar import Grammar, Slot
-from capacity.world.junctions import read_grammar
 from capacity.world.streams import generator
+from capacity.world.token_merges import read_grammar
 
 GROUPS = ("asked", "choosing", "held_out")  # files of texts, by group of people
 CHECKED_PEOPLE = 1000  # whose texts are held against the biographies' tokens

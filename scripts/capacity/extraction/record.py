@@ -9,8 +9,8 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from capacity.extraction.finetune import Finetuning
+from capacity.training.model_card import TOKENIZER_FILES
 from capacity.training.optimizer import learning_rate
-from capacity.training.report import TOKENIZER_FILES
 
 DIGITS = 9  # significant, of a float32
 

@@ -7,12 +7,12 @@ groups), so that RTN and GPTQ differ in nothing but the codes. Shapes: R rows (o
 import torch
 from torch import Tensor
 
-from capacity.quantization.grid import Grid
+from capacity.quantization.rounding import RoundingGrid
 
 BLOCK = 128  # columns whose errors are spread at once
 
 
-def gptq(weight_RC: Tensor, grid: Grid, moment_CC: Tensor, damping: float, act_order: bool) -> Tensor:
+def gptq(weight_RC: Tensor, grid: RoundingGrid, moment_CC: Tensor, damping: float, act_order: bool) -> Tensor:
     """The matrix on the grid, fp32, that keeps its outputs on the calibration inputs nearly as they were.
 
     moment_CC: sum of x x^T over the inputs x, any scale; inputs that are always 0 are rounded to nearest.
@@ -32,7 +32,7 @@ def gptq(weight_RC: Tensor, grid: Grid, moment_CC: Tensor, damping: float, act_o
     return snapped_RC[:, torch.argsort(order)]
 
 
-def _solve(weight_RC: Tensor, grid: Grid, factor_CC: Tensor, columns: list[int]) -> Tensor:
+def _solve(weight_RC: Tensor, grid: RoundingGrid, factor_CC: Tensor, columns: list[int]) -> Tensor:
     """Algorithm 1; the matrix is used up. columns: the place on the grid of each column as it comes."""
     snapped_RC = torch.empty_like(weight_RC)
     for start in range(0, len(columns), BLOCK):

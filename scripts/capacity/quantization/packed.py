@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from capacity.errors import UserError
-from capacity.models import OWN_CLASSES, load_model
+from capacity.models.build import OWN_CLASSES, load_model
 from capacity.quantization.schemes import Scheme
 
 WRITTEN = ("config.json", "model.safetensors", "manifest.json", "README.md", "quantization.json")

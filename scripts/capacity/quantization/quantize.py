@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from capacity.errors import UserError
 from capacity.quantization.calibration import Batches, InputMoments, input_moments
 from capacity.quantization.gptq import gptq, layer_error
-from capacity.quantization.grid import DTYPES, Grid, make_grid
+from capacity.quantization.rounding import DTYPES, RoundingGrid, make_grid
 from capacity.quantization.schemes import HALF_PRECISION, Scheme, needs_text, weight_bits
 from capacity.quantization.tensors import TIED, Place, chosen_places, places_of
 
@@ -66,7 +66,7 @@ class _Work:
     def __init__(self, model: PreTrainedModel, scheme: Scheme, batches: Batches | None):
         self.model, self.scheme, self.batches = model, scheme, batches
         self.parameters = dict(model.named_parameters())
-        self.grids: dict[str, list[Grid]] = {}  # one a matrix
+        self.grids: dict[str, list[RoundingGrid]] = {}  # one a matrix
         self.calibrated: dict[str, Report] = {}
 
     def quantise(self, stage: list[Place]) -> None:
@@ -102,7 +102,7 @@ class _Work:
                 )
         return moments
 
-    def _calibrated(self, matrices: list[Tensor], grids: list[Grid], moments: InputMoments) -> Report:
+    def _calibrated(self, matrices: list[Tensor], grids: list[RoundingGrid], moments: InputMoments) -> Report:
         """GPTQ of the matrices of one tensor, in place; errors are of the worst matrix, tokens of the rarest."""
         damping, act_order = self.scheme["damping"], self.scheme["act_order"]
         errors, nearest_errors = [], []
@@ -161,7 +161,7 @@ class _Work:
 
 
 def check_quantised(
-    model: PreTrainedModel, quantised: PreTrainedModel, scheme: Scheme, grids: dict[str, list[Grid]]
+    model: PreTrainedModel, quantised: PreTrainedModel, scheme: Scheme, grids: dict[str, list[RoundingGrid]]
 ) -> None:
     """Raise UserError where a tensor was to be quantised and was not, or the other way round."""
     chosen = {place.name for place in chosen_places(model, scheme)} if scheme["method"] != "none" else set()
@@ -182,7 +182,7 @@ def check_quantised(
                 raise UserError(f"{place.name}: was not to be quantised and was changed")
 
 
-def _count(grid: Grid, part: str) -> int:
+def _count(grid: RoundingGrid, part: str) -> int:
     tensor = getattr(grid, part)
     return 0 if tensor is None else tensor.numel()
 

@@ -6,7 +6,7 @@ import torch
 from transformers import PreTrainedModel
 
 from capacity.errors import UserError
-from capacity.models import load_model
+from capacity.models.build import load_model
 
 
 def check_reloads(model: PreTrainedModel, folder: Path) -> None:

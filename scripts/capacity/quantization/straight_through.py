@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from capacity.quantization.grid import make_grid
+from capacity.quantization.rounding import make_grid
 from capacity.quantization.schemes import Scheme
 from capacity.quantization.tensors import chosen_places
 

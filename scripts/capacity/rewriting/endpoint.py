@@ -22,7 +22,7 @@ BUSY = (408, 429, 500, 502, 503, 504)
 LARGEST = 2**20  # bytes of an answer
 
 
-class Endpoint:
+class EndpointClient:
     """Writes texts by asking; every request ends within three times its timeout."""
 
     def __init__(self, settings: dict[str, Any], world: World, seed: int):

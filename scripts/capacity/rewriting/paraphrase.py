@@ -20,7 +20,7 @@ JOINED, OPENED = 0.45, 0.25  # shares of later sentences that are joined to the 
 Codes = dict[str, int]
 
 
-class Paraphraser:
+class ParaphrasingGrammar:
     """Writes texts of people of one world."""
 
     def __init__(self, settings: dict[str, Any], world: World, seed: int):

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from capacity.errors import UserError
-from capacity.progress import LOG_SECONDS
+from capacity.jobs.progress import LOG_SECONDS
 from capacity.rewriting.check import Checked, Checker
-from capacity.rewriting.endpoint import Endpoint
+from capacity.rewriting.endpoint import EndpointClient
 from capacity.rewriting.language_model import LanguageModel
-from capacity.rewriting.paraphrase import Paraphraser
+from capacity.rewriting.paraphrase import ParaphrasingGrammar
 from capacity.world import Rewritings, World
 from capacity.world.pieces import EOS_TOKEN
 
@@ -32,9 +32,9 @@ class Rewriter(Protocol):
 
 
 REWRITERS: dict[str, Callable[[dict[str, Any], World, int], Rewriter]] = {
-    "grammar": Paraphraser,
+    "grammar": ParaphrasingGrammar,
     "model": LanguageModel,
-    "endpoint": Endpoint,
+    "endpoint": EndpointClient,
 }
 
 

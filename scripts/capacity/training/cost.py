@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
-from capacity.switches import Routing
+from capacity.models.modeling_switched import Routing
 from capacity.training.loop import Training
 
 EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts")

@@ -6,12 +6,12 @@ import sys
 from typing import Any, Literal
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
+from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments import LightningEnvironment
 
 from capacity.environment import hardware as describe_hardware
 from capacity.errors import UserError
-from capacity.models import device_of
+from capacity.models.build import device_of
 
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"fp32": "32-true", "bf16": "bf16-mixed"}
 

@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
+from lightning.fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
-from capacity.batches import IGNORED, TrainingBatches
 from capacity.errors import UserError
-from capacity.models import build_model
+from capacity.models.build import build_model
+from capacity.training.batches import IGNORED, TrainingBatches
 from capacity.training.objective import Objective
 from capacity.training.optimizer import check_schedule, learning_rate, make_optimizer
-from capacity.training.team import Team
+from capacity.training.process_group import Team
 
 CHUNK_TOKENS = 2**18  # rendered at once: a step does not feel it, and it fits the cache
 TEAM_STEPS = 100  # of several processes, between two answers to whether they go on

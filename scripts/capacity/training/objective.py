@@ -15,12 +15,12 @@ from torch.func import functional_call, grad_and_value
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from capacity.batches import IGNORED
 from capacity.errors import UserError
-from capacity.foreign import balance_weight
+from capacity.models.external import balance_weight
+from capacity.models.modeling_switched import Routing
 from capacity.quantization.schemes import Scheme
 from capacity.quantization.straight_through import StraightThrough
-from capacity.switches import Routing
+from capacity.training.batches import IGNORED
 
 Aside = tuple[Tensor, Tensor]  # mean loss in nats a token; choices that experts dropped
 Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Aside]]

@@ -8,14 +8,14 @@ from typing import Any
 
 import transformers
 
-from capacity.batches import TrainingBatches
-from capacity.progress import Progress
-from capacity.startup import permanent_objects
+from capacity.jobs.progress import Progress
+from capacity.jobs.resume import forget, load_state, save_state
+from capacity.jobs.startup import permanent_objects
+from capacity.jobs.stop import Interrupted, StopRequest
+from capacity.training.batches import TrainingBatches
 from capacity.training.device import device_name, make_fabric, numeric_conditions, peak_memory_bytes
 from capacity.training.loop import Training
-from capacity.training.report import write_checkpoint
-from capacity.training.resume import forget, load_state, save_state
-from capacity.training.stop import Interrupted, StopRequest
+from capacity.training.model_card import write_checkpoint
 
 SAVE_SECONDS = 60.0  # between saves of the state
 

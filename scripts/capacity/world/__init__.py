@@ -1,7 +1,13 @@
 """Worlds of facts: people, the grammar that words them, and the renderer that makes labelled tokens."""
 
 from capacity.world.account import Account
-from capacity.world.draws import (
+from capacity.world.facts import World, load_world, make_world, save_world
+from capacity.world.grammar import Attribute, Grammar, Slot
+from capacity.world.junk import JunkPeople, junk_draws, junk_probe_draws
+from capacity.world.pieces import EOS_ID, FILLER, FIRST_VALUE, NAME
+from capacity.world.render import Renderer, Rendering
+from capacity.world.rewritings import Rewritings
+from capacity.world.sampling import (
     BLOCK,
     Draws,
     calibration_draws,
@@ -10,12 +16,6 @@ from capacity.world.draws import (
     probe_draws,
     training_draws,
 )
-from capacity.world.facts import World, load_world, make_world, save_world
-from capacity.world.grammar import Attribute, Grammar, Slot
-from capacity.world.junk import Junk, junk_draws, junk_probe_draws
-from capacity.world.pieces import EOS_ID, FILLER, FIRST_VALUE, NAME
-from capacity.world.render import Renderer, Rendering
-from capacity.world.rewritings import Rewritings
 from capacity.world.written import TextRenderer, renderer_of
 from capacity.world.zipf import Zipf
 
@@ -29,7 +29,7 @@ __all__ = [
     "Attribute",
     "Draws",
     "Grammar",
-    "Junk",
+    "JunkPeople",
     "Renderer",
     "Rendering",
     "Rewritings",

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from capacity.errors import UserError
 from capacity.world import streams
 from capacity.world.bijection import keyed_bijection, mix
-from capacity.world.draws import BLOCK, Draws, draw_words, fresh_probe_draws
 from capacity.world.facts import World, name_codes, name_sizes
 from capacity.world.grammar import Grammar
+from capacity.world.sampling import BLOCK, Draws, draw_words, fresh_probe_draws
 
 
-class Junk:
+class JunkPeople:
     """The junk people of a world: its grammar without the tag, and facts by number.
 
     N: how many there are. Raises UserError where the pools have too few names left.
@@ -57,12 +57,12 @@ def check_names_left(grammar: Grammar, num_people: int, num_junk: int) -> None:
         )
 
 
-def junk_draws(junk: Junk, seed: int, block: int, count: int = BLOCK) -> Draws:
+def junk_draws(junk: JunkPeople, seed: int, block: int, count: int = BLOCK) -> Draws:
     """Junk biographies block * count..: each tells a uniform junk person, worded anew."""
     rng = streams.generator(seed, streams.JUNK, block)
     return draw_words(junk.grammar, rng, rng.integers(0, junk.N, count))
 
 
-def junk_probe_draws(junk: Junk, seed: int, draw: int, start: int, stop: int) -> Draws:
+def junk_probe_draws(junk: JunkPeople, seed: int, draw: int, start: int, stop: int) -> Draws:
     """Junk people start..stop-1 in fresh words, as a probe tells the useful ones."""
     return fresh_probe_draws(junk.grammar, junk.N, (seed, streams.JUNK_PROBE, draw), start, stop)

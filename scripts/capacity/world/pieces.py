@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 
 from capacity.errors import UserError
 from capacity.world.grammar import Attribute, Grammar
-from capacity.world.junctions import REMEDY, read_grammar
+from capacity.world.token_merges import REMEDY, read_grammar
 
 EOS_ID = 0  # id of the token between biographies, in every tokenizer of this project; no piece contains it
 EOS_TOKEN = "<|endoftext|>"

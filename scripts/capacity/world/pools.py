@@ -8,7 +8,7 @@ from pathlib import Path
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 
-FOLDER = Path(__file__).resolve().parents[1] / "pools"
+FOLDER = Path(__file__).resolve().parent / "value_lists"
 TEMPLATE = re.compile(r"\{subject\}(?P<before> [^{}]*[^{} ]) \{value\}(?P<after>[^{}]*[^{} ])")
 
 

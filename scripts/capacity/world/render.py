@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from capacity.errors import UserError
-from capacity.world.draws import Draws
 from capacity.world.facts import World
-from capacity.world.junctions import encode_texts
-from capacity.world.junk import Junk
+from capacity.world.junk import JunkPeople
 from capacity.world.labels import reach, token_labels
 from capacity.world.pieces import EMPTY, PieceTable
+from capacity.world.sampling import Draws
 from capacity.world.text import biographies
+from capacity.world.token_merges import encode_texts
 
 CHUNK = 40_000  # pieces gathered at a time, so that the temporaries stay in the cache
 
@@ -50,13 +50,13 @@ class Renderer:
     def __init__(self, world: World, tokenizer: Tokenizer, all_rows: bool = False):
         self._set(world, PieceTable(world.grammar, bool(world.account.diversity), tokenizer, all_rows))
 
-    def for_junk(self, junk: Junk) -> "Renderer":
+    def for_junk(self, junk: JunkPeople) -> "Renderer":
         """A renderer of the world's junk people in the same tokens."""
         other = object.__new__(Renderer)
         other._set(junk, self.pieces)
         return other
 
-    def _set(self, world: World | Junk, pieces: PieceTable) -> None:
+    def _set(self, world: World | JunkPeople, pieces: PieceTable) -> None:
         self.world, self.grammar, self.pieces = world, world.grammar, pieces
         self._tag = pieces.tag if world.grammar.tag else EMPTY
         self._num_slots = max(len(attribute.slots) for attribute in world.grammar.attributes)

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 
-from capacity.world.draws import Draws
 from capacity.world.facts import World
 from capacity.world.grammar import Slot
-from capacity.world.junk import Junk
+from capacity.world.sampling import Draws
 
 
-def biographies(world: World | Junk, draws: Draws) -> Iterator[str]:
+def biographies(world: World | JunkPeople, draws: Draws) -> Iterator[str]:
     """The text of each drawn biography. It begins with a blank, as every word in it does."""
     if isinstance(world, World) and world.rewritings:
         yield from world.rewritings.texts(draws.people * world.rewritings.W + draws.templates[:, 0])

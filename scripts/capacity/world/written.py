@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from capacity.world.draws import Draws
 from capacity.world.facts import World
-from capacity.world.junctions import check_decodes, encode_texts
 from capacity.world.labels import token_labels
 from capacity.world.pieces import EOS_ID, model_rows
 from capacity.world.render import Renderer, Rendering
 from capacity.world.rewritings import Rewritings
+from capacity.world.sampling import Draws
 from capacity.world.text import biographies
+from capacity.world.token_merges import check_decodes, encode_texts
 
 CHUNK = 4096  # texts tokenised at a time
 

@@ -1,0 +1,165 @@
+"""Digests that name artefacts: of specs, of the code that a stage can reach, and of the packages that count.
+
+Staleness in this project is carried by paths alone. An artefact lives in `results/<stage>/<slug>-<digest>/`, where the
+digest covers everything that can change its bytes. Nothing here can change a number, so nothing here is in a digest.
+"""
+
+import ast
+import contextlib
+import functools
+import hashlib
+import importlib.util
+import json
+import py_compile
+from importlib import metadata
+from modulefinder import ModuleFinder
+from pathlib import Path
+from typing import Any
+
+from capacity.errors import UserError
+
+SCRIPTS = Path(__file__).resolve().parents[2]
+DIGEST_LENGTH = 12  # hex digits in a folder's name: 48 bits, one chance in 5 million of a clash among 10,000 artefacts
+
+CHECKED_HASH = (3).to_bytes(4, "little")  # the flags of bytecode that Python checks by hash (PEP 552)
+
+# Modules that scripts import but that cannot change a number: how a job is run, written down and shown.
+NEUTRAL_MODULES = frozenset(
+    {
+        "capacity",
+        "capacity.artefacts",
+        "capacity.artefacts.identity",
+        "capacity.artefacts.making",
+        "capacity.artefacts.manifest",
+        "capacity.artefacts.orders",
+        "capacity.artefacts.stages",
+        "capacity.artefacts.store",
+        "capacity.environment",
+        "capacity.errors",
+        "capacity.jobs",
+        "capacity.jobs.allocation",
+        "capacity.jobs.lease",
+        "capacity.jobs.progress",
+        "capacity.jobs.startup",
+    }
+)
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def canonical_json(value: Any) -> str:
+    """JSON text that is equal exactly when plain values are: sorted keys, no blanks, no NaN (ValueError)."""
+    return _CANONICAL.encode(value)
+
+
+def digest(value: Any) -> str:
+    """SHA-256, in hex, of the canonical JSON of a plain value."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256, in hex, of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def source_digest(source: str) -> str:
+    """SHA-256 of what Python source means: comments, docstrings and formatting do not count."""
+    return hashlib.sha256(_dump(_without_docstrings(ast.parse(source))).encode()).hexdigest()
+
+
+def _without_docstrings(tree: ast.AST) -> ast.AST:
+    """The tree with every docstring removed, in place."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = node.body[1:]
+    return tree
+
+
+def _dump(node: Any) -> str:
+    """The tree as text; empty fields are left out, so that a field which a newer Python adds changes nothing."""
+    if isinstance(node, ast.AST):
+        fields = ",".join(f"{name}={_dump(value)}" for name, value in ast.iter_fields(node) if value not in (None, []))
+        return f"{type(node).__name__}({fields})"
+    if isinstance(node, list):
+        return "[" + ",".join(map(_dump, node)) + "]"
+    return ascii(node)
+
+
+@functools.cache
+def code_files(script: str, scripts: Path = SCRIPTS) -> dict[str, Path]:
+    """Module name to file of everything under `scripts` that `script` can import, itself as `__main__`.
+
+    Imports inside functions count too. Neutral modules are left out. Raises FileNotFoundError without the script.
+    """
+    finder = ModuleFinder(path=[str(scripts)])
+    try:
+        finder.run_script(str(scripts / script))
+        for name in finder.badmodules:  # packages elsewhere, and modules here that are no Python
+            base = scripts.joinpath(*name.split("."))
+            for path in (base.with_suffix(".py"), base / "__init__.py"):
+                if path.is_file():
+                    ast.parse(path.read_text(), path)
+    except SyntaxError as error:
+        raise UserError(f"{error.filename}, line {error.lineno}: {error.msg}; mend it before a run") from None
+    found = {name: getattr(module, "__file__", None) for name, module in finder.modules.items()}
+    files = {name: Path(file) for name, file in found.items() if file}
+    return {name: path for name, path in sorted(files.items()) if name not in NEUTRAL_MODULES}
+
+
+@functools.cache
+def module_digests(script: str, scripts: Path = SCRIPTS) -> dict[str, str]:
+    """Module name to source digest for the code that a stage's script can reach."""
+    return {name: _source_digest_of(path) for name, path in code_files(script, scripts).items()}
+
+
+@functools.cache
+def _source_digest_of(path: Path) -> str:
+    return source_digest(path.read_text())
+
+
+@functools.cache
+def code_digest(script: str, scripts: Path = SCRIPTS) -> str:
+    """One digest for all the code that a stage's script can reach."""
+    return digest(module_digests(script, scripts))
+
+
+def forget_sources() -> None:
+    """Read the source files anew at the next question: they may have been edited since."""
+    for cached in (code_files, module_digests, _source_digest_of, code_digest):
+        cached.cache_clear()
+
+
+def check_bytecode_by_hash(scripts: Path = SCRIPTS) -> None:
+    """Make Python compare the bytecode it keeps with the source's hash instead of its size and time in seconds.
+
+    Otherwise an edit such as 1 -> 2 within a second, or with the time put back, runs old code under the new digest.
+    """
+    for path in scripts.rglob("*.py"):
+        bytecode = Path(importlib.util.cache_from_source(str(path)))
+        with contextlib.suppress(OSError, py_compile.PyCompileError):
+            if bytecode.read_bytes()[4:8] != CHECKED_HASH:
+                py_compile.compile(
+                    str(path), doraise=True, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH
+                )
+
+
+@functools.cache
+def package_version(name: str) -> str:
+    """The installed version of a package, without a local part such as +cpu (hardware is in the spec)."""
+    try:
+        return metadata.version(name).split("+")[0]
+    except metadata.PackageNotFoundError:
+        raise UserError(f"the package {name} is not installed here; `make env` makes the environment") from None
+
+
+def package_versions(names: tuple[str, ...]) -> dict[str, str]:
+    """Installed versions of the packages that can change a stage's numbers."""
+    return {name: package_version(name) for name in names}

@@ -1,0 +1,124 @@
+"""Orders: the frozen description of one artefact, and the identity that follows from it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from capacity.artefacts.identity import (
+    DIGEST_LENGTH,
+    canonical_json,
+    code_digest,
+    digest,
+    file_digest,
+    forget_sources,
+    package_versions,
+)
+from capacity.artefacts.stages import STAGES, without_introduced
+from capacity.environment import REPOSITORY
+from capacity.errors import UserError
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Order:
+    """One artefact to make: everything that decides its bytes, and nothing else. Its name is `<stage>/<id>`."""
+
+    stage: str  # the folder below results/, for example "checkpoints"
+    id: str  # readable slug and digest
+    spec: dict[str, Any]
+    parents: Mapping[str, str | list[str]]  # role -> artefact name(s)
+    code: str  # digest of the code that the stage's script can reach
+    packages: dict[str, str]  # versions that can change the numbers
+    members: list["Order"] = field(default_factory=list)  # artefacts that the same job makes or reuses
+    remake: str | None = None  # why an artefact that exists is to be made again; not part of the identity
+
+    @property
+    def name(self) -> str:
+        return f"{self.stage}/{self.id}"
+
+    @property
+    def script(self) -> str:
+        return STAGES[self.stage].script
+
+    def parent_names(self) -> list[str]:
+        """All parents in a fixed order."""
+        groups = (value if isinstance(value, list) else [value] for _, value in sorted(self.parents.items()))
+        return [name for group in groups for name in group]
+
+
+def make_order(
+    stage: str,
+    slug: str,
+    spec: dict[str, Any],
+    parents: Mapping[str, str | list[str]],
+    members: list[Order] | None = None,
+    packages: tuple[str, ...] = (),
+) -> Order:
+    """The order for a spec under the present code and packages: the stage's, and others that this spec needs."""
+    members = [member for _, member in sorted({member.name: member for member in members or []}.items())]
+    code, versions = code_digest(STAGES[stage].script), package_versions((*STAGES[stage].packages, *packages))
+    order = Order(stage, slug, spec, parents, code, versions, members)
+    return replace(order, id=f"{slug}-{order_digest(order)}")
+
+
+def order_digest(order: Order) -> str:
+    """The digest that an order's id ends with: of all that decides the artefact's bytes."""
+    identity = {
+        "stage": order.stage,
+        "spec": without_introduced(order.stage, order.spec),
+        "parents": order.parents,
+        "members": [member.name for member in order.members],
+        "code": order.code,
+        "packages": order.packages,
+    }
+    return digest(identity)[:DIGEST_LENGTH]
+
+
+def order_text(order: Order) -> str:
+    """The order as it stands in `results/specs/`: a line a key."""
+    content = {"schema": SCHEMA, **vars(order), "members": [vars(member) for member in order.members]}
+    return "{\n" + ",\n".join(f'"{key}": {canonical_json(value)}' for key, value in content.items()) + "\n}\n"
+
+
+def read_order(path: Path) -> Order:
+    """The order in a file. Raises UserError where it is missing or not an order of this schema."""
+    try:
+        content = json.loads(path.read_text())
+        if content.pop("schema") != SCHEMA:
+            raise UserError(f"{path}: written by another version of this project; run the workflow again")
+        return _from_json(content)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such order; run the workflow (without --no-hooks), which writes it") from None
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not an order ({error}); run the workflow again to write it anew") from None
+
+
+def _from_json(content: dict[str, Any]) -> Order:
+    members = [_from_json(member) for member in content.pop("members")]
+    return Order(**content, members=members)
+
+
+def check_present(order: Order) -> None:
+    """Refuse to make an artefact of another spec, code, packages or files than its name says. Raises UserError."""
+    for each in (order, *order.members):
+        if not each.id.endswith(f"-{order_digest(each)}"):
+            raise UserError(f"{each.name}: its order was edited by hand; change config.yaml and start the run again")
+    forget_sources()
+    if code_digest(order.script) != order.code:
+        raise UserError(f"{order.name}: the code of {order.script} changed since the run began; start the run again")
+    installed = package_versions(tuple(order.packages))
+    for package, version in order.packages.items():
+        if installed[package] != version:
+            raise UserError(
+                f"{order.name}: {package} {installed[package]} is installed here, the run began with {version}; "
+                "use one environment for the whole run"
+            )
+    for file, expected in order.spec.get("files", {}).items():
+        path = REPOSITORY / file
+        if not path.is_file() or file_digest(path) != expected:
+            raise UserError(f"{order.name}: {file} changed or vanished since the run began; start the run again")

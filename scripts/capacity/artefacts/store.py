@@ -1,0 +1,74 @@
+"""A folder that several checkouts or users share: artefacts by identity, verified on the way in and on the way out.
+
+An object is the artefact's own folder, manifest included, with read-only files. It appears by one rename, so two
+writers at once do no harm. A store that cannot be written, or holds a damaged object, costs a line and nothing else.
+"""
+
+import os
+import shutil
+import socket
+from pathlib import Path
+from typing import Any
+
+from capacity.artefacts.manifest import verify
+from capacity.errors import UserError
+
+VARIABLE = "CAPACITY_STORE"  # how the engine's main process tells its jobs
+
+
+class Store:
+    """One shared folder."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    @classmethod
+    def from_environment(cls) -> "Store | None":
+        """The store that the run uses, if any."""
+        root = os.environ.get(VARIABLE)
+        return cls(Path(root)) if root else None
+
+    def fetch(self, name: str, inputs: dict[str, dict[str, Any]], folder: Path) -> bool:
+        """Copy an artefact into a folder; False, with a line, where there is none that can be used.
+
+        inputs: the content digests of the parents here; an object made from others is not the same artefact.
+        """
+        source = self.root / name
+        if not source.is_dir():
+            return False
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            shutil.copytree(source, folder, dirs_exist_ok=True)
+            manifest = verify(folder, name)
+            if any(manifest["inputs"].get(parent) != content for parent, content in inputs.items()):
+                raise UserError(f"{source}: was made from parents with other bytes than those here")
+        except (UserError, OSError) as error:
+            fault = str(error).replace(str(folder), str(source))  # what was copied is as it lies in the store
+            print(f"store: {fault}; the artefact is made here instead", flush=True)
+            for path in folder.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            return False
+        for path in folder.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        return True
+
+    def add(self, name: str, folder: Path) -> None:
+        """Copy a made artefact into the store; a line where that fails."""
+        target = self.root / name
+        if target.exists():
+            return
+        incoming = self.root / "incoming" / f"{target.name}.{socket.gethostname()}.{os.getpid()}"
+        try:
+            shutil.copytree(folder, incoming)
+            verify(incoming, name)
+            for path in incoming.rglob("*"):
+                if path.is_file():
+                    path.chmod(0o444)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not target.exists():
+                os.rename(incoming, target)
+        except (UserError, OSError) as error:
+            if not target.exists():
+                print(f"store: {self.root} did not take {name} ({error}); it stays in results only", flush=True)
+        finally:
+            shutil.rmtree(incoming, ignore_errors=True)

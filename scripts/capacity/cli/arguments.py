@@ -1,0 +1,32 @@
+"""The configuration options that the commands for people share."""
+
+import argparse
+from pathlib import Path
+
+from capacity.config.experiment import Config
+from capacity.config.load import load_config
+from capacity.plan.grid import Grid, resolve
+
+RESULTS = Path("results")
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Options that choose the configuration, named as the engine names them."""
+    parser.add_argument(
+        "--configfile", type=Path, nargs="+", default=[], help="laid over config.yaml, as for snakemake"
+    )
+    parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="laid over both, as for snakemake")
+    parser.add_argument("--study", help="studies to build, separated by commas")
+
+
+def read_config(args: argparse.Namespace) -> Config:
+    """The configuration that the engine would use with the same options. Raises UserError."""
+    overrides = {key: value for key, _, value in (item.partition("=") for item in args.config)}
+    if args.study:
+        overrides["study"] = args.study
+    return load_config([Path("config.yaml"), *args.configfile], overrides)
+
+
+def read_grid(args: argparse.Namespace) -> Grid:
+    """The orders of that configuration. Raises UserError."""
+    return resolve(read_config(args))

@@ -1,0 +1,102 @@
+"""Can this table be trusted? Seven levels: what exists, whether every byte is the one that was made, whether it would
+be made again today, a sample made again from nothing, determinism, environment, disclosure.
+
+Writes audit.json and audit.md. Exit code: 0 nothing found, 3 warnings, 4 faults, 1 nothing that can be audited.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from capacity.artefacts.making import fail
+from capacity.artefacts.manifest import write_atomically
+from capacity.audit.execution import Choice
+from capacity.audit.findings import LEVELS
+from capacity.audit.release import CONFIG, unpack
+from capacity.audit.report import Report
+from capacity.audit.run import Options, run_audit
+from capacity.cli.arguments import RESULTS, add_config_options, read_config
+from capacity.config.load import load_config
+from capacity.errors import UserError
+from capacity.plan.grid import resolve
+
+
+def levels(text: str) -> tuple[int, ...]:
+    """`1-3,6` as numbers."""
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not first.isdigit() or (last and not last.isdigit()):
+            raise argparse.ArgumentTypeError(f"{part!r}: give levels such as 1-3,6")
+        numbers += range(int(first), int(last or first) + 1)
+    if unknown := set(numbers) - set(LEVELS):
+        raise argparse.ArgumentTypeError(f"{min(unknown)} is no level; levels are 1 to {max(LEVELS)}")
+    return tuple(numbers)
+
+
+def options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_config_options(parser)
+    parser.add_argument("--levels", type=levels, default=tuple(LEVELS), help="such as 1-3,6 (default: all)")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to audit (default: results)")
+    parser.add_argument(
+        "--sample", default="1", help="runs to make again: a number, a share of the cost (10%%), or all"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the sample (default: 1)")
+    parser.add_argument("--target", help="make this again instead: an artefact, a stage, or a fixed path")
+    parser.add_argument("--archive", type=Path, help="audit a release instead; its report goes to audit/ in results")
+    parser.add_argument(
+        "--signers", type=Path, help="OpenSSH allowed signers: the archive must be signed by one of them"
+    )
+    parser.add_argument("--output", type=Path, help="where the report goes (default: audit/ in the audited folder)")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes at a time")
+    return parser.parse_args()
+
+
+def write(report: Report, folder: Path) -> None:
+    """Put the report into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "audit.json", report.as_json())
+    write_atomically(folder / "audit.md", report.as_markdown())
+    print(f"written to {folder}/audit.md and audit.json")
+
+
+def subject(args: argparse.Namespace, scratch: Path) -> Options:
+    """What to audit: a folder under the present configuration, or an archive under its own. Raises UserError."""
+    choice = Choice(args.sample, args.seed, args.target)
+    if args.archive is None:
+        config, records = read_config(args), Path(".snakemake/metadata")
+        mine = args.results == RESULTS and records.is_dir()
+        grid = resolve(config)
+        return Options(args.results, config, grid, args.levels, args.jobs, choice, records=records if mine else None)
+    if args.configfile or args.config or args.study or args.results != RESULTS:
+        raise UserError("--archive brings its own configuration and results; leave --config, --study and --results out")
+    release = unpack(args.archive, scratch, args.signers)
+    about = {"archive": str(args.archive), "made at commit": release.listing.commit}
+    try:
+        config = load_config([release.root / CONFIG])
+        grid = resolve(config)
+    except UserError as error:
+        print(f"its configuration is not one of this code: {error}", file=sys.stderr)
+        return Options(release.results, None, None, args.levels, args.jobs, choice, release, subject=about)
+    return Options(release.results, config, grid, args.levels, args.jobs, choice, release, subject=about)
+
+
+def main() -> None:
+    """Audit."""
+    args = options()
+    with tempfile.TemporaryDirectory(prefix="archive-") as scratch:
+        try:
+            report = run_audit(subject(args, Path(scratch)), say=lambda line: print(line, file=sys.stderr, flush=True))
+        except UserError as error:
+            fail(error)
+    print(report.as_text())
+    write(report, args.output or args.results / "audit")
+    sys.exit(report.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""Build models that are not of the paper, before any job, and say in one line what is wrong with them.
+
+Reads JSON from standard input: {"models": those to be trained, "asked": those to be fine-tuned on questions, as
+`capacity.extraction.askable` takes them}. Run by the main process in a process of its own, since it needs torch.
+"""
+
+import json
+import sys
+
+from capacity.errors import UserError
+from capacity.jobs.startup import lean_imports
+
+with lean_imports():
+    from capacity.models.external_checks import check
+
+
+def main() -> None:
+    """Check each model; exit 1 with the first mistake on stderr."""
+    wanted = json.load(sys.stdin)
+    try:
+        for model in wanted["models"]:
+            check(model)
+        if wanted["asked"]:
+            with lean_imports():  # peft, a second more
+                from capacity.extraction.askable import check_asked
+            for asked in wanted["asked"]:
+                check_asked(asked)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

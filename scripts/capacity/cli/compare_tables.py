@@ -1,0 +1,49 @@
+"""Hold your own capacity table against the committed reference: cells with intervals, and verdicts on claims.
+
+Exit status 1 where more cells differ than chance explains, or a verdict is another one.
+"""
+
+import argparse
+from pathlib import Path
+
+from capacity.artefacts.making import fail
+from capacity.config.claim import read_claims
+from capacity.errors import UserError
+from capacity.tables.compare import OPEN, OTHER, compare_cells, compare_claims, too_many_differ
+from capacity.tables.reference import read_tables
+from capacity.tables.table import read_table
+
+SHOWN = ["N", "exposures", "model", "setting", "scheme", "R", "R_reference", "difference", "low", "high", "verdict"]
+
+
+def main() -> None:
+    """Print the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", type=Path, nargs="?", default=Path("results/capacity_table.csv"))
+    parser.add_argument("--reference", type=Path, default=Path("results/reference/laptop"), help="a folder of tables")
+    parser.add_argument("--claims", type=Path, default=Path("claims.yaml"))
+    args = parser.parse_args()
+    try:
+        if not args.table.is_file():
+            raise UserError(f"{args.table}: no such table; `make table` makes one")
+        mine, reference = read_table(args.table), read_tables(args.reference)
+        claims = read_claims(args.claims)
+    except UserError as error:
+        fail(error)
+    cells = compare_cells(mine, reference)
+    verdicts = compare_claims(claims, mine, reference)
+    print(cells[SHOWN].to_string(index=False, float_format="{:.3f}".format))
+    print(f"\n{verdicts.to_string(index=False, float_format='{:.3f}'.format)}\n")
+    judged, differ = int((cells["verdict"] != OPEN).sum()), int((cells["verdict"] == OTHER).sum())
+    changed = verdicts["verdict"] != verdicts["verdict_reference"]
+    print(
+        f"{differ} of {judged} cells differ, where chance alone gives about {0.05 * judged:.1f}; {len(cells)} compared"
+    )
+    print(f"{int((~changed).sum())} of {len(verdicts)} verdicts are the same")
+    if cells.empty:
+        fail(UserError(f"{args.reference} has none of the cells of {args.table}"))
+    raise SystemExit(1 if changed.any() or too_many_differ(cells) else 0)
+
+
+if __name__ == "__main__":
+    main()

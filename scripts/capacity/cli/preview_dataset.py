@@ -1,0 +1,60 @@
+"""Show a dataset of the configuration: texts with what is scored, bits on offer, tokens, disk and memory."""
+
+import argparse
+import os
+import sys
+
+from capacity.artefacts.making import fail
+from capacity.cli.arguments import add_config_options, read_config
+from capacity.config.dataset import BioR
+from capacity.config.experiment import Config
+from capacity.errors import UserError
+from capacity.plan.preview import account_lines, labelled_texts, rewritten_sample, sample_world, size_lines
+from capacity.plan.world_specs import tokenizer_spec, world_spec
+from capacity.tokenizers.tokenization import build_tokenizer
+from capacity.world import renderer_of
+
+
+def chosen(config: Config, dataset: str, tokenizer: str | None) -> tuple[str, list[str]]:
+    """The tokenizer and the regimes that the studies use with a dataset. Raises UserError for unknown names."""
+    if dataset not in config.datasets:
+        raise UserError(f"dataset: {dataset!r} is not in datasets; there are: {', '.join(config.datasets)}")
+    studies = [study for study in config.studies.values() if dataset in study.datasets]
+    tokenizer = tokenizer or (studies[0].tokenizers[0] if studies else next(iter(config.tokenizers)))
+    if tokenizer not in config.tokenizers:
+        raise UserError(f"tokenizer: {tokenizer!r} is not in tokenizers; there are: {', '.join(config.tokenizers)}")
+    return tokenizer, list(dict.fromkeys(regime for study in studies for regime in study.regimes))
+
+
+def main() -> None:
+    """Print the preview."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_config_options(parser)
+    parser.add_argument("dataset", help="a name from `datasets`")
+    parser.add_argument("--tokenizer", help="a name from `tokenizers`; else that of a study with this dataset")
+    parser.add_argument("--count", type=int, default=3, help="biographies to show")
+    parser.add_argument("--seed", type=int, default=1, help="of the world")
+    args = parser.parse_args()
+    try:
+        config = read_config(args)
+        name, regimes = chosen(config, args.dataset, args.tokenizer)
+        spec = world_spec(config.datasets[args.dataset], args.seed)
+        world = sample_world(spec)
+        dataset = config.datasets[args.dataset]
+        if isinstance(dataset, BioR):
+            world = rewritten_sample(world, dataset)
+        tokenizer = build_tokenizer(tokenizer_spec(config.tokenizers[name]), world)
+        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        texts = labelled_texts(world, tokenizer, args.count, colour)
+        used = {regime: config.regimes[regime].model_dump() for regime in regimes}
+        renderer = renderer_of(world, tokenizer, not getattr(config.tokenizers[name], "compact", True))
+        sizes = size_lines(world, renderer, spec["N"], used)
+    except UserError as error:
+        fail(error)
+    print(f"{args.dataset}, {name} tokens, seed {args.seed}; what is scored is marked\n")
+    print("\n".join(text.strip() for text in texts))
+    print("", *account_lines(world, spec["N"]), "", *sizes, sep="\n")
+
+
+if __name__ == "__main__":
+    main()

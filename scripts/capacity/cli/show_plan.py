@@ -1,0 +1,144 @@
+"""What would run and why, in words, and what it would cost. Changes nothing.
+
+Reasons compare each new artefact with the most similar one that exists; with --against, the edit itself is told too:
+which keys of the configuration differ from another one, and the runs that this makes new.
+"""
+
+import argparse
+import json
+from collections import Counter
+from dataclasses import asdict
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from capacity.artefacts.making import fail
+from capacity.cli.arguments import RESULTS, add_config_options, read_config
+from capacity.config.experiment import Config
+from capacity.config.load import load_config
+from capacity.errors import UserError
+from capacity.plan.estimates import (
+    PUBLISHED_DAYS,
+    PUBLISHED_FLOPS,
+    PUBLISHED_GPUS,
+    assumed_rate,
+    published_rate,
+    training_flops,
+)
+from capacity.plan.forecast import Forecast, compare, forecast
+from capacity.plan.grid import Grid, resolve
+from capacity.plan.survey import hold_against
+
+DAY = 86_400  # seconds
+SECTIONS = {
+    "scales": "scale",
+    "datasets": "dataset",
+    "tokenizers": "tokenizer",
+    "models": "model",
+    "regimes": "regime",
+    "quantizers": "quantizer",
+    "studies": "study",
+}
+
+
+def edits(old: Config, new: Config) -> list[str]:
+    """What differs between two configurations, for example `regime long: lr 0.01 -> 0.005`."""
+    lines = []
+    for key, before, after in compare(old.model_dump(), new.model_dump()):
+        section, _, rest = key.partition(".")
+        name, _, option = rest.partition(".")
+        subject = f"{SECTIONS[section]} {name}" if section in SECTIONS else section
+        lines.append(
+            f"{subject}: {' '.join(filter(None, [option or rest if section not in SECTIONS else option]))} ".rstrip()
+        )
+        lines[-1] += f" {_show(before)} -> {_show(after)}"
+    return lines
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k}: {_show(v)}" for k, v in value.items() if v is not None) + "}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def new_runs(grid: Grid, answer: Forecast) -> list[str]:
+    """Runs whose checkpoint would be trained."""
+    trained = {job.name.split("/")[1] for job in answer.jobs if job.rule == "train_checkpoint"}
+    rows = [row for row in grid.table.spec["rows"] if row["checkpoint_id"] in trained]
+    return list(dict.fromkeys(f"{row['run']} (study {row['study']}, regime {row['regime']})" for row in rows))
+
+
+def duration(seconds: float, device: str) -> str:
+    """Seconds of one device in minutes, or in days where they are many."""
+    return f"{seconds / 60:.1f} {device} minutes" if seconds < 2 * DAY else f"{seconds / DAY:,.1f} {device} days"
+
+
+def training_costs(grid: Grid, pattern: str) -> list[str]:
+    """A line for each training whose name fits a pattern: its FLOPs, the rate that is assumed, the time."""
+    lines = []
+    for order in grid.orders.values():
+        if order.stage == "checkpoints" and fnmatchcase(order.id, pattern):
+            dataset, tokenizer = (grid.orders[str(order.parents[role])].spec for role in ("dataset", "tokenizer"))
+            hardware = order.spec["hardware"]
+            flops, rate = training_flops(dataset, tokenizer, order.spec), assumed_rate(hardware)
+            device = "core" if hardware["accelerator"] == "cpu" else "GPU"
+            cost = f"at {rate:.1e} FLOP/s of one {device}, assumed: {duration(flops / rate, device)}"
+            lines.append(f"{order.id.rpartition('-')[0]}: {flops:.3g} FLOPs; {cost}")
+    paper = (
+        f"the paper: {PUBLISHED_DAYS} days on {PUBLISHED_GPUS} A100 for gpt2-20-16 on bioS(10M), {PUBLISHED_FLOPS:.3g} "
+        f"FLOPs, which implies {published_rate():.1e} FLOP/s of each"
+    )
+    return [*lines, paper] if lines else [f"no training fits {pattern!r}"]
+
+
+def as_text(changes: list[str], runs: list[str], answer: Forecast, device: str) -> str:
+    """The plan as people read it."""
+    lines = [f"edit: {line}" for line in changes]
+    total = answer.total()
+    if not answer.jobs:
+        return "\n".join([*lines, f"nothing to do: {answer.reused} artefacts are current"])
+    for rule, count in Counter(job.rule for job in answer.jobs).items():
+        lines.append(f"\n{rule}: {count} job{'s' if count > 1 else ''}")
+        reasons = Counter(job.reason for job in answer.jobs if job.rule == rule)
+        lines += [f"  {number} x {reason}" for reason, number in reasons.most_common(5)]
+        if len(reasons) > 5:
+            lines.append(f"  and {len(reasons) - 5} other reasons (--json lists every job)")
+    if runs:
+        lines += ["\nnew runs:", *(f"  {run}" for run in runs[:20])]
+        lines += [f"  and {len(runs) - 20} more"] if len(runs) > 20 else []
+    mark = " (partly estimated from FLOPs)" if total["estimated"] else " (from past manifests)"
+    cost = duration(total["core_seconds"], device)
+    lines.append(f"\n{total['jobs']} jobs, {total['reused']} artefacts reused, about {cost}{mark},")
+    megabytes = f"{total['bytes'] / 1e6:.1f} MB"
+    lines.append(f"at least {megabytes} (nothing like some of them was made yet)" if total["estimated"] else megabytes)
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the plan."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_config_options(parser)
+    parser.add_argument("--against", type=Path, help="another configuration file: tell what differs from it")
+    parser.add_argument("--trainings", metavar="PATTERN", help="instead: FLOPs and time of these trainings, by name")
+    parser.add_argument("--json", action="store_true", help="every job, as JSON")
+    args = parser.parse_args()
+    try:
+        config = read_config(args)
+        changes = edits(load_config([args.against]), config) if args.against else []
+        grid = resolve(config)
+        if args.trainings:
+            print("\n".join(training_costs(grid, args.trainings)))
+            return
+        answer = forecast(hold_against(grid, RESULTS), RESULTS)
+    except UserError as error:
+        fail(error)
+    runs = new_runs(grid, answer)
+    if args.json:
+        jobs = [asdict(job) for job in answer.jobs]
+        print(json.dumps({"edits": changes, "runs": runs, "jobs": jobs, "total": answer.total()}, indent=1))
+    else:
+        print(as_text(changes, runs, answer, "core" if config.scales[config.scale].accelerator == "cpu" else "GPU"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Write a task folder for lm-evaluation-harness: the questions about a dataset's people who are held out.
+
+Then, in an environment that has lm-eval: lm_eval run --model hf --model_args pretrained=results/finetunes/<id>
+--tasks <name> --include_path <folder>.
+"""
+
+import argparse
+from pathlib import Path
+
+import yaml
+
+from capacity.artefacts.making import fail
+from capacity.cli.arguments import add_config_options, read_config
+from capacity.config.experiment import Config
+from capacity.config.load import check
+from capacity.errors import UserError
+from capacity.extraction.harness import write_task
+from capacity.extraction.wordings import wordings_of
+from capacity.plan.world_specs import counted, tokenizer_spec, world_spec
+from capacity.tokenizers.tokenization import build_tokenizer
+from capacity.world import World, make_world
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_config_options(parser)
+    parser.add_argument("dataset", help="a name from `datasets`")
+    parser.add_argument("--extraction", required=True, help="a name from `extractions`: wordings and held-out people")
+    parser.add_argument("--tokenizer", default="word", help="a name from `tokenizers`, for the length of answers")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="an option as a study varies it"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the world and of the split")
+    parser.add_argument("--output", type=Path, required=True, help="the folder to write")
+    parser.add_argument("--name", help="of the task; else the dataset's and the extraction's")
+    return parser.parse_args()
+
+
+def world_and_spec(config: Config, args: argparse.Namespace) -> tuple[World, dict]:
+    """The world, and how it is asked. Raises UserError for unknown names and for datasets that cannot be asked."""
+    for section, name in (("datasets", args.dataset), ("extractions", args.extraction), ("tokenizers", args.tokenizer)):
+        if name not in (known := getattr(config, section)):
+            raise UserError(f"{name!r} is not in {section}; there are: {', '.join(known) or 'none'}")
+    dataset, extraction = config.datasets[args.dataset], config.extractions[args.extraction]
+    changes = dict(change.split("=", 1) for change in args.set if "=" in change)
+    values = {key: yaml.safe_load(value) for key, value in changes.items()}
+    dataset = counted(check(type(dataset), {**dataset.model_dump(exclude_unset=True), **values}, "--set"))
+    spec = world_spec(dataset, args.seed)
+    if not wordings_of(spec, {}):
+        raise UserError(f"{args.dataset} is of kind {dataset.kind}, which has no attributes to ask for")
+    choosing = extraction.choosing if len(extraction.tries()) > 1 else 0.0
+    own = {attribute: list(texts) for attribute, texts in extraction.wordings.items()}
+    return make_world(spec), {"asked": extraction.asked, "choosing": choosing, "wordings": own, "seed": args.seed}
+
+
+def main() -> None:
+    """Write the task."""
+    args = parse()
+    name = args.name or f"{args.dataset}-{args.extraction}"
+    try:
+        config = read_config(args)
+        world, spec = world_and_spec(config, args)
+        tokenizer = build_tokenizer(tokenizer_spec(config.tokenizers[args.tokenizer]), world)
+        args.output.mkdir(parents=True, exist_ok=True)
+        count = write_task(world, tokenizer, spec, name, args.output)
+    except UserError as error:
+        fail(error)
+    print(f"{args.output}: {count} questions; lm_eval run --tasks {name} --include_path {args.output}")
+
+
+if __name__ == "__main__":
+    main()

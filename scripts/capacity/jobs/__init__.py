@@ -1,0 +1,1 @@
+"""How a process runs: start-up, forks, leases, stopping, resuming, progress, SLURM."""

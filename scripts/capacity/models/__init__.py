@@ -1,0 +1,1 @@
+"""Models: the paper's architectures and their switches, external ones, users' own."""

@@ -1,0 +1,109 @@
+"""What is wrong with a model that is not of the paper, found before any job: it is built, called, saved and loaded.
+
+Run by the main process in a process of its own; no job imports this.
+"""
+
+import tempfile
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from capacity.errors import UserError
+from capacity.models.external import POSITIONS, build_foreign, name_of, one_line
+
+V, T = 17, 16
+CHECKED_PARAMETERS = 50_000_000  # a larger model is only laid out before its training, not run
+
+
+def check(model: dict[str, Any]) -> None:
+    """Build a model for a small vocabulary and see that it trains, scores, saves and loads. Raises UserError."""
+    name = name_of(model)
+    if too_large(model):
+        return
+    built = shaken(model)
+    for find_fault in (_dropout, _frozen, _bad_logits, bad_reload):
+        if fault := find_fault(built):
+            raise UserError(f"{name}: {fault}")
+
+
+def too_large(model: dict[str, Any]) -> bool:
+    """Whether a model is too large to be run here. A factory's size is known once it is built, so it is run."""
+    with torch.device("meta"):
+        return "hf" in model and sum(p.numel() for p in build_foreign(model, V, T).parameters()) > CHECKED_PARAMETERS
+
+
+def shaken(model: dict[str, Any]) -> PreTrainedModel:
+    """A model whose tokens feel each other: with the small weights of a new one a leak may drown in rounding."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(1)
+        built = build_foreign(model, V, T)
+        for parameter in built.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return built
+
+
+def _dropout(model: PreTrainedModel) -> str:
+    """Dropout would make a training depend on more than its seed and step, and costs memorised bits."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout) and module.p > 0:
+            keys = [key for key, value in model.config.to_dict().items() if _is_dropout(key, value)]
+            return f"dropout of {module.p}; set it to 0 ({', '.join(keys) or 'in the factory'})"
+    attention = [key for key, value in model.config.to_dict().items() if _is_dropout(key, value) and "att" in key]
+    return f"dropout: set {attention[0]} to 0" if attention else ""
+
+
+def _is_dropout(key: str, value: Any) -> bool:
+    return ("drop" in key or "pdrop" in key) and isinstance(value, float) and value > 0
+
+
+def _frozen(model: PreTrainedModel) -> str:
+    frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+    if not list(model.parameters()):
+        return "has no parameters"
+    return f"parameter {frozen[0]} takes no gradient; P counts parameters that are trained" if frozen else ""
+
+
+@torch.no_grad()
+def _bad_logits(model: PreTrainedModel) -> str:
+    """Logits that are not there, of another shape, not of the tokens alone, or not causal."""
+    model.eval()
+    width = min(T, getattr(model.config, POSITIONS, None) or T)
+    inputs = torch.arange(3 * width).view(3, width) % V
+    try:
+        first = logits_of(model, inputs)
+        again = logits_of(model, inputs)
+    except Exception as error:
+        return f"cannot be called with token ids: {one_line(error)}"
+    if not isinstance(first, Tensor):
+        return f"gives no logits, but {type(first).__name__}; return a tensor (B, T, V) or an output with .logits"
+    if first.shape != (3, width, V):
+        shape = tuple(first.shape)
+        return f"gives logits of shape {shape} for 3 rows of {width} tokens, {V} words; use (3, {width}, {V})"
+    if not torch.equal(first, again):
+        return "gives other logits for the same tokens each time; remove what is random"
+    other = inputs.clone()
+    other[:, -1] = (other[:, -1] + 1) % V
+    if not torch.allclose(first[:, :-1], logits_of(model, other)[:, :-1], atol=1e-3):
+        return "sees the tokens that it predicts: a later token changes earlier logits; use a causal model"
+    return ""
+
+
+@torch.no_grad()
+def bad_reload(model: PreTrainedModel) -> str:
+    """Whether saving and loading loses something, as some published classes do."""
+    inputs = torch.arange(12).view(2, 6)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            model.save_pretrained(folder)
+            again = type(model).from_pretrained(folder, attn_implementation="eager").eval()
+        except Exception as error:
+            return f"cannot be saved and loaded: {one_line(error)}"
+    same = torch.allclose(logits_of(model, inputs), logits_of(again, inputs), atol=1e-4)
+    return "" if same else "gives other logits after it was saved and loaded"
+
+
+def logits_of(model: Any, inputs_BT: Tensor) -> Any:
+    """Logits without a cache."""
+    return model(input_ids=inputs_BT, use_cache=False).logits

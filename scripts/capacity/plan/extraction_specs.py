@@ -1,0 +1,111 @@
+"""From a checked extraction to orders: questions, fine-tuned models, answers; refused here where it cannot be."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from capacity.artefacts.orders import Order, make_order
+from capacity.config.extractions import Extraction
+from capacity.errors import UserError
+from capacity.extraction.people import split_sizes
+from capacity.extraction.wordings import wordings_of
+from capacity.models.architectures import sizes
+
+
+@dataclass(frozen=True)
+class RunToAsk:
+    """One run that is asked, and the names that messages call its parts by."""
+
+    study: str
+    label: str  # of the extraction
+    extraction: Extraction
+    names: dict[str, str]  # section -> config name
+    dataset: dict[str, Any]  # specs
+    model: dict[str, Any]
+    checkpoint: Order
+    draws: int  # of the probe
+
+
+def orders_of(asked: RunToAsk) -> tuple[list[Order], dict[str, Any]]:
+    """Questions, the set of fine-tuned models and that of answers, in the order of the flow; the table's part of them.
+
+    That is the extraction's name, and of each try the identity of its answers, ranks and rate. Raises UserError for
+    what could not be asked.
+    """
+    tries = asked.extraction.tries()
+    check(asked, len(tries))
+    checkpoint, slug = asked.checkpoint, asked.checkpoint.id.rpartition("-")[0]
+    world = {role: str(checkpoint.parents[role]) for role in ("dataset", "tokenizer")}
+    seed = checkpoint.spec["seed"]
+    choosing = asked.extraction.choosing if len(tries) > 1 else 0.0
+    own = {attribute: list(texts) for attribute, texts in asked.extraction.wordings.items()}
+    spec = {"asked": asked.extraction.asked, "choosing": choosing, "wordings": own, "seed": seed}
+    questions = make_order("questions", str(world["dataset"]).split("/")[1].rpartition("-")[0], spec, world)
+    parents = {**world, "questions": questions.name}
+    if asked.extraction.method != "mixed":
+        parents = {"checkpoint": checkpoint.name, "questions": questions.name}
+    models = [make_order("finetunes", slug, _spec(asked, attempt), parents) for attempt in tries]
+    finetunes = make_order("finetunes", f"{slug}-{asked.extraction.method}", {}, parents, models)
+    parents = {**world, "questions": questions.name}
+    accelerator = checkpoint.spec["hardware"]["accelerator"]
+    spec = {"draws": asked.draws, "seed": seed, "accelerator": accelerator}
+    probes = [make_order("answers", slug, spec, {**parents, "finetune": model.name}) for model in models]
+    parents |= {"finetunes": finetunes.name}
+    answers = make_order("answers", f"{slug}-{asked.extraction.method}", spec, parents, probes)
+    lines = [
+        {
+            "answers_id": probe.id,
+            "embedding_rank": (attempt.get("ranks") or [None])[0],
+            "attention_rank": (attempt.get("ranks") or [None])[-1],
+            "extraction_lr": attempt.get("lr"),
+        }
+        for attempt, probe in zip(tries, probes, strict=True)
+    ]
+    return [questions, finetunes, answers], {"extraction": asked.label, "tries": lines}
+
+
+def _spec(asked: RunToAsk, attempt: dict[str, Any]) -> dict[str, Any]:
+    """One try as fine-tuning reads it: on one device; mixed training as the checkpoint's own."""
+    whole = asked.checkpoint.spec
+    if attempt["method"] == "mixed":
+        return {**whole, **attempt, "hardware": {**whole["hardware"], "devices": 1}}
+    hardware = {"accelerator": whole["hardware"]["accelerator"], "precision": "fp32", "devices": 1, "compile": False}
+    return {**attempt, "hardware": hardware, "seed": whole["seed"]}
+
+
+def check(asked: RunToAsk, num_tries: int) -> None:
+    """Raise UserError, in one line, for what could not be asked."""
+    extraction, key, dataset = asked.extraction, f"extractions.{asked.label}", asked.names["dataset"]
+    study = f"studies.{asked.study}.extraction: {asked.label}"
+    try:
+        wordings = wordings_of(asked.dataset, extraction.wordings)
+    except KeyError as error:
+        known = ", ".join(wordings_of(asked.dataset, {})) or "none"
+        raise UserError(f"{key}.wordings: {error.args[0]!r} is no attribute of {dataset}; there are: {known}") from None
+    if not wordings:
+        kind = asked.dataset["kind"]
+        raise UserError(f"{study}, but {dataset} is of kind {kind}, which has no attributes to ask for")
+    N = asked.dataset["N"]
+    sizes_of = split_sizes(N, extraction.asked, extraction.choosing if num_tries > 1 else 0.0)
+    most = max(map(len, wordings.values()))
+    if sizes_of.asked < most:
+        raise UserError(
+            f"{key}.asked: {extraction.asked} of N: {N} people of {dataset} are {sizes_of.asked}, fewer than the "
+            f"{most} wordings of a question; use more people"
+        )
+    if sizes_of.held_out < 1 or (num_tries > 1 and sizes_of.choosing < 1):
+        raise UserError(
+            f"{key}: asked: {extraction.asked} and choosing: {extraction.choosing} of N: {N} people of {dataset} leave "
+            f"{sizes_of.held_out} to be asked and {sizes_of.choosing} to choose; use more people or other shares"
+        )
+    _check_model(asked, key)
+
+
+def _check_model(asked: RunToAsk, key: str) -> None:
+    width, model = sizes(asked.model)["d"], asked.names["model"]
+    most = max((rank for pair in asked.extraction.ranks or [] for rank in pair), default=0)
+    if width and most > width:
+        raise UserError(f"{key}.ranks: {most}, but models.{model} has width {width}; use ranks up to {width}")
+    if asked.extraction.method != "mixed" and "python" in asked.model:
+        raise UserError(f"{key}.method: {asked.extraction.method} with models.{model}, a factory; use method: mixed")
+    if asked.extraction.method == "mixed" and asked.dataset.get("junk"):
+        raise UserError(f"{key}.method: mixed with {asked.names['dataset']}, which has junk; use a dataset without")

@@ -1,0 +1,328 @@
+"""From a checked configuration to orders: every artefact of the selected studies, fully described."""
+
+import functools
+import itertools
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from capacity.artefacts.orders import Order, make_order
+from capacity.artefacts.stages import REWRITER_PACKAGES
+from capacity.config.claim import read_claims
+from capacity.config.dataset import BioR
+from capacity.config.experiment import Config
+from capacity.config.load import check
+from capacity.config.model import Model
+from capacity.config.quantizer import Quantizer
+from capacity.config.regime import Regime
+from capacity.config.study import Study
+from capacity.errors import UserError
+from capacity.models.architectures import mlp_width, sizes
+from capacity.models.factories import source_digests
+from capacity.plan.estimates import training_steps
+from capacity.plan.extraction_specs import RunToAsk, orders_of
+from capacity.plan.world_specs import counted, rewriting_spec, tokenizer_spec, world_spec
+from capacity.quantization.schemes import needs_text, scheme_slug, weight_bits
+
+COMPILE_PAYS_FROM = 4000  # steps; compiling costs a job about as much as it saves over so many steps
+
+
+@dataclass
+class Grid:
+    """All orders of the selected studies by name, in the order of the flow, and the two that are published."""
+
+    orders: dict[str, Order] = field(default_factory=dict)
+    store: str | None = None
+    studies: dict[str, dict[str, str]] = field(default_factory=dict)  # name -> what people are told of it
+    table: Order = field(init=False)
+    figures: Order = field(init=False)
+    claims: Order | None = None
+
+    def add(self, order: Order) -> Order:
+        """Keep an order, or return the equal one that another study asked for."""
+        return self.orders.setdefault(order.name, order)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One point of a study's grid: config names for the table, checked sections for the specs."""
+
+    study: str
+    names: dict[str, str]  # section -> config name
+    dataset: Any
+    tokenizer: Any
+    model: Model
+    regime: Regime
+    seed: int
+    setting: str  # what the study sweeps, for example "dataset.N=400"
+
+
+def resolve(config: Config) -> Grid:
+    """Every artefact that the selected studies need. Raises UserError for a name that is not there."""
+    grid = Grid(store=config.store)
+    rows = []
+    for name in config.study:
+        study = _known(config.studies, name, "study", "studies")
+        schemes = {
+            q: _known(config.quantizers, q, f"studies.{name}.quantizers", "quantizers") for q in study.quantizers
+        }
+        for run in itertools.chain.from_iterable(_runs(config, name, part) for part in study.parts()):
+            rows += _add_run(grid, config, run, {q: _scheme(run, q, scheme) for q, scheme in schemes.items()})
+    parents = {"probes": sorted({row["probe_set"] for row in rows})}
+    answers = sorted({row.pop("answer_set") for row in rows if "answer_set" in row})
+    spec = {"rows": rows, "resamples": config.table.resamples}
+    grid.table = grid.add(make_order("tables", "capacity", spec, parents | ({"answers": answers} if answers else {})))
+    grid.studies = {name: config.studies[name].model_dump(include={"question", "paper"}) for name in config.study}
+    spec = {"display": config.display.model_dump(), "studies": config.study}
+    grid.figures = grid.add(make_order("figures", "capacity", spec, {"table": grid.table.name}))
+    if config.claims:
+        spec = {"claims": read_claims(Path(config.claims)), "scale": config.scale}
+        grid.claims = grid.add(make_order("claims", "capacity", spec, {"table": grid.table.name}))
+    return grid
+
+
+def _known(section: dict[str, Any], name: str, asked_by: str, section_name: str) -> Any:
+    if name not in section:
+        raise UserError(f"{asked_by}: {name!r} is not in {section_name}; there are: {', '.join(section) or 'none'}")
+    return section[name]
+
+
+def _runs(config: Config, name: str, study: Study) -> list[Run]:
+    """The crossed grid of one study, seeds innermost."""
+    sections = {"dataset": "datasets", "tokenizer": "tokenizers", "model": "models", "regime": "regimes"}
+    names = [
+        [(n, _known(getattr(config, plural), n, f"studies.{name}.{plural}", plural)) for n in getattr(study, plural)]
+        for plural in sections.values()
+    ]
+    for key, values in study.vary.items():
+        if not values:
+            raise UserError(f"studies.{name}.vary.{key}: an empty list; give at least one value")
+    settings = list(itertools.product(*study.vary.values()))
+    runs = []
+    for point in itertools.product(*names):
+        for setting in settings:
+            changes = dict(zip(study.vary, setting, strict=True))
+            parts = {
+                section: _varied(part, section, changes, f"studies.{name}.vary")
+                for section, (_, part) in zip(sections, point, strict=True)
+            }
+            parts["dataset"] = counted(parts["dataset"])
+            labels = {section: label for section, (label, _) in zip(sections, point, strict=True)}
+            text = " ".join(f"{key}={value}" for key, value in changes.items())
+            for regime in _tries(parts.pop("regime")):
+                runs += [Run(name, labels, **parts, regime=regime, seed=seed, setting=text) for seed in study.seeds]
+    return runs
+
+
+def _tries(regime: Regime) -> list[Regime]:
+    """The regime at each of its learning rates."""
+    rates = regime.lr if isinstance(regime.lr, list) else [regime.lr]
+    return [regime.model_copy(update={"lr": rate}) for rate in rates]
+
+
+def _varied(part: Any, section: str, changes: dict[str, Any], source: str) -> Any:
+    """A section with the study's sweep values laid over it, checked again."""
+    mine = {key.split(".", 1)[1]: value for key, value in changes.items() if key.startswith(f"{section}.")}
+    if not mine:
+        return part
+    return check(type(part), {**part.model_dump(exclude_unset=True), **mine}, source)
+
+
+def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add one run's artefacts; returns its table rows."""
+    _check_packing(run)
+    people, dataset = _add_dataset(grid, config, run)
+    tokenizer = grid.add(
+        make_order(
+            "tokenizers",
+            f"{run.tokenizer.kind}-{_dataset_slug(run)}",
+            tokenizer_spec(run.tokenizer),
+            {"dataset": dataset.name},
+        )
+    )
+    world = {"dataset": dataset.name, "tokenizer": tokenizer.name}
+    spec: dict[str, Any] = {
+        "model": run.model.spec(),
+        "regime": _regime(config, run),
+        "hardware": _hardware(config, run),
+        "seed": run.seed,
+    }
+    if run.model.python:
+        spec["files"] = source_digests(run.model.python)
+    slug = _run_slug(run)
+    checkpoint = grid.add(make_order("checkpoints", slug, spec, world))
+    variant_of = {
+        label: make_order("variants", f"{slug}-{scheme_slug(scheme)}", scheme, _parents_of(scheme, checkpoint))
+        for label, scheme in schemes.items()
+    }
+    # The set of the checkpoint's variants; each member is an artefact of its own, so that schemes are reused.
+    parents = {role: name for variant in variant_of.values() for role, name in variant.parents.items()}
+    variants = grid.add(make_order("variants", slug, {}, parents, list(variant_of.values())))
+    probes = grid.add(_probes(slug, config, run, variants, world, spec["hardware"]["accelerator"]))
+    ids = {"dataset_id": people.id, "tokenizer_id": tokenizer.id, "checkpoint_id": checkpoint.id}
+    score_of = {str(score.parents["variant"]): score for score in probes.members}
+    rows = []
+    for label, variant in variant_of.items():
+        member = {"variant_id": variant.id, "probe_id": score_of[variant.name].id, "probe_set": probes.name}
+        law = {"zipf": run.regime.zipf} if run.regime.zipf else {}
+        rows.append({**_row(run, label, schemes[label]), **ids, **member, **law})
+    _ask(grid, config, run, dataset, checkpoint, schemes, rows)
+    return rows
+
+
+def _check_packing(run: Run) -> None:
+    """Refuse junk within windows where there are no windows. Raises UserError."""
+    junk = getattr(run.dataset, "junk", None)
+    if junk and junk.windows == "mixed" and run.regime.packing == "rows":
+        raise UserError(
+            f"datasets.{run.names['dataset']}.junk.windows: mixed with regimes.{run.names['regime']}.packing: rows; "
+            "a row is one biography, use packing: windows"
+        )
+
+
+def _ask(
+    grid: Grid, config: Config, run: Run, dataset: Order, checkpoint: Order, schemes: dict[str, Any], rows: list[dict]
+) -> None:
+    """Add the artefacts of the study's extraction, if it has one, and name them in the row of the checkpoint itself."""
+    label = config.studies[run.study].extraction
+    if label is None:
+        return
+    extraction = _known(config.extractions, label, f"studies.{run.study}.extraction", "extractions")
+    plain = next((name for name, scheme in schemes.items() if scheme["method"] == "none"), None)
+    if plain is None:
+        named = ", ".join(schemes)
+        raise UserError(
+            f"studies.{run.study}.extraction: {label} with quantizers: {named}; it asks the checkpoint itself, "
+            "add a quantizer with method: none"
+        )
+    asked = RunToAsk(
+        run.study, label, extraction, run.names, dataset.spec, run.model.spec(), checkpoint, config.probe.draws
+    )
+    orders, columns = orders_of(asked)
+    for order in orders:
+        grid.add(order)
+    row = next(row for row in rows if row["scheme"] == plain)
+    row |= {"answers": columns, "answer_set": orders[-1].name}
+
+
+def _add_dataset(grid: Grid, config: Config, run: Run) -> tuple[Order, Order]:
+    """A run's people, and what training reads: the same, or the texts that a rewriter told them in."""
+    dataset, spec = run.dataset, world_spec(run.dataset, run.seed)
+    if not isinstance(dataset, BioR):
+        people = grid.add(make_order("datasets", _dataset_slug(run), spec, {}))
+        return people, people
+    people = grid.add(make_order("datasets", f"bioS-N{dataset.N}-s{run.seed}", spec, {}))
+    scale = _known(config.scales, config.scale, "scale", "scales")
+    spec = rewriting_spec(dataset, run.seed, scale)
+    packages = REWRITER_PACKAGES.get(dataset.rewriter.kind, ())
+    texts = make_order("rewritings", _dataset_slug(run), spec, {"dataset": people.name}, packages=packages)
+    return people, grid.add(texts)
+
+
+def _regime(config: Config, run: Run) -> dict[str, Any]:
+    """The regime as training reads it, with the scheme that it rounds by in place of the scheme's name."""
+    label, start = run.regime.quantizer, run.regime.quantize_from
+    spec = run.regime.model_dump(exclude={"quantizer", "quantize_from"})
+    if label is None:
+        return spec
+    key = f"regimes.{run.names['regime']}.quantizer"
+    scheme = _scheme(run, label, _known(config.quantizers, label, key, "quantizers"))
+    if scheme["method"] != "rtn" or scheme["rest"]:
+        raise UserError(f"{key}: {label}; training takes a scheme with method: rtn and rest: null")
+    return {**spec, "quantization": {**scheme, "start": start}}
+
+
+def _scheme(run: Run, label: str, quantizer: Quantizer) -> dict[str, Any]:
+    """A scheme as the quantiser reads it. Raises UserError where it fits no such model or dataset."""
+    scheme = quantizer.spec(run.dataset.N, run.seed)
+    if scheme.get("calibration", 0) > run.dataset.N:
+        raise UserError(
+            f"quantizers.{label}.calibration: {scheme['calibration']} biographies, but {run.names['dataset']} has "
+            f"N: {run.dataset.N} people; use at most so many"
+        )
+    group, model = scheme.get("group"), run.model.spec()
+    d = sizes(model)["d"]
+    widths = {d} if d else set()  # of a model of others the quantiser itself checks every layer
+    if "family" in model and {"linear", "experts"} & set(scheme.get("tensors", ())):
+        widths |= {mlp_width(model)} - {0}
+    if isinstance(group, int) and any(each % group for each in widths):
+        raise UserError(
+            f"quantizers.{label}.group: {group} does not divide the widths of {run.names['model']}, "
+            f"{', '.join(map(str, sorted(widths)))}; use a divisor, row or tensor"
+        )
+    return scheme
+
+
+def _parents_of(scheme: dict[str, Any], checkpoint: Order) -> dict[str, str | list[str]]:
+    """What a variant is made from: the checkpoint, and the dataset where the scheme is calibrated on text."""
+    parents: dict[str, str | list[str]] = {"checkpoint": checkpoint.name}
+    return {**parents, "dataset": checkpoint.parents["dataset"]} if needs_text(scheme) else parents
+
+
+def _probes(slug: str, config: Config, run: Run, variants: Order, world: dict[str, str], accelerator: str) -> Order:
+    """The set of scores of a checkpoint's variants, one member a variant."""
+    spec = {"draws": config.probe.draws, "seed": run.seed, "accelerator": accelerator}
+    members = [
+        make_order("probes", variant.id.rsplit("-", 1)[0], spec, {**world, "variant": variant.name})
+        for variant in variants.members
+    ]
+    return make_order("probes", slug, spec, {**world, "variants": variants.name}, members)
+
+
+def _run_slug(run: Run) -> str:
+    return f"{run.model.label()}-{_dataset_slug(run, seed=False)}-e{run.regime.exposures}-s{run.seed}"
+
+
+def _dataset_slug(run: Run, seed: bool = True) -> str:
+    """Readable; the digest behind it tells datasets apart."""
+    dataset = run.dataset
+    options = {"simple": "paragraphs", "junk": "junk", "tag": "tag"}
+    kind = "-".join([dataset.kind, *(name for name, key in options.items() if getattr(dataset, key, None))])
+    return f"{kind}-N{dataset.N}" + (f"-s{run.seed}" if seed else "")
+
+
+def _hardware(config: Config, run: Run) -> dict[str, Any]:
+    """The scale's hardware with `compile: auto` decided, once, here."""
+    scale = _known(config.scales, config.scale, "scale", "scales").model_dump()
+    if run.regime.batch % scale["devices"]:
+        regime = f"regimes.{run.names['regime']}.batch: {run.regime.batch}"
+        raise UserError(f"{regime} does not share out over devices: {scale['devices']}; use a multiple")
+    if scale["devices"] > 1 and run.model.spec().get("experts"):
+        asked = f"scales.{config.scale}.devices: {scale['devices']}"
+        raise UserError(f"{asked}, but models.{run.names['model']} has experts, whose capacity is a batch's; use 1")
+    if scale["compile"] == "auto":
+        scale["compile"] = _pays(run) and has_compiler()
+    return scale
+
+
+def _pays(run: Run) -> bool:
+    if not run.model.architecture:
+        return False  # not every model of others is one graph
+    return training_steps(run.dataset.model_dump(), run.regime.model_dump()) >= COMPILE_PAYS_FROM
+
+
+@functools.cache
+def has_compiler() -> bool:
+    """Whether a C++ compiler that torch.compile can use on a CPU is on PATH."""
+    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
+
+
+def _row(run: Run, label: str, scheme: dict[str, Any]) -> dict[str, Any]:
+    """What the capacity table says of one variant before anything is measured."""
+    model = run.model.spec()
+    return {
+        "study": run.study,
+        "run": _run_slug(run),
+        "setting": run.setting,
+        **run.names,
+        "kind": run.dataset.kind,
+        "N": run.dataset.N,
+        "exposures": run.regime.exposures,
+        **sizes(model),
+        "lr": run.regime.lr,
+        "batch": run.regime.batch,
+        "seed": run.seed,
+        "scheme": label,
+        "bits_per_weight": weight_bits(scheme),
+    }

@@ -1,0 +1,56 @@
+"""Models that are not of the paper, checked for the main process before any job, in a process that has torch."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+from capacity.artefacts.identity import SCRIPTS, canonical_json
+from capacity.artefacts.orders import Order
+from capacity.errors import UserError
+
+
+def check_models(orders: dict[str, Order], done: set[str]) -> None:
+    """Build what is not of the paper and still to be made, in a process of its own. Raises UserError.
+
+    That is models to be trained, and such as are to be fine-tuned on questions or trained on windows of them.
+    orders: of a grid. done: names of artefacts, members of sets too, that are there.
+    """
+    models = [
+        order.spec["model"]
+        for order in orders.values()
+        if order.stage == "checkpoints" and "family" not in order.spec["model"] and order.name not in done
+    ]
+    wanted = {"models": _distinct(models), "asked": _distinct(_asked_models(orders, done))}
+    if not any(wanted.values()):
+        return
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPTS)}
+    command = [sys.executable, "-m", "capacity.cli", "check-models"]
+    answer = subprocess.run(
+        command, input=json.dumps(wanted), text=True, capture_output=True, env=environment, check=False
+    )
+    if answer.returncode:
+        lines = answer.stderr.strip().splitlines()
+        raise UserError(lines[-1] if lines else f"capacity check-models ended with code {answer.returncode}")
+
+
+def _asked_models(orders: dict[str, Order], done: set[str]) -> list[dict[str, Any]]:
+    """What `capacity.extraction.askable` must see: all that a model of others is asked, and windows of questions."""
+    wanted = []
+    for order in orders.values():
+        tries = [member.spec for member in order.members if member.name not in done]
+        if order.stage != "finetunes" or not tries:
+            continue
+        mixed = tries[0]["method"] == "mixed"
+        training = tries[0] if mixed else orders[str(order.parents["checkpoint"])].spec
+        questions = orders[str(order.parents["questions"])]
+        if "family" not in training["model"] or (mixed and training["regime"]["packing"] == "windows"):
+            part = {key: training[key] for key in ("model", "regime", "seed")}
+            world = {role: orders[str(questions.parents[role])].spec for role in ("dataset", "tokenizer")}
+            wanted.append({**part, **world, "tries": tries, "questions": questions.spec})
+    return wanted
+
+
+def _distinct(values: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return list({canonical_json(value): value for value in values}.values())

@@ -1,0 +1,71 @@
+"""Artefacts that the present configuration does not reach: of other configurations, older code, half made, damaged."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from capacity.artefacts.stages import STAGES
+from capacity.plan.runs import being_made, is_in_use
+from capacity.plan.survey import Plan, State
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """One thing that could be removed."""
+
+    path: Path
+    kind: str  # "unreached", "resume state", "scratch", "damaged", "follows from damage"
+    bytes: int
+
+
+def folder_bytes(path: Path) -> int:
+    """Bytes of all files below a path."""
+    return (
+        sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.is_dir() else path.stat().st_size
+    )
+
+
+def unreached(plan: Plan, results: Path) -> list[Orphan]:
+    """Artefacts, resume states and scratch folders that no order of the present configuration names.
+
+    What a job is making now, for whichever configuration, is left out.
+    """
+    reached = {name for order in plan.orders.values() for name in (order.name, *(m.name for m in order.members))}
+    making = being_made(results)
+    kept = {name.split("/")[1] for name in reached} | making
+    orphans = []
+    for stage in STAGES:
+        for folder in _folders(results / stage):
+            if f"{stage}/{folder.name}" not in reached and folder.name not in making:
+                orphans.append(Orphan(folder, "unreached", folder_bytes(folder)))
+    for folder in _folders(results / "resume"):
+        if folder.name not in kept:
+            orphans.append(Orphan(folder, "resume state", folder_bytes(folder)))
+    for folder in _folders(results / "scratch"):
+        if not is_in_use(folder):
+            orphans.append(Orphan(folder, "scratch", folder_bytes(folder)))
+    return orphans
+
+
+def damaged(plan: Plan, results: Path) -> list[Orphan]:
+    """Damaged artefacts and what followed from them, members of sets included."""
+    bad = [name for name, state in plan.states.items() if state == State.DAMAGED]
+    again = [name for name in plan.remake if any(parent in plan.remake for parent in plan.orders[name].parent_names())]
+    members = [member.name for name in again for member in plan.orders[name].members]
+    after = [name for name in dict.fromkeys([*plan.remake, *members]) if plan.states[name] == State.DONE]
+    return [
+        *(Orphan(results / name, "damaged", folder_bytes(results / name)) for name in bad),
+        *(Orphan(results / name, "follows from damage", folder_bytes(results / name)) for name in after),
+    ]
+
+
+def remove(orphan: Orphan) -> None:
+    """Remove one orphan."""
+    if orphan.path.is_dir() and not orphan.path.is_symlink():
+        shutil.rmtree(orphan.path)
+    else:
+        orphan.path.unlink(missing_ok=True)
+
+
+def _folders(parent: Path) -> list[Path]:
+    return sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []

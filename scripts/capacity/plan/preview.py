@@ -1,0 +1,126 @@
+"""What a dataset looks like before anything is trained: labelled texts, the bit account, sizes."""
+
+import tempfile
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from capacity.config.dataset import BioR
+from capacity.errors import UserError
+from capacity.plan.requests import world_bytes
+from capacity.rewriting.rewrite import rewrite_world
+from capacity.tables.bits import diversity_offered_bits
+from capacity.world import (
+    FILLER,
+    NAME,
+    Draws,
+    JunkPeople,
+    Renderer,
+    TextRenderer,
+    World,
+    junk_draws,
+    make_world,
+    renderer_of,
+    training_draws,
+)
+from capacity.world.facts import account_of
+from capacity.world.records import num_dropped
+
+SAMPLE = 20_000  # people made for a preview; they are the first ones of the whole world
+COLOURS = (36, 32, 33, 35, 34, 31)  # ANSI codes by label, in turn
+JUNK_BIOGRAPHIES = 2
+REWRITTEN_PEOPLE = 100
+
+
+def sample_world(spec: dict[str, Any]) -> World:
+    """The world of a spec, or its first people where there are many, with the account of all of them."""
+    if spec["kind"] == "records" or spec["N"] <= SAMPLE:
+        return make_world(spec)
+    world = make_world({**spec, "N": SAMPLE})
+    return World(world.spec, world.facts, world.grammar, account_of(world.grammar, spec))
+
+
+def rewritten_sample(world: World, dataset: BioR) -> World:
+    """A few people of a world in a few texts each. Raises UserError where only the job can write them."""
+    if dataset.rewriter.kind != "grammar":
+        raise UserError(f"rewriter.kind: {dataset.rewriter.kind}; a preview shows texts of kind grammar alone")
+    few = make_world({**world.spec, "N": min(world.N, REWRITTEN_PEOPLE)})
+    spec = dataset.model_dump() | {"N": few.N, "seed": few.seed, "rewritings": min(dataset.rewritings, 4)}
+    with tempfile.TemporaryDirectory() as scratch:
+        return replace(rewrite_world(few, spec, Path(scratch))[0], account=world.account)
+
+
+def labelled_texts(world: World, tokenizer: Tokenizer, count: int, colour: bool) -> list[str]:
+    """Biographies of a training with their scored items marked, and some junk where the world has any."""
+    renderer = renderer_of(world, tokenizer, all_rows=True)  # only texts are shown
+    draws = training_draws(world, world.seed, 0, 0)[:count]
+    texts = [_marked(world, renderer, tokenizer, draws[row : row + 1], colour) for row in range(len(draws))]
+    if world.spec.get("junk"):
+        junk = JunkPeople(world)
+        assert isinstance(renderer, Renderer)
+        for text in renderer.for_junk(junk).texts(junk_draws(junk, world.seed, 0, JUNK_BIOGRAPHIES)):
+            texts.append(f"(junk){text}")
+    return texts
+
+
+def _marked(world: World, renderer: Renderer | TextRenderer, tokenizer: Tokenizer, draws: Draws, colour: bool) -> str:
+    items = ["name", *(item for item, _ in world.account.items)]
+    rendering = renderer.tokens(draws, labels=True)
+    assert rendering.labels is not None
+    parts = []
+    pairs = zip(rendering.labels.tolist(), rendering.tokens.tolist(), strict=True)
+    for label, run in groupby(pairs, key=lambda pair: pair[0]):
+        text = tokenizer.decode([token for _, token in run], skip_special_tokens=False)
+        if label != FILLER:
+            blank, item = text[: len(text) - len(text.lstrip())], items[label - NAME]
+            shown = f"\x1b[{COLOURS[(label - NAME) % len(COLOURS)]}m{text.lstrip()}\x1b[0m"
+            text = blank + (shown if colour else f"[{item}: {text.lstrip()}]")
+        parts.append(text)
+    return "".join(parts)
+
+
+def account_lines(world: World, num_people: int) -> list[str]:
+    """The bit account: bits a person by item, and what the whole dataset offers."""
+    account = world.account
+    rows = [("name", account.name_offered_bits, f"log2(N0/N); N0 = 2^{account.name_prior_bits:.2f} names")]
+    rows += [(item, bits, "") for item, bits in account.items]
+    person = account.name_offered_bits + sum(bits for _, bits in account.items)
+    rows.append(("a person", person, ""))
+    lines = [f"{item:24s} {bits:10.3f} bits  {note}".rstrip() for item, bits, note in rows]
+    sets = diversity_offered_bits(account)
+    if sets:
+        lines.append(f"{'sets of values':24s} {sets:10.1f} bits  once for all people: K D log2(T^L / D)")
+    lines.append(f"{'the dataset':24s} {num_people * person + sets:10.4g} bits  N = {num_people:,}")
+    dropped = num_dropped(world.spec) if world.spec["kind"] == "records" else 0
+    if dropped:
+        lines.append(f"note: {dropped:,} rows of {world.spec['file']} have an empty cell and are dropped")
+    beginnings = world.grammar.num_beginnings()
+    for pool, count in beginnings.items():
+        lines.append(f"note: {count} values of {pool} begin another; a loss does not tell where they end")
+    return lines
+
+
+def size_lines(
+    world: World, renderer: Renderer | TextRenderer, num_people: int, regimes: dict[str, dict[str, Any]]
+) -> list[str]:
+    """Tokens of a biography, vocabulary, and what the regimes would train on; of written texts from a sample."""
+    mean = float(renderer.lengths(training_draws(world, world.seed, 0, 0)).mean()) + 1
+    columns = world.grammar.column_sizes.values()
+    row_bytes = sum(np.min_scalar_type(max(size, 2**16) - 1).itemsize for size in columns)
+    told = "these texts" if world.rewritings else "the dataset"
+    lines = [
+        f"tokens a biography, end included: {mean:.1f} on average, {renderer.max_length + 1} at most",
+        f"vocabulary: {renderer.vocab_size:,} tokens, of which {told} can use {renderer.num_used:,}",
+        f"facts: at most {row_bytes * num_people / 1e6:,.1f} MB on disk, "
+        f"about {world_bytes({**world.spec, 'N': num_people}) / 1e6:,.1f} MB of memory while training",
+    ]
+    junk = world.spec.get("junk")
+    for name, regime in regimes.items():
+        useful = mean * num_people * regime["exposures"]
+        total = f", {useful / (1 - junk['share']):,.0f} with junk" if junk else ""
+        lines.append(f"regime {name}: {regime['exposures']:,} exposures are {useful:,.0f} tokens{total}")
+    return lines

@@ -1,0 +1,153 @@
+"""Runs as people ask about them: one row a trained model, with its state, its cost and where it was made."""
+
+import csv
+import io
+import os
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from capacity.artefacts.manifest import read_manifest
+from capacity.artefacts.orders import Order
+from capacity.artefacts.stages import STAGES
+from capacity.errors import UserError
+from capacity.plan.survey import Plan, State
+
+RUN_FIELDS = (
+    *("study", "run", "setting", "dataset", "tokenizer", "model", "regime", "N", "exposures", "seed"),
+    *("seconds", "cpu_seconds", "peak_memory_bytes", "tokens_per_second", "steps", "device", "threads", "compile"),
+    *("host", "started", "ended", "commit", "dirty", "code", "checkpoint_id"),
+)
+
+
+def table_runs(rows: Iterable[dict[str, Any]], results: Path) -> list[dict[str, Any]]:
+    """One row a run of a capacity table, from its checkpoint's manifest; seconds are wall time of the training job."""
+    seen: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        key = (row["study"], row["checkpoint_id"])
+        if key not in seen:
+            seen[key] = {**{name: row[name] for name in RUN_FIELDS if name in row}, **_cost(results, key[1])}
+    return list(seen.values())
+
+
+def runs_text(rows: Iterable[dict[str, Any]], results: Path) -> str:
+    """runs.csv: one row a run of a capacity table."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, RUN_FIELDS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table_runs(rows, results))
+    return text.getvalue()
+
+
+def _cost(results: Path, checkpoint_id: str) -> dict[str, Any]:
+    """What a training took and where; blanks where its manifest is gone."""
+    try:
+        manifest = read_manifest(results / "checkpoints" / checkpoint_id)
+    except UserError:
+        return {}
+    metrics = manifest["metrics"]
+    return {
+        "seconds": manifest["seconds"],
+        "cpu_seconds": manifest["cpu_seconds"],
+        "peak_memory_bytes": manifest["peak_memory_bytes"],
+        "tokens_per_second": metrics.get("tokens_per_second"),
+        "steps": metrics.get("steps"),
+        "device": metrics.get("device"),
+        "threads": manifest["environment"]["variables"].get("OMP_NUM_THREADS"),
+        "compile": manifest["spec"]["hardware"]["compile"],
+        "host": manifest["hardware"]["host"],
+        "started": manifest["started"],
+        "ended": manifest["ended"],
+        "commit": manifest["git"]["commit"],
+        "dirty": manifest["git"]["dirty"],
+        "code": manifest["code"]["digest"][:12],
+    }
+
+
+def run_states(plan: Plan, results: Path) -> list[dict[str, Any]]:
+    """One row a run of the present configuration: state, stage, R, cost, log or fault.
+
+    state: done, missing, running, failed (with the log's path), damaged. R is that of the scheme `none`, from the
+    published capacity table where that holds this run's scores.
+    """
+    rows = plan.grid.table.spec["rows"]
+    rows_of: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        rows_of.setdefault((row["study"], row["checkpoint_id"]), []).append(row)
+    R, making = _published_R(results), being_made(results)
+    runs = table_runs(rows, results)
+    for run in runs:
+        mine = rows_of[run["study"], run["checkpoint_id"]]
+        chain = _chain(plan, mine[0])
+        state, stage, note = _state(plan, chain, making, results)
+        run.update(state=state, stage=stage, note=note)
+        run["R"] = next((R[row["probe_id"]] for row in mine if row["scheme"] == "none" and row["probe_id"] in R), None)
+    return runs
+
+
+def _chain(plan: Plan, row: dict[str, Any]) -> list[Order]:
+    """The artefacts of one run in the order of the flow."""
+    probes = plan.orders[row["probe_set"]]
+    names = [
+        f"datasets/{row['dataset_id']}",
+        str(probes.parents["dataset"]),  # the same, or texts that a rewriter made from it
+        f"tokenizers/{row['tokenizer_id']}",
+        f"checkpoints/{row['checkpoint_id']}",
+        str(probes.parents["variants"]),
+        probes.name,
+    ]
+    return [plan.orders[name] for name in dict.fromkeys(names)]
+
+
+def _state(plan: Plan, chain: list[Order], making: set[str], results: Path) -> tuple[str, str, str]:
+    """State of a run, the stage that decides it, and a note. making: ids of artefacts that jobs are making."""
+    for order in chain:
+        for name in (order.name, *(member.name for member in order.members)):
+            if plan.states[name] == State.DAMAGED:
+                return "damaged", order.stage, plan.faults[name]
+    if plan.states[chain[-1].name] == State.DONE:
+        return "done", "", ""
+    for order in chain:
+        if plan.states[order.name] != State.DONE:
+            if order.id in making:
+                return "running", order.stage, str(log_of(order, results))
+            if log_of(order, results).is_file():
+                return "failed", order.stage, str(log_of(order, results))
+            return "missing", order.stage, ""
+    return "missing", chain[-1].stage, ""
+
+
+def log_of(order: Order, results: Path) -> Path:
+    """Where a job's output goes."""
+    return results / "logs" / STAGES[order.stage].rule / f"{order.id}.log"
+
+
+def being_made(results: Path) -> set[str]:
+    """Ids of the artefacts that jobs are making now."""
+    return {folder.name.partition(".")[0] for folder in (results / "scratch").glob("*") if is_in_use(folder)}
+
+
+def is_in_use(scratch: Path) -> bool:
+    """Whether the process that a scratch folder, <id>.<host>.<pid>, belongs to lives; on another host it may."""
+    host, _, pid = scratch.name.partition(".")[2].removesuffix(".replaced").rpartition(".")
+    return pid.isdigit() and (host != socket.gethostname() or _lives(int(pid)))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _published_R(results: Path) -> dict[str, float]:
+    """Probe id to R from the published table, if there is one."""
+    try:
+        with open(results / "capacity_table.csv", newline="") as file:
+            return {row["probe_id"]: float(row["R"]) for row in csv.DictReader(file)}
+    except (OSError, KeyError, ValueError):
+        return {}

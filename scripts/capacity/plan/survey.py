@@ -1,0 +1,305 @@
+"""What the main process does before any job starts: survey the artefacts, stamp the fixed paths, write the orders.
+
+Nothing here knows the engine. A job never runs this code.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterable, MutableMapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from capacity.artefacts.identity import check_bytecode_by_hash, file_digest
+from capacity.artefacts.manifest import MANIFEST, read_manifest, verify, write_atomically
+from capacity.artefacts.orders import Order, order_text
+from capacity.artefacts.store import VARIABLE
+from capacity.errors import OtherSchema, UserError
+from capacity.plan.model_checks import check_models
+
+if TYPE_CHECKING:
+    from capacity.plan.grid import Grid
+
+INDEX = "integrity.json"
+# glibc returns big blocks to the system and faults them in again on every step unless told otherwise.
+ALLOCATOR = "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296"
+
+
+class State(StrEnum):
+    """Whether an artefact can be used."""
+
+    DONE = "done"
+    MISSING = "missing"
+    DAMAGED = "damaged"
+
+
+class Survey:
+    """The state of artefacts below a results folder; bytes are hashed once, then recognised by their stat.
+
+    The index remembers size, mtime, ctime and inode of each file that was hashed and found right.
+    """
+
+    def __init__(self, results: Path):
+        self.results = results
+        self.faults: dict[str, str] = {}
+        self._known: dict[str, dict[str, list[int]]] = _read_index(results / INDEX)
+        self._changed = False
+
+    def state(self, name: str) -> State:
+        """The state of one artefact; what is wrong with a damaged one is in `.faults`. Raises OtherSchema."""
+        known, prefix = self._known.get(name), f"{self.results}/{name}/"
+        if known and all(_stat(prefix + file) == value for file, value in known.items()):
+            return State.DONE
+        folder = self.results / name
+        if not folder.is_dir() or not any(folder.iterdir()):
+            return State.MISSING
+        files = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
+        stats = {file: _stat(prefix + file) for file in files}  # before the bytes: a change while hashing must show
+        try:
+            outputs = verify(folder, name)["outputs"]
+        except OtherSchema:
+            raise
+        except UserError as error:
+            self.faults[name] = str(error)
+            self._changed |= self._known.pop(name, None) is not None
+            return State.DAMAGED
+        self._known[name] = {file: stats.get(file, []) for file in [MANIFEST, *outputs]}
+        self._changed = True
+        return State.DONE
+
+    def save(self) -> None:
+        """Write the index where it changed; a results folder that cannot be written is only slower."""
+        if self._changed:
+            try:
+                write_atomically(self.results / INDEX, json.dumps(self._known, sort_keys=True))
+            except OSError:
+                return
+            self._changed = False
+
+
+def _read_index(path: Path) -> dict[str, Any]:
+    """The index, or an empty one: it is only a memory of hashing."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _stat(path: str) -> list[int]:
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return []
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+
+
+def survey(orders: Iterable[Order], results: Path) -> tuple[dict[str, State], dict[str, str]]:
+    """State of every artefact and set member, and the faults of damaged ones."""
+    watch = Survey(results)
+    states = {name: watch.state(name) for order in orders for name in (order.name, *(m.name for m in order.members))}
+    watch.save()
+    return states, watch.faults
+
+
+def to_remake(orders: dict[str, Order], states: dict[str, State], faults: dict[str, str]) -> dict[str, str]:
+    """Artefacts to make again although they exist, with the reason: damaged ones and all that followed from them.
+
+    orders: in the order of the flow, parents before children.
+    """
+    reasons: dict[str, str] = {}
+    needed = {p for order in orders.values() if states[order.name] != State.DONE for p in order.parent_names()}
+    for name, order in orders.items():
+        bad = next((m for m in (name, *(m.name for m in order.members)) if states[m] == State.DAMAGED), None)
+        lost = next((m.name for m in order.members if states[m.name] == State.MISSING), None)
+        parent = next((p for p in order.parent_names() if p in reasons), None)
+        if bad:
+            reasons[name] = f"damaged: {faults[bad]}"
+        elif lost and name in needed and states[name] == State.DONE:
+            reasons[name] = f"damaged: its member {lost} is missing"
+        elif parent and states[name] == State.DONE:
+            reasons[name] = f"follows from {parent}, which is made again"
+        elif parent:
+            reasons[name] = ""
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
+def write_orders(plan: "Plan", results: Path) -> None:
+    """Put every order into `results/specs/`, where jobs read it; those of artefacts to make again stand there already.
+
+    It has the oldest time there is, by which it is known to ask for nothing new.
+    """
+    folder = results / "specs"
+    folder.mkdir(parents=True, exist_ok=True)
+    present = {entry.name: entry.stat().st_mtime for entry in os.scandir(folder)}
+    for order in plan.orders.values():
+        path = folder / f"{order.id}.json"
+        if order.name in plan.remake:
+            continue
+        if present.get(path.name) != 0 or (plan.states[order.name] != State.DONE and not _holds(path, order)):
+            write_atomically(path, order_text(order), durable=False, time=0)
+
+
+def _order_again(plan: "Plan", results: Path) -> None:
+    """Write orders of artefacts to make again: inputs of their rules, newer than what is there, since the engine
+    compares times. They name the reason, so that their checksum differs too.
+    """
+    (results / "specs").mkdir(parents=True, exist_ok=True)
+    for name, reason in plan.remake.items():
+        print(f"{name} is made again: {reason}", file=sys.stderr)
+        order = replace(plan.orders[name], remake=reason)
+        write_atomically(results / "specs" / f"{order.id}.json", order_text(order), durable=False)
+
+
+def _holds(path: Path, order: Order) -> bool:
+    return path.read_bytes() == order_text(order).encode()
+
+
+def is_published(artefact: Order, files: dict[str, str], id_file: str, results: Path) -> bool:
+    """Whether the fixed paths hold copies of this artefact and say so.
+
+    files: name in the artefact -> fixed path below results.
+    """
+    identity = results / id_file
+    published_id = identity.read_text(errors="replace").strip() if identity.is_file() else ""
+    return published_id == artefact.id and _copies_match(artefact, files, results)
+
+
+def stamp_copy(artefact: Order, files: dict[str, str], id_file: str, results: Path) -> None:
+    """Write the stamp of a fixed path, an input of its rule: old while the copy is current, else newer than the copy.
+
+    The text differs each time something is to be published, because the engine takes equal bytes for no change.
+    """
+    stamp = results / "specs" / f"{Path(id_file).stem}.stamp"
+    current = is_published(artefact, files, id_file, results)
+    if not current or not stamp.is_file():
+        write_atomically(stamp, f"wanted {artefact.id} at {time.time_ns()}\n")
+    copies = [results / file for file in (*files.values(), id_file)]
+    newest = max((path.stat().st_mtime for path in copies if path.exists()), default=0.0)
+    os.utime(stamp, (0, 0) if current else (newest + 1, newest + 1))
+
+
+def _copies_match(artefact: Order, files: dict[str, str], results: Path) -> bool:
+    paths = {name: results / file for name, file in files.items()}
+    try:
+        outputs = read_manifest(results / artefact.name)["outputs"]
+    except UserError:  # the artefact is gone; the copies are all there is, and their identity names them
+        return all(path.is_file() for path in paths.values())
+    return all(path.is_file() and file_digest(path) == outputs[name]["sha256"] for name, path in paths.items())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A resolved configuration held against the artefacts that exist."""
+
+    grid: "Grid"
+    states: dict[str, State]
+    faults: dict[str, str]
+    remake: dict[str, str]  # artefact name -> why it is made again
+
+    @property
+    def orders(self) -> dict[str, Order]:
+        return self.grid.orders
+
+    @property
+    def by_id(self) -> dict[str, Order]:
+        return {order.id: order for order in self.orders.values()}
+
+
+def hold_against(grid: "Grid", results: Path) -> Plan:
+    """Survey the artefacts of a grid; changes nothing but the index of hashed files."""
+    states, faults = survey(grid.orders.values(), results)
+    return Plan(grid, states, faults, to_remake(grid.orders, states, faults))
+
+
+def prepare_run(grid: "Grid", results: Path) -> Plan:
+    """Survey the artefacts, then write what the engine compares: orders to make again, and stamps."""
+    check_bytecode_by_hash()
+    plan = hold_against(grid, results)
+    done = {name for name, state in plan.states.items() if state == State.DONE}
+    check_models(grid.orders, done)
+    _order_again(plan, results)
+    for artefact, files, id_file in published(grid):
+        stamp_copy(artefact, files, id_file, results)
+    return plan
+
+
+def published(grid: "Grid") -> list[tuple[Order, dict[str, str], str]]:
+    """Fixed paths: the artefact, its files and where each is copied, and where the copy's identity stands."""
+    table = {"capacity_table.csv": "capacity_table.csv", "capacity_summary.csv": "capacity_summary.csv"}
+    figures = {
+        f"{name}.{kind}": f"figures/{name}.{kind}" for name in figure_names(grid.figures) for kind in ("png", "svg")
+    }
+    fixed = [
+        (grid.table, table, "capacity_table.id"),
+        (grid.figures, figures, "figures/capacity_figures.id"),
+    ]
+    if grid.claims:
+        fixed.append((grid.claims, {"claims.csv": "claims.csv", "claims.md": "claims.md"}, "claims.id"))
+    return fixed
+
+
+def figure_names(figures: Order) -> list[str]:
+    """The figures of a grid: of all its studies together, the paper's first one, and one a study."""
+    return ["capacity", "figure1", *(f"study-{study}" for study in figures.spec["studies"])]
+
+
+def use_store(variables: MutableMapping[str, str], store: str | None) -> None:
+    """Tell the jobs which shared store to use, or that there is none."""
+    variables.pop(VARIABLE, None)
+    if store:
+        variables[VARIABLE] = str(Path(store).expanduser().absolute())
+
+
+def set_job_environment(variables: MutableMapping[str, str], results: Path) -> None:
+    """What every job inherits: this interpreter first, one thread, a calm allocator, one compile cache, no network.
+
+    A variable that the user set already is left alone, except PATH and the thread counts, which decide numbers.
+    """
+    variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables.get('PATH', '')}"
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TORCHINDUCTOR_COMPILE_THREADS"):
+        variables[name] = "1"
+    variables.setdefault("GLIBC_TUNABLES", ALLOCATOR)
+    variables.setdefault("TORCHINDUCTOR_CACHE_DIR", str((results / "cache" / "inductor").absolute()))
+    variables.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")  # or each job compiles a program to see that AVX works
+    variables.setdefault("TOKENIZERS_PARALLELISM", "false")
+    variables.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def forget_interruptions(results: Path, engine_records: Path) -> None:
+    """Clear the engine's marks of jobs that it saw begin and not end, where no run is under way.
+
+    An artefact appears whole or not at all, so a mark tells nothing. The engine would run the marked job again and,
+    with its output there and old, nothing after it: a run that ends well without a table.
+    """
+    if not engine_records.is_dir() or not any(engine_records.iterdir()):
+        return
+    results.mkdir(exist_ok=True)
+    with open(results / "engine.lock", "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return
+        for mark in engine_records.rglob("*"):
+            if mark.is_file() and mark.name != "migration_underway":
+                mark.unlink(missing_ok=True)
+
+
+def lock_run(results: Path) -> IO[str]:
+    """Hold the results folder for this process until it ends, however it ends. Raises SystemExit where another does."""
+    file = open(results / "engine.lock", "a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        print(f"error: {results}: another run is under way here ({file.read().strip()}); wait for it", file=sys.stderr)
+        raise SystemExit(1) from None
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    file.flush()
+    return file

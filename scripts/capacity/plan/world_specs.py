@@ -1,0 +1,129 @@
+"""From checked datasets and tokenizers to their specs: files are read, checked and named by content."""
+
+import functools
+from typing import Any
+
+from capacity.artefacts.identity import SCRIPTS, file_digest
+from capacity.config.dataset import BioD, BioR, BioS, Dataset, LocalModel, Records
+from capacity.config.scale import Scale
+from capacity.config.tokenizer import Pretrained, Tokenizer
+from capacity.environment import REPOSITORY
+from capacity.errors import UserError
+
+POOLS = SCRIPTS / "capacity" / "world" / "value_lists"
+
+
+def counted(dataset: Dataset) -> Dataset:
+    """A dataset of records with its columns and their number written out, read from the file; others as they are.
+
+    Raises UserError for a file that cannot be told.
+    """
+    if not isinstance(dataset, Records):
+        return dataset
+    from capacity.world.records import status  # heavy; imported only where there is a file to read
+
+    return _counted(dataset.model_dump_json(), status(REPOSITORY / dataset.file))
+
+
+@functools.cache
+def _counted(text: str, _: tuple[int, int]) -> Records:
+    """The same, read and checked wholly, once as long as the file stays as it is."""
+    from capacity.world.records import forget_records, parts_of, read_records
+
+    dataset = Records.model_validate_json(text)
+    table = read_records(dataset.model_dump())
+    unknown = set(dataset.phrases) - set(table.column_names[1:])
+    if unknown:
+        raise UserError(
+            f"phrases: {sorted(unknown)[0]!r} is no attribute; there are: {', '.join(table.column_names[1:])}"
+        )
+    counted = dataset.model_copy(update={"attributes": table.column_names[1:], "N": dataset.N or table.num_rows})
+    parts_of(table, counted.model_dump())
+    forget_records()
+    return counted
+
+
+def world_spec(dataset: Dataset, seed: int) -> dict[str, Any]:
+    """The world as make_dataset reads it; files that it reads enter by content. Raises UserError for bad ones.
+
+    Of bioR: the people whom its texts tell.
+    """
+    dataset = dataset.people() if isinstance(dataset, BioR) else counted(dataset)
+    spec = {**dataset.model_dump(), "seed": seed}
+    if isinstance(dataset, BioS):
+        spec["files"] = _pool_digests("**/*.txt") | _own_files(dataset, spec)
+    elif isinstance(dataset, Records):
+        from capacity.world.records import status
+
+        spec["files"] = {dataset.file: _table_digest(dataset.file, status(REPOSITORY / dataset.file))}
+    elif isinstance(dataset, BioD) and dataset.wording == "sentence":
+        spec["files"] = _pool_digests("*_names.txt")
+    return spec
+
+
+def rewriting_spec(dataset: BioR, seed: int, scale: Scale) -> dict[str, Any]:
+    """The texts as rewrite_dataset reads them; a model's folder enters by content. Raises UserError without it."""
+    spec = dataset.model_dump(include={"kind", "N", "rewritings", "rewriter", "flawed", "tries"}) | {"seed": seed}
+    if spec["flawed"] == "keep":
+        del spec["tries"]
+    rewriter = dataset.rewriter
+    if isinstance(rewriter, LocalModel):
+        spec["rewriter"] |= {"accelerator": scale.accelerator, "precision": scale.precision}
+        folder = REPOSITORY / rewriter.model
+        if folder.is_dir() and rewriter.revision is None:
+            files = sorted(path for path in folder.iterdir() if path.is_file())
+            spec["files"] = {f"{rewriter.model.rstrip('/')}/{path.name}": file_digest(path) for path in files}
+        elif rewriter.revision is None:
+            raise UserError(f"rewriter.model: {rewriter.model} is no folder here; a name needs a revision, its commit")
+    return spec
+
+
+def tokenizer_spec(tokenizer: Tokenizer) -> dict[str, Any]:
+    """The tokenizer as make_tokenizer reads it; a published one enters by content. Raises UserError without it."""
+    spec = tokenizer.model_dump()
+    if not isinstance(tokenizer, Pretrained):
+        return spec
+    if tokenizer.folder is not None:
+        file = f"{tokenizer.folder}/tokenizer.json"
+        if not (REPOSITORY / file).is_file():
+            raise UserError(f"folder: {tokenizer.folder} has no tokenizer.json; give the folder of a tokenizer")
+        spec["files"] = {file: file_digest(REPOSITORY / file)}
+    if tokenizer.name is not None or not tokenizer.compact:
+        from capacity.tokenizers.published import published_file, published_rows  # heavy
+
+        path = published_file(spec)
+        if tokenizer.name is not None:
+            spec["sha256"] = file_digest(path)
+        if not tokenizer.compact:
+            spec["rows"] = published_rows(path)
+    return spec
+
+
+def _own_files(dataset: BioS, spec: dict[str, Any]) -> dict[str, str]:
+    """Path to content digest of the user's value lists and templates. Raises UserError where they cannot be used."""
+    files = list(dataset.value_lists.values())
+    if not files and not dataset.template_folder:
+        return {}
+    from capacity.world.bios import make_grammar  # heavy; read only where there are files to check
+    from capacity.world.facts import check_names
+    from capacity.world.junk import check_names_left
+
+    grammar = make_grammar(spec)
+    check_names(grammar, dataset.N)
+    if dataset.junk:
+        check_names_left(grammar, dataset.N, dataset.junk.people)
+    if dataset.template_folder:
+        files += [f"{dataset.template_folder}/{attribute.name}.txt" for attribute in grammar.attributes]
+    return {file: file_digest(REPOSITORY / file) for file in files}
+
+
+@functools.cache
+def _table_digest(file: str, _: tuple[int, int]) -> str:
+    """The digest of a table, which may be large, once as long as it stays as it is."""
+    return file_digest(REPOSITORY / file)
+
+
+@functools.cache
+def _pool_digests(pattern: str) -> dict[str, str]:
+    """Path in the repository to content digest of shipped value lists."""
+    return {path.relative_to(REPOSITORY).as_posix(): file_digest(path) for path in sorted(POOLS.glob(pattern))}

@@ -1,0 +1,1 @@
+"""What a model knows: losses on the facts it was trained on."""

@@ -1,0 +1,224 @@
+"""What a causal language model knows of each person of a world: losses and greedy matches by person and item.
+
+A biography is one row that starts with EOS, as in training. One forward pass gives the loss of every labelled
+token and whether it is the model's first choice. Probe draws tell each person in fresh words and keep the
+working city out of the employer's sight; paragraphs that a world keeps are scored as they are, and a city
+that precedes its employer counts as part of it. Of written texts those with most facts right are scored, and in
+each only the facts that it tells rightly. The second context is the full name and one attribute's sentence.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from capacity.errors import UserError
+from capacity.world import (
+    BLOCK,
+    EOS_ID,
+    FILLER,
+    NAME,
+    Attribute,
+    JunkPeople,
+    Renderer,
+    Rendering,
+    TextRenderer,
+    World,
+    junk_probe_draws,
+    name_only_draws,
+    probe_draws,
+)
+
+Array = NDArray[np.float64]
+Model = Callable[[torch.Tensor], Any]  # token ids (rows, width) to anything with .logits (rows, width, V)
+Render = Callable[[int, int, int], Rendering]  # draw, first person, last person + 1
+
+# Tokens a forward pass, padding included: sets the speed, and moves scores by rounding alone.
+BATCH_TOKENS = {"cpu": 4096, "gpu": 65_536}
+NATS, FIRST_CHUNK_NATS, EXACT = range(3)  # the first axis of an array of scores
+
+
+def score_people(
+    model: Model,
+    renderer: Renderer | TextRenderer,
+    world: World,
+    probe: dict[str, Any],
+    device: str = "cpu",
+    batch_tokens: int | None = None,
+) -> pa.Table:
+    """Scores of a world, one row a person and item; people in order, the name first, then the value items.
+
+    model: a transformers causal model on `device`, or anything else that is called and returns logits alike.
+    probe: {"draws": wordings of a person that scores are averaged over, "seed": of those wordings, ...}.
+    Columns: person; item; nats, summed over the item's tokens; nats_name_only, the same in the one-sentence
+    context (name and gender have no sentence, theirs are repeated); first_chunk_nats, of the first chunk of a
+    bioD value, NaN elsewhere; exact, the share of draws in which all tokens of the item are the first choice.
+    Raises UserError where a biography is longer than the model's context.
+    """
+    if isinstance(model, torch.nn.Module):
+        model.eval()
+    batch_tokens = batch_tokens or BATCH_TOKENS["cpu" if device == "cpu" else "gpu"]
+    items = _items(world)
+
+    def mean_scores(render: Render, num_draws: int) -> Array:
+        return _mean_scores(model, render, num_draws, world.N, len(items), device, batch_tokens)
+
+    def paragraphs(draw: int, start: int, stop: int) -> Rendering:
+        return renderer.tokens(probe_draws(world, probe["seed"], draw, start, stop), labels=True)
+
+    def one_sentence(attribute: Attribute) -> Render:
+        return lambda draw, start, stop: renderer.tokens(
+            name_only_draws(world, probe["seed"], draw, start, stop, attribute.name), labels=True
+        )
+
+    kept = world.rewritings.W if world.rewritings else world.grammar.paragraphs
+    draws = min(probe["draws"], kept or probe["draws"])  # more would be the same again
+    scores = mean_scores(paragraphs, draws)
+    if world.rewritings:  # no sentence of a written text stands on its own
+        return _table(items, _without_untold(scores, world), np.full((world.N, len(items)), np.nan))
+    name_only = scores[NATS].copy()
+    for attribute in world.grammar.attributes:
+        if attribute.is_item:
+            num_draws = draws if len(attribute.templates) > 1 else 1  # one wording: all draws are equal
+            column = items.index(attribute.name)
+            name_only[:, column] = mean_scores(one_sentence(attribute), num_draws)[NATS, :, column]
+    return _table(items, scores, name_only)
+
+
+def score_junk(model: Model, renderer: Renderer, world: World, probe: dict[str, Any], device: str = "cpu") -> pa.Table:
+    """Scores of junk people as `score_people` gives them, of as many as the world has people at most; one context."""
+    junk, items = JunkPeople(world), _items(world)
+    if isinstance(model, torch.nn.Module):
+        model.eval()
+    told = renderer.for_junk(junk)
+
+    def paragraphs(draw: int, start: int, stop: int) -> Rendering:
+        return told.tokens(junk_probe_draws(junk, probe["seed"], draw, start, stop), labels=True)
+
+    num_people, batch_tokens = min(junk.N, world.N), BATCH_TOKENS["cpu" if device == "cpu" else "gpu"]
+    scores = _mean_scores(model, paragraphs, probe["draws"], num_people, len(items), device, batch_tokens)
+    return _table(items, scores, np.full((num_people, len(items)), np.nan))
+
+
+def _items(world: World) -> list[str]:
+    return ["name", *(name for name, _ in world.account.items)]
+
+
+def _mean_scores(
+    model: Model, render: Render, num_draws: int, num_people: int, num_items: int, device: str, batch_tokens: int
+) -> Array:
+    """Means over the draws that tell an item, float (3, num_people, num_items); NaN where none does."""
+    scores, told = np.zeros((3, num_people, num_items)), np.zeros((3, num_people, num_items))
+    for draw in range(num_draws):
+        for start in range(0, num_people, BLOCK):
+            rendering = render(draw, start, min(start + BLOCK, num_people))
+            some = score_items(model, rendering, num_items, device, batch_tokens)
+            scores[:, start : start + BLOCK] += np.where(np.isnan(some), 0.0, some)
+            told[:, start : start + BLOCK] += ~np.isnan(some)
+    return np.divide(scores, told, out=np.full_like(scores, np.nan), where=told > 0)
+
+
+def _without_untold(scores: Array, world: World) -> Array:
+    """Scores in which an item that no scored text tells rightly counts as not stored: its prior in nats, no match."""
+    priors = np.array([world.account.name_prior_bits, *(bits for _, bits in world.account.items)]) * np.log(2)
+    untold = np.isnan(scores[NATS])
+    scores[NATS][untold] = np.broadcast_to(priors, untold.shape)[untold]
+    scores[EXACT][untold] = 0.0
+    return scores
+
+
+def _table(items: list[str], scores: Array, name_only: Array) -> pa.Table:
+    num_people = len(name_only)
+    item_codes = np.tile(np.arange(len(items), dtype=np.int16), num_people)
+    return pa.table(
+        {
+            "person": np.repeat(np.arange(num_people, dtype=np.int32), len(items)),
+            "item": pa.DictionaryArray.from_arrays(item_codes, items),
+            "nats": scores[NATS].ravel(),
+            "nats_name_only": name_only.ravel(),
+            "first_chunk_nats": scores[FIRST_CHUNK_NATS].ravel(),
+            "exact": scores[EXACT].ravel(),
+        }
+    )
+
+
+def score_items(model: Model, rendering: Rendering, num_items: int, device: str, batch_tokens: int) -> Array:
+    """Scores of B biographies by item, float (3, B, num_items): nats, nats of the first chunk, exact or not.
+
+    Item i is what the rendering labels i + 1. NaN where a biography does not tell the item or marks no first
+    chunk. Token losses are fp32 log-softmax; they are summed in float64.
+    """
+    nats, hit = _score_tokens(model, rendering, device, batch_tokens)
+    labels, first = _labels(rendering)
+    scored = np.flatnonzero(labels != FILLER)
+    B = len(rendering.lengths)
+    cells = np.repeat(np.arange(B), rendering.lengths)[scored] * num_items + labels[scored] - NAME
+    nats, hit, first = nats[scored], hit[scored], first[scored]
+
+    def sums(cells: NDArray[np.int64], weights: Array | None = None) -> Array:
+        return np.bincount(cells, weights, minlength=B * num_items).astype(float).reshape(B, num_items)
+
+    scores = np.stack([sums(cells, nats), sums(cells[first], nats[first]), sums(cells[~hit]) == 0])
+    scores[:, sums(cells) == 0] = np.nan
+    scores[FIRST_CHUNK_NATS, sums(cells[first]) == 0] = np.nan
+    return scores
+
+
+@torch.inference_mode()
+def _score_tokens(
+    model: Model, rendering: Rendering, device: str, batch_tokens: int
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Loss in nats of each labelled token, 0 for filler, and whether it is the model's first choice."""
+    nats, hit = np.zeros(len(rendering.tokens)), np.zeros(len(rendering.tokens), dtype=bool)
+    _check_context(model, int(rendering.lengths.max()))
+    labels, _ = _labels(rendering)
+    for places, told in _batches(rendering.lengths, batch_tokens):
+        tokens = np.where(told, rendering.tokens[places], EOS_ID).astype(np.int64)
+        inputs = np.concatenate([np.full((len(tokens), 1), EOS_ID), tokens[:, :-1]], axis=1)
+        scored = told & (labels[places] != FILLER)
+        logits_RTV = model(torch.from_numpy(inputs).to(device)).logits
+        logits_MV = logits_RTV[torch.from_numpy(scored).to(device)].float()
+        targets_M = torch.from_numpy(tokens[scored]).to(device)
+        losses_M = functional.cross_entropy(logits_MV, targets_M, reduction="none")
+        nats[places[scored]] = losses_M.cpu().numpy()
+        hit[places[scored]] = (logits_MV.argmax(dim=1) == targets_M).cpu().numpy()
+    return nats, hit
+
+
+def _batches(lengths: NDArray[np.int64], batch_tokens: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
+    """Batches of rows: where in the flat tokens each (row, column) stands, and whether the row has it.
+
+    Rows of like length come together; rows times width stays within batch_tokens, one row at least. Padding
+    stands at the end, out of sight of the tokens before it; its places are clipped to the flat array.
+    """
+    starts = lengths.cumsum() - lengths
+    by_length = np.argsort(lengths, kind="stable")
+    first = 0
+    while first < len(lengths):
+        most = max(1, batch_tokens // int(lengths[by_length[first]]))
+        widths = lengths[by_length[first : first + most]]
+        num_rows = max(1, int(np.count_nonzero(widths * np.arange(1, len(widths) + 1) <= batch_tokens)))
+        rows = by_length[first : first + num_rows]
+        column = np.arange(widths[num_rows - 1])
+        yield np.minimum(starts[rows, None] + column, lengths.sum() - 1), column < lengths[rows, None]
+        first += num_rows
+
+
+def _labels(rendering: Rendering) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The labels and first-chunk marks of a rendering that has them."""
+    assert rendering.labels is not None, "render with labels=True"
+    assert rendering.first_chunk is not None, "render with labels=True"
+    return rendering.labels.astype(np.int64), rendering.first_chunk
+
+
+def _check_context(model: Model, length: int) -> None:
+    context = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    if context is not None and length > context:
+        raise UserError(
+            f"biographies of up to {length} tokens for a model of context {context}: train it with a regime "
+            f"whose context is at least {length}"
+        )

@@ -1,0 +1,1 @@
+"""From losses to bits, rows, summaries, claims and laws."""

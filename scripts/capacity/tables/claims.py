@@ -1,0 +1,170 @@
+"""Published claims held against capacity tables: a statistic of each seed, its interval over seeds, a verdict by rule.
+
+A claim's statistic is one number a seed, because a seed draws its own world and its own training; what is measured is
+the mean over seeds with Student's 95 % interval. The declared tolerance turns the published number into a region.
+reproduced: the interval lies inside. not reproduced: it lies outside. inconclusive: it straddles the border, or there
+are fewer seeds than the claim asks for. not run: no row fits.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pandas as pd
+
+from capacity.tables.table import GROUP_COLUMNS, seed_interval
+
+REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, NOT_RUN = "reproduced", "not reproduced", "inconclusive", "not run"
+COLUMNS = (
+    *("id", "result", "statement", "statistic", "relation", "published", "tolerance"),
+    *("measured", "low", "high", "seeds", "scale", "verdict", "reason", "studies", "runs"),
+)
+PATTERNS = ("study", "scheme", "dataset", "model", "regime", "setting")
+# Rows that differ in none of these are one cell of a grid, whatever the study.
+CELL_COLUMNS = [column for column in GROUP_COLUMNS if column != "study"]
+
+Claim = Mapping[str, Any]
+SIGNS = {"at least": "≥", "at most": "≤", "equal": "="}
+
+
+def judge(claims: Sequence[Claim], table: pd.DataFrame, scale: str) -> pd.DataFrame:
+    """One row a claim: published, measured with its interval, verdict, reason, and the runs that it rests on."""
+    return pd.DataFrame([judge_claim(claim, table, scale) for claim in claims], columns=list(COLUMNS))
+
+
+def judge_claim(claim: Claim, table: pd.DataFrame, scale: str) -> dict[str, Any]:
+    """The verdict on one claim. claim: as `capacity.config.claim.read_claims` gives it."""
+    about = {column: claim[column] for column in COLUMNS if column in claim and column != "seeds"}
+    about |= {"scale": scale, "seeds": 0, "studies": "", "runs": ""}
+    if not claim["of"]:
+        return {**about, "verdict": NOT_RUN, "reason": claim["not_run"]}
+    sides = {side: select(table, claim[side]) for side in ("of", "to") if claim[side]}
+    for side, rows in sides.items():
+        if rows.empty:
+            return {**about, "verdict": NOT_RUN, "reason": claim["not_run"] or f"no rows of {_in_words(claim[side])}"}
+    complete = {side: _complete_seeds(rows) for side, rows in sides.items()}
+    seeds = sorted(set.intersection(*(set(rows["seed"]) for rows in complete.values())))
+    used = pd.concat([rows[rows["seed"].isin(seeds)] for rows in complete.values()])
+    about |= {
+        "seeds": len(seeds),
+        "studies": " ".join(dict.fromkeys(used["study"])),
+        "runs": " ".join(dict.fromkeys(used["checkpoint_id"])),
+    }
+    if not seeds:
+        return {**about, "verdict": NOT_RUN, "reason": "no seed has every cell"}
+    values = pd.Series(
+        [_number(claim, {side: rows[rows["seed"] == seed] for side, rows in complete.items()}) for seed in seeds]
+    )
+    low, high, _ = seed_interval(values.to_numpy(float))
+    verdict, reason = _verdict(claim, low, high, len(seeds))
+    return {**about, "measured": values.mean(), "low": low, "high": high, "verdict": verdict, "reason": reason}
+
+
+def select(table: pd.DataFrame, selection: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows that a selection names, of learning rates that were chosen; a variant that studies share once."""
+    keep = table["chosen"].astype(bool)
+    for column in PATTERNS:
+        patterns = selection.get(column)
+        if patterns is not None:
+            keep &= table[column].map(lambda text, wanted=patterns: any(fnmatchcase(text, each) for each in wanted))
+    if selection.get("exposures") is not None:
+        keep &= table["exposures"].isin(selection["exposures"])
+    if selection.get("R_max_at_most") is not None:
+        keep &= table["R_max"] <= selection["R_max_at_most"]
+    return table[keep].drop_duplicates("variant_id")
+
+
+def _in_words(selection: Mapping[str, Any]) -> str:
+    """What a selection asks for."""
+    conditions = [f"{key} {_listed(value)}" for key, value in selection.items() if key != "study" and value is not None]
+    return f"{_listed(selection['study'])} with {', '.join(conditions)}"
+
+
+def _listed(value: Any) -> str:
+    return " or ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _complete_seeds(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of seeds that have every cell: a peak over fewer models would be another statistic."""
+    cells = rows.groupby(CELL_COLUMNS, dropna=False, sort=False).ngroup()
+    counts = cells.groupby(rows["seed"]).nunique()
+    return rows[rows["seed"].isin(counts[counts == cells.nunique()].index)]
+
+
+def _number(claim: Claim, sides: Mapping[str, pd.DataFrame]) -> float:
+    """The claim's number for one seed: its statistic, as a ratio where the claim names what to."""
+    number = _statistic(claim["statistic"], sides["of"])
+    return number / float(sides["to"]["R"].max()) if claim["to"] else number
+
+
+def _statistic(name: str, rows: pd.DataFrame) -> float:
+    """A statistic of the rows of one seed."""
+    match name:
+        case "peak":
+            return float(rows["R"].max())
+        case "lowest peak":
+            return float(rows.groupby([rows["dataset"], rows["setting"].map(_world)])["R"].max().min())
+        case "lowest share":  # a learning rate that fits less well is no model of its own
+            share = rows["R"] / rows["R_max"]
+            return float(share.groupby([rows["dataset"], rows["exposures"], rows["model"], rows["R_max"]]).max().min())
+    raise ValueError(name)
+
+
+def _world(setting: str) -> str:
+    """What a setting says of the world and the model: a peak is over people and over how they are trained."""
+    return " ".join(part for part in setting.split() if not part.startswith(("dataset.N=", "regime.")))
+
+
+def _verdict(claim: Claim, low: float, high: float, seeds: int) -> tuple[str, str]:
+    """Verdict and reason from the 95 % interval and the region that the claim accepts."""
+    if seeds < claim["seeds"]:
+        return INCONCLUSIVE, f"{seeds} seed{'s' if seeds > 1 else ''}, {claim['seeds']} are needed"
+    least, most = region(claim)
+    if least <= low and high <= most:
+        return REPRODUCED, ""
+    if high < least or low > most:
+        return NOT_REPRODUCED, f"the interval lies {'below' if high < least else 'above'} {_region_text(least, most)}"
+    return INCONCLUSIVE, f"the interval straddles {_region_text(least, most)}"
+
+
+def region(claim: Claim) -> tuple[float, float]:
+    """The values that count as the published one, tolerance included."""
+    factor = 1 + claim["tolerance"]
+    least = -math.inf if claim["relation"] == "at most" else claim["published"] / factor
+    most = math.inf if claim["relation"] == "at least" else claim["published"] * factor
+    return least, most
+
+
+def _region_text(least: float, most: float) -> str:
+    if math.isinf(most):
+        return f"{least:.3g}"
+    return f"{most:.3g}" if math.isinf(least) else f"{least:.3g} to {most:.3g}"
+
+
+def as_markdown(judged: pd.DataFrame) -> str:
+    """The verdicts as a Markdown table."""
+    lines = [
+        "| result | the paper says | published | measured | 95 % | seeds | verdict |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in judged.to_dict("records"):
+        measured, interval = number_and_interval(row)
+        verdict = f"**{row['verdict']}**" + (f": {row['reason']}" if row["reason"] else "")
+        lines.append(
+            f"| {row['result']} | {row['statement']} | {published_text(row)} | {measured} | {interval} | "
+            f"{row['seeds'] or ''} | {verdict} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def published_text(row: Mapping[str, Any]) -> str:
+    """The published number with its relation."""
+    return f"{SIGNS[row['relation']]} {row['published']:.3g}".removeprefix("= ")
+
+
+def number_and_interval(row: Mapping[str, Any]) -> tuple[str, str]:
+    """The measured number and its interval as short text, blank where there is none."""
+    if not row["seeds"]:
+        return "", ""
+    return f"{row['measured']:.3g}", f"{row['low']:.3g} to {row['high']:.3g}"

@@ -1,0 +1,41 @@
+"""Bits stored by how often people were told, where the training told some far more often than others."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from capacity.tables.bits import bits_offered, person_bits
+from capacity.tables.table import score_matrices
+from capacity.world import Zipf
+from capacity.world.account import Account
+
+EDGES = 10 ** np.arange(0, 10, 0.5)  # of bands, in times a person was told: two bands a factor of ten
+
+
+def band_rows(row: dict[str, Any], zipf: float, scores: pd.DataFrame, account: Account) -> list[dict[str, Any]]:
+    """One row a band of a variant: people told `told_from` to `told_to` times, and the share of their bits stored.
+
+    bits_offered: each person's share of what the world offers. A name is worth log2 (N0 / N) bits whoever bears
+    it, so a person who is met often can store more than is offered.
+    """
+    matrices = score_matrices(scores, account)
+    stored = person_bits(matrices["nats"], matrices["first_chunk_nats"], account).total
+    exact = matrices["exact"][:, 1:].mean(axis=1)
+    counts = Zipf(row["N"], row["exposures"], zipf, row["seed"]).counts()
+    offered = bits_offered(row["N"], account) / row["N"]
+    bands = np.digitize(counts, EDGES)
+    rows = []
+    for band in np.unique(bands):
+        mine = bands == band
+        measured = {
+            "told_from": int(counts[mine].min()),
+            "told_to": int(counts[mine].max()),
+            "people": int(mine.sum()),
+            "bits_offered": offered * mine.sum(),
+            "bits_stored": stored[mine].sum(),
+            "share_stored": stored[mine].mean() / offered,
+            "accuracy": exact[mine].mean(),
+        }
+        rows.append({**{name: row[name] for name in ("study", "run", "setting", "scheme", "seed")}, **measured})
+    return rows

@@ -1,0 +1,169 @@
+"""A law fitted to the capacity table: R as a function of exposures E, of what is offered (R_max), and of the scheme.
+
+Capacity grows with exposures as C(E) = c / (1 + (E_half / E)^gamma), and a model that is offered R_max a parameter
+keeps R = (R_max^-k + C^-k)^(-1/k): all of it while it is little, C where it is much. Rounding takes a share that grows
+with exposures: R_scheme = R (1 - a (E / 100)^b). The form is ours; the paper gives only C(1000) = 2 and C(100) = 1.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import least_squares
+
+from capacity.errors import UserError
+from capacity.tables.bits import Array
+
+FULL_PRECISION = "none"
+START = (2.0, 100.0, 1.5, 5.0)  # c, E_half, gamma, k
+LOWEST, HIGHEST = (0.1, 1.0, 0.2, 1.0), (10.0, 1e4, 6.0, 30.0)
+RESAMPLES = 200
+SEED = 240405405
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Law:
+    """Fitted parameters. damage: scheme -> (a, b)."""
+
+    c: float  # bits a parameter after endless exposures
+    E_half: float  # exposures that give half of it
+    gamma: float
+    k: float  # how sharply R bends from R_max to C
+    damage: dict[str, tuple[float, float]]
+
+    def capacity(self, exposures: Any) -> Any:
+        """Bits a parameter that a model keeps after so many exposures where more is offered."""
+        return self.c / (1 + (self.E_half / exposures) ** self.gamma)
+
+    def R(self, R_max: Any, exposures: Any, scheme: str = FULL_PRECISION) -> Any:
+        """Bits stored a parameter."""
+        kept = (R_max**-self.k + self.capacity(exposures) ** -self.k) ** (-1 / self.k)
+        return kept * self.share(exposures, scheme)
+
+    def share(self, exposures: Any, scheme: str) -> Any:
+        """What a scheme leaves of R; 1 in full precision, negative where it is worse than knowing nothing."""
+        if scheme == FULL_PRECISION:
+            return 1.0
+        if scheme not in self.damage:
+            raise UserError(f"scheme {scheme!r}: the law knows {', '.join([FULL_PRECISION, *self.damage])}")
+        a, b = self.damage[scheme]
+        return 1 - a * (exposures / 100) ** b
+
+    def parameters_for(self, bits: float, exposures: float, share: float, scheme: str = FULL_PRECISION) -> float:
+        """The least P that stores a share of some bits; infinite where no size does.
+
+        The kept part of R_max falls as R_max = bits / P grows: R / R_max = (1 + (R_max / C)^k)^(-1/k).
+        """
+        needed = share / max(self.share(exposures, scheme), 1e-9)
+        if needed >= 1:
+            return float("inf")
+        most_offered = self.capacity(exposures) * (needed**-self.k - 1) ** (1 / self.k)
+        return bits / most_offered
+
+
+@dataclass(frozen=True)
+class FittedLaw:
+    """A law, and the same fit to resamples of the seeds, from which intervals come."""
+
+    law: Law
+    resampled: list[Law]
+    rows: int
+    seeds: int
+    P_range: tuple[int, int]
+    E_range: tuple[int, int]
+
+    def interval(self, number: Any) -> tuple[float, float]:
+        """The 95 % interval of a number that is a function of a law."""
+        values = [number(law) for law in self.resampled]
+        low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], method="nearest")
+        return float(low), float(high)
+
+    def write(self, path: Path) -> None:
+        """As JSON, six digits a number."""
+        path.write_text(json.dumps(_rounded(asdict(self)), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The law in a file. Raises UserError where there is none."""
+        try:
+            content = json.loads(path.read_text())
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file; `make law` fits one to the reference tables") from None
+        laws = [_law(each) for each in (content.pop("law"), *content.pop("resampled"))]
+        return cls(laws[0], laws[1:], **content)
+
+
+def _law(content: Mapping[str, Any]) -> Law:
+    return Law(**{**content, "damage": {scheme: tuple(pair) for scheme, pair in content["damage"].items()}})
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(part) for part in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def fit_law(table: pd.DataFrame, resamples: int = RESAMPLES) -> FittedLaw:
+    """The law that fits a capacity table best, with seeds resampled for intervals.
+
+    Raises UserError where the table has fewer than three numbers of exposures: the curve has three parameters.
+    """
+    full = table[table["scheme"] == FULL_PRECISION]
+    if full["exposures"].nunique() < 3:
+        raise UserError("a law needs models of at least three numbers of exposures; run the study `exposures`")
+    seeds = np.array(sorted(table["seed"].unique()))
+    generator = np.random.Generator(np.random.Philox(SEED))
+    resampled = []
+    for _ in range(resamples):
+        drawn = generator.choice(seeds, size=len(seeds))
+        resampled.append(_fit(pd.concat([table[table["seed"] == seed] for seed in drawn])))
+    ranges = [(int(full[column].min()), int(full[column].max())) for column in ("P", "exposures")]
+    return FittedLaw(_fit(table), resampled, len(full), len(seeds), *ranges)
+
+
+def _fit(table: pd.DataFrame) -> Law:
+    full = table[table["scheme"] == FULL_PRECISION]
+    R_max, exposures, R = (full[column].to_numpy(float) for column in ("R_max", "exposures", "R"))
+
+    def residuals(parameters: Array) -> Array:
+        return _curve(parameters, {}).R(R_max, exposures) - R
+
+    found = least_squares(residuals, START, bounds=(LOWEST, HIGHEST), x_scale=START).x
+    schemes = [scheme for scheme in table["scheme"].unique() if scheme != FULL_PRECISION]
+    return _curve(found, {scheme: _fit_damage(table, scheme) for scheme in schemes})
+
+
+def _curve(parameters: Array, damage: dict[str, tuple[float, float]]) -> Law:
+    c, E_half, gamma, k = map(float, parameters)
+    return Law(c, E_half, gamma, k, damage)
+
+
+def _fit_damage(table: pd.DataFrame, scheme: str) -> tuple[float, float]:
+    """a and b of one scheme: its R over that of the same checkpoint in full precision is 1 - a (E / 100)^b."""
+    keys = ["checkpoint_id", "exposures"]
+    pairs = table[table["scheme"] == scheme].merge(
+        table[table["scheme"] == FULL_PRECISION][[*keys, "R"]].drop_duplicates(), on=keys, suffixes=("", "_full")
+    )
+    lost = 1 - pairs["R"].to_numpy(float) / pairs["R_full"].to_numpy(float)
+    decades = np.log10(pairs["exposures"].to_numpy(float) / 100)
+
+    def residuals(parameters: Array) -> Array:
+        return parameters[0] * 10 ** (parameters[1] * decades) - lost
+
+    a, b = least_squares(residuals, (float(np.median(lost)) or 1e-3, 0.5), loss="soft_l1").x
+    return float(a), float(b)
+
+
+def held_out(fitted: FittedLaw, table: pd.DataFrame) -> pd.DataFrame:
+    """One row a cell of a table that the law has not seen: R, what the law says, and the relative error."""
+    full = table[table["scheme"] == FULL_PRECISION]
+    cells = full.groupby(["study", "model", "N", "exposures", "R_max"], as_index=False)["R"].mean()
+    cells["predicted"] = fitted.law.R(cells["R_max"].astype(float), cells["exposures"].astype(float))
+    return cells.assign(relative_error=cells["predicted"] / cells["R"] - 1)

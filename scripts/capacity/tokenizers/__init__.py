@@ -1,0 +1,1 @@
+"""Tokenizers: made on a dataset, or published and cut to it."""

@@ -1,0 +1,125 @@
+"""What a finished training leaves behind: a folder that transformers loads, with metrics and a model card.
+
+Nothing here depends on the clock or the machine: two honest trainings leave equal bytes.
+"""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from capacity.models.architectures import described, sizes, width
+from capacity.training.cost import active_parameters, flops_a_token, routing_facts
+from capacity.training.loop import Training
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+SIGNIFICANT_DIGITS = 9  # of a float32, so that reading gives it back
+
+CARD = """---
+library_name: transformers
+tags: [knowledge-capacity, synthetic]
+---
+
+# {title}
+
+A causal language model trained from scratch on synthetic facts, to measure how many bits of knowledge it
+stores a parameter (arXiv 2404.05405). It knows nothing else.
+
+| | |
+|---|---|
+| dataset | {dataset} |
+| exposures of each person | {exposures} |
+| architecture | {architecture} |
+| parameters | {parameters:,} |
+| vocabulary | {vocabulary:,} |
+| context | {context} tokens |
+| scored training tokens | {tokens:,} |
+| final training loss | {final_loss:.4f} nats a token |
+
+Every text starts with the token `<|endoftext|>`.
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained(folder{trust})
+tokenizer = AutoTokenizer.from_pretrained(folder)
+```
+"""
+
+
+def write_checkpoint(training: Training, spec: dict[str, Any], dataset: str, tokenizer: Path, folder: Path) -> dict:
+    """Write model, tokenizer, metrics.csv, training.json and README.md; the facts of training.json."""
+    flops = flops_a_token(training)
+    model = training.objective.finish(training.vector)
+    model.save_pretrained(folder)
+    for name in TOKENIZER_FILES:
+        shutil.copyfile(tokenizer / name, folder / name)
+    write_metrics(training, folder / "metrics.csv")
+    facts = (
+        training_facts(training, spec, active_parameters(model))
+        | {"flops_a_token": flops}
+        | routing_facts(training, model)
+    )
+    (folder / "training.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
+    words = architecture_in_words(spec["model"])
+    card = {"title": f"{words.partition(':')[0]} on {dataset}", "dataset": dataset, "architecture": words}
+    card["trust"] = ", trust_remote_code=True" if any(folder.glob("*.py")) else ""  # the code lies in the folder
+    (folder / "README.md").write_text(CARD.format(**card, **facts))
+    for path in folder.iterdir():
+        path.chmod(0o644)  # safetensors makes files that only their owner may read
+    return facts
+
+
+def architecture_in_words(model: dict[str, Any]) -> str:
+    """The model's name in the paper's notation, its sizes, and the switches that differ from its family's own."""
+    if "family" not in model:
+        return f"hf {model['hf']['model_type']}: {model['hf']}" if "hf" in model else f"python {model['python']}"
+    plain = described({key: model[key] for key in ("family", "l", "h", "head_dim")})
+    changes = [f"{name} {value}" for name, value in model.items() if name != "init_std" and plain[name] != value]
+    parts = [f"{model['l']} layers", f"{model['h']} heads", f"width {width(model)}"]
+    return f"{model['family']}-{model['l']}-{model['h']}: {', '.join(parts + changes)}"
+
+
+def training_facts(training: Training, spec: dict[str, Any], active: int) -> dict[str, Any]:
+    """Numbers that a table needs beside the scores; final_loss is the mean of the last row of metrics.csv."""
+    regime, batches = spec["regime"], training.batches
+    parameters = training.vector.numel()
+    return {
+        "parameters": parameters,
+        "active_parameters": active,
+        "vocabulary": batches.vocab_size,
+        "context": batches.context,
+        "exposures": regime["exposures"],
+        "steps": training.num_steps,
+        "tokens": training.tokens,
+        "flops": training_flops(spec["model"], active, batches.context) * training.tokens,
+        "final_loss": _rounded(float(training.row_losses[-1])),
+    }
+
+
+def training_flops(model: dict[str, Any], P: int, T: int) -> int:
+    """Floating-point operations of training on one token: 6 P, and 12 l d T for attention; P is the active ones.
+
+    A multiplication and an addition count as two; the backward pass as twice the forward pass; attention as
+    if it saw the whole context of T tokens (Kaplan et al., arXiv 2001.08361, Section 2.1; PaLM, arXiv
+    2204.02311, Appendix B).
+    """
+    known = sizes(model)
+    return 6 * P + 12 * (known["l"] or 0) * (known["d"] or 0) * T
+
+
+def write_metrics(training: Training, path: Path) -> None:
+    """One row for each of at most 200 equal parts of the training: its mean loss, its last learning rate."""
+    exposures = training.regime["exposures"]
+    rows = zip(training.row_steps, training.row_tokens.tolist(), training.row_losses.tolist(), strict=True)
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("step", "exposures", "tokens", "loss", "lr"))
+        for step, tokens, loss in rows:
+            seen = _rounded(exposures * tokens / training.tokens)
+            writer.writerow((step, seen, tokens, _rounded(loss), _rounded(training.learning_rate(step - 1))))
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")

@@ -1,0 +1,236 @@
+"""Making again: what is chosen, what is compared with what, and how far apart two executions are."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from checkout import Checkout
+from edits import RUNS
+from planted import TINY, build, tiny, tiny_grid
+from safetensors.torch import load_file, save_file
+from test_audit import COUNT, audit_of, checkout, findings, seal  # noqa: F401 - a fixture
+from test_forecast import CLAIMS
+
+from capacity.artefacts.manifest import MANIFEST
+from capacity.audit.differences import COST, compare_artefacts, file_deviation, metric_deviation, text_deviation
+from capacity.audit.execution import Choice, Counterparts, choose, cost, units
+from capacity.audit.findings import Severity
+from capacity.audit.folder import Artefact, Folder, parse_manifest, read_folder
+from capacity.audit.run import fixed_paths
+from capacity.config.load import load_config
+from capacity.errors import UserError
+
+LONG, SHORT = RUNS["long"][2], RUNS["short"][2]
+
+
+@pytest.fixture(scope="module")
+def folder(built: Checkout) -> Folder:
+    return read_folder(built.path / "results", fixed_paths(tiny_grid()))
+
+
+# --- what is chosen
+
+
+def test_a_run_is_drawn_with_all_that_it_follows_from_and_the_same_seed_draws_the_same(folder: Folder):
+    assert len(units(folder)) == 3
+    assert choose(folder, Choice("2", 7)) == choose(folder, Choice("2", 7))
+    assert sorted(choose(folder, Choice("all"))) == sorted(units(folder))
+    assert len({tuple(choose(folder, Choice("1", seed))) for seed in range(30)}) == 3
+
+
+def test_a_table_is_no_run_where_claims_were_judged_by_it(tmp_path: Path):
+    claims = tmp_path / "claims.yaml"
+    claims.write_text(CLAIMS)
+    grid = tiny(claims=str(claims))
+    build(grid, tmp_path / "results")
+    found = units(read_folder(tmp_path / "results", fixed_paths(grid)))
+    assert {name.partition("/")[0] for name in found} == {"probes"}
+
+
+def test_the_dearest_run_is_drawn_most_often_in_proportion_to_its_cost(folder: Folder):
+    dear, *cheap = units(folder)
+    artefacts = {
+        name: dataclasses.replace(
+            a, manifest=a.manifest.model_copy(update={"cpu_seconds": 8.0 if name == dear else 0.0})
+        )
+        for name, a in folder.artefacts.items()
+    }
+    for name in cheap:
+        old = artefacts[name]
+        artefacts[name] = dataclasses.replace(old, manifest=old.manifest.model_copy(update={"cpu_seconds": 1.0}))
+    weighted = Folder(folder.results, artefacts, {}, folder.published)
+    draws = [choose(weighted, Choice("1", seed))[0] for seed in range(400)]
+    assert 0.74 < draws.count(dear) / 400 < 0.86  # 0.8 expected, three standard deviations
+
+
+def test_a_share_of_the_cost_is_reached_and_not_overshot_by_a_whole_run(folder: Folder):
+    total = cost(folder, folder.lineage(folder.roots()))
+    for share in ("10%", "60%", "95%"):
+        chosen = choose(folder, Choice(share, 3))
+        assert cost(folder, folder.lineage(chosen)) >= float(share[:-1]) / 100 * total or len(chosen) == 3
+        assert cost(folder, folder.lineage(chosen[:-1])) < float(share[:-1]) / 100 * total
+
+
+def test_the_cost_of_a_set_is_not_counted_again_for_its_members(folder: Folder):
+    name = next(
+        name for name in folder.artefacts if name.startswith("probes/") and folder.artefacts[name].manifest.members
+    )
+    members = folder.artefacts[name].manifest.members
+    assert cost(folder, [name, *members]) == cost(folder, [name])
+
+
+@pytest.mark.parametrize(
+    ("target", "stage", "count"),
+    [
+        ("capacity_table.csv", "tables", 1),
+        ("results/capacity_table.csv", "tables", 1),
+        ("checkpoints", "checkpoints", 3),
+        ("figures/capacity.png", "figures", 1),
+    ],
+)
+def test_a_target_is_a_fixed_path_or_a_stage(folder: Folder, target: str, stage: str, count: int):
+    chosen = choose(folder, Choice(target=target))
+    assert [name.partition("/")[0] for name in chosen] == [stage] * count
+
+
+def test_a_target_is_an_artefact_by_path_or_id(folder: Folder):
+    name = next(name for name in folder.artefacts if name.startswith("checkpoints/"))
+    for target in (name, name.partition("/")[2], f"results/{name}/", f"results/{name}/{MANIFEST}"):
+        assert choose(folder, Choice(target=target)) == [name]
+
+
+@pytest.mark.parametrize("choice", [Choice("x"), Choice("0"), Choice("-1"), Choice("%"), Choice(target="nothing")])
+def test_what_cannot_be_chosen_is_one_line(folder: Folder, choice: Choice):
+    with pytest.raises(UserError, match=r"--(sample|target) "):
+        choose(folder, choice)
+
+
+# --- what is compared with what
+
+
+def test_artefacts_of_other_code_meet_the_orders_that_mean_the_same_and_no_other(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+):
+    from capacity.artefacts import orders
+
+    monkeypatch.setattr(orders, "code_digest", lambda script: "0" * 64)
+    grid = tiny()
+    pairs = Counterparts(folder, grid)
+    assert grid.orders.keys().isdisjoint(folder.artefacts)
+    met = {name: pairs.order(name) for name in folder.artefacts}
+    assert all(order is not None for order in met.values())
+    assert all(order.spec.keys() == folder.artefacts[name].manifest.spec.keys() for name, order in met.items() if order)
+    assert len({order.name for order in met.values() if order}) == len(folder.artefacts)
+
+
+def test_an_edited_specification_has_no_counterpart_and_neither_has_what_follows(folder: Folder):
+    pairs = Counterparts(folder, tiny(regimes={"long": {"lr": 5e-3}}))
+    met = {name for name in folder.artefacts if pairs.order(name)}
+    lost = {name.partition("/")[0] for name in folder.artefacts.keys() - met}
+    assert lost == {"checkpoints", "variants", "probes", "tables", "figures"}
+    assert sum(name.startswith("checkpoints/") for name in met) == 2
+
+
+# --- how far apart
+
+
+def written(path: Path, tensors: dict[str, Any]) -> Path:
+    save_file(tensors, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("other", "deviation"),
+    [
+        ({"w": torch.tensor([1.0, -4.0])}, 0.0),
+        ({"w": torch.tensor([1.0, -3.0])}, 0.25),
+        ({"w": torch.tensor([[1.0, -4.0]])}, math.inf),
+        ({"v": torch.tensor([1.0, -4.0])}, math.inf),
+        ({"w": torch.tensor([1.0, math.nan])}, math.inf),
+    ],
+)
+def test_tensors_deviate_relative_to_their_largest_element(tmp_path: Path, other: dict[str, Any], deviation: float):
+    mine = written(tmp_path / "a.safetensors", {"w": torch.tensor([1.0, -4.0])})
+    assert file_deviation(mine, written(tmp_path / "b.safetensors", other)) == deviation
+
+
+def test_a_file_that_is_no_tensors_is_not_comparable_and_not_loaded(tmp_path: Path):
+    mine = written(tmp_path / "a.safetensors", {"w": torch.ones(2)})
+    (tmp_path / "b.safetensors").write_bytes(b"\x80\x04cos\nsystem\n")
+    assert file_deviation(mine, tmp_path / "b.safetensors") == math.inf
+
+
+def test_columns_deviate_like_tensors(tmp_path: Path):
+    for name, value in (("a", 2.0), ("b", 1.5)):
+        table = pa.table({"item": ["name", "city"], "nats": [value, math.nan]})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    assert file_deviation(tmp_path / "a.parquet", tmp_path / "b.parquet") == 0.25
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "deviation"),
+    [
+        ("R,1.5\n", "R,1.5\n", 0.0),
+        ("R,100.0\n", "R,99.0\n", 0.01),
+        ('{"loss": 0.5}', '{"loss": 0.25}', 0.25),
+        ("a,1\n", "b,1\n", math.inf),
+        ("1,2\n", "1\n", math.inf),
+        ("x NaN", "x 1", math.inf),
+    ],
+)
+def test_texts_deviate_in_their_numbers_alone(a: str, b: str, deviation: float):
+    assert text_deviation(a, b) == deviation
+
+
+def test_metrics_that_honest_executions_differ_in_are_left_out():
+    a = {"final_loss": 1.0, "seconds": {"steps": 3}, "device": "A", "tokens_per_second": 9, "num_sessions": 1}
+    b = {"final_loss": 0.5, "seconds": {"steps": 9}, "device": "B", "tokens_per_second": 1, "num_sessions": 2}
+    assert metric_deviation(a, b) == (0.5, "final_loss")
+    assert metric_deviation(a, {}) == (math.inf, "final_loss")
+    assert not any(COST.search(name) for name in ("final_loss", "parameters", "flops", "tokens", "people"))
+
+
+def test_a_file_that_was_left_out_leaves_the_metrics_to_compare(folder: Folder, tmp_path: Path):
+    """As in a release: the digests differ, and the audited weights are not there."""
+    artefact = folder.artefacts[next(name for name in folder.artefacts if name.startswith("checkpoints/"))]
+    raw = json.loads(json.dumps(artefact.raw))
+    for name in raw["outputs"]:
+        raw["outputs"][name]["sha256"] = "0" * 64
+    raw |= {"content": "0" * 64, "metrics": {**raw["metrics"], "final_loss": raw["metrics"]["final_loss"] * 1.01}}
+    elsewhere = Artefact(artefact.name, tmp_path, parse_manifest(raw), raw)
+    it = compare_artefacts(elsewhere, artefact)
+    assert (it.equal, it.files) == (False, None)
+    assert it.metrics == pytest.approx(0.01, rel=0.02)
+
+
+# --- and the engine itself
+
+
+def test_weights_that_training_does_not_give_are_found_by_making_them_again(
+    checkout: Checkout,  # noqa: F811
+):
+    """A checkpoint as a forged saved training would leave it: every digest fits, only the training does not."""
+    weights = checkout.artefact("checkpoints", LONG) / "model.safetensors"
+    state = load_file(weights)
+    name = max(state, key=lambda each: state[each].numel())
+    state[name][0] += 1.0
+    save_file(state, weights, metadata={"format": "pt"})
+    seal(weights.parent)
+    target = f"checkpoints/{weights.parent.name}"
+    report = audit_of(checkout, load_config([TINY]), tiny_grid(), (4,), Choice(target=target))
+    found = findings(report)
+    assert [(finding.severity, finding.kind, finding.where) for finding in found] == [
+        (Severity.FAULT, "other bits", target)
+    ]
+    assert "model.safetensors" in found[0].what
+    facts = report.levels[0].facts
+    assert facts["made again"] == {"equal bits": 2, "within tolerance": 0, "different": 1}
+    assert facts["coverage of the lineage, artefacts"] == f"3 of {COUNT}"
+    assert np.isfinite(facts["CPU seconds spent"])

@@ -1,0 +1,215 @@
+"""Determinism, environment, disclosure: what counts as a finding there, on planted trainings and manifests."""
+
+import dataclasses
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from checkout import Checkout
+from edits import RUNS
+from planted import TINY, tiny, tiny_grid
+from test_audit import edit_manifest, seal
+
+from capacity.audit import determinism, machine
+from capacity.audit.currency import standings
+from capacity.audit.determinism import Failed, check_determinism
+from capacity.audit.disclosure import check_disclosure, seeds_a_point
+from capacity.audit.engine import CleanCheckout
+from capacity.audit.execution import Choice, check_execution
+from capacity.audit.findings import Severity
+from capacity.audit.folder import Artefact, Folder, read_folder
+from capacity.audit.machine import check_machine, differences
+from capacity.audit.run import fixed_paths
+from capacity.config.load import load_config
+from capacity.config.study import Audit
+
+CONFIG = load_config([TINY])
+
+
+@pytest.fixture(scope="module")
+def folder(built: Checkout) -> Folder:
+    return read_folder(built.path / "results", fixed_paths(tiny_grid()))
+
+
+def with_manifests(folder: Folder, change: Callable[[Artefact], dict[str, Any]]) -> Folder:
+    """The folder with manifests changed in memory."""
+    artefacts = {
+        name: dataclasses.replace(a, manifest=a.manifest.model_copy(update=change(a)))
+        for name, a in folder.artefacts.items()
+    }
+    return Folder(folder.results, artefacts, {}, folder.published)
+
+
+# --- determinism
+
+
+class Planted:
+    """Trainings that end as a test says: what each label gives, in place of the straight one."""
+
+    def __init__(self, straight: Artefact, **given: Any):
+        self.one, self.given = straight, given
+        other = {n: o.model_copy(update={"sha256": "0" * 64}) for n, o in straight.manifest.outputs.items()}
+        self.other = dataclasses.replace(
+            straight, manifest=straight.manifest.model_copy(update={"content": "0" * 64, "outputs": other})
+        )
+
+    def __call__(self, order: Any, config: Any, scratch: Path, *_: Any) -> "Planted":
+        self.order = order
+        return self
+
+    def straight(self, jobs: int) -> Artefact:
+        return self.one
+
+    def once_more(self, label: str, *_: Any, **__: Any) -> Artefact:
+        default = "other" if label in ("other-seed", "compile") else "same"
+        answer = self.given.get(label.replace("-", "_"), default)
+        if isinstance(answer, Exception):
+            raise answer
+        it = self.one if answer == "same" else self.other
+        sessions = {**it.manifest.metrics, "num_sessions": 1 if answer == "uninterrupted" or label != "resumed" else 2}
+        return dataclasses.replace(it, manifest=it.manifest.model_copy(update={"metrics": sessions}))
+
+    def changed(self, **spec: Any) -> Any:
+        return self.order
+
+
+@pytest.mark.parametrize(
+    ("given", "kinds"),
+    [
+        ({}, []),
+        ({"again": "other"}, ["not deterministic"]),
+        ({"resumed": "other"}, ["not deterministic"]),
+        ({"other_seed": "same"}, ["seed without effect"]),
+        ({"threads": "other", "compile": "same"}, []),  # reported, not required
+        ({"resumed": Failed("told to stop, it ended with code 0")}, ["not made again"]),
+    ],
+)
+def test_what_a_training_must_repeat_and_what_is_only_reported(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], kinds: list[str]
+):
+    name = min(
+        (n for n in folder.artefacts if n.startswith("checkpoints/")),
+        key=lambda n: folder.artefacts[n].manifest.cpu_seconds,
+    )
+    monkeypatch.setattr(determinism, "Trainings", Planted(folder.artefacts[name], **given))
+    level = check_determinism(folder, tiny_grid(), CONFIG, 1, tmp_path)
+    assert [finding.kind for finding in level.findings if finding.severity == Severity.FAULT] == kinds
+    assert all(finding.where == name for finding in level.findings)
+    if not kinds:
+        assert level.facts["two threads in the environment"].startswith("differ" if given else "equal bits")
+
+
+def test_a_table_of_another_configuration_has_no_training_to_repeat(folder: Folder, tmp_path: Path):
+    grid = tiny(regimes={name: {"lr": 5e-3} for name in ("long", "short", "cut")})
+    level = check_determinism(folder, grid, CONFIG, 1, tmp_path)
+    assert level.grade == "not done: the present configuration has none of the trainings behind the table"
+
+
+# --- environment
+
+
+def test_the_machine_that_made_it_is_expected_to_give_equal_bits(folder: Folder):
+    assert differences(folder) == []
+    assert check_machine(folder).facts["expected of re-execution"] == "equal bits"
+
+
+def test_another_processor_or_package_lowers_what_is_expected_and_is_no_fault(folder: Folder):
+    def elsewhere(artefact: Artefact) -> dict[str, Any]:
+        metrics = (
+            {**artefact.manifest.metrics, "device": "NVIDIA H100"} if "device" in artefact.manifest.metrics else {}
+        )
+        return {"metrics": metrics}
+
+    level = check_machine(with_manifests(folder, elsewhere))
+    assert level.facts["expected of re-execution"] == "within tolerance"
+    assert any("made on NVIDIA H100, audited on " in finding.what for finding in level.findings)
+    assert level.worst == Severity.NOTE
+    older = with_manifests(
+        folder, lambda a: {"environment": {**a.manifest.environment, "packages": {"torch": "1.0", "numpy": "1.0"}}}
+    )
+    assert any("made with torch 1.0, audited with " in words for words in differences(older))
+
+
+def test_a_package_that_is_not_the_locked_one_is_named_with_both_versions(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    lock = tmp_path / "requirements.txt"
+    lock.write_text("# pins\nnumpy==0.0.1\nno-such-package==1.0\n")
+    monkeypatch.setattr(machine, "LOCK", lock)
+    level = check_machine(folder)
+    assert [(f.kind, f.where) for f in level.findings] == [("not the lock", "numpy==0.0.1")]
+    assert level.facts["packages of the lock"] == "1 of 2 installed"
+
+
+def test_a_tree_without_a_lock_is_told(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(machine, "LOCK", tmp_path / "nothing")
+    assert [finding.what for finding in check_machine(folder).findings] == [
+        "is not in this tree, so nothing was compared with it"
+    ]
+
+
+# --- what re-execution expects on another machine
+
+
+@pytest.mark.parametrize(
+    ("allowed", "differs", "severity"),
+    [
+        (Audit(tensors=0.5, metrics=0.0), ["made on another"], Severity.NOTE),
+        (Audit(tensors=0.0, metrics=0.5), ["made on another"], Severity.NOTE),
+        (Audit(tensors=0.0, metrics=0.0), ["made on another"], Severity.FAULT),
+        (Audit(tensors=0.5, metrics=0.5), [], Severity.FAULT),
+    ],
+)
+def test_other_bits_are_weighed_by_the_tolerances_that_were_declared_only_where_bits_are_not_expected(
+    built: Checkout,
+    folder: Folder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    allowed: Audit,
+    differs: list[str],
+    severity: Severity,
+):
+    """The engine is replaced by a copy of what is there, one number of one file of which is changed."""
+    name = next(n for n in folder.artefacts if n.startswith(f"checkpoints/{RUNS['long'][2]}"))
+
+    def engine(checkout: CleanCheckout, *words: str) -> subprocess.CompletedProcess[str]:
+        made = shutil.copytree(folder.artefacts[name].folder, checkout.results / name)
+        text = (made / "training.json").read_text()
+        loss = folder.artefacts[name].manifest.metrics["final_loss"]
+        (made / "training.json").write_text(text.replace(repr(loss), repr(loss + 0.01)))
+        seal(made)
+        metrics = {**folder.artefacts[name].manifest.metrics, "final_loss": loss + 0.01}
+        edit_manifest(made, metrics=metrics)
+        return subprocess.CompletedProcess(words, 0, "", "")
+
+    monkeypatch.setattr(CleanCheckout, "engine", engine)
+    config = CONFIG.model_copy(update={"audit": allowed})
+    found = standings(folder)
+    level = check_execution(folder, tiny_grid(), config, Choice(target=name), found, differs, 1, tmp_path)
+    other = [finding for finding in level.findings if finding.kind == "other bits"]
+    assert [(finding.where, finding.severity) for finding in other] == [(name, severity)]
+    assert "training.json" in other[0].what
+
+
+# --- disclosure
+
+
+def test_a_manifest_that_tells_nothing_of_machine_or_cost_is_a_warning(folder: Folder):
+    assert check_disclosure(folder, CONFIG, None).worst == Severity.NOTE
+    silent = with_manifests(folder, lambda a: {"hardware": {}, "seconds": 0.0} if a.stage == "probes" else {})
+    warned = [f for f in check_disclosure(silent, CONFIG, None).findings if f.severity == Severity.WARNING]
+    assert {finding.what.partition(":")[0] for finding in warned} == {"machine", "time and cost"}
+
+
+def test_seeds_are_counted_a_point_of_the_table():
+    rows = [{"study": "s", "N": n, "seed": seed, "probe_id": f"{n}{seed}"} for n in (1, 2) for seed in range(n + 1)]
+    assert seeds_a_point(rows) == {2: 1, 3: 1}
+
+
+def test_results_of_a_changed_tree_are_noted(folder: Folder):
+    dirty = with_manifests(folder, lambda a: {"git": {"commit": "c" * 40, "dirty": True}})
+    noted = [finding.kind for finding in check_disclosure(dirty, CONFIG, None).findings]
+    assert noted == ["uncommitted code"]

@@ -1,0 +1,81 @@
+"""The scales beside the laptop: every study resolves, with the published sizes and recipes, and planning is quick."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from capacity.cli import show_plan as plan
+from capacity.config.experiment import Config
+from capacity.config.load import load_config, read_yaml
+from capacity.plan.estimates import published_rate, training_flops
+from capacity.plan.grid import Grid, resolve
+
+ROOT = Path(__file__).resolve().parents[2]
+SCALES = sorted((ROOT / "scales").glob("*.yaml"))
+
+
+def config(scale: str, study: str) -> Config:
+    return load_config([ROOT / "config.yaml", ROOT / "scales" / f"{scale}.yaml"], {"study": study})
+
+
+def studies(scale: str) -> list[str]:
+    return list(read_yaml(ROOT / "scales" / f"{scale}.yaml")["studies"])
+
+
+@pytest.fixture(scope="module")
+def base_law() -> Grid:
+    return resolve(config("paper", "base-law"))
+
+
+@pytest.mark.parametrize(("scale", "study"), [(s.stem, study) for s in SCALES for study in studies(s.stem)])
+def test_every_study_asks_its_question_at_every_scale(scale: str, study: str):
+    """Nothing of the laptop's grid is left in a study that a scale states."""
+    checked = config(scale, study)
+    own = read_yaml(ROOT / "scales" / f"{scale}.yaml")
+    for part in checked.studies[study].parts():
+        assert set(part.datasets) <= own["datasets"].keys()
+        assert set(part.models) <= own["models"].keys()
+        assert set(part.regimes) <= own["regimes"].keys()
+        assert not any(key.startswith("dataset.") for key in part.vary)
+    for model in own["models"]:
+        spec = checked.models[model].spec()
+        assert (spec["head_dim"], spec["init_std"]) == (64, 0.02)
+
+
+def test_the_paper_scale_resolves_in_seconds(base_law: Grid):
+    began = time.process_time()
+    grid = resolve(config("paper", "base-law"))
+    assert time.process_time() - began < 30
+    assert grid.orders.keys() == base_law.orders.keys()
+
+
+def test_the_base_law_has_the_published_worlds_and_sizes(base_law: Grid):
+    rows = base_law.table.spec["rows"]
+    people = {(row["N"], row["exposures"]) for row in rows}
+    long = {10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000}
+    assert {N for N, exposures in people if exposures == 1000} == long
+    assert {N for N, exposures in people if exposures == 100} == (long - {10_000, 20_000}) | {20_000_000}
+    smallest = {N: min((r["l"], r["h"]) for r in rows if (r["N"], r["exposures"]) == (N, 1000)) for N in long}
+    assert smallest[10_000] == (2, 2)
+    assert smallest[10_000_000] == (20, 16)
+    assert {row["scheme"] for row in rows} == {"none", "int8", "int4"}
+
+
+def test_the_plan_prints_the_cost_beside_the_published_one(base_law: Grid):
+    lines = plan.training_costs(base_law, "gpt2-20-16-bioS-N10000000-e1000-*")
+    assert lines[0] == (
+        "gpt2-20-16-bioS-N10000000-e1000-s1: 1.13e+21 FLOPs; at 2.0e+13 FLOP/s of one GPU, assumed: 655.9 GPU days"
+    )
+    assert lines[-1].endswith(
+        "8.5 days on 64 A100 for gpt2-20-16 on bioS(10M), 1.13e+21 FLOPs, which implies 2.4e+13 FLOP/s of each"
+    )
+    assert plan.training_costs(base_law, "gpt2-99-*") == ["no training fits 'gpt2-99-*'"]
+
+
+def test_the_largest_training_costs_what_the_paper_paid(base_law: Grid):
+    """8.5 days on 64 A100 are 24 TFLOP/s each; our count of its FLOPs is the same."""
+    (order,) = (o for name, o in base_law.orders.items() if "checkpoints/gpt2-20-16-bioS-N10000000-e1000-s1" in name)
+    world = [base_law.orders[order.parents[role]].spec for role in ("dataset", "tokenizer")]
+    assert training_flops(*world, order.spec) == pytest.approx(1.13e21, rel=0.01)
+    assert published_rate() == pytest.approx(2.4e13, rel=0.02)

@@ -1,0 +1,161 @@
+"""A job that is done by a fork of the run's server ends as it would have ended alone, and dies with its work."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from capacity.jobs import fork_server
+from capacity.jobs.startup import FORK_SERVER
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the engine starts a fork server on Linux only")
+
+SCRIPTS = Path(fork_server.__file__).parents[2]
+SCRIPT = """
+import sys
+sys.path.append({scripts!r})
+from capacity.jobs.startup import hand_over
+hand_over()
+{body}
+"""
+TELLING = """
+import json, os
+print("an error line", file=sys.stderr)
+threads = len(os.listdir("/proc/self/task"))
+told = dict(argv=sys.argv, folder=os.getcwd(), mark=os.environ.get("MARK"), path=sys.path[0], name=__name__)
+print(json.dumps(told | dict(process=os.getpid(), torch="torch" in sys.modules, threads=threads)))
+raise SystemExit(3)
+"""
+WAITING = """
+import os, signal, time
+from pathlib import Path
+def stop(number, frame):
+    print("stopped by", number, flush=True)
+    raise SystemExit(75)
+signal.signal(signal.SIGTERM, stop)
+Path(sys.argv[1]).write_text(str(os.getpid()))
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, subprocess.Popen]]:
+    """A server's socket and process."""
+    path, process = fork_server.start_server()
+    wait(lambda: Path(path).exists())
+    yield path, process
+    process.stdin.close()
+    assert process.wait(20) is not None
+
+
+def wait(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Until a condition holds. Raises AssertionError where it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to be"
+        time.sleep(0.02)
+
+
+def start(folder: Path, body: str, path: str | None, *words: str, python: str = sys.executable) -> subprocess.Popen:
+    """A job, with a server's socket or without."""
+    script = folder / "script.py"
+    script.write_text(SCRIPT.format(scripts=str(SCRIPTS), body=body))
+    variables = {**os.environ, "MARK": "seen"} | ({FORK_SERVER: path} if path else {})
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([python, "script.py", *words], cwd=folder, env=variables, **pipes)
+
+
+def start_waiting(folder: Path, path: str) -> tuple[subprocess.Popen, int]:
+    """A job whose work waits to be stopped, and the process that does its work."""
+    job = start(folder, WAITING, path, str(folder / "process"))
+    wait(lambda: (folder / "process").exists() and (folder / "process").read_text() != "")
+    return job, int((folder / "process").read_text())
+
+
+def is_gone(process: int) -> bool:
+    """Whether a process has ended."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+def told(job: subprocess.Popen) -> tuple[dict, str, int]:
+    """What a telling job printed, on both channels, and its exit code."""
+    output, errors = job.communicate(timeout=60)
+    return json.loads(output), errors, job.returncode
+
+
+def test_a_fork_is_told_what_the_job_was_told(server, tmp_path: Path):
+    path, _ = server
+    forked = told(job := start(tmp_path, TELLING, path, "--some", "words"))
+    alone = told(start(tmp_path, TELLING, None, "--some", "words"))
+    assert forked[0].pop("process") != job.pid
+    assert (forked[0].pop("torch"), alone[0].pop("torch")) == (True, False)
+    assert forked[0]["threads"] == 1, "a process with threads must not fork"
+    del alone[0]["process"]
+    assert forked == alone
+
+
+@pytest.mark.parametrize("path", ["/nowhere/socket", None])
+def test_without_a_server_a_job_works_alone(path: str | None, tmp_path: Path):
+    answer, _, code = told(job := start(tmp_path, TELLING, path))
+    assert (answer["process"], code) == (job.pid, 3)
+
+
+def test_another_python_works_alone(server, tmp_path: Path):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "other"], check=True)
+    job = start(tmp_path, TELLING, server[0], python=str(tmp_path / "other" / "bin" / "python"))
+    answer, _, code = told(job)
+    assert (answer["process"], answer["torch"], code) == (job.pid, False, 3)
+
+
+def test_a_signal_reaches_the_work(server, tmp_path: Path):
+    job, work = start_waiting(tmp_path, server[0])
+    job.send_signal(signal.SIGTERM)
+    output, _ = job.communicate(timeout=20)
+    assert (output, job.returncode) == (f"stopped by {signal.SIGTERM.value}\n", 75)
+    assert work != job.pid
+    assert is_gone(work)
+
+
+def test_work_does_not_outlive_its_job(server, tmp_path: Path):
+    job, work = start_waiting(tmp_path, server[0])
+    job.kill()
+    wait(lambda: is_gone(work))
+
+
+def test_a_job_ends_by_the_signal_that_ended_its_work(server, tmp_path: Path):
+    job, work = start_waiting(tmp_path, server[0])
+    os.kill(work, signal.SIGKILL)
+    assert job.wait(20) == -signal.SIGKILL
+
+
+def test_a_job_fails_where_its_server_is_killed(tmp_path: Path):
+    path, process = fork_server.start_server()
+    wait(lambda: Path(path).exists())
+    job, work = start_waiting(tmp_path, path)
+    process.kill()
+    job.wait(20)
+    os.kill(work, signal.SIGKILL)
+    _, errors = job.communicate(timeout=20)
+    assert (errors.count("\n"), job.returncode) == (1, 1)
+    assert errors.startswith("error: the run's fork server was killed")
+
+
+def test_the_server_ends_after_its_engine_and_the_last_work(tmp_path: Path):
+    path, process = fork_server.start_server()
+    wait(lambda: Path(path).exists())
+    job, _ = start_waiting(tmp_path, path)
+    process.stdin.close()
+    time.sleep(0.3)
+    assert process.poll() is None, "work is left"
+    job.send_signal(signal.SIGTERM)
+    assert (job.wait(20), process.wait(20)) == (75, 0)
+    assert not Path(path).parent.exists()

@@ -1,0 +1,205 @@
+"""Promises of the lease: one holder at a time, nobody waits for the dead, nobody waits for ever."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from capacity.jobs.lease import LEASE, Busy, Lease, held, holder
+
+TERM = 0.4  # seconds
+HERE = [sys.executable, "-c"]
+
+
+def never() -> bool:
+    return False
+
+
+def left_by(folder: Path, **facts: object) -> Path:
+    """A lease that another process left."""
+    path = folder / LEASE
+    folder.mkdir(exist_ok=True)
+    path.write_text(json.dumps({**holder(), **facts}))
+    return path
+
+
+def elsewhere(folder: Path) -> Path:
+    """A lease whose holder may live: on another host nobody can tell."""
+    return left_by(folder, host="node7", place="node7 boot pid:[1]", pid=1, job="77")
+
+
+def seconds_to_take(folder: Path) -> float:
+    started = time.monotonic()
+    assert Lease(folder, TERM).take(never)
+    return time.monotonic() - started
+
+
+def test_a_free_lease_is_taken_at_once_and_leaves_nothing(tmp_path: Path) -> None:
+    with held(tmp_path / "id", never) as mine:
+        assert mine
+        assert (tmp_path / "id" / LEASE).is_file()
+    assert not (tmp_path / "id").exists()
+
+
+def test_letting_go_keeps_what_else_is_in_the_folder(tmp_path: Path) -> None:
+    with held(tmp_path / "id", never):
+        (tmp_path / "id" / "state").write_text("step 7")
+    assert [path.name for path in (tmp_path / "id").iterdir()] == ["state"]
+
+
+def test_a_second_process_waits_names_the_first_and_goes_on_when_it_lets_go(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = elsewhere(tmp_path / "id")
+    keeper = threading.Event()
+
+    def beat() -> None:
+        for _ in range(30):  # three terms
+            os.utime(path)
+            time.sleep(0.1 * TERM)
+        keeper.set()
+        path.unlink()
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    with held(tmp_path / "id", never, term=TERM) as mine:
+        assert mine
+        assert keeper.is_set()
+    thread.join()
+    told = capfd.readouterr().err
+    assert told == "waiting for process 1 on node7 (SLURM job 77), which works on id\n"
+
+
+def test_a_holder_that_fell_silent_is_followed_after_the_term_and_not_before(tmp_path: Path) -> None:
+    elsewhere(tmp_path / "id")
+    assert TERM <= seconds_to_take(tmp_path / "id") < 5 * TERM
+
+
+def test_a_dead_process_of_this_machine_is_not_waited_for(tmp_path: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left_by(tmp_path / "id", pid=gone.pid)
+    assert seconds_to_take(tmp_path / "id") < TERM / 2
+
+
+def test_a_process_of_another_container_with_the_same_number_may_live(tmp_path: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left_by(tmp_path / "id", pid=gone.pid, place=f"{socket.gethostname()} boot pid:[9]")
+    assert seconds_to_take(tmp_path / "id") >= TERM
+
+
+def test_an_earlier_start_of_the_same_slurm_job_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere(tmp_path / "id")
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    assert seconds_to_take(tmp_path / "id") < TERM / 2
+
+
+def test_another_task_of_the_same_array_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "77")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
+    left_by(tmp_path / "id", host="node7", place="node7 boot pid:[1]")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
+    assert seconds_to_take(tmp_path / "id") >= TERM
+
+
+def test_work_that_is_done_meanwhile_ends_the_wait_without_the_lease(tmp_path: Path) -> None:
+    path = elsewhere(tmp_path / "id")
+    answers = iter([False, True])
+    with held(tmp_path / "id", lambda: next(answers), term=TERM) as mine:
+        assert not mine
+    assert path.is_file()
+
+
+def test_work_that_was_done_before_the_lease_was_free_is_not_done_again(tmp_path: Path) -> None:
+    answers = iter([False, True])
+    with held(tmp_path / "id", lambda: next(answers)) as mine:
+        assert not mine
+    assert not (tmp_path / "id").exists()
+
+
+def test_out_of_patience_the_holder_is_named(tmp_path: Path) -> None:
+    elsewhere(tmp_path / "id")
+    with (
+        pytest.raises(Busy, match=r"process 1 on node7 \(SLURM job 77\) still works on it"),
+        held(tmp_path / "id", never, patience=0.1),
+    ):
+        pass
+
+
+def test_a_lease_that_is_no_lease_ends_with_its_term(tmp_path: Path) -> None:
+    (tmp_path / "id").mkdir()
+    (tmp_path / "id" / LEASE).write_text("")
+    assert seconds_to_take(tmp_path / "id") >= TERM
+
+
+def test_a_holder_whose_lease_went_to_another_stops_itself(tmp_path: Path) -> None:
+    code = """
+import sys, time
+from pathlib import Path
+from capacity.jobs.lease import held
+with held(Path(sys.argv[1]), lambda: False, beat=0.05):
+    print("held", flush=True)
+    time.sleep(20)
+"""
+    process = subprocess.Popen(
+        [*HERE, code, tmp_path / "id"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=paths()
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    path = elsewhere(tmp_path / "id")
+    _, said = process.communicate(timeout=10)
+    assert process.returncode == -15
+    assert "the lease went to another process" in said
+    assert json.loads(path.read_text())["host"] == "node7"
+
+
+def test_letting_go_leaves_a_lease_that_went_to_another(tmp_path: Path) -> None:
+    with held(tmp_path / "id", never):
+        path = elsewhere(tmp_path / "id")
+    assert json.loads(path.read_text())["host"] == "node7"
+
+
+def test_a_lease_that_was_taken_while_its_forerunner_was_judged_silent_stays(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = elsewhere(tmp_path / "id")
+    Lease(tmp_path / "id")._break("the lease that was there before")
+    assert [each.name for each in path.parent.iterdir()] == [LEASE]
+    assert json.loads(path.read_text())["host"] == "node7"
+    assert capfd.readouterr().err == ""
+
+
+def test_many_that_find_a_silent_holder_never_work_at_once(tmp_path: Path) -> None:
+    code = """
+import os, sys, time
+from pathlib import Path
+from capacity.jobs.lease import held
+folder = Path(sys.argv[1])
+with held(folder / "id", lambda: False, term=0.3):
+    file = os.open(folder / "working", os.O_CREAT | os.O_EXCL)
+    time.sleep(0.02)
+    os.unlink(folder / "working")
+    with open(folder / "count", "a") as count:
+        count.write("x")
+"""
+    elsewhere(tmp_path / "id")
+    workers = [
+        subprocess.Popen([*HERE, code, tmp_path], stderr=subprocess.PIPE, text=True, env=paths()) for _ in range(8)
+    ]
+    said = [worker.communicate(timeout=60)[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0] * 8, said
+    assert (tmp_path / "count").read_text() == "x" * 8
+
+
+def paths() -> dict[str, str]:
+    """The environment in which a new interpreter finds the library."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -1,0 +1,309 @@
+"""The plan names exactly the jobs that are wanted, and why, in the user's words."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from planted import TINY, build, of_stage, plant, tiny, tiny_grid
+
+from capacity.artefacts.manifest import MANIFEST
+from capacity.artefacts.orders import Order
+from capacity.artefacts.stages import STAGES
+from capacity.config.load import read_yaml
+from capacity.plan.forecast import Forecast, PlannedJob, forecast
+from capacity.plan.grid import Grid
+from capacity.plan.survey import hold_against
+
+RAW = read_yaml(TINY)
+TABLE, FIGURES = "capacity_table.id", "figures/capacity_figures.id"
+
+CLAIMS = """claims:
+  - id: it
+    result: 1
+    statement: It holds.
+    published: 2
+    relation: at least
+    tolerance: 0.1
+    statistic: peak
+    of: {study: [base]}
+"""
+
+
+def ahead(grid: Grid, results: Path) -> Forecast:
+    return forecast(hold_against(grid, results), results)
+
+
+def jobs(answer: Forecast) -> dict[str, PlannedJob]:
+    assert len({job.name for job in answer.jobs}) == len(answer.jobs)
+    return {job.name: job for job in answer.jobs}
+
+
+def chain(grid: Grid, run: str, letters: str) -> set[str]:
+    """Jobs of a run by the first letters of their stages; `a` adds table and figures and their copies."""
+    stages = {"d": "datasets", "t": "tokenizers", "c": "checkpoints", "v": "variants", "p": "probes"}
+    names = {of_stage(grid, stages[letter], run).name for letter in letters if letter in stages}
+    return names | ({grid.table.name, grid.figures.name, TABLE, FIGURES} if "a" in letters else set())
+
+
+# --- which jobs
+
+
+def test_nothing_is_planned_when_everything_is_current(results: Path):
+    answer = ahead(tiny_grid(), results)
+    assert answer.jobs == []
+    members = sum(len(order.members) for order in tiny_grid().orders.values())
+    assert answer.reused == len(tiny_grid().orders) + members
+    assert answer.total() == {
+        "jobs": 0,
+        "reused": answer.reused,
+        "core_seconds": 0,
+        "bytes": 0,
+        "estimated": False,
+    }
+
+
+def test_everything_is_planned_in_the_order_of_the_flow_when_nothing_is_built(tmp_path: Path):
+    answer = ahead(tiny_grid(), tmp_path)
+    assert [job.name for job in answer.jobs] == [*tiny_grid().orders, TABLE, FIGURES]
+    assert {job.reason for job in answer.jobs[:-2]} == {"nothing like it was made yet"}
+    assert answer.reused == 0
+    rules = [job.rule for job in answer.jobs[-4:]]
+    assert rules == ["tabulate_capacity", "plot_capacity", "publish_table", "publish_figures"]
+
+
+@pytest.mark.parametrize("stages", [["datasets"], list(STAGES)[:6], ["tables"], ["figures"], list(STAGES)])
+def test_what_is_missing_is_not_planned_while_all_that_followed_from_it_exists(results: Path, stages: list[str]):
+    for stage in stages:
+        for folder in (results / stage).glob("*"):
+            if folder.is_dir():
+                shutil.rmtree(folder)
+    assert ahead(tiny_grid(), results).jobs == []
+
+
+def test_a_missing_artefact_is_planned_when_a_job_needs_it(results: Path):
+    grid = tiny_grid()
+    for stage in ("checkpoints", "variants", "probes"):
+        shutil.rmtree(results / of_stage(grid, stage, "e2").name)
+    shutil.rmtree(results / grid.table.name)
+    (results / "capacity_table.id").unlink()
+    assert jobs(ahead(grid, results)).keys() == {*chain(grid, "e2", "cvp"), grid.table.name, TABLE}
+
+
+CHANGES: dict[str, tuple[dict[str, Any], str, str]] = {
+    "regime": ({"regimes": {"long": {"lr": 0.02}}}, "e2", "cvpa"),
+    "quantizer": ({"quantizers": {"int8": {"bits": 7}}}, "", "vpa"),
+    "probe": ({"probe": {"draws": 2}}, "", "pa"),
+    "tokenizer": ({"tokenizers": {"bpe": {"vocabulary": 310}}}, "bioS", "tcvpa"),
+    "dataset": ({"datasets": {"people": {"templates": 3}}}, "bioS", "dtcvpa"),
+    "table": ({"table": {"resamples": 500}}, "", "a"),
+}
+
+
+@pytest.mark.parametrize(("change", "run", "letters"), CHANGES.values(), ids=CHANGES.keys())
+def test_a_change_plans_its_stage_and_all_that_follow_for_its_runs(
+    results: Path, change: dict[str, Any], run: str, letters: str
+):
+    grid = tiny(**change)
+    runs = [run] if run else ["e1", "e2", "bioS"]
+    expected = set().union(*(chain(grid, name, letters) for name in runs))
+    answer = ahead(grid, results)
+    assert jobs(answer).keys() == expected
+    kept = {n for o in grid.orders.values() for n in (o.name, *(m.name for m in o.members)) if (results / n).exists()}
+    assert answer.reused == len(kept)
+
+
+def test_a_display_option_plans_the_figures_only(results: Path):
+    grid = tiny(display={"title": "Capacity"})
+    assert jobs(ahead(grid, results)).keys() == {grid.figures.name, FIGURES}
+
+
+def test_a_copy_that_was_edited_is_planned_to_be_published_and_nothing_else(results: Path):
+    (results / "capacity_table.csv").write_text("R\n2.0\n")
+    (job,) = ahead(tiny_grid(), results).jobs
+    assert (job.rule, job.name) == ("publish_table", TABLE)
+    assert job.reason == f"capacity_table.csv is not of {tiny_grid().table.id}"
+
+
+def test_damage_is_planned_with_all_that_followed_and_is_not_reused(results: Path):
+    grid = tiny_grid()
+    before = ahead(grid, results).reused
+    checkpoint = of_stage(grid, "checkpoints", "e2")
+    (results / checkpoint.name / "content.txt").write_text("x")
+    answer = ahead(grid, results)
+    planned = jobs(answer)
+    assert planned.keys() == chain(grid, "e2", "cvpa")
+    assert planned[checkpoint.name].reason.startswith(f"damaged: {results / checkpoint.name}")
+    variants = of_stage(grid, "variants", "e2").name
+    assert planned[variants].reason == f"follows from {checkpoint.name}, which is made again"
+    members = 2 + 2  # of the set of variants and the set of scores
+    assert answer.reused == before - 5 - members
+
+
+def test_planning_is_what_is_left_to_do_at_every_point_of_a_run(tmp_path: Path):
+    """Making the planned jobs one by one, the plan shrinks by the job just made."""
+    grid = tiny_grid()
+    todo = [job.name for job in ahead(grid, tmp_path).jobs]
+    while todo[0] in grid.orders:
+        plant(grid.orders[todo[0]], tmp_path)
+        left = [job.name for job in ahead(grid, tmp_path).jobs]
+        assert left == todo[1:]
+        todo = left
+    assert todo == [TABLE, FIGURES]
+
+
+# --- why
+
+
+def reasons(grid: Grid, results: Path, stage: str) -> set[str]:
+    answer = ahead(grid, results)
+    return {job.reason for job in answer.jobs if job.rule == STAGES[stage].rule}
+
+
+@pytest.mark.parametrize(
+    ("change", "stage", "words"),
+    [
+        ({"regimes": {"long": {"lr": 0.02}}}, "checkpoints", {"regime.lr 0.01 -> 0.02"}),
+        ({"regimes": {"long": {"clip": None}}}, "checkpoints", {"regime.clip 1 -> None"}),
+        ({"models": {"small": {"head_dim": 6}}}, "checkpoints", {"model.head_dim 4 -> 6"}),
+        ({"scales": {"laptop": {"compile": True}}}, "checkpoints", {"hardware.compile False -> True"}),
+        ({"datasets": {"people": {"pools": {"cities": 5}}}}, "datasets", {"pools.cities 4 -> 5"}),
+        ({"datasets": {"people": {"pools": {"cities": 5}}}}, "probes", {"its parents are new"}),
+        ({"probe": {"draws": 2}}, "probes", {"draws 1 -> 2"}),
+        ({"table": {"resamples": 500}}, "tables", {"resamples 1000 -> 500"}),
+        ({"regimes": {"long": {"lr": 0.02}}}, "tables", {"rows changed"}),
+        ({"display": {"title": "Capacity"}}, "figures", {"display.title  -> Capacity"}),
+    ],
+)
+def test_a_reason_names_the_key_that_differs_from_the_most_similar_artefact(
+    results: Path, change: dict[str, Any], stage: str, words: set[str]
+):
+    assert reasons(tiny(**change), results, stage) == words
+
+
+def test_a_seed_is_compared_with_the_same_run_of_another_seed(results: Path):
+    grid = tiny(studies={"base": {"seeds": [1, 2]}})
+    assert reasons(grid, results, "checkpoints") == {"seed 1 -> 2"}
+
+
+def edited_manifest(results: Path, order: Order, change: Callable[[dict[str, Any]], Any]) -> None:
+    """The artefact of an order as it would stand had it been made otherwise, under another name."""
+    folder = results / order.name
+    content = json.loads((folder / MANIFEST).read_text())
+    content["name"] = f"{order.name[:-1]}-other"
+    change(content)
+    (folder / MANIFEST).write_text(json.dumps(content))
+    folder.rename(results / content["name"])
+
+
+def test_a_reason_names_the_module_that_changed(results: Path):
+    grid = tiny_grid()
+    order = grid.figures
+
+    def older(content: dict[str, Any]) -> None:
+        content["code"]["digest"] = "older"
+        content["code"]["modules"] |= {
+            "__main__": "older",
+            "capacity.figures.capacity": "older",
+            "capacity.gone": "older",
+        }
+
+    edited_manifest(results, order, older)
+    (results / FIGURES).unlink()
+    changed = [
+        "code of plot_capacity.py changed",
+        "code of capacity.figures.capacity changed",
+        "code of capacity.gone changed",
+    ]
+    assert reasons(grid, results, "figures") == {"; ".join(changed)}
+
+
+def test_a_reason_names_the_package_that_changed(results: Path):
+    grid = tiny_grid()
+    edited_manifest(results, grid.figures, lambda content: content["packages"].update(matplotlib="0.1"))
+    (results / FIGURES).unlink()
+    version = grid.figures.packages["matplotlib"]
+    assert reasons(grid, results, "figures") == {f"matplotlib 0.1 -> {version}"}
+
+
+def test_many_differences_are_cut_short(results: Path):
+    regime = {"lr": 0.02, "batch": 3, "eps": 1e-7, "weight_decay": 0.1, "clip": None, "warmup_steps": 0}
+    (reason,) = reasons(tiny(regimes={"cut": {**regime, "context": 64}}), results, "checkpoints")
+    assert reason.endswith(" (and 3 more)")
+    assert reason.count(";") == 3
+
+
+def test_an_unreadable_manifest_of_another_artefact_spoils_no_plan(results: Path):
+    for name, text in (
+        ("checkpoints/x-1", "{"),
+        ("checkpoints/x-2", "[]"),
+        ("checkpoints/x-3", '{"schema": 99}'),
+    ):
+        (results / name).mkdir()
+        (results / name / MANIFEST).write_text(text)
+    (results / "checkpoints" / "stray.txt").write_text("stray")
+    grid = tiny(regimes={"long": {"lr": 0.02}})
+    assert reasons(grid, results, "checkpoints") == {"regime.lr 0.01 -> 0.02"}
+
+
+# --- what it costs
+
+
+def measured(results: Path, name: str, **values: Any) -> None:
+    """Put measurements into a made artefact's manifest."""
+    path = results / name / MANIFEST
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def test_another_seed_costs_what_the_same_run_took(results: Path):
+    for order in tiny_grid().orders.values():
+        if order.stage == "checkpoints":
+            measured(results, order.name, cpu_seconds=200.0 if "e2" in order.id else 100.0)
+    planned = jobs(ahead(tiny(studies={"base": {"seeds": [1, 2]}}), results))
+    for exposures, seconds in (("e2-s2", 200.0), ("e1-s2", 100.0)):
+        job = next(job for name, job in planned.items() if name.startswith("checkpoints") and exposures in name)
+        assert (job.seconds, job.measured) == (seconds, True)
+        assert job.bytes > 0
+
+
+def test_another_shape_costs_its_share_of_flops_at_the_rate_that_was_measured(results: Path):
+    for order in tiny_grid().orders.values():
+        if order.stage == "checkpoints":
+            measured(results, order.name, cpu_seconds=10.0, metrics={"flops": 1e6})
+    single, double = (
+        next(job for job in ahead(tiny(regimes={"long": {"exposures": e}}), results).jobs if f"-e{e}-" in job.name)
+        for e in (10, 20)
+    )
+    assert not single.measured
+    assert double.seconds == pytest.approx(2 * single.seconds)
+
+
+def test_without_any_measurement_a_training_is_estimated_and_marked_so(tmp_path: Path):
+    answer = ahead(tiny_grid(), tmp_path)
+    trainings = [job for job in answer.jobs if job.rule == "train_checkpoint"]
+    assert all(job.seconds > 0 and not job.measured for job in trainings)
+    assert answer.total()["estimated"]
+
+
+def test_a_total_adds_up():
+    answer = Forecast([PlannedJob("r", "a", "", 1.5, 10), PlannedJob("r", "b", "", 2.0, 20, measured=False)], reused=7)
+    expected = {"jobs": 2, "reused": 7, "core_seconds": 3.5, "bytes": 30, "estimated": True}
+    assert answer.total() == expected
+
+
+def test_claims_are_judged_when_they_or_the_table_change_and_nothing_else_follows_from_them(
+    results: Path, tmp_path: Path
+):
+    claims = tmp_path / "claims.yaml"
+    claims.write_text(CLAIMS)
+    grid = tiny(claims=str(claims))
+    assert jobs(ahead(grid, results)).keys() == {grid.claims.name, "claims.id"}
+    build(grid, results)
+    assert ahead(grid, results).jobs == []
+    claims.write_text(CLAIMS.replace("tolerance: 0.1", "tolerance: 0.2"))
+    stricter = tiny(claims=str(claims))
+    planned = jobs(ahead(stricter, results))
+    assert planned.keys() == {stricter.claims.name, "claims.id"}
+    assert planned["claims.id"].rule == "publish_claims"

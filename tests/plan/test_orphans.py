@@ -1,0 +1,225 @@
+"""What may be removed: all that the present configuration does not name, and never what a job is making."""
+
+import multiprocessing
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from planted import TINY, of_stage, plant, tiny, tiny_grid
+
+from capacity.artefacts.manifest import MANIFEST
+from capacity.plan.grid import Grid
+from capacity.plan.orphans import damaged, folder_bytes, remove, unreached
+from capacity.plan.runs import being_made, is_in_use, run_states
+from capacity.plan.survey import State, hold_against, lock_run
+
+
+@pytest.fixture
+def dead_pid() -> int:
+    """The id of a process that has ended."""
+    process = multiprocessing.get_context("fork").Process(target=int)
+    process.start()
+    process.join()
+    return process.pid
+
+
+@pytest.fixture(params=["this process", "another host"])
+def living(request: pytest.FixtureRequest) -> str:
+    """The end of the name of a scratch folder that is in use."""
+    host, pid = (socket.gethostname(), os.getpid()) if request.param == "this process" else ("node-7.cluster", 1)
+    return f"{host}.{pid}"
+
+
+def listed(grid: Grid, results: Path) -> dict[str, str]:
+    """Path below results to kind of everything that is listed."""
+    orphans = unreached(hold_against(grid, results), results)
+    assert len({orphan.path for orphan in orphans}) == len(orphans)
+    return {orphan.path.relative_to(results).as_posix(): orphan.kind for orphan in orphans}
+
+
+def put(folder: Path, size: int = 100) -> None:
+    folder.mkdir(parents=True)
+    (folder / "file").write_bytes(bytes(size))
+
+
+def test_nothing_is_listed_of_what_the_configuration_reaches(results: Path):
+    for order in tiny_grid().orders.values():
+        put(results / "resume" / order.id)
+    assert listed(tiny_grid(), results) == {}
+    assert listed(tiny_grid(), results / "none") == {}
+
+
+def test_exactly_what_another_configuration_reaches_alone_is_listed(results: Path):
+    other = tiny(regimes={"long": {"lr": 0.02}})
+    for order in other.orders.values():
+        if not (results / order.name).exists():
+            plant(order, results)
+    mine, theirs = (
+        {n for o in grid.orders.values() for n in (o.name, *(m.name for m in o.members))}
+        for grid in (tiny_grid(), other)
+    )
+    assert listed(tiny_grid(), results) == dict.fromkeys(theirs - mine, "unreached")
+    assert listed(other, results) == dict.fromkeys(mine - theirs, "unreached")
+
+
+def test_an_artefact_in_the_folder_of_another_stage_is_listed(results: Path):
+    order = of_stage(tiny_grid(), "datasets")
+    put(results / "checkpoints" / order.id)
+    assert listed(tiny_grid(), results) == {f"checkpoints/{order.id}": "unreached"}
+
+
+def test_half_made_things_of_dead_jobs_are_listed(results: Path, dead_pid: int):
+    order, host = of_stage(tiny_grid(), "checkpoints"), socket.gethostname()
+    scratch = [f"{order.id}.{host}.{dead_pid}", f"{order.id}.{host}.{dead_pid}.replaced", "stray"]
+    for name in scratch:
+        put(results / "scratch" / name)
+    put(results / "resume" / "gone-000000000000")
+    expected = {f"scratch/{name}": "scratch" for name in scratch}
+    assert listed(tiny_grid(), results) == {**expected, "resume/gone-000000000000": "resume state"}
+
+
+def test_what_a_job_is_making_is_never_listed_whichever_configuration_asked_for_it(results: Path, living: str):
+    """A configuration that was edited during a run does not reach what that run is still making."""
+    identity = "gpt2-9-9-of-a-run-before-the-edit-000000000000"
+    for folder in (
+        f"scratch/{identity}.{living}",
+        f"scratch/{identity}.{living}.replaced",
+        f"resume/{identity}",
+    ):
+        put(results / folder)
+    (results / "checkpoints" / identity).mkdir()  # the engine makes it beforehand
+    assert listed(tiny_grid(), results) == {}
+
+
+def test_scratch_of_a_dead_job_is_listed_though_a_new_job_makes_the_same(results: Path, dead_pid: int):
+    order, host = of_stage(tiny_grid(), "checkpoints"), socket.gethostname()
+    put(results / "scratch" / f"{order.id}.{host}.{dead_pid}")
+    put(results / "scratch" / f"{order.id}.{host}.{os.getpid()}")
+    assert listed(tiny_grid(), results) == {f"scratch/{order.id}.{host}.{dead_pid}": "scratch"}
+    assert being_made(results) == {order.id}
+
+
+def test_a_scratch_folder_is_in_use_while_its_process_lives(results: Path, dead_pid: int):
+    host = socket.gethostname()
+    assert is_in_use(Path(f"scratch/a-1.{host}.{os.getpid()}"))
+    assert not is_in_use(Path(f"scratch/a-1.{host}.{dead_pid}"))
+    assert is_in_use(Path(f"scratch/a-1.node.with.dots.{dead_pid}")), "another host cannot be asked"
+    assert not is_in_use(Path("scratch/stray"))
+    assert not is_in_use(Path("scratch/a-1.host"))
+
+
+def test_a_run_is_running_only_while_a_job_makes_its_next_artefact(results: Path, dead_pid: int, living: str):
+    order = of_stage(tiny_grid(), "checkpoints", "e2")
+    for stage in ("checkpoints", "variants", "probes"):
+        shutil.rmtree(results / of_stage(tiny_grid(), stage, "e2").name)
+
+    def states() -> list[str]:
+        return [run["state"] for run in run_states(hold_against(tiny_grid(), results), results)]
+
+    assert states() == ["missing", "done", "done"]
+    put(results / "scratch" / f"{order.id}.{socket.gethostname()}.{dead_pid}")
+    assert states() == ["missing", "done", "done"]
+    put(results / "scratch" / f"{order.id}.{living}")
+    assert states() == ["running", "done", "done"]
+    shutil.rmtree(results / "scratch")
+    log = results / "logs" / "train_checkpoint" / f"{order.id}.log"
+    log.parent.mkdir(parents=True)
+    log.touch()
+    assert states() == ["failed", "done", "done"]
+
+
+def test_sizes_are_those_of_all_files_below(tmp_path: Path):
+    put(tmp_path / "a", 100)
+    put(tmp_path / "a" / "deep", 23)
+    assert folder_bytes(tmp_path / "a") == 123
+    assert folder_bytes(tmp_path / "a" / "file") == 100
+
+
+# --- damage
+
+
+def test_nothing_is_listed_as_damaged_while_everything_is_right(results: Path):
+    assert damaged(hold_against(tiny_grid(), results), results) == []
+
+
+@pytest.mark.parametrize("hurt", ["the checkpoint", "a variant"])
+def test_damaged_artefacts_and_all_that_followed_members_included_are_listed(results: Path, hurt: str):
+    grid = tiny_grid()
+    checkpoint, variants, probes = (of_stage(grid, stage, "e2") for stage in ("checkpoints", "variants", "probes"))
+    bad = checkpoint.name if hurt == "the checkpoint" else variants.members[0].name
+    (results / bad / MANIFEST).unlink()
+    orphans = damaged(hold_against(grid, results), results)
+    kinds = {orphan.path.relative_to(results).as_posix(): orphan.kind for orphan in orphans}
+    assert kinds.pop(bad) == "damaged"
+    followed = {
+        variants.name,
+        probes.name,
+        *(m.name for m in probes.members),
+        grid.table.name,
+        grid.figures.name,
+    }
+    followed |= {m.name for m in variants.members} if hurt == "the checkpoint" else set()
+    assert kinds == dict.fromkeys(followed, "follows from damage")
+
+
+def test_removing_what_is_damaged_leaves_only_missing_and_right_artefacts(results: Path):
+    grid = tiny_grid()
+    (results / of_stage(grid, "variants", "e2").members[1].name / MANIFEST).unlink()
+    for orphan in damaged(hold_against(grid, results), results):
+        remove(orphan)
+    plan = hold_against(grid, results)
+    assert set(plan.states.values()) == {State.DONE, State.MISSING}
+    assert plan.remake == {}
+
+
+# --- removal
+
+
+def test_a_link_is_removed_and_what_it_leads_to_stays(results: Path, tmp_path: Path):
+    put(tmp_path / "elsewhere")
+    (results / "checkpoints" / "linked-000000000000").symlink_to(tmp_path / "elsewhere")
+    (orphan,) = unreached(hold_against(tiny_grid(), results), results)
+    remove(orphan)
+    assert not (results / "checkpoints" / "linked-000000000000").exists()
+    assert (tmp_path / "elsewhere" / "file").exists()
+
+
+@pytest.fixture
+def held(results: Path) -> Iterator[None]:
+    """A run is under way in the results folder."""
+    with lock_run(results):
+        yield
+
+
+def prune(results: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The command, on the tiny configuration, where nobody is at the terminal."""
+    shutil.copy(TINY, results.parent / "config.yaml")
+    command = [sys.executable, "-m", "capacity.cli", "prune", *words]
+    return subprocess.run(command, cwd=results.parent, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+
+
+def test_nothing_is_removed_unless_told_to(results: Path):
+    put(results / "checkpoints" / "other-000000000000", 2_000_000)
+    answer = prune(results)
+    assert "2.00 MB" in answer.stdout
+    assert "nothing removed" in answer.stdout
+    assert (results / "checkpoints" / "other-000000000000" / "file").exists()
+    prune(results, "--yes")
+    assert not (results / "checkpoints" / "other-000000000000").exists()
+    assert "no orphans" in prune(results, "--yes").stdout
+    assert hold_against(tiny_grid(), results).states.keys()
+    assert set(hold_against(tiny_grid(), results).states.values()) == {State.DONE}
+
+
+@pytest.mark.usefixtures("held")
+def test_nothing_is_removed_while_a_run_is_under_way(results: Path):
+    put(results / "checkpoints" / "other-000000000000")
+    answer = prune(results, "--yes")
+    assert answer.returncode == 1
+    assert "another run is under way" in answer.stderr
+    assert (results / "checkpoints" / "other-000000000000" / "file").exists()

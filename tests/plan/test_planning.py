@@ -1,0 +1,499 @@
+"""What the main process does before any job starts: survey, orders, stamps, and the lock."""
+
+import multiprocessing
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from planted import of_stage, plant, publish, tiny, tiny_grid
+
+from capacity.artefacts import manifest
+from capacity.artefacts.manifest import MANIFEST
+from capacity.artefacts.orders import read_order
+from capacity.errors import OtherSchema, UserError
+from capacity.plan import survey as planning
+from capacity.plan.grid import Grid
+from capacity.plan.survey import (
+    INDEX,
+    State,
+    hold_against,
+    is_published,
+    lock_run,
+    prepare_run,
+    published,
+    set_job_environment,
+    survey,
+    write_orders,
+)
+
+
+@pytest.fixture
+def grid() -> Grid:
+    return tiny_grid()
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files whose bytes are read to verify them."""
+    files, file_digest = [], manifest.file_digest
+    monkeypatch.setattr(manifest, "file_digest", lambda path: (files.append(path.name), file_digest(path))[1])
+    return files
+
+
+def damage(folder: Path, keep_time: bool = True) -> None:
+    """Flip a bit of an artefact's file and put the time back."""
+    path = next(path for path in sorted(folder.iterdir()) if path.name != MANIFEST)
+    stat, content = path.stat(), path.read_bytes()
+    path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    if keep_time:
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+# --- survey
+
+
+def test_every_made_artefact_and_member_is_done_and_without_folder_or_in_an_empty_one_it_is_missing(
+    results: Path, grid: Grid
+):
+    states, faults = survey(grid.orders.values(), results)
+    assert set(states.values()) == {State.DONE}
+    assert states.keys() == {n for o in grid.orders.values() for n in (o.name, *(m.name for m in o.members))}
+    first, second = list(states)[:2]
+    shutil.rmtree(results / first)
+    for path in (results / second).iterdir():
+        path.unlink()
+    again, faults = survey(grid.orders.values(), results)
+    assert {name for name, state in again.items() if state != State.DONE} == {first, second}
+    assert again[first] == again[second] == State.MISSING
+    assert faults == {}
+    assert set(survey(grid.orders.values(), results / "none")[0].values()) == {State.MISSING}
+
+
+def test_bytes_are_hashed_once_and_then_recognised_by_their_stat(results: Path, grid: Grid, hashed: list[str]):
+    survey(grid.orders.values(), results)
+    assert len(hashed) >= len(grid.orders)
+    hashed.clear()
+    states, _ = survey(grid.orders.values(), results)
+    assert hashed == []
+    assert set(states.values()) == {State.DONE}
+
+
+@pytest.mark.parametrize("file", ["content.txt", MANIFEST])
+def test_a_file_whose_bytes_changed_is_noticed_though_its_size_and_time_are_as_before(
+    results: Path, grid: Grid, file: str
+):
+    order = of_stage(grid, "checkpoints")
+    survey([order], results)
+    path = results / order.name / file
+    stat, text = path.stat(), path.read_text()
+    path.write_text(text.replace("checkpoints", "checkpoinds", 1))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert path.stat().st_size == stat.st_size
+    states, faults = survey([order], results)
+    assert states == {order.name: State.DAMAGED}
+    assert str(results / order.name) in faults[order.name]
+
+
+@pytest.mark.parametrize("touch", [os.utime, lambda path: path.chmod(0o600), lambda path: _copy_over(path)])
+def test_a_touched_file_is_hashed_again_and_found_right(
+    results: Path, grid: Grid, hashed: list[str], touch: Callable[[Path], Any]
+):
+    order = of_stage(grid, "checkpoints")
+    survey([order], results)
+    hashed.clear()
+    touch(results / order.name / "content.txt")
+    assert survey([order], results)[0] == {order.name: State.DONE}
+    assert hashed == ["content.txt"]
+    hashed.clear()
+    survey([order], results)
+    assert hashed == []
+
+
+def _copy_over(path: Path) -> None:
+    """Another file with the same bytes and times."""
+    other = path.with_name("other")
+    shutil.copy2(path, other)
+    other.replace(path)
+
+
+def test_a_file_that_changes_while_it_is_hashed_is_hashed_again_next_time(
+    results: Path, grid: Grid, monkeypatch: pytest.MonkeyPatch
+):
+    order, verify = of_stage(grid, "checkpoints"), planning.verify
+
+    def verify_and_lose(folder: Path, name: str) -> Any:
+        answer = verify(folder, name)
+        damage(folder)
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(planning, "verify", verify_and_lose)
+        survey([order], results)
+    assert survey([order], results)[0] == {order.name: State.DAMAGED}
+
+
+def test_a_damaged_artefact_stays_damaged_until_it_is_made_again(results: Path, grid: Grid):
+    order = of_stage(grid, "checkpoints")
+    survey([order], results)
+    damage(results / order.name)
+    for _ in range(2):
+        assert survey([order], results)[0] == {order.name: State.DAMAGED}
+    shutil.rmtree(results / order.name)
+    plant(order, results)
+    assert survey([order], results)[0] == {order.name: State.DONE}
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", "null", '{"checkpoints/x": 3}'])
+def test_an_index_that_is_garbage_costs_only_hashing(results: Path, grid: Grid, content: str):
+    (results / INDEX).write_text(content)
+    assert set(survey(grid.orders.values(), results)[0].values()) == {State.DONE}
+
+
+def test_an_index_that_lies_about_another_results_folder_is_not_believed(results: Path, grid: Grid, tmp_path: Path):
+    """Copied with the results, times kept: inode and ctime tell the copies apart."""
+    survey(grid.orders.values(), results)
+    copy = shutil.copytree(results, tmp_path / "copy")
+    order = of_stage(grid, "checkpoints")
+    damage(copy / order.name)
+    assert survey([order], copy)[0] == {order.name: State.DAMAGED}
+
+
+def test_a_folder_that_cannot_take_the_index_is_only_slower(results: Path, grid: Grid, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(planning, "write_atomically", refuse)
+    assert set(survey(grid.orders.values(), results)[0].values()) == {State.DONE}
+    assert not (results / INDEX).exists()
+
+
+def test_looking_changes_nothing_but_the_index(results: Path, grid: Grid):
+    before = {path: path.stat().st_mtime_ns for path in results.rglob("*") if path.is_file()}
+    hold_against(grid, results)
+    after = {path: path.stat().st_mtime_ns for path in results.rglob("*") if path.is_file()}
+    assert after.pop(results / INDEX)
+    assert after == before
+
+
+def test_an_artefact_of_another_version_of_the_project_stops_the_run_and_is_left_alone(results: Path, grid: Grid):
+    path = results / of_stage(grid, "checkpoints").name / MANIFEST
+    path.write_text(path.read_text().replace('"schema": 1', '"schema": 99'))
+    with pytest.raises(OtherSchema, match="schema 99"):
+        prepare_run(grid, results)
+    assert path.exists()
+    assert not (results / "specs").exists()
+
+
+# --- what is made again
+
+
+def remade(grid: Grid, results: Path) -> dict[str, str]:
+    """What is to be made again, with the reason."""
+    return hold_against(grid, results).remake
+
+
+def stages_of(grid: Grid, run: str, letters: str) -> set[str]:
+    """Artefacts of a run by the first letters of their stages, `a` for table and figures."""
+    named = {"d": "datasets", "t": "tokenizers", "c": "checkpoints", "v": "variants", "p": "probes"}
+    names = {of_stage(grid, named[letter], run).name for letter in letters if letter in named}
+    return names | ({grid.table.name, grid.figures.name} if "a" in letters else set())
+
+
+@pytest.mark.parametrize(
+    ("stage", "run", "follow"),
+    [
+        ("checkpoints", "e2", "cvpa"),
+        ("variants", "e2", "vpa"),
+        ("probes", "e2", "pa"),
+        ("tokenizers", "bpe", "tcvpa"),
+        ("datasets", "bioS", "dtcvpa"),
+    ],
+)
+def test_a_damaged_artefact_and_all_that_followed_from_it_and_nothing_else_is_made_again(
+    results: Path, grid: Grid, stage: str, run: str, follow: str
+):
+    order = of_stage(grid, stage, run)
+    (results / order.name / MANIFEST).unlink()
+    again = remade(grid, results)
+    assert again.keys() == stages_of(grid, "bioS" if run == "bpe" else run, follow)
+    assert again[order.name].startswith("damaged: ")
+    assert str(results / order.name) in again[order.name]
+    for name, reason in again.items():
+        assert name == order.name or reason.startswith("follows from ")
+
+
+def test_a_damaged_table_is_made_again_with_the_figures_only(results: Path, grid: Grid):
+    damage(results / grid.table.name)
+    assert remade(grid, results).keys() == {grid.table.name, grid.figures.name}
+
+
+def test_a_damaged_member_makes_its_set_again(results: Path, grid: Grid):
+    order = of_stage(grid, "variants", "e2")
+    damage(results / order.members[1].name)
+    again = remade(grid, results)
+    assert again.keys() == stages_of(grid, "e2", "vpa")
+    assert order.members[1].name in again[order.name]
+
+
+def test_damage_is_followed_through_what_is_missing(results: Path, grid: Grid):
+    """Missing ones are made anyway; what lies behind them still has to be made again."""
+    damage(results / of_stage(grid, "checkpoints", "e2").name)
+    for stage in ("variants", "probes"):
+        shutil.rmtree(results / of_stage(grid, stage, "e2").name)
+    assert remade(grid, results).keys() == stages_of(grid, "e2", "ca")
+
+
+def test_nothing_is_made_again_because_something_is_missing(results: Path, grid: Grid):
+    for stage in ("datasets", "checkpoints", "probes", "tables"):
+        shutil.rmtree(results / stage)
+        assert remade(grid, results) == {}
+
+
+def test_a_set_whose_member_was_removed_is_made_again_when_its_members_are_needed(results: Path, grid: Grid):
+    variants, probes = of_stage(grid, "variants", "e2"), of_stage(grid, "probes", "e2")
+    shutil.rmtree(results / variants.members[0].name)
+    assert remade(grid, results) == {}, "nothing needs it: its scores exist"
+    shutil.rmtree(results / probes.name)
+    again = remade(grid, results)
+    assert again[variants.name] == f"damaged: its member {variants.members[0].name} is missing"
+    assert again.keys() == stages_of(grid, "e2", "va")
+
+
+# --- orders for the engine
+
+
+def prepared(grid: Grid, results: Path) -> dict[str, os.stat_result]:
+    """Prepare and begin a run; the stat of each order's file."""
+    write_orders(prepare_run(grid, results), results)
+    return {name: (results / "specs" / f"{order.id}.json").stat() for name, order in grid.orders.items()}
+
+
+@pytest.mark.parametrize("what", ["built", "nothing built"])
+def test_every_order_is_written_with_the_oldest_time_there_is(results: Path, grid: Grid, what: str):
+    if what == "nothing built":
+        shutil.rmtree(results)
+    stats = prepared(grid, results)
+    assert {stat.st_mtime for stat in stats.values()} == {0}
+    for order in grid.orders.values():
+        assert read_order(results / "specs" / f"{order.id}.json") == order
+    assert [path for path in (results / "specs").iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("what", ["built", "nothing built"])
+def test_an_order_that_stands_is_not_written_again(results: Path, grid: Grid, what: str):
+    if what == "nothing built":
+        shutil.rmtree(results)
+    first = prepared(grid, results)
+    second = prepared(grid, results)
+    assert {name: stat.st_ino for name, stat in second.items()} == {name: stat.st_ino for name, stat in first.items()}
+
+
+@pytest.mark.parametrize("time_put_back", [False, True])
+@pytest.mark.parametrize("garbage", [False, True])
+def test_an_order_that_was_edited_is_written_anew_before_anything_is_made_from_it(
+    results: Path, grid: Grid, time_put_back: bool, garbage: bool
+):
+    order = of_stage(grid, "checkpoints")
+    shutil.rmtree(results / order.name)
+    prepared(grid, results)
+    path = results / "specs" / f"{order.id}.json"
+    path.write_text(path.read_text().replace('"lr":0.01', '"lr":0.02'))
+    if garbage:
+        path.write_bytes(b"\xff\x00")
+    if time_put_back:
+        os.utime(path, (0, 0))
+    prepared(grid, results)
+    assert read_order(path) == order
+    assert path.stat().st_mtime == 0
+
+
+def test_an_artefact_to_make_again_has_an_order_that_is_newer_than_itself_and_names_the_reason(
+    results: Path, grid: Grid
+):
+    order = of_stage(grid, "checkpoints", "e2")
+    prepared(grid, results)
+    damage(results / order.name)
+    now = time.time()
+    stats = prepared(grid, results)
+    again = stages_of(grid, "e2", "cvpa")
+    for name, stat in stats.items():
+        assert (stat.st_mtime >= now - 1) == (name in again)
+        read = read_order(results / "specs" / f"{grid.orders[name].id}.json")
+        assert (read.remake is not None) == (name in again)
+        assert replace(read, remake=None) == grid.orders[name]
+    assert "holds other bytes" in str(read_order(results / "specs" / f"{order.id}.json").remake)
+
+
+def test_once_it_is_made_again_its_order_is_old_again(results: Path, grid: Grid):
+    damage(results / grid.table.name)
+    prepared(grid, results)
+    for order in (grid.table, grid.figures):
+        plant(read_order(results / "specs" / f"{order.id}.json"), results)
+    stats = prepared(grid, results)
+    assert {stat.st_mtime for stat in stats.values()} == {0}
+    assert read_order(results / "specs" / f"{grid.table.id}.json").remake is None
+
+
+def test_orders_that_lost_their_times_in_a_copy_are_given_them_back(results: Path, grid: Grid):
+    prepared(grid, results)
+    for path in (results / "specs").iterdir():
+        os.utime(path)
+    assert {stat.st_mtime for stat in prepared(grid, results).values()} == {0}
+
+
+def test_orders_of_other_configurations_are_left_alone(results: Path, grid: Grid):
+    prepared(grid, results)
+    other = tiny(probe={"draws": 2})
+    prepared(other, results)
+    assert {stat.st_mtime for stat in prepared(grid, results).values()} == {0}
+    assert len(list((results / "specs").glob("*.json"))) > len(grid.orders)
+
+
+# --- fixed paths
+
+
+def stamps(grid: Grid, results: Path) -> dict[str, float]:
+    """Prepare a run; mtime of each stamp by the name of the fixed path's identity."""
+    prepare_run(grid, results)
+    return {
+        id_file: (results / "specs" / f"{Path(id_file).stem}.stamp").stat().st_mtime
+        for _, _, id_file in published(grid)
+    }
+
+
+TABLE, FIGURES = "capacity_table.id", "figures/capacity_figures.id"
+
+
+def test_a_stamp_is_old_while_its_copies_are_current(results: Path, grid: Grid):
+    assert stamps(grid, results) == {TABLE: 0, FIGURES: 0}
+    assert stamps(grid, results) == {TABLE: 0, FIGURES: 0}
+
+
+CHANGES = {
+    "no identity": lambda results: (results / TABLE).unlink(),
+    "another identity": lambda results: (results / TABLE).write_text("capacity-000000000000\n"),
+    "an identity that is no text": lambda results: (results / TABLE).write_bytes(b"\xff\xfe"),
+    "a copy is gone": lambda results: (results / "capacity_summary.csv").unlink(),
+    "a copy was edited": lambda results: (results / "capacity_table.csv").write_text("R\n2.0\n"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+@pytest.mark.parametrize("when", [1, time.time(), 4e9], ids=["long ago", "now", "in the future"])
+def test_a_stamp_is_newer_than_its_copies_whatever_their_time_when_they_are_not_current(
+    results: Path, grid: Grid, change: Callable[[Path], Any], when: float
+):
+    change(results)
+    copies = [results / name for name in ("capacity_table.csv", "capacity_summary.csv", TABLE)]
+    for path in filter(Path.exists, copies):
+        os.utime(path, (when, when))
+    found = stamps(grid, results)
+    assert found[FIGURES] == 0
+    assert found[TABLE] > max(path.stat().st_mtime for path in copies if path.exists())
+
+
+def test_a_stamp_says_something_new_each_time_there_is_something_to_publish(results: Path, grid: Grid):
+    stamps(grid, results)
+    stamp = results / "specs" / "capacity_table.stamp"
+    texts = [stamp.read_text()]
+    for _ in range(2):
+        (results / TABLE).write_text("other\n")
+        stamps(grid, results)
+        texts.append(stamp.read_text())
+    assert len(set(texts)) == 3
+    publish(grid, results)
+    assert stamps(grid, results)[TABLE] == 0
+    assert stamp.read_text() == texts[-1]
+
+
+def test_a_stamp_is_new_before_anything_was_ever_published(tmp_path: Path, grid: Grid):
+    assert min(stamps(grid, tmp_path / "results").values()) > 0
+
+
+def test_another_configuration_and_back_again_are_published_in_turn(results: Path, grid: Grid):
+    other = tiny(display={"title": "Other"})
+    copied = (results / "figures" / "capacity.png").stat().st_mtime
+    found = stamps(other, results)
+    assert found[TABLE] == 0
+    assert found[FIGURES] > copied
+    plant(other.figures, results)
+    publish(other, results)
+    assert stamps(other, results)[FIGURES] == 0
+    assert stamps(grid, results)[FIGURES] > 0
+
+
+def test_copies_of_an_artefact_that_was_removed_are_current_while_they_are_all_there(results: Path, grid: Grid):
+    artefact, files, id_file = published(grid)[0]
+    shutil.rmtree(results / artefact.name)
+    assert is_published(artefact, files, id_file, results)
+    (results / "capacity_summary.csv").unlink()
+    assert not is_published(artefact, files, id_file, results)
+
+
+# --- the whole
+
+
+def test_a_run_that_is_prepared_says_what_is_made_again_and_why(
+    results: Path, grid: Grid, capsys: pytest.CaptureFixture[str]
+):
+    prepare_run(grid, results)
+    assert capsys.readouterr().err == ""
+    damage(results / grid.table.name)
+    prepare_run(grid, results)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(" is made again: ")[0] for line in lines] == [grid.table.name, grid.figures.name]
+
+
+def test_jobs_find_this_interpreter_first_and_use_one_thread():
+    variables = {"PATH": "/usr/bin", "OMP_NUM_THREADS": "8", "HF_HUB_OFFLINE": "0"}
+    set_job_environment(variables, Path("results"))
+    assert variables["PATH"] == f"{Path(sys.executable).parent}{os.pathsep}/usr/bin"
+    assert {variables[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")} == {"1"}
+    assert variables["HF_HUB_OFFLINE"] == "0", "a choice of the user that changes no number is left alone"
+
+
+def test_two_runs_never_hold_one_results_folder_and_a_dead_one_lets_go(
+    results: Path, capsys: pytest.CaptureFixture[str]
+):
+    context = multiprocessing.get_context("fork")
+    held, end = context.Event(), context.Event()
+
+    def run() -> None:
+        _lock = lock_run(results)
+        held.set()
+        end.wait(30)
+        os._exit(9)  # no clean-up of any kind
+
+    other = context.Process(target=run)
+    other.start()
+    assert held.wait(30)
+    with pytest.raises(SystemExit) as caught:
+        lock_run(results)
+    assert caught.value.code == 1
+    assert f"process {other.pid}" in capsys.readouterr().err
+    end.set()
+    other.join(30)
+    lock_run(results).close()
+    lock_run(results).close()
+
+
+def test_models_are_checked_before_any_order_is_written(tmp_path, monkeypatch):
+    seen = []
+
+    def refuse(orders, done):
+        seen.append((orders, done))
+        raise UserError("no such model")
+
+    monkeypatch.setattr(planning, "check_models", refuse)
+    grid = tiny_grid()
+    plant(of_stage(grid, "datasets"), tmp_path)
+    with pytest.raises(UserError, match="no such model"):
+        prepare_run(grid, tmp_path)
+    assert seen == [(grid.orders, {of_stage(grid, "datasets").name})]
+    assert not (tmp_path / "specs").exists()

@@ -1,0 +1,55 @@
+"""Promises of the preview: it marks just what is scored, adds up to the bits on offer, and makes few people."""
+
+import re
+
+import pytest
+from worlds import ATOMIC, FULL_BIOS, SMALL_BIOS, TOKENIZERS, world_of
+
+from capacity.plan.preview import SAMPLE, account_lines, labelled_texts, sample_world, size_lines
+from capacity.tables.bits import bits_offered
+from capacity.tokenizers.tokenization import build_tokenizer
+from capacity.world import Renderer, make_world, training_draws
+
+
+@pytest.mark.parametrize("tokenizer_name", TOKENIZERS)
+def test_marks_stand_around_items_and_the_text_is_the_trainings(tokenizer_name: str) -> None:
+    world = world_of(SMALL_BIOS)
+    tokenizer = build_tokenizer(TOKENIZERS[tokenizer_name], world)
+    draws = training_draws(world, world.seed, 0, 0)[:5]
+    texts = labelled_texts(world, tokenizer, 5, colour=False)
+    for text, plain in zip(texts, Renderer(world, tokenizer).texts(draws), strict=True):
+        assert re.sub(r"\[\w+: (.*?)\]", r"\1", text) == plain
+        items = ["name", *(item for item, _ in world.account.items)]
+        assert sorted(re.findall(r"\[(\w+): ", text)) == sorted(items)
+    coloured = labelled_texts(world, tokenizer, 5, colour=True)
+    assert [re.sub(r"\x1b\[\d+m", "", text) for text in coloured] == Renderer(world, tokenizer).texts(draws)
+
+
+def test_junk_is_shown_without_marks() -> None:
+    world = make_world(ATOMIC | {"junk": {"people": 9, "share": 0.5}, "tag": True})
+    texts = labelled_texts(world, build_tokenizer({"kind": "word"}, world), 2, colour=False)
+    assert [text.startswith("(junk)") for text in texts] == [False, False, True, True]
+    assert "TAG" in texts[0]
+    assert "TAG" not in texts[2]
+    assert "[" not in texts[2]
+
+
+@pytest.mark.parametrize("spec", [ATOMIC | {"D": 16}, SMALL_BIOS], ids=["bioD", "bioS"])
+def test_the_account_adds_up_to_what_is_offered(spec: dict) -> None:
+    world = make_world(spec)
+    line = next(line for line in account_lines(world, world.N) if line.startswith("the dataset"))
+    assert float(line.split()[2]) == pytest.approx(bits_offered(world.N, world.account), rel=1e-3)
+
+
+def test_of_a_large_world_only_a_sample_is_made_and_all_are_counted() -> None:
+    spec = FULL_BIOS | {"N": 10_000_000}
+    world = sample_world(spec)
+    assert world.N == SAMPLE
+    line = next(line for line in account_lines(world, spec["N"]) if line.startswith("the dataset"))
+    assert float(line.split()[2]) == pytest.approx(515.9e6, rel=1e-3)  # arXiv 2404.05405, 10M people
+    small = make_world(FULL_BIOS)
+    assert all((world.facts[column][:800] == codes).all() for column, codes in small.facts.items())
+    tokenizer = build_tokenizer({"kind": "word"}, world)
+    lines = size_lines(world, Renderer(world, tokenizer), spec["N"], {"long": {"exposures": 10}})
+    tokens = int(re.search(r"exposures are ([\d,]+) tokens", lines[-1])[1].replace(",", ""))
+    assert 5e9 < tokens < 9e9

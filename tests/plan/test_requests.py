@@ -1,0 +1,166 @@
+"""What jobs ask for, what a cluster allows, and when a job must stop: planted cases without SLURM."""
+
+import time
+
+import pytest
+
+from capacity.errors import UserError
+from capacity.jobs.allocation import time_budget
+from capacity.jobs.slurm import Cluster, Partition, Request, _partitions, gpu_count, minutes
+from capacity.plan import requests
+
+WORLD = {"kind": "bioS", "N": 1000, "templates": 2, "pools": {"cities": 100}}
+WORD = {"kind": "word"}
+SPEC = {
+    "model": {"family": "gpt2", "l": 2, "h": 4, "head_dim": 8},
+    "regime": {"exposures": 100, "packing": "windows", "context": 512, "batch": 16},
+    "hardware": {"accelerator": "cpu", "precision": "fp32", "devices": 1, "compile": False},
+}
+GPU = {**SPEC, "hardware": {**SPEC["hardware"], "accelerator": "gpu"}}
+
+
+def cluster(**changes: object) -> Cluster:
+    facts = {
+        "name": "lab",
+        "accounting": False,
+        "min_job_age": 300,
+        "partitions": {"main": Partition(60, 2, 64000, False)},
+        "default": "main",
+        "accounts": frozenset(),
+        "max_array_size": 1001,
+    }
+    return Cluster(**{**facts, **changes})  # type: ignore[arg-type]
+
+
+def with_regime(**changes: object) -> dict:
+    return {**SPEC, "regime": {**SPEC["regime"], **changes}}
+
+
+def test_a_larger_training_asks_for_more() -> None:
+    least = requests.training_mb(WORLD, WORD, SPEC), requests.training_minutes(WORLD, WORD, SPEC)
+    wide = {**SPEC, "model": {"family": "gpt2", "l": 12, "h": 12, "head_dim": 64}}
+    assert requests.training_mb(WORLD, WORD, wide) > least[0] + 1700  # 85 M parameters at 20 bytes
+    assert requests.training_mb(WORLD, WORD, with_regime(batch=256)) > least[0]
+    assert requests.training_mb({**WORLD, "N": 10_000_000}, WORD, SPEC) > least[0] + 3900
+    assert requests.training_minutes(WORLD, WORD, wide) > least[1]
+    assert requests.training_minutes(WORLD, WORD, with_regime(exposures=100_000)) > least[1]
+
+
+def test_the_logits_of_a_step_on_a_gpu_need_no_memory_of_the_host() -> None:
+    large = {**GPU, "regime": {**GPU["regime"], "batch": 4096}}
+    assert requests.training_mb(WORLD, WORD, large) == requests.training_mb(WORLD, WORD, GPU)
+
+
+def test_memory_grows_with_every_attempt() -> None:
+    assert [requests.growing(2001, attempt) for attempt in (1, 2, 3)] == [2001, 3002, 4002]
+
+
+def test_a_job_stops_before_slurm_ends_it() -> None:
+    def budget(left: float) -> float:
+        answer = time_budget({"SLURM_JOB_END_TIME": str(int(time.time() + left))})
+        assert answer is not None
+        return answer
+
+    assert budget(55) == pytest.approx(35, abs=1.5)
+    assert budget(2000) == pytest.approx(1900, abs=1.5)
+    assert budget(86_400) == pytest.approx(86_100, abs=1.5)
+
+
+@pytest.mark.parametrize("variables", [{}, {"SLURM_JOB_END_TIME": "UNLIMITED"}])
+def test_a_job_without_an_end_has_no_budget(variables: dict[str, str]) -> None:
+    assert time_budget(variables) is None
+
+
+@pytest.mark.parametrize(
+    ("gres", "count"),
+    [
+        ("(null)", 0),
+        ("gpu:2", 2),
+        ("gpu:a100:4(S:0-1)", 4),
+        ("gpu:a100:4(S:0-1),gpu:t4:2(S:0)", 6),
+        ("shard:8,gpu:1", 1),
+        ("craynetwork:4", 0),
+    ],
+)
+def test_gpus_are_counted_in_every_spelling(gres: str, count: int) -> None:
+    assert gpu_count(gres) == count
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [("infinite", None), ("30:00", 30), ("8:00:00", 480), ("2-00:00:00", 2880), ("1-12:30:00", 2190)],
+)
+def test_time_limits_are_read_in_every_spelling(limit: str, expected: int | None) -> None:
+    assert minutes(limit) == expected
+
+
+def test_a_partition_of_unequal_nodes_allows_what_its_best_node_has() -> None:
+    lines = [
+        "gpu*|1-00:00:00|REQUEUE|64000|gpu:2",
+        "gpu*|1-00:00:00|REQUEUE|512000+|gpu:a100:8(S:0-1)",
+        "cpu|infinite|CANCEL|1|(null)",
+    ]
+    default, found = _partitions("\n".join(lines))
+    assert default == "gpu"
+    assert found == {"gpu": Partition(1440, 8, 512_000, False), "cpu": Partition(None, 0, 1, True)}
+
+
+@pytest.mark.parametrize(
+    ("facts", "first_look", "expected"),
+    [
+        ({}, 20, "squeue"),
+        ({"accounting": True}, 20, "squeue"),
+        ({"accounting": True, "min_job_age": 60}, 20, "sacct"),
+        ({"accounting": True}, 101, "sacct"),  # the plugin would take sacct whatever it is told
+    ],
+)
+def test_jobs_are_followed_by_a_command_that_sees_their_end(facts: dict, first_look: int, expected: str) -> None:
+    assert cluster(**facts).status_command(first_look) == expected
+
+
+@pytest.mark.parametrize(("age", "first_look"), [(239, 20), (300, 101), (0, 1)])
+def test_where_nothing_sees_the_end_of_a_job_the_run_is_refused(age: int, first_look: int) -> None:
+    with pytest.raises(UserError, match="the end of a job cannot be seen"):
+        cluster(min_job_age=age).status_command(first_look)
+
+
+def test_arrays_are_off_where_the_plugin_would_lose_their_tasks() -> None:
+    assert cluster().no_arrays("squeue", 1000, 1000) == ""
+    assert "lets 999 go at once" in cluster().no_arrays("squeue", 1000, 999)
+    assert "MaxArraySize is 1001" in cluster().no_arrays("squeue", 1001, 5000)
+    assert "sacct" in cluster().no_arrays("sacct", 3, 1000)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"partition": "gpu"}, "'gpu' is not on lab; there are: main"),
+        ({"gpus": 3}, "asks for 3 GPUs, a node of partition main has 2"),
+        ({"memory_mb": 64001}, "asks for 64,001 MB, a node of partition main has 64,000"),
+        ({"minutes": 61}, "asks for 61 minutes, partition main allows 60"),
+        ({"account": "nobody"}, "'nobody' is none of yours on lab; there are: lab"),
+    ],
+)
+def test_a_request_beyond_the_cluster_is_refused_and_one_at_its_limits_is_not(change: dict, expected: str) -> None:
+    most = {"partition": "", "account": "Lab", "gpus": 2, "memory_mb": 64000, "minutes": 60}
+    here = cluster(accounts=frozenset({"lab"}))
+    here.check([Request("train_checkpoint x", **most)])  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=expected):
+        here.check([Request("train_checkpoint x", **{**most, **change})])  # type: ignore[arg-type]
+
+
+def test_of_several_partitions_all_must_exist_and_one_must_have_room() -> None:
+    rooms = {"main": Partition(60, 2, 64000, False), "large": Partition(None, 8, 512_000, False)}
+    here = cluster(partitions=rooms | {"spot": Partition(None, 8, 512_000, True)})
+    ask = {"account": "", "gpus": 4, "memory_mb": 100_000, "minutes": 100}
+
+    def check(partition: str) -> None:
+        here.check([Request("train_checkpoint x", partition=partition, **ask)])  # type: ignore[arg-type]
+
+    check("main,large")
+    with pytest.raises(UserError, match="'lage' is not on lab"):
+        check("large,lage")
+    with pytest.raises(UserError, match="spot cancels"):
+        check("large,spot")
+    with pytest.raises(UserError, match="asks for 4 GPUs"):
+        check("main")

@@ -1,0 +1,63 @@
+"""A table against a reference: equal, different and undecided cells, chance, and verdicts on claims."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+from test_claims import CLAIM, seeds
+
+from capacity.tables.compare import OPEN, OTHER, SAME, compare_cells, compare_claims, too_many_differ
+from capacity.tables.table import capacity_table
+
+
+def cells(mine: list[dict[str, Any]], reference: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return compare_cells(capacity_table(mine), capacity_table(reference)).to_dict("records")
+
+
+def test_the_interval_of_the_difference_is_welchs():
+    (cell,) = cells(seeds(2.0, 2.1, 2.2), seeds(1.9, 2.1, 2.0, 2.05))
+    reference = scipy.stats.ttest_ind([2.0, 2.1, 2.2], [1.9, 2.1, 2.0, 2.05], equal_var=False).confidence_interval()
+    assert (cell["low"], cell["high"]) == pytest.approx((reference.low, reference.high))
+    assert (cell["seeds"], cell["seeds_reference"], cell["verdict"]) == (3, 4, SAME)
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "verdict"),
+    [
+        ((1.0, 1.02, 1.01), (2.0, 2.01, 2.02), OTHER),
+        ((2.0, 2.0, 2.0), (2.0, 2.0, 2.0), SAME),
+        ((2.0, 2.0, 2.0), (1.0, 1.0, 1.0), OTHER),
+        ((2.0,), (2.0, 2.1), OPEN),
+    ],
+)
+def test_a_cell_agrees_where_the_interval_holds_zero(mine, theirs, verdict):
+    (cell,) = cells(seeds(*mine), seeds(*theirs))
+    assert cell["verdict"] == verdict
+
+
+def test_cells_are_matched_whatever_the_study_and_others_left_out():
+    found = cells(seeds(1.0, 1.1, model="a") + seeds(1.0, 1.1, model="b"), seeds(1.0, 1.1, model="a", study="other"))
+    assert [cell["model"] for cell in found] == ["a"]
+
+
+def test_one_cell_in_twenty_may_differ():
+    same, other = seeds(1.0, 1.1, 1.2), seeds(9.0, 9.1, 9.2)
+    few = [row for i in range(40) for row in seeds(1.0, 1.1, 1.2, model=f"m{i}")]
+    odd = [dict(row, R=row["R"] + 8 * (row["model"] in ("m1", "m2"))) for row in few]
+    worse = [dict(row, R=row["R"] + 8 * (row["model"] < "m2")) for row in few]
+    assert not too_many_differ(compare_cells(capacity_table(odd), capacity_table(few)))
+    assert too_many_differ(compare_cells(capacity_table(worse), capacity_table(few)))
+    assert too_many_differ(compare_cells(capacity_table(other), capacity_table(same)))
+
+
+def test_verdicts_are_compared_on_the_studies_that_both_have():
+    claim = {"to": None, "not_run": None, "seeds": 3, **CLAIM, "of": {"study": ["base", "more"]}}
+    mine = capacity_table(seeds(2.0, 2.01, 2.02))
+    reference = capacity_table(seeds(1.0, 1.01, 1.02) + seeds(9.0, 9.01, 9.02, study="more", model="big"))
+    (row,) = compare_claims([claim], mine, reference).to_dict("records")
+    assert (row["verdict"], row["verdict_reference"]) == ("reproduced", "not reproduced")
+    assert row["measured_reference"] == pytest.approx(1.01)
+    other = compare_claims([{**claim, "of": {"study": ["more"]}}], mine, reference)
+    assert other.empty
+    assert np.isfinite(row["measured"])

@@ -1,0 +1,111 @@
+"""The fitted law: planted parameters are found again, its sizes are its own inverse, its limits are plain."""
+
+import contextlib
+import itertools
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from capacity.cli import size_models as size
+from capacity.errors import UserError
+from capacity.tables.scaling_law import FittedLaw, Law, fit_law, held_out
+
+ROOT = Path(__file__).resolve().parents[2]
+TRUE = Law(c=2.2, E_half=130.0, gamma=1.4, k=6.0, damage={"int8": (0.002, 0.5), "int4": (0.5, 0.6)})
+
+
+def rows(noise: float = 0.0, seeds: int = 3) -> pd.DataFrame:
+    """A table that the planted law made."""
+    generator = np.random.default_rng(1)
+    made = []
+    for E, R_max, seed in itertools.product((30, 100, 300, 1000), (1.3, 2.4, 4.6), range(seeds)):
+        R = TRUE.R(R_max, E) + noise * generator.normal()
+        for scheme in ("none", "int8", "int4"):
+            made.append({"exposures": E, "R_max": R_max, "seed": seed, "scheme": scheme, "P": 9232})
+            made[-1] |= {"R": R * TRUE.share(E, scheme), "checkpoint_id": f"{E}-{R_max}-{seed}"}
+            made[-1] |= {"study": "base", "model": "m", "N": 400}
+    return pd.DataFrame(made)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> FittedLaw:
+    return fit_law(rows(noise=0.02), resamples=20)
+
+
+def test_planted_parameters_are_found_again():
+    law = fit_law(rows(), resamples=1).law
+    for name in ("c", "E_half", "gamma", "k"):
+        assert getattr(law, name) == pytest.approx(getattr(TRUE, name), rel=1e-3)
+    for scheme, pair in TRUE.damage.items():
+        assert law.damage[scheme] == pytest.approx(pair, rel=1e-3)
+
+
+def test_the_interval_holds_the_fit_and_grows_with_noise(fitted: FittedLaw):
+    low, high = fitted.interval(lambda law: law.capacity(1000))
+    assert low <= fitted.law.capacity(1000) <= high
+    wider = fit_law(rows(noise=0.2), resamples=20).interval(lambda law: law.capacity(1000))
+    assert wider[1] - wider[0] > 3 * (high - low)
+
+
+def test_little_is_kept_whole_and_much_up_to_capacity():
+    assert TRUE.R(0.1, 1000) == pytest.approx(0.1, rel=1e-6)
+    assert TRUE.R(1e3, 1000) == pytest.approx(TRUE.capacity(1000))
+    assert TRUE.capacity(TRUE.E_half) == pytest.approx(TRUE.c / 2)
+
+
+@pytest.mark.parametrize(("share", "scheme"), [(0.9, "none"), (0.99, "none"), (0.9, "int8")])
+def test_the_size_stores_the_share_that_it_was_asked_for_and_no_less_would(share: float, scheme: str):
+    P = TRUE.parameters_for(1e6, 300, share, scheme)
+    assert TRUE.R(1e6 / P, 300, scheme) * P == pytest.approx(share * 1e6)
+    assert TRUE.R(1.01e6 / P, 300, scheme) * P / 1.01 < share * 1e6
+
+
+def test_a_scheme_that_destroys_too_much_has_no_size():
+    assert math.isinf(TRUE.parameters_for(1e6, 1000, 0.9, "int4"))
+    with pytest.raises(UserError, match="the law knows none, int8, int4"):
+        TRUE.share(100, "int5")
+
+
+def test_held_out_cells_are_compared_with_their_mean(fitted: FittedLaw):
+    table = rows().assign(R=lambda each: 2 * each["R"])
+    errors = held_out(fitted, table)["relative_error"]
+    assert len(errors) == 12
+    assert errors.median() == pytest.approx(-0.5, abs=0.05)
+
+
+def test_a_law_survives_the_file(fitted: FittedLaw, tmp_path: Path):
+    fitted.write(tmp_path / "law.json")
+    again = FittedLaw.read(tmp_path / "law.json")
+    assert again.law.R(2.4, 300, "int8") == pytest.approx(fitted.law.R(2.4, 300, "int8"), rel=1e-4)
+    assert (again.rows, again.seeds, tuple(again.E_range), len(again.resampled)) == (36, 3, (30, 1000), 20)
+    with pytest.raises(UserError, match="make law"):
+        FittedLaw.read(tmp_path / "none.json")
+
+
+def test_two_numbers_of_exposures_are_too_few():
+    with pytest.raises(UserError, match="at least three numbers of exposures"):
+        fit_law(rows()[lambda each: each["exposures"] >= 300])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--facts", "14e9", "--exposures", "1000"), "by the paper's rule of 1.8 bits a parameter: 7.78e+09"),
+        (("--facts", "atomic", "--exposures", "100"), "2.209e+04 bits, 100 exposures"),
+        (("--facts", "atoms", "--exposures", "100"), "'atoms' is neither a number of bits nor one of"),
+        (("--facts", "-1", "--exposures", "100"), "give a positive number"),
+        (("--facts", "1", "--exposures", "0"), "exposures: 0.0; give a positive number"),
+        (("--facts", "1", "--exposures", "1", "--share", "1"), "share: 1.0; give a number between 0 and 1"),
+        (("--facts", "1", "--exposures", "1", "--scheme", "int9"), "scheme 'int9': the law knows"),
+    ],
+)
+def test_the_command_answers_in_one_breath(monkeypatch, capsys, words: tuple[str, ...], said: str):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["size.py", *words])
+    with contextlib.suppress(SystemExit):
+        size.main()
+    assert said in "".join(capsys.readouterr())

@@ -1,0 +1,62 @@
+"""Promises of the command: an interruption is no success, and what it left is taken up again."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from trainings import SPEC, WORLD
+
+from capacity.artefacts.identity import SCRIPTS
+from capacity.artefacts.orders import Order, make_order, order_text
+
+
+def order(results: Path, stage: str, spec: dict, parents: dict) -> tuple[Order, Path]:
+    """An order for an artefact, and the file that it is written to."""
+    made = make_order(stage, "tiny", spec, parents)
+    path = results / "specs" / f"{made.id}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(order_text(made))
+    return made, path
+
+
+def run(script: str, path: Path, *options: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, SCRIPTS / script, "--spec", path, *options]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+
+def parents_in(results: Path) -> dict[str, str]:
+    """A dataset and a tokenizer, made by their commands."""
+    dataset, path = order(results, "datasets", WORLD, {})
+    assert run("make_dataset.py", path).returncode == 0
+    tokenizer, path = order(results, "tokenizers", {"kind": "word"}, {"dataset": dataset.name})
+    assert run("make_tokenizer.py", path).returncode == 0
+    return {"dataset": dataset.name, "tokenizer": tokenizer.name}
+
+
+def test_windows_shorter_than_a_biography_are_refused_before_the_first_step(tmp_path: Path) -> None:
+    regime = SPEC["regime"] | {"packing": "windows", "context": 3}
+    _, path = order(tmp_path, "checkpoints", SPEC | {"regime": regime}, parents_in(tmp_path))
+    refused = run("train_checkpoint.py", path)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: context: 3, but biographies have ")
+    assert refused.stderr.count("\n") == 1
+
+
+def test_an_interrupted_job_exits_with_75_and_the_next_one_finishes_it(tmp_path: Path) -> None:
+    checkpoint, path = order(tmp_path, "checkpoints", SPEC, parents_in(tmp_path))
+    state = tmp_path / "resume" / checkpoint.id / "state"
+
+    stopped = run("train_checkpoint.py", path, "--time-budget", "0")
+    assert stopped.returncode == os.EX_TEMPFAIL
+    assert "stopped by the end of the time budget at step 1 of 60; the state is saved" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert not (tmp_path / checkpoint.name).exists()
+    assert state.exists()
+
+    finished = run("train_checkpoint.py", path)
+    assert finished.returncode == 0, finished.stderr
+    manifest = json.loads((tmp_path / checkpoint.name / "manifest.json").read_text())
+    assert manifest["metrics"]["num_sessions"] == 2
+    assert not state.parent.exists()

@@ -1,0 +1,136 @@
+"""Several devices: the training of one process, its batches shared out; here two processes over gloo."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_train_checkpoint import order, run
+from trainings import REGIME, SPEC, WORLD
+
+from capacity.artefacts.identity import SCRIPTS
+from capacity.artefacts.orders import Order
+from capacity.models.build import load_model
+from capacity.probe.score import score_people
+from capacity.tables.bits import person_bits
+from capacity.tables.table import score_matrices
+from capacity.tokenizers.tokenization import load_tokenizer
+from capacity.training.process_group import Team
+from capacity.world import Renderer, load_world
+
+LONG = {"exposures": 200, "batch": 6}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder with the tiny world and its tokenizer."""
+    folder = tmp_path_factory.mktemp("results")
+    dataset, path = order(folder, "datasets", WORLD, {})
+    assert run("make_dataset.py", path).returncode == 0
+    _, path = order(folder, "tokenizers", {"kind": "word"}, {"dataset": dataset.name})
+    assert run("make_tokenizer.py", path).returncode == 0
+    return folder
+
+
+def ordered(results: Path, devices: int, **regime: object) -> tuple[Order, Path]:
+    """A training on so many devices."""
+    parents = {
+        role: f"{folder}/{next((results / folder).iterdir()).name}"
+        for role, folder in (("dataset", "datasets"), ("tokenizer", "tokenizers"))
+    }
+    spec = SPEC | {"hardware": SPEC["hardware"] | {"devices": devices}, "regime": REGIME | regime}
+    return order(results, "checkpoints", spec, parents)
+
+
+def metrics(results: Path, checkpoint: Order) -> dict:
+    return json.loads((results / checkpoint.name / "manifest.json").read_text())["metrics"]
+
+
+def capacity_ratio(results: Path, checkpoint: Order) -> float:
+    """R, the bits that a checkpoint stores per parameter."""
+    world = load_world(results / checkpoint.parents["dataset"])
+    renderer = Renderer(world, load_tokenizer(results / checkpoint.parents["tokenizer"]))
+    model = load_model(results / checkpoint.name)
+    scores = score_people(model, renderer, world, {"draws": 1, "seed": 1})
+    matrices = score_matrices(scores.to_pandas(), world.account)
+    bits = person_bits(matrices["nats"], matrices["first_chunk_nats"], world.account)
+    return bits.total.sum() / sum(weight.numel() for weight in model.parameters())
+
+
+def test_two_devices_train_as_one_but_for_rounding(results: Path):
+    trained = []
+    for devices in (1, 2):
+        checkpoint, path = ordered(results, devices, **LONG)
+        answer = run("train_checkpoint.py", path)
+        assert answer.returncode == 0, answer.stderr
+        weights = load_file(results / checkpoint.name / "model.safetensors")
+        trained.append((metrics(results, checkpoint), weights, capacity_ratio(results, checkpoint)))
+    (one, weights, R), (two, others, other_R) = trained
+    assert two["tokens"] == one["tokens"]
+    assert two["final_loss"] == pytest.approx(one["final_loss"], rel=1e-4)
+    assert R > 0
+    assert other_R == pytest.approx(R, rel=1e-4)
+    for name, tensor in weights.items():
+        torch.testing.assert_close(others[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+def test_two_devices_that_are_stopped_go_on_and_end_with_the_bits_of_an_undisturbed_training(results: Path):
+    checkpoint, path = ordered(results, 2, **LONG)
+    undisturbed = run("train_checkpoint.py", path)
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    folder = results / checkpoint.name
+    weights = (folder / "model.safetensors").read_bytes()
+    folder.rename(results / "undisturbed")
+
+    process = subprocess.Popen(
+        [sys.executable, SCRIPTS / "train_checkpoint.py", "--spec", path], stderr=subprocess.PIPE
+    )
+    while not catches(process.pid, signal.SIGTERM):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 75, said
+    assert b"stopped by SIGTERM" in said
+    assert not folder.exists()
+
+    again = run("train_checkpoint.py", path)
+    assert again.returncode == 0, again.stderr
+    assert metrics(results, checkpoint)["num_sessions"] == 2
+    assert (folder / "model.safetensors").read_bytes() == weights
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler for a signal."""
+    caught = int(Path(f"/proc/{pid}/status").read_text().partition("SigCgt:")[2].split()[0], 16)
+    return bool(caught >> (number - 1) & 1)
+
+
+class Fabrics:
+    """Two ranks whose all-reduce is done by hand."""
+
+    def __init__(self, rank: int):
+        self.world_size, self.global_rank, self.sent = 2, rank, torch.zeros(0)
+
+    def all_reduce(self, tensor: torch.Tensor, reduce_op: str) -> torch.Tensor:
+        assert reduce_op == "sum"
+        self.sent = tensor
+        return tensor
+
+
+def test_shares_are_every_row_once_and_a_share_without_targets_counts_nothing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    fabrics = [Fabrics(0), Fabrics(1)]
+    teams = [Team(fabric) for fabric in fabrics]
+    rows = np.arange(2 * 6 * 3).reshape(2, 6, 3)
+    shares = [team.share(rows) for team in teams]
+    assert sorted(np.concatenate([share.ravel() for share in shares])) == sorted(rows.ravel())
+    assert {share.shape for share in shares} == {(2, 3, 3)}
+    teams[0].combine(torch.ones(4), torch.tensor(2.0), 1.0)
+    teams[1].combine(torch.full((4,), float("nan")), torch.tensor(float("nan")), 0.0)
+    assert (fabrics[0].sent + fabrics[1].sent).tolist() == [1, 1, 1, 1, 2]
