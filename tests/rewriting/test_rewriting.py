@@ -23,7 +23,7 @@ from worlds import FULL_BIOS, SMALL_BIOS, world_of
 from capacity.errors import UserError
 from capacity.rewriting import endpoint
 from capacity.rewriting.check import Checker
-from capacity.rewriting.paraphrase import Paraphraser
+from capacity.rewriting.paraphrase import ParaphrasingGrammar
 from capacity.rewriting.prompts import prompt
 from capacity.rewriting.rewrite import KEPT, REWRITERS, Writing, rewrite_world
 from capacity.world import World, make_world
@@ -356,7 +356,7 @@ def test_what_no_text_can_hold_is_mended_before_it_is_kept(monkeypatch: pytest.M
     world = make_world(TWO)
     texts = iter(["\ud800 " + biography(world, 0, 0), *(f"{biography(world, p, n)}<|endoftext|>More" for p, n in
                   [(0, 1), (0, 2), (1, 0), (1, 1), (1, 2)])])  # fmt: skip
-    monkeypatch.setattr(Paraphraser, "write", lambda self, asks, attempt: [next(texts) for _ in asks])
+    monkeypatch.setattr(ParaphrasingGrammar, "write", lambda self, asks, attempt: [next(texts) for _ in asks])
     rewritten, counts = rewrite_world(world, spec_of(world, flawed="keep"), tmp_path)
     assert rewritten.rewritings
     kept = rewritten.rewritings.texts(slice(None))

@@ -31,19 +31,21 @@ def permanent_objects() -> Iterator[None]:
 
 @contextmanager
 def lean_imports() -> Iterator[None]:
-    """Imports of torch and transformers, as permanent objects and without scipy, unless it is imported already.
+    """Imports of torch and transformers, as permanent objects, and of what else stands inside.
 
-    transformers takes scipy.optimize along for losses of object detection, which costs 0.3 s.
+    transformers takes scipy.optimize along for losses of object detection, which costs 0.3 s: it is imported first,
+    and finds no scipy unless that is imported already.
     """
-    hidden = "scipy" not in sys.modules
-    if hidden:
-        sys.modules["scipy"] = None  # type: ignore[assignment]  # found by no import, and by no search
-    try:
-        with permanent_objects():
-            yield
-    finally:
+    with permanent_objects():
+        hidden = "scipy" not in sys.modules
         if hidden:
-            del sys.modules["scipy"]
+            sys.modules["scipy"] = None  # type: ignore[assignment]  # found by no import, and by no search
+        try:
+            import transformers.modeling_utils  # noqa: F401
+        finally:
+            if hidden:
+                del sys.modules["scipy"]
+        yield
 
 
 def hand_over() -> None:

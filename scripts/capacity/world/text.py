@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from capacity.world.facts import World
 from capacity.world.grammar import Slot
+from capacity.world.junk import JunkPeople
 from capacity.world.sampling import Draws
 
 
