@@ -107,6 +107,7 @@ onstart:
     write_orders(PLAN, RESULTS)
     check_cluster()
     if workflow.local_exec:
+        check_gpus()
         # No limit to jobs a second: its timers, one more for each job that ended, take a twentieth of a core.
         workflow.scheduler.job_rate_limiter = None
         serve_forks()

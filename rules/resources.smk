@@ -85,6 +85,18 @@ def largest(stage, ask):
     )
 
 
+def check_gpus():
+    """Before the first job on this machine: end the process with one line where a job needs more GPUs than there are."""
+    from capacity.jobs.gpus import lack_of_gpus
+
+    asking = {job: job.resources.get("gpu", 0) for job in workflow.dag.needrun_jobs()}
+    largest = max(asking, key=asking.get)
+    by = f"scale {PLAN.grid.scale} (accelerator: gpu): {name_of(largest)}"
+    if lack := lack_of_gpus(asking[largest], by, PLAN.grid.cpu_scales):
+        print(f"error: {lack}", file=sys.stderr)
+        sys.exit(1)
+
+
 def serve_forks():
     """Let jobs of this machine start as forks of one process that has torch in memory; not where a GPU is used.
 

@@ -21,7 +21,8 @@ def about(world: World, variant: Path) -> dict:
     training, quantization = (
         json.loads((variant / f"{name}.json").read_text()) for name in ("training", "quantization")
     )
-    return {"account": vars(world.account), "training": training, "weight_bits": quantization["stored_bits"]}
+    stored = {"weight_bits": quantization["stored_bits"], "bits_per_weight": quantization["bits_per_weight"]}
+    return {"account": vars(world.account), "training": training, **stored}
 
 
 def main() -> None:

@@ -47,6 +47,7 @@ def measured_row(job: Job, row: dict) -> tuple[dict, list[dict], dict | None, li
         "flops": training["flops"],
         "final_loss_nats": training["final_loss"],
         "weight_bits": about["weight_bits"],
+        "bits_per_weight": about["bits_per_weight"],
         "P_active": training["active_parameters"],
         "flops_a_token": training["flops_a_token"],
         "dropped": training.get("dropped"),

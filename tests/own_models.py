@@ -44,10 +44,19 @@ class Wrong(nn.Module):
             x = x + x.mean(1, keepdim=True)
         if self.fault == "random":
             x = x + torch.randn_like(x)
+        if self.fault == "no product":
+            return (x[:, :, None] * self.head.weight).sum(-1) + self.head.bias
         logits = self.head(x)
         return {
             "no logits": SimpleNamespace(loss=1), "last token": logits[:, -1],
         }.get(self.fault, logits)  # fmt: skip
+
+    def __deepcopy__(self, memo: dict) -> nn.Module:
+        if self.fault == "cannot be copied":
+            raise TypeError("no copies")
+        copied = Wrong(self.head.out_features, 1, self.fault)
+        copied.load_state_dict(self.state_dict())
+        return copied
 
 
 def wrong(vocab_size: int, context: int, fault: str = "") -> nn.Module:
@@ -56,3 +65,54 @@ def wrong(vocab_size: int, context: int, fault: str = "") -> nn.Module:
 
 def raises(vocab_size: int, context: int) -> nn.Module:
     raise RuntimeError("no luck\nat all")
+
+
+class Recurrent(nn.Module):
+    """A GRU whose head is its embedding."""
+
+    def __init__(self, vocab_size: int, width: int):
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, width)
+        self.gru = nn.GRU(width, width, batch_first=True)
+        self.head = nn.Linear(width, vocab_size, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.gru(self.embedding(tokens))[0])
+
+
+def gru(vocab_size: int, context: int, width: int = 8) -> nn.Module:
+    return Recurrent(vocab_size, width)
+
+
+class Block(nn.Module):
+    """Attention and an MLP, both added to what comes in."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(width, 2, batch_first=True)
+        self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, T = self.norms[0](x), x.shape[1]
+        future = torch.ones(T, T, dtype=torch.bool, device=x.device).triu(1)
+        x = x + self.attention(y, y, y, attn_mask=future, need_weights=False)[0]
+        return x + self.mlp(self.norms[1](x))
+
+
+class Attentive(nn.Module):
+    """A GPT of nn.MultiheadAttention with positions that are a bare parameter and a head of its own."""
+
+    def __init__(self, vocab_size: int, context: int, width: int, layers: int):
+        super().__init__()
+        self.embedding, self.positions = nn.Embedding(vocab_size, width), nn.Parameter(torch.zeros(1, context, width))
+        self.blocks = nn.Sequential(*(Block(width) for _ in range(layers)))
+        self.head = nn.Linear(width, vocab_size)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.blocks(self.embedding(tokens) + self.positions[:, : tokens.shape[1]]))
+
+
+def gpt(vocab_size: int, context: int, width: int = 8, layers: int = 1) -> nn.Module:
+    return Attentive(vocab_size, context, width, layers)

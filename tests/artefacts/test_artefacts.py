@@ -450,7 +450,7 @@ def test_a_job_never_starts_from_a_damaged_parent(
 def test_a_job_never_starts_with_other_code_than_its_order_names(
     results: Path, order: Order, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(orders, "code_digest", lambda script: "other code")
+    monkeypatch.setattr(orders, "code_digest", lambda *_, **__: "other code")
     assert "make_dataset.py changed" in refusal(order, results, capsys)
 
 
@@ -465,7 +465,7 @@ def test_code_that_is_edited_while_it_is_imported_ends_the_job(
         job.check_again()
     (results / order.name).rename(results / "moved")
     job = in_process(order, results)
-    monkeypatch.setattr(orders, "code_digest", lambda script: "edited")
+    monkeypatch.setattr(orders, "code_digest", lambda *_, **__: "edited")
     with pytest.raises(SystemExit), job:
         job.check_again()
     assert is_absent(results / order.name)

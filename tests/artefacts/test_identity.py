@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from capacity.artefacts import identity
 from capacity.artefacts.identity import (
+    MODEL_MODULES,
     NEUTRAL_MODULES,
     SCRIPTS,
     canonical_json,
@@ -289,13 +290,15 @@ def _closure(path: Path) -> dict[str, Path]:
     return found
 
 
+ALL_MODELS = tuple(MODEL_MODULES)
 STAGE_SCRIPTS = [stage.script for stage in STAGES.values()]
 
 
 @pytest.mark.parametrize("script", STAGE_SCRIPTS)
 def test_the_code_of_a_stage_is_what_its_import_statements_reach(script: str):
     expected = {name for name in _closure(SCRIPTS / script) if name not in NEUTRAL_MODULES}
-    assert set(code_files(script)) == expected | {"__main__"}
+    assert set(code_files(script, for_model=ALL_MODELS)) == expected | {"__main__"}
+    assert set(code_files(script)) == (expected | {"__main__"}) - MODEL_MODULES.keys()
 
 
 @pytest.mark.parametrize("script", STAGE_SCRIPTS)
@@ -392,7 +395,7 @@ def test_nothing_hides_behind_a_neutral_module(name: str):
     assert set(_closure(path)) <= NEUTRAL_MODULES
 
 
-LIBRARY = sorted({path for script in STAGE_SCRIPTS for path in code_files(script).values()})
+LIBRARY = sorted({path for script in STAGE_SCRIPTS for path in code_files(script, for_model=ALL_MODELS).values()})
 
 
 def _calls(tree: ast.AST) -> set[str]:
@@ -452,7 +455,7 @@ def test_every_package_that_a_stage_imports_is_in_its_identity_or_in_that_of_a_p
         known = (rewriters if name == "rewritings" else set()) | set(stage.packages).union(
             *(STAGES[parent].packages for parent in parents.get(name, []))
         )
-        imported = set().union(*(_outside(path) for path in code_files(stage.script).values()))
+        imported = set().union(*(_outside(path) for path in code_files(stage.script, for_model=ALL_MODELS).values()))
         missing = imported - known - CARRIERS
         assert missing == UNUSED.get(name, set()), f"{name}: a version that can change its numbers is in no identity"
 

@@ -105,7 +105,7 @@ def test_two_parents_that_change_places_move_the_id():
 def test_code_packages_and_stage_move_the_id(monkeypatch: pytest.MonkeyPatch):
     ids = {training().id, make_order("probes", "gpt2-2-4", SPEC, PARENTS).id}
     with monkeypatch.context() as patch:
-        patch.setattr(orders, "code_digest", lambda script: "other code")
+        patch.setattr(orders, "code_digest", lambda *_, **__: "other code")
         ids.add(training().id)
     with monkeypatch.context() as patch:
         patch.setattr(orders, "package_versions", lambda names: dict.fromkeys(names, "99.0"))
@@ -114,7 +114,7 @@ def test_code_packages_and_stage_move_the_id(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_two_stages_with_the_same_code_and_packages_have_different_ids(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(orders, "code_digest", lambda script: "code")
+    monkeypatch.setattr(orders, "code_digest", lambda *_, **__: "code")
     monkeypatch.setattr(orders, "package_versions", lambda names: {})
     ids = {make_order(stage, "slug", {}, {}).id for stage in STAGES}
     assert len(ids) == len(STAGES)
@@ -257,7 +257,7 @@ def test_a_missing_order_or_a_folder_in_its_place_is_one_line(tmp_path: Path):
 def test_a_job_refuses_code_that_changed_since_the_run_began(monkeypatch: pytest.MonkeyPatch):
     order = training()
     check_present(order)
-    monkeypatch.setattr(orders, "code_digest", lambda script: "other code")
+    monkeypatch.setattr(orders, "code_digest", lambda *_, **__: "other code")
     with pytest.raises(UserError, match=r"the code of train_checkpoint\.py changed"):
         check_present(order)
 
@@ -330,6 +330,7 @@ def test_every_part_of_an_order_but_its_reason_is_in_its_identity():
         "code",
         "packages",
         "members",
+        "for_model",  # what `code` is the digest of
         "remake",
     }
 

@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 import torch
+from planted import tiny
+from quantizers import scheme_of
 from trainings import batches_of, checkpoint_bytes, spec_of, train
 from transformers import AutoModelForCausalLM
 
 from capacity.errors import UserError
 from capacity.models.build import build_model, load_model
 from capacity.models.external_checks import check, logits_of
+from capacity.plan.model_checks import check_models
+from capacity.quantization.scheme_checks import check_schemes
 from capacity.training import Interrupted
 from capacity.training.cost import active_parameters
 from capacity.training.objective import Objective
@@ -134,10 +138,58 @@ def test_what_cannot_be_measured_is_refused_in_one_line(model: dict, words: list
         assert word in str(caught.value), str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("model", "scheme", "words"),
+    [
+        (factory("gru"), scheme_of(4, tensors=["experts"]), ["own_models:gru: rtn4: tensors: experts; this model has"]),
+        (factory("gru"), scheme_of(4, group=3), ["rtn4-3: module.", "group: 3 does not divide 8 inputs"]),
+        (factory("gru"), scheme_of(4, tensors=["head"]), ["are one tensor: name both or neither"]),
+        (factory("gru"), {**scheme_of(4, tensors=["linear"]), "start": 0.0}, []),
+        (factory("wrong", fault="no product"), scheme_of(4), []),
+        (factory("wrong", fault="no product"), scheme_of(4, "gptq"), ["gptq4: module.head", "use method: rtn"]),
+        (factory("wrong", fault="cannot be copied"), {"method": "none"}, ["none: cannot be applied: no copies"]),
+        (hf("mamba"), scheme_of(4, "gptq", group=4), ["mamba: gptq4-4", "group: 4 does not divide 1 inputs"]),
+        (hf("gpt2"), scheme_of(4, "gptq", tensors=["router"]), ["tensors: router; this model has none"]),
+    ],
+)
+def test_a_scheme_that_cannot_be_applied_to_a_model_is_refused_in_one_line(
+    model: dict, scheme: dict, words: list[str]
+) -> None:
+    if not words:
+        check_schemes(model, [scheme])
+        return
+    with pytest.raises(UserError) as caught:
+        check_schemes(model, [scheme])
+    assert "\n" not in str(caught.value)
+    for word in words:
+        assert word in str(caught.value), str(caught.value)
+
+
+@pytest.mark.parametrize("as_variant", [True, False], ids=["a variant", "a training with rounded weights"])
+def test_the_plan_has_schemes_tried_on_models_of_others_before_any_job(as_variant: bool) -> None:
+    study = {"question": "Does it?", "paper": "It does.", "datasets": ["atomic"], "tokenizers": ["word"]}
+    study |= {"models": ["own"], "regimes": ["long"], "seeds": [1], "quantizers": ["none", "odd"][: 1 + as_variant]}
+    regime = {"exposures": 2, "packing": "rows", "batch": 4, "lr": 1e-2, "warmup_steps": 1}
+    grid = tiny(
+        study=["own"],
+        studies={"own": study},
+        models={"own": factory("gru")},
+        regimes={"long": regime if as_variant else regime | {"quantizer": "odd"}},
+        quantizers={"odd": {"method": "rtn", "bits": 4, "group": 3}},
+    )
+    with pytest.raises(UserError, match=r"own_models:gru: rtn4-3: .*group: 3 does not divide 8 inputs"):
+        check_models(grid.orders, set())
+    done = {member.name for order in grid.orders.values() for member in (order, *order.members)}
+    check_models(grid.orders, done)
+
+
 def test_the_main_process_hears_of_it_in_one_line() -> None:
     answer = subprocess.run(
         [sys.executable, "-m", "capacity.cli", "check-models"],
-        input=json.dumps({"models": [hf("mambo")], "asked": []}), text=True, capture_output=True, check=False,
-    )  # fmt: skip
+        input=json.dumps({"models": [hf("mambo")], "quantised": [], "asked": []}),
+        text=True,
+        capture_output=True,
+        check=False,
+    )
     assert answer.returncode == 1
     assert answer.stderr.splitlines()[-1].startswith("hf: model_type 'mambo'")

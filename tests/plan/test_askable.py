@@ -177,7 +177,7 @@ def test_all_tries_that_are_still_to_be_made_are_checked_once_a_training(monkeyp
     made = {o.name for o in orders.values()} | {m.name for o in orders.values() for m in o.members}
     assert wanted(raw, monkeypatch, made) == {}
     untuned = {name for name in made if not name.startswith("finetunes/")}
-    assert wanted(raw, monkeypatch, untuned) == {**given, "models": []}
+    assert wanted(raw, monkeypatch, untuned) == {**given, "models": [], "quantised": []}
 
 
 def test_the_main_process_hears_of_it_in_one_line_before_any_job():
@@ -189,6 +189,6 @@ def test_the_main_process_hears_of_it_in_one_line_before_any_job():
 
 
 def test_without_questions_peft_is_not_imported():
-    code = "import sys, json, io; sys.stdin = io.StringIO(json.dumps({'models': [], 'asked': []}));"
+    code = "import sys, json, io; sys.stdin = io.StringIO(json.dumps({'models': [], 'quantised': [], 'asked': []}));"
     code += "from capacity.cli import check_models; check_models.main(); assert 'peft' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=SCRIPTS, check=True)

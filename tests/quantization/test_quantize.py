@@ -1,16 +1,19 @@
 """Quantised models of every family: what changes, what it takes to store, and that it is read back the same."""
 
+import functools
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 from quantizers import COUNT, FAMILIES, batches, logits, model_of, scheme_of
+from test_foreign import OTHERS, factory, hf
 from trainings import WORLD
 
 from capacity.errors import UserError
-from capacity.models.build import load_model
+from capacity.models.build import build_model, load_model
 from capacity.quantization import quantize
-from capacity.quantization.calibration import calibration_batches
+from capacity.quantization.calibration import calibration_batches, input_moments
 from capacity.quantization.quantize import quantize_model
 from capacity.quantization.reload import check_reloads
 from capacity.quantization.rounding import round_to_nearest
@@ -64,7 +67,7 @@ def test_roles_are_found_in_every_family():
     experts = roles("experts")
     assert sum(role == "experts" for role in experts.values()) == 2 * 2
     assert sum(role == "router" for role in experts.values()) == 2
-    assert {role for name, role in experts.items() if "norm" in name} == {"other"}
+    assert {role for name, role in experts.items() if "norm" in name} == {"vector"}
     own = roles("own-experts")
     assert [sum(role == r for role in own.values()) for r in ("experts", "router")] == [2 * 2, 2]
     assert sum(role == "linear" for role in roles("conv1d").values()) == 2 * 4
@@ -77,6 +80,90 @@ def test_the_tensors_that_a_scheme_names_change_and_no_others(tensors):
     changed = {name for name, p in quantised.named_parameters() if not torch.equal(p, model.get_parameter(name))}
     assert changed == {name for name, role in roles("experts").items() if role in tensors}
     assert {name for name, tensor in report["tensors"].items() if tensor["method"] == "rtn"} == changed
+
+
+NOT_OF_THE_PAPER = {name: hf(name) for name in OTHERS}
+NOT_OF_THE_PAPER |= {name: factory(name) for name in ("gru", "gpt", "averages")}
+NOT_OF_THE_PAPER["llama-shared"] = {"family": "llama", "l": 1, "h": 4, "head_dim": 4, "kv_sharing": 2}
+
+
+@functools.cache
+def built(name):
+    """A model that stock tools do not wholly know, its weights all different, in evaluation mode."""
+    model = build_model(NOT_OF_THE_PAPER[name], 40, 32, seed=1).eval()
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+@pytest.mark.parametrize("scheme", [scheme_of(4), scheme_of(4, "gptq")], ids=["rtn", "gptq"])
+@pytest.mark.parametrize("name", NOT_OF_THE_PAPER)
+def test_every_tensor_of_two_dimensions_is_rounded_and_the_bits_of_a_weight_are_what_is_stored(name, scheme):
+    model = built(name)
+    quantised, report, parts = quantize_model(model, scheme, batches())
+    for label, before in model.named_parameters():
+        is_vector, after = before.squeeze().ndim < 2 and before.ndim != 2, quantised.get_parameter(label)
+        assert torch.equal(before, after) == is_vector, label
+        assert (f"{label}.scale" in parts) != is_vector
+        assert report["tensors"][label]["bits"] == (32 if is_vector else 4)
+    assert report["bits_per_weight"] == 4
+
+
+@pytest.mark.parametrize("name", NOT_OF_THE_PAPER)
+def test_a_tensor_is_made_of_its_matrices(name):
+    for place in places_of(built(name)):
+        if place.role != "vector":
+            weight = built(name).get_parameter(place.name).detach()
+            matrices = place.matrices(weight)
+            assert all(matrix.ndim == 2 for matrix in matrices)
+            assert torch.equal(place.whole(matrices, weight), weight)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "bits"),
+    [
+        ({"method": "none"}, 32),
+        (scheme_of(4, tensors=["linear"]), 4),
+        (scheme_of(format="ternary"), 1.6),
+        (scheme_of(3, rest="fp16"), 3),
+    ],
+)
+def test_bits_per_weight_are_of_the_tensors_that_a_scheme_names(scheme, bits):
+    assert quantize_model(model_of("llama"), scheme)[1]["bits_per_weight"] == bits
+
+
+def test_a_tensor_that_is_named_and_left_alone_counts_with_the_bits_it_is_stored_in():
+    tensors = {"a": {"bits": 4, "num_weights": 30, "stored_bits": 120}}
+    tensors |= {name: {"bits": 32, "num_weights": 10, "stored_bits": 320} for name in ("left", "unnamed")}
+    assert quantize._total(tensors, ["a", "left"])["bits_per_weight"] == (30 * 4 + 10 * 32) / 40
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (torch.nn.GRU(6, 8, batch_first=True), "weight_ih_l0"),
+        (torch.nn.LSTM(6, 8, batch_first=True), "weight_ih_l0"),
+        (torch.nn.MultiheadAttention(6, 2, batch_first=True), "in_proj_weight"),
+        (torch.nn.TransformerEncoderLayer(6, 2, 8, batch_first=True), "self_attn.in_proj_weight"),
+    ],
+    ids=["GRU", "LSTM", "attention", "a layer of torch's own"],
+)
+def test_the_inputs_of_fused_layers_are_seen(layer, name):
+    x = torch.randn(3, 5, 6)
+    weight = layer.eval().get_parameter(name).detach()
+
+    class Model(torch.nn.Module):
+        config = SimpleNamespace(_experts_implementation="eager")
+
+        def forward(self, tokens, use_cache):
+            layer(x, x, x) if isinstance(layer, torch.nn.MultiheadAttention) else layer(x)
+
+    moments = input_moments(Model(), [weight], [torch.zeros(1, 1)])
+    assert moments.counts[weight.data_ptr()] == 15
+    flat = x.reshape(-1, 6).double()
+    torch.testing.assert_close(moments.sums[weight.data_ptr()], flat.T @ flat)
 
 
 def test_rows_are_outputs_also_where_a_layer_is_stored_transposed():

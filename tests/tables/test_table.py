@@ -197,7 +197,7 @@ def test_columns_stand_in_the_published_order(tmp_path):
 def test_what_was_dropped_and_the_largest_load_go_from_the_training_to_the_table(facts, dropped, load, tmp_path):
     plain = {"vocabulary": 60, "tokens": 704_000, "flops": 3.8e9, "final_loss": 1.25, "parameters": P}
     training = {**plain, "active_parameters": 600, "flops_a_token": 6e4, **facts}
-    about = {"training": training, "weight_bits": 32 * P, "account": asdict(ACCOUNT)}
+    about = {"training": training, "weight_bits": 32 * P, "bits_per_weight": 32, "account": asdict(ACCOUNT)}
     (tmp_path / "about.json").write_text(json.dumps(about))
     scores(perfect()).to_parquet(tmp_path / "scores.parquet")
     job = SimpleNamespace(add_input=lambda name: tmp_path, spec={"resamples": 100})

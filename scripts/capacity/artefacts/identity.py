@@ -44,6 +44,9 @@ NEUTRAL_MODULES = frozenset(
     }
 )
 
+# Modules that only the artefacts of one kind of model reach -> the key by which a model's spec is of that kind. They
+# are in the code of those artefacts and of no others, so that an edit of the wrapper of own models retrains no GPT-2.
+MODEL_MODULES = {"capacity.models.modeling_wrapped": "python"}
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
@@ -94,12 +97,13 @@ def _dump(node: Any) -> str:
 
 
 @functools.cache
-def code_files(script: str, scripts: Path = SCRIPTS) -> dict[str, Path]:
+def code_files(script: str, scripts: Path = SCRIPTS, for_model: tuple[str, ...] = ()) -> dict[str, Path]:
     """Module name to file of everything under `scripts` that `script` can import, itself as `__main__`.
 
+    for_model: those of MODEL_MODULES that count, see `model_modules`; what the others alone import does not either.
     Imports inside functions count too. Neutral modules are left out. Raises FileNotFoundError without the script.
     """
-    finder = ModuleFinder(path=[str(scripts)])
+    finder = ModuleFinder(path=[str(scripts)], excludes=sorted(MODEL_MODULES.keys() - set(for_model)))
     try:
         finder.run_script(str(scripts / script))
         for name in finder.badmodules:  # packages elsewhere, and modules here that are no Python
@@ -115,9 +119,9 @@ def code_files(script: str, scripts: Path = SCRIPTS) -> dict[str, Path]:
 
 
 @functools.cache
-def module_digests(script: str, scripts: Path = SCRIPTS) -> dict[str, str]:
+def module_digests(script: str, scripts: Path = SCRIPTS, for_model: tuple[str, ...] = ()) -> dict[str, str]:
     """Module name to source digest for the code that a stage's script can reach."""
-    return {name: _source_digest_of(path) for name, path in code_files(script, scripts).items()}
+    return {name: _source_digest_of(path) for name, path in code_files(script, scripts, for_model).items()}
 
 
 @functools.cache
@@ -126,9 +130,14 @@ def _source_digest_of(path: Path) -> str:
 
 
 @functools.cache
-def code_digest(script: str, scripts: Path = SCRIPTS) -> str:
+def code_digest(script: str, scripts: Path = SCRIPTS, for_model: tuple[str, ...] = ()) -> str:
     """One digest for all the code that a stage's script can reach."""
-    return digest(module_digests(script, scripts))
+    return digest(module_digests(script, scripts, for_model))
+
+
+def model_modules(model: dict[str, Any]) -> list[str]:
+    """Modules that count for the artefacts of a model, by its spec, and not for those of every model."""
+    return [module for module, key in MODEL_MODULES.items() if key in model]
 
 
 def forget_sources() -> None:

@@ -20,7 +20,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from capacity.artefacts.identity import module_digests
 from capacity.artefacts.manifest import MANIFEST, SCHEMA, content_digest, list_outputs, verify, write_atomically
 from capacity.artefacts.orders import Order, check_present, read_order
 from capacity.artefacts.store import Store
@@ -115,7 +114,12 @@ class Making:
             "inputs": self.inputs,
             "outputs": outputs,
             "content": content_digest(outputs, self._member_contents()),
-            "code": {"digest": order.code, "script": order.script, "modules": module_digests(order.script)},
+            "code": {
+                "digest": order.code,
+                "script": order.script,
+                "for_model": order.for_model,
+                "modules": order.present_modules(),
+            },
             "packages": order.packages,
             "git": git_state(),
             "environment": environment(),

@@ -13,6 +13,7 @@ from capacity.artefacts.identity import (
     digest,
     file_digest,
     forget_sources,
+    module_digests,
     package_versions,
 )
 from capacity.artefacts.stages import STAGES, without_introduced
@@ -33,6 +34,7 @@ class Order:
     code: str  # digest of the code that the stage's script can reach
     packages: dict[str, str]  # versions that can change the numbers
     members: list["Order"] = field(default_factory=list)  # artefacts that the same job makes or reuses
+    for_model: list[str] = field(default_factory=list)  # modules in `code` that only this kind of model reaches
     remake: str | None = None  # why an artefact that exists is to be made again; not part of the identity
 
     @property
@@ -42,6 +44,10 @@ class Order:
     @property
     def script(self) -> str:
         return STAGES[self.stage].script
+
+    def present_modules(self) -> dict[str, str]:
+        """Module name to source digest of the code that makes this artefact, as it is now."""
+        return module_digests(self.script, for_model=tuple(self.for_model))
 
     def parent_names(self) -> list[str]:
         """All parents in a fixed order."""
@@ -56,11 +62,17 @@ def make_order(
     parents: Mapping[str, str | list[str]],
     members: list[Order] | None = None,
     packages: tuple[str, ...] = (),
+    for_model: list[str] | None = None,
 ) -> Order:
-    """The order for a spec under the present code and packages: the stage's, and others that this spec needs."""
+    """The order for a spec under the present code and packages: the stage's, and others that this spec needs.
+
+    for_model: from `capacity.artefacts.identity.model_modules`, where the job builds or loads a model.
+    """
     members = [member for _, member in sorted({member.name: member for member in members or []}.items())]
-    code, versions = code_digest(STAGES[stage].script), package_versions((*STAGES[stage].packages, *packages))
-    order = Order(stage, slug, spec, parents, code, versions, members)
+    for_model = for_model or []
+    code = code_digest(STAGES[stage].script, for_model=tuple(for_model))
+    versions = package_versions((*STAGES[stage].packages, *packages))
+    order = Order(stage, slug, spec, parents, code, versions, members, for_model)
     return replace(order, id=f"{slug}-{order_digest(order)}")
 
 
@@ -109,7 +121,7 @@ def check_present(order: Order) -> None:
         if not each.id.endswith(f"-{order_digest(each)}"):
             raise UserError(f"{each.name}: its order was edited by hand; change config.yaml and start the run again")
     forget_sources()
-    if code_digest(order.script) != order.code:
+    if code_digest(order.script, for_model=tuple(order.for_model)) != order.code:
         raise UserError(f"{order.name}: the code of {order.script} changed since the run began; start the run again")
     installed = package_versions(tuple(order.packages))
     for package, version in order.packages.items():

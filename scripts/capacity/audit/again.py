@@ -55,9 +55,8 @@ def retabulate(folder: Folder, artefact: Artefact, config: Config, scratch: Path
 def _present_order(artefact: Artefact) -> Order:
     """The artefact's own order under the present code and packages. Raises UserError."""
     stage = STAGES[artefact.stage]
-    order = replace(
-        artefact.as_order(), code=code_digest(stage.script), packages=package_versions(stage.packages), members=[]
-    )
+    order = replace(artefact.as_order(), packages=package_versions(stage.packages), members=[])
+    order = replace(order, code=code_digest(order.script, for_model=tuple(order.for_model)))
     return replace(order, id=f"{artefact.slug}-{order_digest(order)}")
 
 

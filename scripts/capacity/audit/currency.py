@@ -69,12 +69,13 @@ def own_changes(artefact: Artefact) -> list[str]:
     if stage is None:
         raise UserError(f"this code knows no stage {artefact.stage}")
     reasons = []
-    if m.code.digest != code_digest(stage.script):
-        now = module_digests(stage.script)
+    for_model = tuple(m.code.for_model)
+    if m.code.digest != (present := code_digest(stage.script, for_model=for_model)):
+        now = module_digests(stage.script, for_model=for_model)
         changed = sorted(each for each in {**now, **m.code.modules} if now.get(each) != m.code.modules.get(each))
         shown = ", ".join(each.replace("__main__", stage.script) for each in changed[:6])
         more = f" and {len(changed) - 6} others" if len(changed) > 6 else ""
-        reasons.append(f"code {m.code.digest[:12]} -> {code_digest(stage.script)[:12]}: {shown}{more}")
+        reasons.append(f"code {m.code.digest[:12]} -> {present[:12]}: {shown}{more}")
     for package in sorted({*m.packages, *stage.packages}):
         made = m.packages.get(package)
         now_version = package_version(package) if package in stage.packages else None

@@ -40,6 +40,7 @@ class Code(BaseModel):
     digest: str
     script: str
     modules: dict[str, str]
+    for_model: list[str] = []
 
 
 class Manifest(BaseModel):
@@ -99,7 +100,7 @@ class Artefact:
         """The order that this artefact says it was made from; members by name alone."""
         members = [Order(*name.partition("/")[::2], {}, {}, "", {}) for name in self.manifest.members]
         m = self.manifest
-        return Order(self.stage, self.id, m.spec, m.parents, m.code.digest, m.packages, members)
+        return Order(self.stage, self.id, m.spec, m.parents, m.code.digest, m.packages, members, m.code.for_model)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from capacity.cli.arguments import RESULTS, add_config_options, read_config
 from capacity.config.experiment import Config
 from capacity.config.load import load_config
 from capacity.errors import UserError
+from capacity.jobs.gpus import lack_of_gpus
 from capacity.plan.estimates import (
     PUBLISHED_DAYS,
     PUBLISHED_FLOPS,
@@ -137,7 +138,11 @@ def main() -> None:
         jobs = [asdict(job) for job in answer.jobs]
         print(json.dumps({"edits": changes, "runs": runs, "jobs": jobs, "total": answer.total()}, indent=1))
     else:
-        print(as_text(changes, runs, answer, "core" if config.scales[config.scale].accelerator == "cpu" else "GPU"))
+        on_cpu = config.scales[config.scale].accelerator == "cpu"
+        print(as_text(changes, runs, answer, "core" if on_cpu else "GPU"))
+        asked = 0 if on_cpu or not answer.jobs else config.scales[config.scale].devices
+        if lack := lack_of_gpus(asked, f"scale {config.scale}", grid.cpu_scales):
+            print(lack)
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ class Quantizer(Section):
     """A scheme that turns a checkpoint into a variant."""
 
     method: Literal["none", "rtn", "gptq"] = Field(
-        description="none: the checkpoint itself. rtn: round to nearest. gptq: GPTQ on the same grid; embeddings and "
-        "a tied head are rounded to nearest."
+        description="none: the checkpoint itself. rtn: round to nearest. gptq: GPTQ on the same grid; embeddings, a "
+        "tied head and `other` tensors are rounded to nearest."
     )
     bits: Annotated[int, Field(ge=MIN_BITS, le=MAX_BITS)] | None = Field(
         None, description="Bits a weight, of format int."
@@ -53,7 +53,9 @@ class Quantizer(Section):
     )
     tensors: Annotated[list[Role], Field(min_length=1), AfterValidator(unique)] = Field(
         list(ROLES),
-        description="Which tensors are quantised. A tied head is head and embeddings at once: both or neither.",
+        description="Which tensors are quantised. linear: matrices that inputs are multiplied by, those of recurrent "
+        "layers and of attention too. other: all else with two dimensions or more, such as convolutions. A tied head "
+        "is head and embeddings at once: both or neither. Biases, norms and other vectors stay as they are.",
     )
     scale_format: Literal["fp32", "fp16", "bf16"] = Field("fp32", description="How scales are stored.")
     rest: Literal["fp16", "bf16"] | None = Field(

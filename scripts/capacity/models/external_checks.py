@@ -28,6 +28,11 @@ def check(model: dict[str, Any]) -> None:
             raise UserError(f"{name}: {fault}")
 
 
+def width_of(model: PreTrainedModel) -> int:
+    """Tokens of a row that a model has positions for."""
+    return min(T, getattr(model.config, POSITIONS, None) or T)
+
+
 def too_large(model: dict[str, Any]) -> bool:
     """Whether a model is too large to be run here. A factory's size is known once it is built, so it is run."""
     with torch.device("meta"):
@@ -35,7 +40,7 @@ def too_large(model: dict[str, Any]) -> bool:
 
 
 def shaken(model: dict[str, Any]) -> PreTrainedModel:
-    """A model whose tokens feel each other: with the small weights of a new one a leak may drown in rounding."""
+    """A model in which each token depends on the others: with the small weights of a new one a leak may drown in rounding."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(1)
         built = build_foreign(model, V, T)
@@ -69,7 +74,7 @@ def _frozen(model: PreTrainedModel) -> str:
 def _bad_logits(model: PreTrainedModel) -> str:
     """Logits that are not there, of another shape, not of the tokens alone, or not causal."""
     model.eval()
-    width = min(T, getattr(model.config, POSITIONS, None) or T)
+    width = width_of(model)
     inputs = torch.arange(3 * width).view(3, width) % V
     try:
         first = logits_of(model, inputs)

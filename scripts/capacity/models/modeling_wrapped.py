@@ -49,10 +49,27 @@ class WrappedForCausalLM(PreTrainedModel):
             (name, first.setdefault(id(part), name)) for name, part in self.named_parameters(remove_duplicate=False)
         ]
         self._tied_weights_keys = {name: twin for name, twin in names if name != twin}
+        self._embedding = self._name_of(nn.Embedding, "num_embeddings")
+        self._head = self._name_of(nn.Linear, "out_features", last=True)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         """The factory has drawn the weights."""
+
+    def _name_of(self, kind: type[nn.Module], rows: str, last: bool = False) -> str:
+        """The first or last part of a kind that has as many rows as there are tokens; "" where there is none."""
+        found = [
+            name
+            for name, part in self.named_modules()
+            if isinstance(part, kind) and getattr(part, rows) == self.config.vocab_size
+        ]
+        return found[-1 if last else 0] if found else ""
+
+    def get_input_embeddings(self) -> nn.Module | None:  # type: ignore[override]
+        return self.get_submodule(self._embedding) if self._embedding else None
+
+    def get_output_embeddings(self) -> nn.Module | None:  # type: ignore[override]
+        return self.get_submodule(self._head) if self._head else None
 
     def forward(self, input_ids: Tensor, use_cache: bool | None = None, **unused: Any) -> CausalLMOutput:
         output = self.module(input_ids)

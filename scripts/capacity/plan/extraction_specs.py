@@ -1,5 +1,6 @@
 """From a checked extraction to orders: questions, fine-tuned models, answers; refused here where it cannot be."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,14 +44,15 @@ def orders_of(asked: RunToAsk) -> tuple[list[Order], dict[str, Any]]:
     parents = {**world, "questions": questions.name}
     if asked.extraction.method != "mixed":
         parents = {"checkpoint": checkpoint.name, "questions": questions.name}
-    models = [make_order("finetunes", slug, _spec(asked, attempt), parents) for attempt in tries]
-    finetunes = make_order("finetunes", f"{slug}-{asked.extraction.method}", {}, parents, models)
+    order = functools.partial(make_order, for_model=checkpoint.for_model)
+    models = [order("finetunes", slug, _spec(asked, attempt), parents) for attempt in tries]
+    finetunes = order("finetunes", f"{slug}-{asked.extraction.method}", {}, parents, models)
     parents = {**world, "questions": questions.name}
     accelerator = checkpoint.spec["hardware"]["accelerator"]
     spec = {"draws": asked.draws, "seed": seed, "accelerator": accelerator}
-    probes = [make_order("answers", slug, spec, {**parents, "finetune": model.name}) for model in models]
+    probes = [order("answers", slug, spec, {**parents, "finetune": model.name}) for model in models]
     parents |= {"finetunes": finetunes.name}
-    answers = make_order("answers", f"{slug}-{asked.extraction.method}", spec, parents, probes)
+    answers = order("answers", f"{slug}-{asked.extraction.method}", spec, parents, probes)
     lines = [
         {
             "answers_id": probe.id,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from capacity.artefacts.identity import canonical_json, module_digests
+from capacity.artefacts.identity import canonical_json
 from capacity.artefacts.manifest import read_manifest
 from capacity.artefacts.orders import Order
 from capacity.artefacts.stages import STAGES
@@ -106,7 +106,7 @@ class Past:
         """Why an artefact is new: what differs from the most similar one that exists."""
         if not self.manifests:
             return "nothing like it was made yet"
-        mine = _traits(order.spec, module_digests(order.script), order.packages)
+        mine = _traits(order.spec, order.present_modules(), order.packages)
         nearest = min(reversed(self.examples), key=lambda other: len(other ^ mine))
         best = differences(order, self.examples[nearest])
         if not best:
@@ -163,7 +163,7 @@ def differences(order: Order, manifest: dict[str, Any]) -> list[str]:
     """What differs between an order and a made artefact: spec keys, code modules, packages; in words."""
     words = [_words(key, old, new) for key, old, new in compare(manifest["spec"], order.spec)]
     if manifest["code"]["digest"] != order.code:
-        now, then = module_digests(order.script), manifest["code"]["modules"]
+        now, then = order.present_modules(), manifest["code"]["modules"]
         changed = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
         words += [f"code of {name.replace('__main__', order.script)} changed" for name in changed]
     words += [

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from capacity.artefacts.identity import model_modules
 from capacity.artefacts.orders import Order, make_order
 from capacity.artefacts.stages import REWRITER_PACKAGES
 from capacity.config.claim import read_claims
@@ -23,7 +24,7 @@ from capacity.models.factories import source_digests
 from capacity.plan.estimates import training_steps
 from capacity.plan.extraction_specs import RunToAsk, orders_of
 from capacity.plan.world_specs import counted, rewriting_spec, tokenizer_spec, world_spec
-from capacity.quantization.schemes import needs_text, scheme_slug, weight_bits
+from capacity.quantization.schemes import needs_text, scheme_slug
 
 COMPILE_PAYS_FROM = 4000  # steps; compiling costs a job about as much as it saves over so many steps
 
@@ -34,6 +35,8 @@ class Grid:
 
     orders: dict[str, Order] = field(default_factory=dict)
     store: str | None = None
+    scale: str = ""
+    cpu_scales: list[str] = field(default_factory=list)  # names of scales that need no GPU
     studies: dict[str, dict[str, str]] = field(default_factory=dict)  # name -> what people are told of it
     table: Order = field(init=False)
     figures: Order = field(init=False)
@@ -60,7 +63,8 @@ class Run:
 
 def resolve(config: Config) -> Grid:
     """Every artefact that the selected studies need. Raises UserError for a name that is not there."""
-    grid = Grid(store=config.store)
+    on_cpu = [name for name, scale in config.scales.items() if scale.accelerator == "cpu"]
+    grid = Grid(store=config.store, scale=config.scale, cpu_scales=on_cpu)
     rows = []
     for name in config.study:
         study = _known(config.studies, name, "study", "studies")
@@ -151,14 +155,15 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
     if run.model.python:
         spec["files"] = source_digests(run.model.python)
     slug = _run_slug(run)
-    checkpoint = grid.add(make_order("checkpoints", slug, spec, world))
+    order = functools.partial(make_order, for_model=model_modules(spec["model"]))
+    checkpoint = grid.add(order("checkpoints", slug, spec, world))
     variant_of = {
-        label: make_order("variants", f"{slug}-{scheme_slug(scheme)}", scheme, _parents_of(scheme, checkpoint))
+        label: order("variants", f"{slug}-{scheme_slug(scheme)}", scheme, _parents_of(scheme, checkpoint))
         for label, scheme in schemes.items()
     }
     # The set of the checkpoint's variants; each member is an artefact of its own, so that schemes are reused.
     parents = {role: name for variant in variant_of.values() for role, name in variant.parents.items()}
-    variants = grid.add(make_order("variants", slug, {}, parents, list(variant_of.values())))
+    variants = grid.add(order("variants", slug, {}, parents, list(variant_of.values())))
     probes = grid.add(_probes(slug, config, run, variants, world, spec["hardware"]["accelerator"]))
     ids = {"dataset_id": people.id, "tokenizer_id": tokenizer.id, "checkpoint_id": checkpoint.id}
     score_of = {str(score.parents["variant"]): score for score in probes.members}
@@ -263,11 +268,12 @@ def _parents_of(scheme: dict[str, Any], checkpoint: Order) -> dict[str, str | li
 def _probes(slug: str, config: Config, run: Run, variants: Order, world: dict[str, str], accelerator: str) -> Order:
     """The set of scores of a checkpoint's variants, one member a variant."""
     spec = {"draws": config.probe.draws, "seed": run.seed, "accelerator": accelerator}
+    order = functools.partial(make_order, for_model=variants.for_model)
     members = [
-        make_order("probes", variant.id.rsplit("-", 1)[0], spec, {**world, "variant": variant.name})
+        order("probes", variant.id.rsplit("-", 1)[0], spec, {**world, "variant": variant.name})
         for variant in variants.members
     ]
-    return make_order("probes", slug, spec, {**world, "variants": variants.name}, members)
+    return order("probes", slug, spec, {**world, "variants": variants.name}, members)
 
 
 def _run_slug(run: Run) -> str:
@@ -324,5 +330,4 @@ def _row(run: Run, label: str, scheme: dict[str, Any]) -> dict[str, Any]:
         "batch": run.regime.batch,
         "seed": run.seed,
         "scheme": label,
-        "bits_per_weight": weight_bits(scheme),
     }

@@ -14,15 +14,13 @@ from capacity.errors import UserError
 def check_models(orders: dict[str, Order], done: set[str]) -> None:
     """Build what is not of the paper and still to be made, in a process of its own. Raises UserError.
 
-    That is models to be trained, and such as are to be fine-tuned on questions or trained on windows of them.
+    That is models to be trained, those to be quantised with the schemes to be applied, and such as are to be
+    fine-tuned on questions or trained on windows of them.
     orders: of a grid. done: names of artefacts, members of sets too, that are there.
     """
-    models = [
-        order.spec["model"]
-        for order in orders.values()
-        if order.stage == "checkpoints" and "family" not in order.spec["model"] and order.name not in done
-    ]
-    wanted = {"models": _distinct(models), "asked": _distinct(_asked_models(orders, done))}
+    models = [order.spec["model"] for order in _of_others(orders, "checkpoints") if order.name not in done]
+    asked, schemes = _asked_models(orders, done), _quantised_models(orders, done)
+    wanted = {"models": _distinct(models), "quantised": _distinct(schemes), "asked": _distinct(asked)}
     if not any(wanted.values()):
         return
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPTS)}
@@ -33,6 +31,29 @@ def check_models(orders: dict[str, Order], done: set[str]) -> None:
     if answer.returncode:
         lines = answer.stderr.strip().splitlines()
         raise UserError(lines[-1] if lines else f"capacity check-models ended with code {answer.returncode}")
+
+
+def _of_others(orders: dict[str, Order], stage: str) -> list[Order]:
+    """Orders of a stage whose checkpoint, themselves where they are one, is of a model that is not of the paper."""
+    found = [order for order in orders.values() if order.stage == stage]
+    return [order for order in found if "family" not in _checkpoint(order, orders).spec["model"]]
+
+
+def _checkpoint(order: Order, orders: dict[str, Order]) -> Order:
+    return order if order.stage == "checkpoints" else orders[str(order.parents["checkpoint"])]
+
+
+def _quantised_models(orders: dict[str, Order], done: set[str]) -> list[dict[str, Any]]:
+    """Models with each scheme that they are still to be quantised or trained by."""
+    wanted = []
+    for order in _of_others(orders, "variants"):
+        schemes = [member.spec for member in order.members if member.name not in done]
+        wanted.append({"model": _checkpoint(order, orders).spec["model"], "schemes": schemes})
+    for order in _of_others(orders, "checkpoints"):
+        scheme = order.spec["regime"].get("quantization")
+        schemes = [scheme] if scheme and order.name not in done else []
+        wanted.append({"model": order.spec["model"], "schemes": schemes})
+    return [each for each in wanted if each["schemes"]]
 
 
 def _asked_models(orders: dict[str, Order], done: set[str]) -> list[dict[str, Any]]:

@@ -1,14 +1,13 @@
 """What GPTQ must know of a layer's inputs: the sum of x x^T over biographies of the run's own dataset."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
-from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedModel
 
 from capacity.errors import UserError
@@ -38,12 +37,13 @@ def calibration_batches(renderer: Renderer | TextRenderer, count: int, seed: int
     return batches
 
 
-class InputMoments(TorchFunctionMode):
+class InputMoments(TorchDispatchMode):
     """While active, adds up x x^T over the inputs x of chosen matrices, wherever a model multiplies by them.
 
-    Matrices are known by where their memory begins, so that fused experts, which are views of one parameter,
-    are told apart. sums: float64 (C, C) by that address; counts: inputs seen. Experts that
-    are multiplied all at once come in two products; places that no token fills are rows of zeros in the first.
+    Products are seen as torch carries them out, also within recurrent layers and nn.MultiheadAttention. Matrices are
+    known by where their memory begins, so that fused experts, which are views of one parameter, are told apart.
+    sums: float64 (C, C) by that address; counts: inputs seen. Experts that are multiplied all at once come in two
+    products; places that no token fills are rows of zeros in the first.
     """
 
     def __init__(self, matrices: Iterable[Tensor]):
@@ -52,14 +52,12 @@ class InputMoments(TorchFunctionMode):
         self.counts = dict.fromkeys(self.sums, 0)
         self._filled: Tensor | None = None  # places of experts that a token fills, between their two products
 
-    def __torch_function__(
-        self, func: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func is functional.linear:
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        if func is torch.ops.aten.mm.default:
             self._add(args[0], args[1])
-        elif func is torch.addmm:
+        elif func is torch.ops.aten.addmm.default:
             self._add(args[1], args[2])
-        elif func is torch.bmm:
+        elif func is torch.ops.aten.bmm.default and args[1].data_ptr() in self.sums:
             self._add_experts(*args)
         return func(*args, **(kwargs or {}))
 
@@ -74,26 +72,32 @@ class InputMoments(TorchFunctionMode):
     def _add(self, inputs: Tensor, weight: Tensor) -> None:
         address = weight.data_ptr()
         if address in self.sums:
-            inputs_MC = inputs.reshape(-1, inputs.shape[-1]).double()
+            inputs_MC = inputs.double()
             self.sums[address] += inputs_MC.T @ inputs_MC
             self.counts[address] += len(inputs_MC)
 
 
 @contextlib.contextmanager
-def _one_expert_at_a_time(model: PreTrainedModel) -> Iterator[None]:
-    """Fused kernels multiply by all experts at once, where the moments of each could not be told apart."""
-    before = model.config._experts_implementation
+def _in_single_products(model: PreTrainedModel) -> Iterator[None]:
+    """Fused kernels multiply by several matrices at once, where the moments of each could not be told apart."""
+    experts, fast_path = model.config._experts_implementation, torch.backends.mha.get_fastpath_enabled()
+    onednn: Any = torch.backends.mkldnn
+    had_onednn = onednn.enabled
     model.config._experts_implementation = "eager"
+    torch.backends.mha.set_fastpath_enabled(False)
+    onednn.enabled = False  # its LSTM is one operation
     try:
         yield
     finally:
-        model.config._experts_implementation = before
+        model.config._experts_implementation = experts
+        torch.backends.mha.set_fastpath_enabled(fast_path)
+        onednn.enabled = had_onednn
 
 
-@torch.inference_mode()
+@torch.no_grad()  # inference mode would hide the products of composite operations
 def input_moments(model: PreTrainedModel, matrices: Iterable[Tensor], batches: Batches) -> InputMoments:
     """The moments of some matrices' inputs over all batches."""
-    with InputMoments(matrices) as moments, _one_expert_at_a_time(model):
+    with InputMoments(matrices) as moments, _in_single_products(model):
         for tokens in batches:
             model(tokens, use_cache=False)
     return moments

@@ -7,6 +7,7 @@ it says so. A tensor is counted once, under the first of its names.
 import copy
 import math
 import re
+import statistics
 from itertools import groupby
 from typing import Any
 
@@ -22,7 +23,7 @@ from capacity.quantization.schemes import HALF_PRECISION, Scheme, needs_text, we
 from capacity.quantization.tensors import TIED, Place, chosen_places, places_of
 
 SCALE_BITS = {"fp32": 32, "fp16": 16, "bf16": 16}
-LOOKED_UP = ("embeddings", TIED)  # no matrix products that GPTQ could keep: rounded to nearest
+NO_PRODUCTS = ("embeddings", TIED, "other")  # no matrix products that GPTQ could keep: rounded to nearest
 
 Report = dict[str, Any]
 
@@ -36,7 +37,8 @@ def quantize_model(
     batches: biographies as token ids, for GPTQ. GPTQ takes the tensors in the order of the flow and calibrates
     each layer on inputs that come through the quantised layers before it. Embeddings are rounded to nearest.
     Report (JSON-able): num_weights; stored_bits, everything counted; stored_bits_per_weight, their ratio, which
-    bounds R; and for each tensor what `_describe` says. Raises UserError where the scheme does not fit the model
+    bounds R; bits_per_weight, without scales, the mean over the tensors that the scheme names, or over all where it
+    quantises none; and for each tensor what `describe` says. Raises UserError where the scheme does not fit the model
     or the text, for NaN or infinite weights, and where a tensor ends up otherwise than the scheme says.
     """
     _refuse_broken(model)
@@ -51,7 +53,20 @@ def quantize_model(
     check_quantised(model, quantised, scheme, work.grids)
     before, after = dict(model.named_parameters()), dict(quantised.named_parameters())
     tensors = {name: work.describe(place, before[name], after[name]) for name, place in places.items()}
-    return quantised, _total(tensors), work.parts()
+    return quantised, _total(tensors, [place.name for place in chosen or places.values()]), work.parts()
+
+
+@torch.no_grad()
+def check_fits(model: PreTrainedModel, scheme: Scheme, batches: Batches) -> None:
+    """Raise UserError where a scheme cannot be applied to a model, whatever its weights are.
+
+    batches: token ids, more of them than the widest layer has inputs. Nothing is solved for: every grid is laid, and
+    GPTQ must see the products that it calibrates.
+    """
+    quantize_model(model, {**scheme, "method": "rtn"} if needs_text(scheme) else scheme)
+    if needs_text(scheme):
+        work = _Work(model, scheme, batches)
+        work.moments(work.calibrated_places(chosen_places(model, scheme)))
 
 
 def _stage(place: Place) -> str:
@@ -71,8 +86,8 @@ class _Work:
 
     def quantise(self, stage: list[Place]) -> None:
         """Round the tensors of a stage in place."""
-        calibrate = [place for place in stage if needs_text(self.scheme) and place.role not in LOOKED_UP]
-        moments = self._moments(calibrate) if calibrate else None
+        calibrate = self.calibrated_places(stage)
+        moments = self.moments(calibrate) if calibrate else None
         for place in stage:
             matrices = self._matrices(place)
             try:
@@ -89,13 +104,20 @@ class _Work:
     def _matrices(self, place: Place) -> list[Tensor]:
         return place.matrices(self.parameters[place.name].detach())
 
-    def _moments(self, places: list[Place]) -> InputMoments:
+    def calibrated_places(self, places: list[Place]) -> list[Place]:
+        """Those that GPTQ calibrates; the others are rounded to nearest."""
+        return [place for place in places if needs_text(self.scheme) and place.role not in NO_PRODUCTS]
+
+    def moments(self, places: list[Place]) -> InputMoments:
+        """What GPTQ must know of the inputs of some tensors. Raises UserError where too little of them is seen."""
         if not self.batches:
             raise UserError("calibration: no biographies; gptq needs the run's own text")
         moments = input_moments(self.model, [m for place in places for m in self._matrices(place)], self.batches)
         for place in places:  # an expert sees what the router sends it: all experts together must see enough
             matrices = self._matrices(place)
             tokens, width = sum(moments.counts[matrix.data_ptr()] for matrix in matrices), matrices[0].shape[1]
+            if tokens == 0:
+                raise UserError(f"{place.name}: no product with it is seen, which gptq needs; use method: rtn")
             if tokens < width:
                 raise UserError(
                     f"calibration: {tokens} tokens reach {place.name}, fewer than its {width} inputs; raise it"
@@ -204,12 +226,14 @@ def _refuse_broken(model: PreTrainedModel) -> None:
             )
 
 
-def _total(tensors: dict[str, Report]) -> Report:
+def _total(tensors: dict[str, Report], named: list[str]) -> Report:
+    bits, counts = ([tensors[name][key] for name in named] for key in ("bits", "num_weights"))
     num_weights = sum(tensor["num_weights"] for tensor in tensors.values())
     stored_bits = sum(tensor["stored_bits"] for tensor in tensors.values())
     return {
         "num_weights": num_weights,
         "stored_bits": stored_bits,
         "stored_bits_per_weight": stored_bits / num_weights,
+        "bits_per_weight": round(statistics.fmean(bits, counts), 6),
         "tensors": tensors,
     }

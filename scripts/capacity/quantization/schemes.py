@@ -13,7 +13,8 @@ from typing import Any, Literal, get_args
 
 Scheme = dict[str, Any]
 
-Role = Literal["linear", "head", "embeddings", "router", "experts"]
+# other: every further tensor with two dimensions or more, such as convolutions and matrices that belong to no layer.
+Role = Literal["linear", "head", "embeddings", "router", "experts", "other"]
 ROLES: tuple[Role, ...] = get_args(Role)
 MIN_BITS, MAX_BITS = 2, 8
 HALF_PRECISION = ("fp16", "bf16")  # formats without a scale

@@ -1,6 +1,5 @@
 """Training with quantised weights: every forward pass sees rounded weights, gradients pass straight through."""
 
-import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -27,5 +26,4 @@ class StraightThrough:
             return weight
         fixed = weight.detach()
         rounded = [make_grid(matrix, self.scheme).snap(matrix) for matrix in place.matrices(fixed)]
-        whole = rounded[0] if weight.ndim == 2 else torch.stack(rounded)
-        return weight + ((whole.mT if place.transposed else whole) - fixed)
+        return weight + (place.whole(rounded, weight) - fixed)

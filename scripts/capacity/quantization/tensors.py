@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -10,21 +12,38 @@ from capacity.errors import UserError
 from capacity.quantization.schemes import Scheme
 
 TIED = "tied"  # one tensor that is embeddings and head
-OTHER = "other"  # biases, norms, and what no scheme quantises
+VECTOR = "vector"  # biases, norms, and all else with fewer than two dimensions: no scheme quantises it
+LINEAR = (
+    nn.Linear,
+    Conv1D,
+    nn.RNNBase,
+    nn.RNNCellBase,
+    nn.MultiheadAttention,
+)  # matrices that inputs are multiplied by
 
 
 @dataclass(frozen=True)
 class Place:
-    """A parameter of a model: its name, its role (one of schemes.ROLES, TIED or OTHER), how its matrices lie."""
+    """A parameter of a model: its name, its role (one of schemes.ROLES, TIED or VECTOR), how its matrices lie."""
 
     name: str
     role: str
     transposed: bool = False  # stored as (inputs, outputs)
+    kernel: bool = False  # a convolution: (outputs, and inputs by places)
 
     def matrices(self, weight: Tensor) -> list[Tensor]:
-        """Views of its matrices with outputs as rows: one, or one an expert."""
+        """Views of its matrices with outputs as rows: one, or one for each leading index, an expert for example."""
+        if self.kernel:
+            return [weight.view(len(weight), -1)]
+        if weight.ndim > 2 and self.role != "experts":
+            weight = weight.view(-1, *weight.squeeze().shape[-2:])
         stack = [weight] if weight.ndim == 2 else list(weight.unbind())
         return [matrix.T for matrix in stack] if self.transposed else stack
+
+    def whole(self, matrices: list[Tensor], weight: Tensor) -> Tensor:
+        """The tensor, in the shape of `weight`, that has these matrices."""
+        stack = torch.stack(matrices)
+        return (stack.mT if self.transposed else stack).reshape(weight.shape)
 
 
 def places_of(model: PreTrainedModel) -> list[Place]:
@@ -37,8 +56,8 @@ def _place(model: PreTrainedModel, owner: nn.Module, name: str, parameter: Tenso
     kind = type(owner).__name__
     if parameter.ndim == 3 and kind.endswith("Experts"):
         return Place(name, "experts", bool(getattr(owner, "is_transposed", False)))
-    if parameter.ndim != 2:
-        return Place(name, OTHER)
+    if parameter.ndim < 2 or (parameter.ndim > 2 and parameter.squeeze().ndim < 2):
+        return Place(name, VECTOR)
     if isinstance(owner, nn.Embedding):
         head = model.get_output_embeddings()
         tied = owner is model.get_input_embeddings() and head is not None and head.weight is parameter
@@ -47,9 +66,9 @@ def _place(model: PreTrainedModel, owner: nn.Module, name: str, parameter: Tenso
         return Place(name, "head")
     if kind.endswith("Router") or name.split(".")[-2] in ("router", "gate"):
         return Place(name, "router")
-    if isinstance(owner, nn.Linear | Conv1D):
+    if isinstance(owner, LINEAR) and parameter.ndim == 2:
         return Place(name, "linear", isinstance(owner, Conv1D))
-    return Place(name, OTHER)
+    return Place(name, "other", kernel=isinstance(owner, _ConvNd) and parameter.ndim > 2)
 
 
 def chosen_places(model: PreTrainedModel, scheme: Scheme) -> list[Place]:

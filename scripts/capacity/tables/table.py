@@ -64,7 +64,8 @@ def variant_row(
     """The capacity table's row of one variant.
 
     given: a value for each of GIVEN_COLUMNS and no other; `setting` names what the study varies besides, ""
-    for nothing, and bits_per_weight is the scheme's. scores: from `capacity.probe.score.score_people`.
+    for nothing, and bits_per_weight is what a weight that the scheme names is stored in, without scales.
+    scores: from `capacity.probe.score.score_people`.
     P: trainable parameters. R_low and R_high bound the 95 % bootstrap interval over people of R.
     accuracy: mean over people and value items of the greedy match; accuracy_name: the same for the full name.
     bits_per_weight_bit: bits stored divided by all bits that the weights take, scales and unquantised tensors included.

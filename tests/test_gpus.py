@@ -1,0 +1,122 @@
+"""GPUs of this machine are found without torch, and a run that needs more than there are ends before its first job."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from checkout import Checkout
+
+from capacity.artefacts.identity import SCRIPTS
+from capacity.jobs.gpus import HIDING, installed_gpus, lack_of_gpus, visible_gpus
+
+TWO = ["GPU-aa11", "GPU-bb22"]
+
+
+@pytest.fixture
+def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose driver's tool lists two GPUs."""
+    tool = tmp_path / "bin" / "nvidia-smi"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\nprintf '{TWO[0]}\\n{TWO[1]}\\n'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:/usr/bin:/bin")
+    monkeypatch.delenv(HIDING, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("value", "seen"),
+    [
+        (None, TWO),
+        ("", []),
+        ("-1", []),
+        ("0", TWO[:1]),
+        ("1, 0", TWO[::-1]),
+        ("0,7,1", TWO[:1]),
+        ("GPU-bb", TWO[1:]),
+        ("GPU-cc", []),
+        ("MIG-1234", ["MIG-1234"]),
+    ],
+)
+def test_the_gpus_that_a_job_sees_are_those_that_the_variable_leaves(two_gpus: None, value: str | None, seen: list):
+    assert visible_gpus({} if value is None else {HIDING: value}) == seen
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [([], []), (["nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"], ["0", "1"]), (["kfd"], ["0"])],
+    ids=["none", "NVIDIA", "AMD"],
+)
+@pytest.mark.parametrize("broken", [True, False], ids=["a tool that fails", "no tool"])
+def test_without_the_driver_s_tool_device_files_tell(
+    files: list[str], found: list[str], broken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+    if broken:
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "nvidia-smi").write_text("#!/bin/sh\necho no driver\nexit 9\n")
+        (tmp_path / "bin" / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert installed_gpus(tmp_path) == found
+
+
+def test_what_is_lacking_is_one_line_with_what_there_is_and_what_to_use(
+    two_gpus: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lack_of_gpus(0, "x", []) == lack_of_gpus(2, "x", []) == ""
+    assert lack_of_gpus(3, "scale a", ["b", "c"]) == (
+        "scale a needs 3 GPUs, this machine shows 2; use scale b or c, or a cluster with --profile slurm"
+    )
+    monkeypatch.setenv(HIDING, "-1")
+    assert lack_of_gpus(1, "scale a", []) == (
+        "scale a needs a GPU, this machine shows none (CUDA_VISIBLE_DEVICES=-1 hides 2); "
+        "use a scale with accelerator: cpu, or a cluster with --profile slurm"
+    )
+
+
+def test_the_finder_needs_no_torch() -> None:
+    code = "import sys; from capacity.jobs.gpus import visible_gpus; visible_gpus(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=SCRIPTS).returncode == 0
+
+
+@pytest.fixture
+def on_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
+    """The tiny configuration at a scale of GPUs, where none is seen."""
+    monkeypatch.setenv(HIDING, "")
+    checkout = Checkout.new(tmp_path / "checkout")
+    config = yaml.safe_load((checkout.path / "config.yaml").read_text())
+    config["scales"]["box"] = {"accelerator": "gpu", "precision": "bf16", "compile": True}
+    (checkout.path / "config.yaml").write_text(yaml.safe_dump(config | {"scale": "box"}))
+    return checkout
+
+
+def test_a_gpu_scale_without_a_gpu_is_refused_before_any_job_in_one_line(on_gpus: Checkout) -> None:
+    answer = on_gpus.engine("--quiet", "rules")
+    assert answer.returncode == 1
+    (line,) = [line for line in answer.stdout.splitlines() if "GPU" in line]
+    assert line.startswith("error: scale box (accelerator: gpu): ")
+    assert "needs a GPU, this machine shows none" in line
+    assert "use scale laptop, or a cluster with --profile slurm" in line
+    assert "Traceback" not in answer.stdout
+    assert not (on_gpus.path / "results" / "datasets").exists()
+
+
+def test_a_gpu_scale_without_a_gpu_can_be_planned_which_says_so_in_one_line(on_gpus: Checkout) -> None:
+    answer = on_gpus.script("plan.py")
+    assert answer.returncode == 0, answer.stderr
+    (line,) = [line for line in answer.stdout.splitlines() if "needs a GPU" in line]
+    assert line.startswith("scale box needs a GPU, this machine shows none")
+    assert on_gpus.engine("--dry-run").returncode == 0
+    on_gpus.edit("config.yaml", lambda text: text.replace("scale: box", "scale: laptop"))
+    on_cpu = on_gpus.script("plan.py").stdout
+    assert "core minutes" in on_cpu
+    assert "GPU" not in on_cpu
+
+
+def test_jobs_of_a_cluster_need_no_gpu_here(on_gpus: Checkout) -> None:
+    """Whatever SLURM then says."""
+    answer = on_gpus.engine("--executor", "slurm", "--jobs", "1")
+    assert "needs a GPU" not in answer.stdout
+    assert "SLURM" in answer.stdout
