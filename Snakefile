@@ -38,6 +38,7 @@ if workflow.is_main_process:
     gc.disable()
     from capacity.config.load import load_config
     from capacity.plan.grid import resolve
+    from capacity.plan.failures import FailedJob, after_failure, after_success
     from capacity.plan.survey import (
         figure_names,
         forget_interruptions,
@@ -111,6 +112,14 @@ onstart:
         # No limit to jobs a second: its timers, one more for each job that ended, take a twentieth of a core.
         workflow.scheduler.job_rate_limiter = None
         serve_forks()
+
+
+onerror:
+    after_failure(PLAN, RESULTS, failed_jobs())
+
+
+onsuccess:
+    after_success(PLAN, RESULTS)
 
 
 localrules:

@@ -110,6 +110,18 @@ def serve_forks():
         HELD.append(server)
 
 
+def failed_jobs():
+    """Jobs that the engine gave up on in this run, with the order and the log of each."""
+    return [
+        FailedJob(
+            job.rule.name,
+            next((ORDERS[name] for name in job.wildcards if name in ORDERS), None),
+            Path(job.log[0]),
+        )
+        for job in sorted(workflow.scheduler.failed, key=str)
+    ]
+
+
 def check_cluster():
     """Before the first job on SLURM: say what was found, choose how jobs are followed, refuse what would never end.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import plan
 import pytest
 from planted import TINY, build, of_stage, plant, tiny, tiny_grid
 
@@ -13,7 +14,8 @@ from capacity.artefacts.manifest import MANIFEST
 from capacity.artefacts.orders import Order
 from capacity.artefacts.stages import STAGES
 from capacity.config.load import read_yaml
-from capacity.plan.forecast import Forecast, PlannedJob, forecast
+from capacity.plan.estimates import STARTUP_SECONDS, assumed_rate
+from capacity.plan.forecast import Basis, Cost, Forecast, PlannedJob, forecast
 from capacity.plan.grid import Grid
 from capacity.plan.survey import hold_against
 
@@ -60,6 +62,7 @@ def test_nothing_is_planned_when_everything_is_current(results: Path):
         "jobs": 0,
         "reused": answer.reused,
         "core_seconds": 0,
+        "gpu_seconds": 0,
         "bytes": 0,
         "estimated": False,
     }
@@ -257,6 +260,10 @@ def measured(results: Path, name: str, **values: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
+def training(job: PlannedJob) -> bool:
+    return job.rule == "train_checkpoint"
+
+
 def test_another_seed_costs_what_the_same_run_took(results: Path):
     for order in tiny_grid().orders.values():
         if order.stage == "checkpoints":
@@ -264,33 +271,116 @@ def test_another_seed_costs_what_the_same_run_took(results: Path):
     planned = jobs(ahead(tiny(studies={"base": {"seeds": [1, 2]}}), results))
     for exposures, seconds in (("e2-s2", 200.0), ("e1-s2", 100.0)):
         job = next(job for name, job in planned.items() if name.startswith("checkpoints") and exposures in name)
-        assert (job.seconds, job.measured) == (seconds, True)
-        assert job.bytes > 0
+        assert (job.cost.seconds, job.cost.basis) == (seconds, Basis.JOB)
+        assert job.cost.bytes > 0
+
+
+P = 1040  # of the tiny configuration's atomic runs, whatever their exposures
+
+
+def trained(results: Path, P: int = P, **metrics: Any) -> None:
+    """Have every training of the tiny configuration measured: 1e6 FLOP in 10 seconds on a core, for P parameters."""
+    for order in tiny_grid().orders.values():
+        if order.stage == "checkpoints":
+            steps = {"steps": 4.0, "steps_cpu": 10.0}
+            measured(results, order.name, metrics={"flops": 1e6, "parameters": P, "seconds": steps, **metrics})
+
+
+def cost(results: Path, **overrides: Any) -> Cost:
+    """What a training costs whose exposures nothing had before."""
+    grid = tiny(**{"regimes": {"long": {"exposures": 10}}, **overrides})
+    return next(job.cost for job in ahead(grid, results).jobs if training(job) and "-N6-e10-" in job.name)
 
 
 def test_another_shape_costs_its_share_of_flops_at_the_rate_that_was_measured(results: Path):
-    for order in tiny_grid().orders.values():
+    trained(results)
+    single = cost(results)
+    assert (single.basis, single.rate, single.P) == (Basis.RATE, 1e5, P)
+    longer = next(j.cost for j in ahead(tiny(regimes={"long": {"exposures": 20}}), results).jobs if "-e20-" in j.name)
+    assert longer.seconds - STARTUP_SECONDS == pytest.approx(2 * (single.seconds - STARTUP_SECONDS))
+
+
+LAPTOP = {"accelerator": "cpu", "precision": "fp32", "compile": False}
+
+
+@pytest.mark.parametrize(
+    "hardware",
+    [
+        {"accelerator": "gpu", "precision": "bf16"},
+        {"accelerator": "gpu", "precision": "fp32"},
+        {"accelerator": "cpu", "precision": "bf16"},
+    ],
+)
+def test_a_rate_of_another_device_or_precision_is_never_used(results: Path, hardware: dict[str, Any]):
+    trained(results)
+    found = cost(results, scales={"laptop": {**LAPTOP, **hardware}})
+    assert (found.basis, found.rate) == (Basis.ASSUMED, assumed_rate(hardware))
+    assert found.device == ("GPU" if hardware["accelerator"] == "gpu" else "core")
+    assert cost(results).basis == Basis.RATE
+
+
+@pytest.mark.parametrize(("factor", "serves"), [(0.2, False), (0.4, True), (1, True), (3, True), (4, False)])
+def test_a_rate_serves_models_of_its_own_order_of_size(results: Path, factor: float, serves: bool):
+    trained(results, P=round(P * factor))
+    assert cost(results).basis == (Basis.RATE if serves else Basis.ASSUMED)
+
+
+def test_a_gpu_is_counted_for_as_long_as_it_is_held_and_by_the_number_of_them(results: Path):
+    """Measured where a training held two GPUs for four seconds of steps, whatever its core did meanwhile."""
+    hardware = {"accelerator": "gpu", "precision": "bf16", "devices": 2, "compile": False}
+    grid = tiny(scales={"laptop": hardware})
+    build(grid, results)
+    for order in grid.orders.values():
         if order.stage == "checkpoints":
-            measured(results, order.name, cpu_seconds=10.0, metrics={"flops": 1e6})
-    single, double = (
-        next(job for job in ahead(tiny(regimes={"long": {"exposures": e}}), results).jobs if f"-e{e}-" in job.name)
-        for e in (10, 20)
-    )
-    assert not single.measured
-    assert double.seconds == pytest.approx(2 * single.seconds)
+            steps = {"steps": 4.0, "steps_cpu": 10.0}
+            metrics = {"flops": 1e6, "parameters": P, "seconds": steps}
+            measured(results, order.name, cpu_seconds=10.0, seconds=6.0, metrics=metrics)
+    assert cost(results, scales={"laptop": hardware}).rate == 1e6 / 8
+    again = ahead(tiny(scales={"laptop": hardware}, studies={"base": {"seeds": [2]}}), results)
+    same = next(job.cost for job in again.jobs if training(job) and "-s2-" in job.name)
+    assert (same.seconds, same.device, same.basis) == (12.0, "GPU", Basis.JOB)
+    assert again.total()["gpu_seconds"] >= 24.0
 
 
 def test_without_any_measurement_a_training_is_estimated_and_marked_so(tmp_path: Path):
     answer = ahead(tiny_grid(), tmp_path)
-    trainings = [job for job in answer.jobs if job.rule == "train_checkpoint"]
-    assert all(job.seconds > 0 and not job.measured for job in trainings)
+    trainings = [job for job in answer.jobs if training(job)]
+    assert all(job.cost.seconds > 0 and job.cost.basis == Basis.ASSUMED for job in trainings)
     assert answer.total()["estimated"]
 
 
-def test_a_total_adds_up():
-    answer = Forecast([PlannedJob("r", "a", "", 1.5, 10), PlannedJob("r", "b", "", 2.0, 20, measured=False)], reused=7)
-    expected = {"jobs": 2, "reused": 7, "core_seconds": 3.5, "bytes": 30, "estimated": True}
+def test_a_total_adds_up_each_kind_of_device():
+    costs = [Cost(1.5, 10), Cost(2.0, 20, basis=Basis.ASSUMED), Cost(9.0, 1, "GPU")]
+    answer = Forecast([PlannedJob("r", "a", "", cost) for cost in costs], reused=7)
+    expected = {"jobs": 3, "reused": 7, "core_seconds": 3.5, "gpu_seconds": 9.0, "bytes": 31, "estimated": True}
     assert answer.total() == expected
+
+
+# --- how it is told
+
+
+def test_the_plan_ends_the_new_runs_with_their_cost_by_size_and_says_what_each_is_taken_from():
+    costs = [
+        Cost(60.0, P=9_232, basis=Basis.JOB),
+        Cost(30.0, P=9_800, basis=Basis.RATE, rate=1.2e10),
+        Cost(86_400.0 * 3, P=255_000_000, basis=Basis.ASSUMED, rate=2e13, device="GPU"),
+    ]
+    answer = Forecast([PlannedJob("train_checkpoint", f"checkpoints/{i}", "", cost) for i, cost in enumerate(costs)])
+    text = plan.as_text([], [f"run {i}" for i in range(30)], answer)
+    lines = [line.split() for line in text.split("what they cost")[1].splitlines()]
+    assert lines[2][:7] == ["9,232", "to", "9,800", "2", "1.5", "core", "minutes"]
+    assert " ".join(lines[2][7:]) == "1 of jobs like them; 1 of a measured rate: 1.2e+10 FLOP/s of one core"
+    assert lines[3][:5] == ["255,000,000", "1", "3.0", "GPU", "days"]
+    assert " ".join(lines[3][5:]) == "an assumed rate: 2.0e+13 FLOP/s of one GPU"
+    assert "about 3.0 GPU days and 1.5 core minutes" in text
+    assert "new runs: 30" in text
+
+
+def test_small_models_on_a_core_leave_the_plan_of_a_gpu_as_it_is_in_a_fresh_clone(results: Path, tmp_path: Path):
+    trained(results)
+    scale = {"laptop": {"accelerator": "gpu", "precision": "bf16", "compile": True}}
+    here, fresh = (ahead(tiny(scales=scale), folder).total()["gpu_seconds"] for folder in (results, tmp_path / "none"))
+    assert here == pytest.approx(fresh, rel=0.3)
 
 
 def test_claims_are_judged_when_they_or_the_table_change_and_nothing_else_follows_from_them(

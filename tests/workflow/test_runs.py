@@ -165,7 +165,7 @@ def test_make_runs_shows_every_state(checkout: Checkout):
     assert states[RUNS["long"][2]][0] == "failed"
     assert states[RUNS["long"][2]][1].endswith(".log")
     assert states[RUNS["short"][2]][0] == "done"
-    for kind, head in (("csv", "state,stage,R"), ("markdown", "| study | run")):
+    for kind, head in (("csv", "name,state,stage,R"), ("markdown", "| study | name")):
         assert checkout.capacity("runs", "--format", kind).stdout.startswith(head)
 
 

@@ -13,8 +13,8 @@ from capacity.errors import UserError
 from capacity.plan.runs import RUN_FIELDS, run_states
 from capacity.plan.survey import hold_against
 
-SHORT = ("study", "run", "state", "stage", "R", "seconds", "ended", "commit", "note")
-FIELDS = ("state", "stage", "R", *RUN_FIELDS, "note")
+SHORT = ("study", "name", "state", "stage", "R", "seconds", "ended", "commit", "note")
+FIELDS = ("name", "state", "stage", "R", *RUN_FIELDS, "note")
 
 
 def cells(run: dict[str, Any], fields: tuple[str, ...]) -> list[str]:

@@ -6,6 +6,7 @@ which keys of the configuration differ from another one, and the runs that this 
 
 import argparse
 import json
+import math
 from collections import Counter
 from dataclasses import asdict
 from fnmatch import fnmatchcase
@@ -26,8 +27,9 @@ from capacity.plan.estimates import (
     published_rate,
     training_flops,
 )
-from capacity.plan.forecast import Forecast, compare, forecast
+from capacity.plan.forecast import Cost, Forecast, compare, forecast
 from capacity.plan.grid import Grid, resolve
+from capacity.plan.naming import run_names
 from capacity.plan.survey import hold_against
 
 DAY = 86_400  # seconds
@@ -63,10 +65,45 @@ def _show(value: Any) -> str:
 
 
 def new_runs(grid: Grid, answer: Forecast) -> list[str]:
-    """Runs whose checkpoint would be trained."""
+    """Runs whose checkpoint would be trained, by the configuration's own names, with the studies that ask for them."""
     trained = {job.name.split("/")[1] for job in answer.jobs if job.rule == "train_checkpoint"}
-    rows = [row for row in grid.table.spec["rows"] if row["checkpoint_id"] in trained]
-    return list(dict.fromkeys(f"{row['run']} (study {row['study']}, regime {row['regime']})" for row in rows))
+    rows = grid.table.spec["rows"]
+    names: dict[str, str] = {}
+    studies: dict[str, dict[str, None]] = {}
+    for row, name in zip(rows, run_names(rows), strict=True):
+        if row["checkpoint_id"] in trained:
+            names.setdefault(row["checkpoint_id"], name)
+            studies.setdefault(row["checkpoint_id"], {})[row["study"]] = None
+    return [f"{name} (study {', '.join(studies[checkpoint])})" for checkpoint, name in names.items()]
+
+
+def costs_by_size(answer: Forecast) -> list[str]:
+    """A small table of what the trainings cost, a line for each order of size, and what their costs are taken from.
+
+    An order of size is half a power of ten of parameters.
+    """
+    sizes: dict[int, list[Cost]] = {}
+    for job in answer.jobs:
+        if job.cost.P is not None:
+            sizes.setdefault(math.floor(2 * math.log10(job.cost.P)), []).append(job.cost)
+    rows = [("P", "runs", "cost", "taken from")]
+    for _, costs in sorted(sizes.items()):
+        least, most = min(cost.P or 0 for cost in costs), max(cost.P or 0 for cost in costs)
+        P = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        total = duration(sum(cost.seconds for cost in costs), costs[0].device)
+        rows.append((P, str(len(costs)), total, "; ".join(_bases(costs))))
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    return ["  ".join([*map(str.rjust, row[:3], widths), row[3]]) for row in rows]
+
+
+def _bases(costs: list[Cost]) -> list[str]:
+    """What costs are taken from, with the rates, and how many where that differs."""
+    words = []
+    for cost in costs:
+        rate = f": {cost.rate:.1e} FLOP/s of one {cost.device}" if cost.rate else ""
+        words.append(f"{cost.basis}{rate}")
+    counts = Counter(words)
+    return [f"{number} of {word}" if len(counts) > 1 else word for word, number in counts.items()]
 
 
 def duration(seconds: float, device: str) -> str:
@@ -92,7 +129,7 @@ def training_costs(grid: Grid, pattern: str) -> list[str]:
     return [*lines, paper] if lines else [f"no training fits {pattern!r}"]
 
 
-def as_text(changes: list[str], runs: list[str], answer: Forecast, device: str) -> str:
+def as_text(changes: list[str], runs: list[str], answer: Forecast) -> str:
     """The plan as people read it."""
     lines = [f"edit: {line}" for line in changes]
     total = answer.total()
@@ -105,10 +142,15 @@ def as_text(changes: list[str], runs: list[str], answer: Forecast, device: str) 
         if len(reasons) > 5:
             lines.append(f"  and {len(reasons) - 5} other reasons (--json lists every job)")
     if runs:
-        lines += ["\nnew runs:", *(f"  {run}" for run in runs[:20])]
-        lines += [f"  and {len(runs) - 20} more"] if len(runs) > 20 else []
-    mark = " (partly estimated from FLOPs)" if total["estimated"] else " (from past manifests)"
-    cost = duration(total["core_seconds"], device)
+        lines += [f"\nnew runs: {len(runs)}", *(f"  {run}" for run in runs[:20])]
+        lines += [f"  and {len(runs) - 20} more (--json lists all)"] if len(runs) > 20 else []
+        lines += ["\nwhat they cost, by parameters (P):", *(f"  {line}" for line in costs_by_size(answer))]
+    mark = " (partly estimated)" if total["estimated"] else " (from past manifests)"
+    cost = " and ".join(
+        duration(total[key], device)
+        for key, device in (("gpu_seconds", "GPU"), ("core_seconds", "core"))
+        if total[key] or (device == "core" and not total["gpu_seconds"])
+    )
     lines.append(f"\n{total['jobs']} jobs, {total['reused']} artefacts reused, about {cost}{mark},")
     megabytes = f"{total['bytes'] / 1e6:.1f} MB"
     lines.append(f"at least {megabytes} (nothing like some of them was made yet)" if total["estimated"] else megabytes)
@@ -138,8 +180,8 @@ def main() -> None:
         jobs = [asdict(job) for job in answer.jobs]
         print(json.dumps({"edits": changes, "runs": runs, "jobs": jobs, "total": answer.total()}, indent=1))
     else:
+        print(as_text(changes, runs, answer))
         on_cpu = config.scales[config.scale].accelerator == "cpu"
-        print(as_text(changes, runs, answer, "core" if on_cpu else "GPU"))
         asked = 0 if on_cpu or not answer.jobs else config.scales[config.scale].devices
         if lack := lack_of_gpus(asked, f"scale {config.scale}", grid.cpu_scales):
             print(lack)

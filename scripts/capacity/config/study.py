@@ -4,7 +4,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from capacity.config.sections import Count, Name, Names, Section, unique
+from capacity.config.sections import Count, Name, Names, Section, problem, unique
 
 
 class Probe(Section):
@@ -37,9 +37,23 @@ class Audit(Section):
 
 
 Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(unique)]
-Vary = dict[
-    Annotated[str, StringConstraints(pattern=r"^(dataset|tokenizer|model|regime)\.\w+$")],
-    Annotated[list[Any], AfterValidator(unique)],
+
+
+def _apart(vary: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Refuse a key within another one: what the one says, the other would replace."""
+    for outer in vary:
+        inner = next((key for key in vary if key.startswith(f"{outer}.")), None)
+        if inner:
+            raise problem(f"{inner} lies within {outer}, which is varied too; vary one of them")
+    return vary
+
+
+Vary = Annotated[
+    dict[
+        Annotated[str, StringConstraints(pattern=r"^(dataset|tokenizer|model|regime)(\.[\w-]+)+$")],
+        Annotated[list[Any], AfterValidator(unique)],
+    ],
+    AfterValidator(_apart),
 ]
 
 
@@ -71,7 +85,9 @@ class Study(Section):
     )
     seeds: Seeds = Field(description="A seed draws its own world and its own training.")
     vary: Vary = Field(
-        {}, description="Keys to sweep, for example dataset.N: [400, 750, 1500]; several keys are crossed."
+        {},
+        description="Keys to sweep, for example dataset.N: [400, 750, 1500], also within others, such as "
+        "dataset.junk.share; several keys are crossed.",
     )
     grids: list[Part] = Field([], description="Several grids, one after the other, instead of the study's own.")
 

@@ -16,14 +16,15 @@ from markupsafe import Markup
 
 from capacity.artefacts.manifest import read_manifest
 from capacity.errors import UserError
+from capacity.plan.naming import cell_names
 from capacity.tables.claims import number_and_interval, published_text
 from capacity.tables.table import summarise
 
 COLUMNS = (
-    *("study", "setting", "dataset", "N", "exposures", "model", "regime", "seed", "scheme"),
+    *("study", "setting", "dataset", "N", "exposures", "tokenizer", "model", "regime", "lr", "seed", "scheme"),
     *("P", "R", "95 %", "R_max", "accuracy"),
 )
-NUMBERS = {"N", "exposures", "seed", "P", "95 %", "R_max", "accuracy"}
+NUMBERS = {"N", "exposures", "lr", "seed", "P", "95 %", "R_max", "accuracy"}
 PARENTS = ("dataset", "tokenizer", "checkpoint", "variant", "probe")
 MOST_EMBEDDED_BYTES = 4_000_000  # of manifests; the report, which holds the page as base64, stays below 10 MB
 
@@ -68,6 +69,7 @@ def _table_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """One variant as text."""
     shown = {column: row[column] for column in COLUMNS if column in row}
     shown |= {"R": f"{row['R']:.3f}", "R_max": f"{row['R_max']:.3f}", "accuracy": f"{100 * row['accuracy']:.1f} %"}
+    shown["lr"] = f"{row['lr']:g}"
     shown |= {"95 %": f"{row['R_low']:.3f} to {row['R_high']:.3f}", "parents": artefacts_of(row)}
     return shown
 
@@ -124,10 +126,12 @@ def _plain(text: str) -> str:
 def _findings(rows: pd.DataFrame) -> Iterable[str]:
     """The highest mean R of each number of exposures and each scheme."""
     summary = summarise(rows)
+    summary["cell"] = cell_names(summary.to_dict("records"))
     for (exposures, scheme), group in summary.groupby(["exposures", "scheme"], sort=False):
         best = group.loc[group["R"].idxmax()]
-        interval = f"{best['R_low']:.2f} to {best['R_high']:.2f} over {best['seeds']} seeds"
-        yield f"highest R after {exposures} exposures under {scheme}: {best['R']:.2f} ({interval}; N = {best['N']})."
+        interval = f"{best['R_low']:.2f} to {best['R_high']:.2f} over {best['seeds']} seeds; N = {best['N']}"
+        cell = _plain(best["cell"])
+        yield f"highest R after {exposures} exposures under {scheme}: {best['R']:.2f} ({interval}), {cell}."
 
 
 def _claims_of(study: str, claims: pd.DataFrame | None) -> Iterable[str]:

@@ -40,7 +40,7 @@ def too_large(model: dict[str, Any]) -> bool:
 
 
 def shaken(model: dict[str, Any]) -> PreTrainedModel:
-    """A model in which each token depends on the others: with the small weights of a new one a leak may drown in rounding."""
+    """A model with larger weights than a new one, in whose rounding a leak could drown."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(1)
         built = build_foreign(model, V, T)

@@ -8,6 +8,7 @@ from typing import Any
 from capacity.models.architectures import parameter_count
 
 CPU_FLOPS = 8e9  # of one core on a model of ten to fifty thousand parameters: 6 P tokens per second, measured
+STARTUP_SECONDS = 10.0  # of a training: imports, data, compiling
 GPU_FLOPS = 2e13  # of one GPU on models of a million parameters and more: assumed, the published cost implies 2.4e13
 
 # What the paper says of one training: GPT2-20-16 (255.3 million parameters) on bioS(10M), 1000 exposures of 74 tokens.
@@ -66,17 +67,21 @@ def training_steps(dataset: dict[str, Any], regime: dict[str, Any]) -> int:
     return -(-training_tokens(dataset, regime) // (regime["batch"] * regime["context"]))
 
 
+def training_parameters(dataset: dict[str, Any], tokenizer: dict[str, Any], spec: dict[str, Any]) -> int:
+    """About how many parameters a training trains."""
+    return parameter_count(spec["model"], vocabulary(dataset, tokenizer))
+
+
 def training_flops(dataset: dict[str, Any], tokenizer: dict[str, Any], spec: dict[str, Any]) -> float:
     """6 P tokens, forward and backward."""
-    P = parameter_count(spec["model"], vocabulary(dataset, tokenizer))
-    return 6.0 * P * training_tokens(dataset, spec["regime"])
+    return 6.0 * training_parameters(dataset, tokenizer, spec) * training_tokens(dataset, spec["regime"])
 
 
 def training_seconds(dataset: dict[str, Any], tokenizer: dict[str, Any], spec: dict[str, Any]) -> float:
     """About how long a training takes on the hardware of its spec, start-up included."""
     hardware = spec["hardware"]
     devices = 1 if hardware["accelerator"] == "cpu" else hardware["devices"]
-    return 10 + training_flops(dataset, tokenizer, spec) / (assumed_rate(hardware) * devices)
+    return STARTUP_SECONDS + training_flops(dataset, tokenizer, spec) / (assumed_rate(hardware) * devices)
 
 
 def assumed_rate(hardware: dict[str, Any]) -> float:

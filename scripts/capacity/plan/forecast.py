@@ -3,8 +3,10 @@
 import functools
 import re
 import statistics
+from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,31 @@ from capacity.artefacts.manifest import read_manifest
 from capacity.artefacts.orders import Order
 from capacity.artefacts.stages import STAGES
 from capacity.errors import UserError
-from capacity.plan.estimates import training_flops, training_seconds
+from capacity.plan.estimates import STARTUP_SECONDS, assumed_rate, training_flops, training_parameters
 from capacity.plan.survey import Plan, State, is_published, published
 
 OTHER_STAGE_SECONDS = 4.0  # a stage that only starts up and reads, where nothing similar has run
+SAME_ORDER = 10**0.5  # a rate serves models that are so many times larger or smaller, at most
+
+
+class Basis(StrEnum):
+    """What a job's cost is taken from."""
+
+    JOB = "jobs like them"  # of the same shape on the same hardware
+    RATE = "a measured rate"  # of trainings on this device, in this precision, of this order of size
+    ASSUMED = "an assumed rate"
+
+
+@dataclass
+class Cost:
+    """What a job takes: seconds of one core or one GPU, as its order asks for."""
+
+    seconds: float = 0.0
+    bytes: int = 0
+    device: str = "core"  # or GPU
+    basis: Basis = Basis.JOB
+    P: int | None = None  # of a training: parameters
+    rate: float | None = None  # of a training that nothing is like: FLOP/s of one core or GPU
 
 
 @dataclass
@@ -26,9 +49,7 @@ class PlannedJob:
     rule: str
     name: str  # artefact, or fixed path
     reason: str
-    seconds: float = 0.0  # core or GPU seconds
-    bytes: int = 0
-    measured: bool = True  # the cost is that of a similar job, not an estimate
+    cost: Cost = field(default_factory=Cost)
 
 
 @dataclass
@@ -39,14 +60,18 @@ class Forecast:
     reused: int = 0
 
     def total(self) -> dict[str, Any]:
-        """Seconds and bytes of all jobs, and whether any of them is an estimate."""
+        """Seconds of cores and of GPUs, bytes, and whether any of them is an estimate."""
         return {
             "jobs": len(self.jobs),
             "reused": self.reused,
-            "core_seconds": round(sum(job.seconds for job in self.jobs), 1),
-            "bytes": sum(job.bytes for job in self.jobs),
-            "estimated": any(not job.measured for job in self.jobs),
+            "core_seconds": self._seconds("core"),
+            "gpu_seconds": self._seconds("GPU"),
+            "bytes": sum(job.cost.bytes for job in self.jobs),
+            "estimated": any(job.cost.basis != Basis.JOB for job in self.jobs),
         }
+
+    def _seconds(self, device: str) -> float:
+        return round(sum(job.cost.seconds for job in self.jobs if job.cost.device == device), 1)
 
 
 def forecast(plan: Plan, results: Path) -> Forecast:
@@ -58,8 +83,8 @@ def forecast(plan: Plan, results: Path) -> Forecast:
     for order in plan.orders.values():
         if order.name in wanted:
             reason = plan.remake.get(order.name) or past(order.stage).reason(order)
-            seconds, size, measured = past(order.stage).cost(order, plan)
-            answer.jobs.append(PlannedJob(STAGES[order.stage].rule, order.name, reason, seconds, size, measured))
+            cost = past(order.stage).cost(order, plan)
+            answer.jobs.append(PlannedJob(STAGES[order.stage].rule, order.name, reason, cost))
     for artefact, files, id_file in published(plan.grid):
         if artefact.name in wanted or not is_published(artefact, files, id_file, results):
             rule = "publish_table" if artefact.stage == "tables" else f"publish_{artefact.stage}"
@@ -95,12 +120,13 @@ class Past:
         folders = sorted((results / stage).iterdir()) if (results / stage).is_dir() else []
         self.manifests = list(_readable(folders))
         self.examples = {_traits(m["spec"], m["code"]["modules"], m["packages"]): m for m in reversed(self.manifests)}
-        by_shape: dict[str, list[dict[str, Any]]] = {"": self.manifests} if self.manifests else {}
+        kinds: dict[str, list[dict[str, Any]]] = {}  # by shape, and all that ran on one kind of device
+        specs = {manifest["name"]: manifest["spec"] for manifest in self.manifests}
         for manifest in self.manifests:
-            by_shape.setdefault(_shape(manifest["name"], manifest["spec"]), []).append(manifest)
-        self.costs = {shape: _typical(manifests) for shape, manifests in by_shape.items()}  # "": of any shape
-        rates = [m["metrics"]["flops"] / m["cpu_seconds"] for m in self.manifests if m["metrics"].get("flops")]
-        self.flops_a_second = statistics.median(rates) if rates else None
+            spec = _telling(manifest["spec"], [specs.get(name, {}) for name in manifest["members"]])
+            kinds.setdefault(_shape(manifest["name"], spec), []).append(manifest | {"spec": spec})
+            kinds.setdefault(device_of(spec), []).append(manifest | {"spec": spec})
+        self.costs = {kind: _typical(manifests) for kind, manifests in kinds.items()}
 
     def reason(self, order: Order) -> str:
         """Why an artefact is new: what differs from the most similar one that exists."""
@@ -113,19 +139,69 @@ class Past:
             return "its parents are new"
         return "; ".join(best[:4]) + (f" (and {len(best) - 4} more)" if len(best) > 4 else "")
 
-    def cost(self, order: Order, plan: Plan) -> tuple[float, int, bool]:
-        """Core seconds, bytes, and whether they were measured on a job of the same shape."""
-        same = self.costs.get(_shape(order.name, order.spec))
-        if same:
-            return (*same, True)
-        typical = self.costs.get("")
+    def cost(self, order: Order, plan: Plan) -> Cost:
+        """What a job takes, from jobs of the same shape; without one an estimate, for bytes by the stage's others."""
+        spec = _telling(order.spec, [member.spec for member in order.members])
+        device = device_of(spec)
+        same, others = self.costs.get(_shape(order.name, spec)), self.costs.get(device)
         if order.stage == "checkpoints":
-            dataset, tokenizer = (plan.orders[str(order.parents[role])].spec for role in ("dataset", "tokenizer"))
-            seconds = training_seconds(dataset, tokenizer, order.spec)
-            if self.flops_a_second:
-                seconds = training_flops(dataset, tokenizer, order.spec) / self.flops_a_second
-            return seconds, typical[1] if typical else 0, False
-        return (*typical, True) if typical else (OTHER_STAGE_SECONDS, 0, False)
+            return self._training_cost(order, plan, Cost(*(same or (0.0, others[1] if others else 0)), device), same)
+        seconds, size = same or others or (OTHER_STAGE_SECONDS, 0)
+        return Cost(seconds, size, device, Basis.JOB if same else Basis.ASSUMED)
+
+    def _training_cost(self, order: Order, plan: Plan, cost: Cost, same: tuple[float, int] | None) -> Cost:
+        dataset, tokenizer = (plan.orders[str(order.parents[role])].spec for role in ("dataset", "tokenizer"))
+        P = training_parameters(dataset, tokenizer, order.spec)
+        if same:
+            return replace(cost, P=P)
+        hardware = order.spec["hardware"]
+        measured = self.rate(hardware, P)
+        rate = measured or assumed_rate(hardware)
+        seconds = STARTUP_SECONDS * _devices(hardware) + training_flops(dataset, tokenizer, order.spec) / rate
+        basis = Basis.RATE if measured else Basis.ASSUMED
+        return replace(cost, seconds=seconds, basis=basis, P=P, rate=rate)
+
+    def rate(self, hardware: dict[str, Any], P: int) -> float | None:
+        """Median FLOP/s of one core or GPU in trainings on such a device, in this precision, of this order of size."""
+        known = [rate for size, rate in self._rates[_conditions(hardware)] if P / SAME_ORDER <= size <= P * SAME_ORDER]
+        return statistics.median(known) if known else None
+
+    @functools.cached_property
+    def _rates(self) -> dict[tuple[str, str], list[tuple[int, float]]]:
+        """Parameters and FLOP/s of each training, by its conditions."""
+        found = defaultdict(list)
+        for manifest in self.manifests:
+            size, rate = manifest["metrics"].get("parameters"), _rate(manifest)
+            if size and rate:
+                found[_conditions(manifest["spec"]["hardware"])].append((size, rate))
+        return found
+
+
+def _telling(spec: dict[str, Any], members: list[dict[str, Any]]) -> dict[str, Any]:
+    """The spec of a job; of a set that has none, its first member's."""
+    return spec or next(iter(members), {})
+
+
+def device_of(spec: dict[str, Any]) -> str:
+    """What a job's seconds are of, as its spec asks for: "core" or "GPU"."""
+    asked = spec.get("hardware") or spec.get("rewriter") or spec
+    return "GPU" if asked.get("accelerator") == "gpu" else "core"
+
+
+def _devices(hardware: dict[str, Any]) -> int:
+    """GPUs that are held all the time; of cores what they do is counted."""
+    return hardware["devices"] if hardware["accelerator"] == "gpu" else 1
+
+
+def _conditions(hardware: dict[str, Any]) -> tuple[str, str]:
+    return hardware["accelerator"], hardware["precision"]
+
+
+def _rate(manifest: dict[str, Any]) -> float:
+    """FLOP/s of one core or GPU in the steps of a training; 0 where its manifest does not tell."""
+    hardware, metrics = manifest["spec"]["hardware"], manifest["metrics"]
+    steps = metrics.get("seconds", {}).get("steps" if hardware["accelerator"] == "gpu" else "steps_cpu")
+    return metrics["flops"] / (steps * _devices(hardware)) if steps and metrics.get("flops") else 0.0
 
 
 def _traits(spec: dict[str, Any], modules: dict[str, str], packages: dict[str, str]) -> frozenset[tuple[str, str]]:
@@ -148,9 +224,16 @@ def _readable(folders: Iterable[Path]) -> Iterable[dict[str, Any]]:
 
 
 def _typical(manifests: list[dict[str, Any]]) -> tuple[float, int]:
-    """Median CPU seconds and bytes."""
+    """Median seconds of one core or GPU, and bytes."""
     size = statistics.median(sum(entry["bytes"] for entry in m["outputs"].values()) for m in manifests)
-    return statistics.median(m["cpu_seconds"] for m in manifests), int(size)
+    return statistics.median(map(_seconds, manifests)), int(size)
+
+
+def _seconds(manifest: dict[str, Any]) -> float:
+    """A GPU is held for as long as its job runs; of a core only what the job used counts."""
+    if device_of(manifest["spec"]) == "GPU":
+        return manifest["seconds"] * manifest["spec"].get("hardware", {}).get("devices", 1)
+    return manifest["cpu_seconds"]
 
 
 def _shape(name: str, spec: dict[str, Any]) -> str:

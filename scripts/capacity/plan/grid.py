@@ -127,10 +127,21 @@ def _tries(regime: Regime) -> list[Regime]:
 
 def _varied(part: Any, section: str, changes: dict[str, Any], source: str) -> Any:
     """A section with the study's sweep values laid over it, checked again."""
-    mine = {key.split(".", 1)[1]: value for key, value in changes.items() if key.startswith(f"{section}.")}
+    mine = [(key.split(".")[1:], value) for key, value in changes.items() if key.startswith(f"{section}.")]
     if not mine:
         return part
-    return check(type(part), {**part.model_dump(exclude_unset=True), **mine}, source)
+    raw = part.model_dump(exclude_unset=True)
+    for path, value in mine:
+        raw = _laid(raw, path, value)
+    return check(type(part), raw, source)
+
+
+def _laid(section: Any, path: list[str], value: Any) -> Any:
+    """A section with one value, at a path of keys, replaced; what is no mapping on the way becomes one."""
+    if not path:
+        return value
+    section = section if isinstance(section, dict) else {}
+    return {**section, path[0]: _laid(section.get(path[0]), path[1:], value)}
 
 
 def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:

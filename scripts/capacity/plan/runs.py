@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import socket
 from collections.abc import Iterable
@@ -12,6 +13,8 @@ from capacity.artefacts.manifest import read_manifest
 from capacity.artefacts.orders import Order
 from capacity.artefacts.stages import STAGES
 from capacity.errors import UserError
+from capacity.plan.failures import PARTIAL
+from capacity.plan.naming import run_names
 from capacity.plan.survey import Plan, State
 
 RUN_FIELDS = (
@@ -66,23 +69,28 @@ def _cost(results: Path, checkpoint_id: str) -> dict[str, Any]:
 
 
 def run_states(plan: Plan, results: Path) -> list[dict[str, Any]]:
-    """One row a run of the present configuration: state, stage, R, cost, log or fault.
+    """One row a run of the present configuration: its name, state, stage, R, cost, log or fault.
 
     state: done, missing, running, failed (with the log's path), damaged. R is that of the scheme `none`, from the
-    published capacity table where that holds this run's scores.
+    published capacity table or that of the finished rows, else from the scores themselves.
     """
     rows = plan.grid.table.spec["rows"]
     rows_of: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in rows:
+    names: dict[tuple[str, str], str] = {}
+    for row, name in zip(rows, run_names(rows), strict=True):
         rows_of.setdefault((row["study"], row["checkpoint_id"]), []).append(row)
-    R, making = _published_R(results), being_made(results)
+        names.setdefault((row["study"], row["checkpoint_id"]), name)
+    R, making = _tabulated_R(results), being_made(results)
     runs = table_runs(rows, results)
     for run in runs:
         mine = rows_of[run["study"], run["checkpoint_id"]]
         chain = _chain(plan, mine[0])
         state, stage, note = _state(plan, chain, making, results)
-        run.update(state=state, stage=stage, note=note)
-        run["R"] = next((R[row["probe_id"]] for row in mine if row["scheme"] == "none" and row["probe_id"] in R), None)
+        run.update(name=names[run["study"], run["checkpoint_id"]], state=state, stage=stage, note=note)
+        plain = next((row["probe_id"] for row in mine if row["scheme"] == "none"), None)
+        run["R"] = R.get(plain) if plain else None
+        if plain and run["R"] is None and state == "done":
+            run["R"] = _scored_R(results / "probes" / plain)
     return runs
 
 
@@ -144,10 +152,28 @@ def _lives(pid: int) -> bool:
     return True
 
 
-def _published_R(results: Path) -> dict[str, float]:
-    """Probe id to R from the published table, if there is one."""
+def _tabulated_R(results: Path) -> dict[str, float]:
+    """Probe id to R from the published table and from that of finished rows, as far as they are there."""
+    found: dict[str, float] = {}
+    for name in (PARTIAL, "capacity_table.csv"):
+        try:
+            with open(results / name, newline="") as file:
+                found |= {row["probe_id"]: float(row["R"]) for row in csv.DictReader(file)}
+        except (OSError, KeyError, ValueError):
+            continue
+    return found
+
+
+def _scored_R(probe: Path) -> float | None:
+    """R from a variant's scores, with a table's six digits; None where they are not there."""
+    import pandas as pd  # late, since it is seldom needed here
+
+    from capacity.tables.table import R_of
+    from capacity.world.account import Account
+
     try:
-        with open(results / "capacity_table.csv", newline="") as file:
-            return {row["probe_id"]: float(row["R"]) for row in csv.DictReader(file)}
-    except (OSError, KeyError, ValueError):
-        return {}
+        about = json.loads((probe / "about.json").read_text())
+        scores = pd.read_parquet(probe / "scores.parquet")
+        return float(f"{R_of(scores, Account(**about['account']), about['training']['parameters']):.6g}")
+    except (OSError, ValueError, KeyError, TypeError, UserError):
+        return None

@@ -48,6 +48,8 @@ MEAN_COLUMNS = (
     *("accuracy", "accuracy_name", "final_loss_nats"),
 )
 
+HAVE_COLUMNS = r"(?:^| )(?:dataset\.N|regime\.exposures)=\S+"  # parts of a setting that stand in columns of their own
+
 CONFIDENCE = 0.95
 BOOTSTRAP_SEED = 240405405  # the same resamples for every variant of N people, so that differences are paired
 FLOATS_A_CHUNK = 2**22
@@ -104,6 +106,12 @@ def variant_row(
     }
     columns = [column for column in COLUMNS if column != "chosen"]
     return {column: measured[column] if column in measured else given[column] for column in columns}
+
+
+def R_of(scores: pd.DataFrame, account: Account, P: int) -> float:
+    """The R of `variant_row`, alone."""
+    matrices = score_matrices(scores, account)
+    return float(person_bits(matrices["nats"], matrices["first_chunk_nats"], account).total.sum() / P)
 
 
 def _bits_a_person(scores: pd.DataFrame, account: Account) -> float:
@@ -208,10 +216,17 @@ def seed_interval(R: Array) -> tuple[float, float, str]:
 def readable(table: pd.DataFrame) -> str:
     """The capacity table's main columns as text for a terminal, one line a variant, R with its interval.
 
-    Learning rates that were tried and not chosen are left out.
+    What a study varies besides N and exposures, and the tokenizer where a study has several, are shown where there
+    are any. Learning rates that were tried and not chosen are left out.
     """
     table = table[table["chosen"]]
-    shown = table[["study", "dataset", "N", "exposures", "model", "regime", "seed", "scheme", "P"]].copy()
+    columns = ["study", "dataset", "N", "exposures", "model", "regime", "seed", "scheme", "P"]
+    if (table.groupby("study")["tokenizer"].nunique() > 1).any():
+        columns.insert(columns.index("model"), "tokenizer")
+    shown = table[columns].copy()
+    varied = table["setting"].str.replace(HAVE_COLUMNS, "", regex=True).str.strip()
+    if varied.any():
+        shown.insert(columns.index("seed"), "varied", varied)
     shown["R"] = [f"{R:.3f}" for R in table["R"]]
     shown["95 %"] = [f"{low:.3f}..{high:.3f}" for low, high in zip(table["R_low"], table["R_high"], strict=True)]
     shown["R_max"] = [f"{R:.3f}" for R in table["R_max"]]

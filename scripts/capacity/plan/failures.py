@@ -1,0 +1,186 @@
+"""What a run that ended badly leaves: which jobs failed and why, which rows are missing, a table of the finished ones.
+
+The table of the finished rows is an artefact like any other, of the same script and of an order that lists fewer rows;
+a copy of it lies beside the published table under a name of its own, until the complete one is published.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from capacity.artefacts.identity import SCRIPTS
+from capacity.artefacts.manifest import MANIFEST, write_atomically
+from capacity.artefacts.orders import Order, make_order, order_text
+from capacity.plan.naming import run_names
+from capacity.plan.survey import Plan, published
+
+PARTIAL, PARTIAL_ID = "capacity_table.partial.csv", "capacity_table.partial.id"
+SHOWN = 20  # names that are listed
+SHOWN_ROWS = 60  # a longer table is not shown
+LINE = 300  # characters of a log's last line that are shown
+LOG_END = 8192  # bytes of a log in which its last line is looked for
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FailedJob:
+    """A job that the engine gave up on. order: None where it only copies files. log: of its last attempt."""
+
+    rule: str
+    order: Order | None
+    log: Path
+
+
+def after_failure(plan: Plan, results: Path, failed: Sequence[FailedJob]) -> None:
+    """Say on stderr what failed, why, and which rows are missing; then tabulate and show the rows that are there.
+
+    Nothing where no job failed: the run was stopped.
+    """
+    if not failed:
+        return
+    rows, made = plan.grid.table.spec["rows"], _made(plan, results)
+    run_of = {
+        row["probe_set"]: f"{name} (study {row['study']})" for row, name in zip(rows, run_names(rows), strict=True)
+    }
+    used_by: dict[str, dict[str, None]] = {}  # order -> the runs that it is for
+    for row in rows:
+        for name in _rests_on(plan, row):
+            used_by.setdefault(name, {})[run_of[row["probe_set"]]] = None
+    lines = [f"error: {len(failed)} job{'s' if len(failed) > 1 else ''} failed"]
+    for job in failed:
+        lines += [f"  {job.rule}{_whose(job, used_by)}: {last_line(job.log)}", f"    {job.log}"]
+    missing = [row for row in rows if row["probe_set"] not in made]
+    if missing:
+        lines.append(f"{len(missing)} of the table's {len(rows)} rows are missing:")
+        lines += _shown(run_of[row["probe_set"]] for row in missing)
+    unasked = [row for row in rows if row["probe_set"] in made and not made.issuperset(_tops(plan, row))]
+    if unasked:
+        lines.append("there are no answers to the questions that are asked of:")
+        lines += _shown(run_of[row["probe_set"]] for row in unasked)
+    print("\n".join(lines), file=sys.stderr, flush=True)
+    forget_partial(results)
+    there = [row for row in rows if row["probe_set"] in made]
+    if there and (missing or unasked):
+        _publish_partial(_partial_order(plan, there, made), results)
+
+
+def after_success(plan: Plan, results: Path) -> None:
+    """Remove the table of finished rows where the complete one is published."""
+    identity = results / published(plan.grid)[0][2]
+    if identity.is_file() and identity.read_text(errors="replace").strip() == plan.grid.table.id:
+        forget_partial(results)
+
+
+def forget_partial(results: Path) -> None:
+    """Remove the table of finished rows: it is an earlier run's, or the complete one is published."""
+    for name in (PARTIAL, PARTIAL_ID):
+        (results / name).unlink(missing_ok=True)
+
+
+def last_line(log: Path) -> str:
+    """What a job printed last, where an exception or a refusal says why; without control characters."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_END))
+            text = file.read().decode(errors="replace")
+    except OSError as error:
+        return f"its log cannot be read ({error.strerror})"
+    last = next((line for line in reversed(text.splitlines()) if line.strip()), "it printed nothing")
+    said = "".join(character for character in last.strip() if character.isprintable())
+    return said.removeprefix("error: ")[:LINE]
+
+
+def _made(plan: Plan, results: Path) -> set[str]:
+    """Artefacts that are there and, where they were to be made again, were made since their order was written."""
+
+    def is_made(order: Order) -> bool:
+        manifest, asked = results / order.name / MANIFEST, results / "specs" / f"{order.id}.json"
+        if order.name not in plan.remake or not manifest.is_file():
+            return manifest.is_file()
+        return manifest.stat().st_mtime >= asked.stat().st_mtime
+
+    return {order.name for order in plan.orders.values() if is_made(order)}
+
+
+def _tops(plan: Plan, row: Row) -> list[str]:
+    """The sets of scores, and of answers where the row has any, that a row is tabulated from."""
+    asked = {attempt["answers_id"] for attempt in row.get("answers", {}).get("tries", [])}
+    sets = plan.grid.table.parents.get("answers", []) if asked else []
+    return [row["probe_set"], *(name for name in sets if asked & _member_ids(plan.orders[name]))]
+
+
+def _member_ids(order: Order) -> set[str]:
+    return {member.id for member in order.members}
+
+
+def _rests_on(plan: Plan, row: Row) -> set[str]:
+    """All orders that a row follows from."""
+    found, left = set(), _tops(plan, row)
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left += plan.orders[name].parent_names()
+    return found
+
+
+def _whose(job: FailedJob, used_by: dict[str, dict[str, None]]) -> str:
+    """The runs that a failed job was for, in words."""
+    runs = list(used_by.get(job.order.name, ())) if job.order else []
+    return f" of {runs[0]}" + (f" and {len(runs) - 1} more" if len(runs) > 1 else "") if runs else ""
+
+
+def _shown(names: Iterable[str]) -> list[str]:
+    """Lines with the first of some names, each once."""
+    each = list(dict.fromkeys(names))
+    return [f"  {name}" for name in each[:SHOWN]] + (
+        [f"  and {len(each) - SHOWN} more (`make runs` lists them)"] if len(each) > SHOWN else []
+    )
+
+
+def _partial_order(plan: Plan, there: list[Row], made: set[str]) -> Order:
+    """The table of some rows; what a row's extraction lacks is left out of it."""
+    rows: list[Row] = []
+    parents: dict[str, set[str]] = {"probes": set(), "answers": set()}
+    for row in there:
+        scores, *answers = _tops(plan, row)
+        parents["probes"].add(scores)
+        if made.issuperset(answers):
+            parents["answers"].update(answers)
+            rows.append(row)
+        else:
+            rows.append({key: value for key, value in row.items() if key != "answers"})
+    spec = {**plan.grid.table.spec, "rows": rows}
+    return make_order("tables", "capacity", spec, {role: sorted(names) for role, names in parents.items() if names})
+
+
+def _publish_partial(order: Order, results: Path) -> None:
+    """Make the table of the finished rows as the engine's job would, copy it, and show it."""
+    spec, log = results / "specs" / f"{order.id}.json", results / "logs" / "tabulate_capacity" / f"{order.id}.log"
+    if not (results / order.name / MANIFEST).is_file():
+        write_atomically(spec, order_text(order), durable=False)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with open(log, "w") as output:
+            command = [sys.executable, str(SCRIPTS / order.script), "--spec", str(spec)]
+            ended = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)
+        if ended.returncode:
+            print(f"error: no table of the finished rows: {last_line(log)} ({log})", file=sys.stderr, flush=True)
+            return
+    write_atomically(results / PARTIAL, (results / order.name / "capacity_table.csv").read_text())
+    write_atomically(results / PARTIAL_ID, order.id + "\n")
+    _show(results / PARTIAL)
+
+
+def _show(path: Path) -> None:
+    from capacity.tables.table import read_table, readable  # takes pandas along, which nothing else here needs
+
+    table = read_table(path)
+    if len(table) <= SHOWN_ROWS:
+        print(readable(table), flush=True)
+    rows = "the row that is" if len(table) == 1 else f"the {len(table)} rows that are"
+    print(f"\n{path} has {rows} there; {path.parent / 'capacity_table.csv'} was not touched", flush=True)

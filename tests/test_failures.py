@@ -1,0 +1,172 @@
+"""What a run that ended badly tells: what failed, why, which rows are missing; a table of the finished rows."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from planted import of_stage, plant, tiny_grid, write_order
+from test_extraction import asking, grid_of
+
+from capacity.artefacts.orders import Order
+from capacity.artefacts.stages import STAGES
+from capacity.plan import failures
+from capacity.plan.failures import PARTIAL, PARTIAL_ID, FailedJob, after_failure, after_success, last_line
+from capacity.plan.survey import Plan, hold_against
+
+
+def failed(order: Order, results: Path, said: str) -> FailedJob:
+    """A job whose log ends with these words and whose artefact is not there, nor what follows from it."""
+    log = results / "logs" / "job.log"
+    log.parent.mkdir(exist_ok=True)
+    log.write_text(said)
+    shutil.rmtree(results / order.name)
+    return FailedJob(STAGES[order.stage].rule, order, log)
+
+
+def lose(results: Path, run: str, *stages: str) -> None:
+    for stage in stages:
+        shutil.rmtree(results / of_stage(tiny_grid(), stage, run).name)
+
+
+@pytest.fixture
+def tabulated(monkeypatch: pytest.MonkeyPatch) -> list[Order]:
+    """Orders for tables that were asked for, instead of tabulating planted scores, which are none."""
+    asked: list[Order] = []
+    monkeypatch.setattr(failures, "_publish_partial", lambda order, results: asked.append(order))
+    return asked
+
+
+def plan_of(results: Path) -> Plan:
+    return hold_against(tiny_grid(), results)
+
+
+def test_a_failure_is_told_with_the_run_the_reason_and_the_rows_that_are_missing(
+    results: Path, tabulated: list[Order], capsys: pytest.CaptureFixture[str]
+):
+    lose(results, "e2", "variants", "probes")
+    job = failed(of_stage(tiny_grid(), "checkpoints", "e2"), results, "step 1\nerror: lr: 9; the loss is nan\n\n")
+    after_failure(plan_of(results), results, [job])
+    assert capsys.readouterr().err.splitlines() == [
+        "error: 1 job failed",
+        "  train_checkpoint of small atomic long s1 (study base): lr: 9; the loss is nan",
+        f"    {job.log}",
+        "2 of the table's 6 rows are missing:",
+        "  small atomic long s1 (study base)",
+    ]
+    (order,) = tabulated
+    assert {row["regime"] for row in order.spec["rows"]} == {"short", "cut"}
+    assert order.spec["resamples"] == tiny_grid().table.spec["resamples"]
+    assert order.parents == {"probes": sorted({row["probe_set"] for row in order.spec["rows"]})}
+    assert order.id != tiny_grid().table.id
+
+
+def test_what_several_runs_wait_for_is_told_with_their_number(
+    results: Path, tabulated: list[Order], capsys: pytest.CaptureFixture[str]
+):
+    for run in ("e1", "e2"):
+        lose(results, run, "checkpoints", "variants", "probes")
+    lose(results, "bioD", "tokenizers")
+    job = failed(of_stage(tiny_grid(), "datasets", "bioD"), results, "MemoryError\n")
+    after_failure(plan_of(results), results, [job])
+    said = capsys.readouterr().err
+    assert "make_dataset of small atomic long s1 (study base) and 1 more: MemoryError" in said
+    assert "4 of the table's 6 rows are missing" in said
+
+
+def test_an_artefact_to_be_made_again_counts_as_there_only_when_it_was_made_again(
+    results: Path, tabulated: list[Order], capsys: pytest.CaptureFixture[str]
+):
+    probes = of_stage(tiny_grid(), "probes", "e2")
+    (results / probes.name / "content.txt").write_text("x")
+    plan = plan_of(results)
+    assert probes.name in plan.remake
+    for name in plan.remake:
+        write_order(plan.orders[name], results)
+    job = FailedJob("probe_checkpoint", probes, results / "none.log")
+    after_failure(plan, results, [job])
+    assert "2 of the table's 6 rows are missing" in capsys.readouterr().err
+    assert len(tabulated[0].spec["rows"]) == 4
+    shutil.rmtree(results / probes.name)
+    plant(probes, results)
+    after_failure(plan, results, [FailedJob("tabulate_capacity", tiny_grid().table, results / "none.log")])
+    assert "missing" not in capsys.readouterr().err
+
+
+def test_a_job_after_the_last_score_leaves_no_partial_table(
+    results: Path, tabulated: list[Order], capsys: pytest.CaptureFixture[str]
+):
+    (results / PARTIAL).write_text("of an earlier run")
+    (results / PARTIAL_ID).write_text("of an earlier run")
+    after_failure(plan_of(results), results, [FailedJob("publish_table", None, results / "none.log")])
+    said = capsys.readouterr().err
+    assert "publish_table: its log cannot be read (No such file or directory)" in said
+    assert "missing" not in said
+    assert tabulated == []
+    assert not (results / PARTIAL).exists()
+    assert not (results / PARTIAL_ID).exists()
+
+
+def test_a_run_that_was_stopped_without_a_failure_says_and_changes_nothing(
+    results: Path, tabulated: list[Order], capsys: pytest.CaptureFixture[str]
+):
+    lose(results, "e2", "probes")
+    (results / PARTIAL).write_text("of an earlier run")
+    after_failure(plan_of(results), results, [])
+    assert capsys.readouterr() == ("", "")
+    assert (results / PARTIAL).is_file()
+
+
+def test_many_missing_runs_are_counted(capsys: pytest.CaptureFixture[str]):
+    assert len(failures._shown(f"run {i // 2}" for i in range(100))) == failures.SHOWN + 1
+    assert failures._shown(f"run {i}" for i in range(100))[-1] == "  and 80 more (`make runs` lists them)"
+
+
+def test_the_partial_table_goes_when_the_complete_one_is_published_and_not_before(results: Path):
+    (results / PARTIAL).write_text("x")
+    (results / "capacity_table.id").write_text("capacity-of-another-configuration\n")
+    after_success(plan_of(results), results)
+    assert (results / PARTIAL).is_file()
+    (results / "capacity_table.id").write_text(tiny_grid().table.id + "\n")
+    after_success(plan_of(results), results)
+    assert not (results / PARTIAL).exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("one\ntwo\n\n", "two"),
+        ("Traceback\n  x\nValueError: no\n", "ValueError: no"),
+        ("error: N: 0; more\n", "N: 0; more"),
+        ("step 1\rstep 2\r", "step 2"),
+        ("\x1b[31mred\x07\n", "[31mred"),
+        ("", "it printed nothing"),
+        ("x" * 100_000, "x" * failures.LINE),
+    ],
+)
+def test_the_last_line_of_a_log_is_short_and_plain(tmp_path: Path, text: str, line: str):
+    (tmp_path / "log").write_text(text)
+    assert last_line(tmp_path / "log") == line
+
+
+def test_a_row_whose_questions_were_not_answered_is_tabulated_without_them(
+    results: Path, tabulated: list[Order], capsys: pytest.CaptureFixture[str]
+):
+    """Of two runs that are asked, one has its answers."""
+    grid = grid_of(asking())
+    shutil.rmtree(results)
+    for order in grid.orders.values():
+        if order.stage not in ("tables", "figures") and not (order.stage == "answers" and "-e1-" in order.id):
+            plant(order, results)
+    lost = of_stage(grid, "answers", "-e1-")
+    after_failure(hold_against(grid, results), results, [FailedJob("probe_answers", lost, results / "none.log")])
+    said = capsys.readouterr().err
+    assert "probe_answers of small atomic short s1 (study base)" in said
+    assert "missing" not in said
+    assert said.splitlines()[-2:] == [
+        "there are no answers to the questions that are asked of:",
+        "  small atomic short s1 (study base)",
+    ]
+    (order,) = tabulated
+    plain = [row for row in order.spec["rows"] if row["scheme"] == "none"]
+    assert [(row["regime"], "answers" in row) for row in plain] == [("long", True), ("short", False), ("cut", False)]
+    assert order.parents["answers"] == [of_stage(grid, "answers", "-e2-").name]
