@@ -1,6 +1,7 @@
 # make table   set up, then the capacity table on all cores        make test   set up, then the tests
 # make help    everything else
 
+# The Python that environments are made from, and the cores of this machine that a run takes.
 PYTHON ?= python3
 CORES ?= all
 # Another package index, for example a mirror; and one that serves CPU builds of torch (the ordinary Linux wheel brings
@@ -14,15 +15,34 @@ EXPOSURES ?= 1000
 STUDY ?=
 # A scale other than the laptop's: workstation or paper.
 SCALE ?=
+# A file of your own, laid over config.yaml and the scale's file.
+CONFIG ?=
+# Further words for the command behind a target, quoted as for a shell.
+ARGS ?=
 
-VENV := .venv
-CRATE := .venv-crate
-CROSSCHECK := .venv-crosscheck
-HARNESS := .venv-harness
-BIN := $(VENV)/bin
-CONFIGFILE := $(if $(SCALE),--configfile scales/$(SCALE).yaml)
-export PATH := $(CURDIR)/$(BIN):$(PATH)
-export OMP_NUM_THREADS := 1
+# All that a person may give. A recipe names it as a variable of its shell, "$$STUDY", never as $(STUDY): no value becomes
+# the text of a command, whatever stands in it, nor does make expand it.
+GIVEN := PYTHON CORES PIP_INDEX TORCH_INDEX FACTS EXPOSURES STUDY SCALE CONFIG ARGS AGAINST LEVELS SAMPLE SEED TARGET \
+  JOBS RESULTS ARCHIVE SIGNERS WITH KEY OUTPUT CELL VARIANT DATASET EXTRACTION TASK DAMAGED
+$(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name))))
+OMP_NUM_THREADS := 1
+export $(foreach name,$(GIVEN),$(if $($(name)),$(name))) OMP_NUM_THREADS
+
+override VENV := .venv
+override CRATE := .venv-crate
+override CROSSCHECK := .venv-crosscheck
+override HARNESS := .venv-harness
+export PATH := $(CURDIR)/$(VENV)/bin:$(value PATH)
+
+# $(call option,KEY,key): --key and the value of KEY, where there is one.
+option = $${$(1):+--$(2) "$$$(1)"}
+# Options that take several words stand before those that take one, so that no target is taken for a word of theirs.
+LAID_OVER = $(if $(SCALE)$(CONFIG),--configfile) $${SCALE:+"scales/$$SCALE.yaml"} $${CONFIG:+"$$CONFIG"}
+CHOSEN = $(LAID_OVER) $(call option,STUDY,study)
+# The words of ARGS follow the command.
+WITH_ARGS := python scripts/capacity/cli/with_args.py
+ENGINE = $(WITH_ARGS) snakemake $(LAID_OVER) $${STUDY:+--config "study=$$STUDY"}
+INDEX = $(call option,PIP_INDEX,index-url)
 
 .DEFAULT_GOAL := help
 .PHONY: crosscheck harness task help env table audit release lineage report compare size law reference plan export preview runs orphans prune
@@ -34,23 +54,23 @@ help: ## this list
 env: $(VENV)/requirements.txt ## the Python environment in .venv, from envs/requirements.txt
 
 $(VENV)/requirements.txt: envs/requirements.txt envs/install
-	@PYTHON="$(PYTHON)" PIP_INDEX="$(PIP_INDEX)" TORCH_INDEX="$(TORCH_INDEX)" envs/install $(VENV)
+	@envs/install $(VENV)
 
-table: env ## the capacity table of config.yaml (STUDY=name, SCALE=workstation, CORES=n)
-	@snakemake --cores $(CORES) --quiet rules $(CONFIGFILE) $(if $(STUDY),--config study=$(STUDY))
-	@capacity table
+table: env ## the capacity table of config.yaml (STUDY=name, SCALE=workstation, CONFIG=my.yaml, CORES=n, ARGS=...)
+	@$(ENGINE) --quiet rules --cores "$$CORES"
+	@[ ! -f results/capacity_table.csv ] || capacity table
 
 $(CRATE)/requirements.txt: envs/crate.txt
 	@echo "Setting up $(CRATE), which checks releases (some seconds)"
-	@$(PYTHON) -m venv $(CRATE)
-	@$(CRATE)/bin/pip install --quiet --disable-pip-version-check $(if $(PIP_INDEX),--index-url $(PIP_INDEX)) -r envs/crate.txt
+	@"$$PYTHON" -m venv $(CRATE)
+	@$(CRATE)/bin/pip install --quiet --disable-pip-version-check $(INDEX) -r envs/crate.txt
 	@cp envs/crate.txt $@
 
 $(CROSSCHECK)/requirements.txt: envs/crosscheck.txt
 	@echo "Setting up $(CROSSCHECK) with torchao and llm-compressor (a few minutes)"
-	@$(PYTHON) -m venv $(CROSSCHECK)
-	@$(if $(TORCH_INDEX),$(CROSSCHECK)/bin/pip install --quiet --index-url $(TORCH_INDEX) $$(grep '^torch==' envs/crosscheck.txt))
-	@$(CROSSCHECK)/bin/pip install --quiet --disable-pip-version-check $(if $(PIP_INDEX),--index-url $(PIP_INDEX)) \
+	@"$$PYTHON" -m venv $(CROSSCHECK)
+	@$(if $(TORCH_INDEX),$(CROSSCHECK)/bin/pip install --quiet --index-url "$$TORCH_INDEX" $$(grep '^torch==' envs/crosscheck.txt))
+	@$(CROSSCHECK)/bin/pip install --quiet --disable-pip-version-check $(INDEX) \
 	  -r envs/crosscheck.txt
 	@cp envs/crosscheck.txt $@
 
@@ -59,9 +79,9 @@ crosscheck: $(CROSSCHECK)/requirements.txt ## torchao and llm-compressor again, 
 
 $(HARNESS)/requirements.txt: envs/harness.txt
 	@echo "Setting up $(HARNESS) with lm-evaluation-harness (a few minutes)"
-	@$(PYTHON) -m venv $(HARNESS)
-	@$(if $(TORCH_INDEX),$(HARNESS)/bin/pip install --quiet --index-url $(TORCH_INDEX) $$(grep '^torch==' envs/harness.txt))
-	@$(HARNESS)/bin/pip install --quiet --disable-pip-version-check $(if $(PIP_INDEX),--index-url $(PIP_INDEX)) \
+	@"$$PYTHON" -m venv $(HARNESS)
+	@$(if $(TORCH_INDEX),$(HARNESS)/bin/pip install --quiet --index-url "$$TORCH_INDEX" $$(grep '^torch==' envs/harness.txt))
+	@$(HARNESS)/bin/pip install --quiet --disable-pip-version-check $(INDEX) \
 	  -r envs/harness.txt
 	@cp envs/harness.txt $@
 
@@ -69,70 +89,71 @@ harness: env $(HARNESS)/requirements.txt ## lm-evaluation-harness on a tiny mode
 	@python -m pytest -q tests/test_harness.py
 
 task: env ## a task folder for lm-evaluation-harness (DATASET=biographies EXTRACTION=questions TASK=folder)
-	@capacity task $(DATASET) --extraction $(EXTRACTION) --output $(TASK) $(ARGS)
+	@$(WITH_ARGS) capacity task $${DATASET:+"$$DATASET"} $(call option,EXTRACTION,extraction) \
+	  $(call option,TASK,output) $(CHOSEN)
 
 test: env $(CRATE)/requirements.txt ## the tests, under ten minutes on two cores
-	@python -m pytest -n 2 tests
+	@$(WITH_ARGS) python -m pytest -n 2 tests
 
 test-long: env ## every row of the table of edits, and the kill test
 	@rm -f results/edit_outcomes.jsonl; mkdir -p results
-	@EDIT_OUTCOMES=$(CURDIR)/results/edit_outcomes.jsonl python -m pytest -n 2 tests/long
+	@EDIT_OUTCOMES="$$PWD/results/edit_outcomes.jsonl" $(WITH_ARGS) python -m pytest -n 2 tests/long
 	@python tests/workflow/outcomes.py results/edit_outcomes.jsonl
 
 test-report: env ## the HTML report in Chromium (Debian, as root; installs what is missing)
-	@PIP_INDEX="$(PIP_INDEX)" tests/report/install $(BIN)/python
-	@python -m pytest tests/report
+	@tests/report/install $(VENV)/bin/python
+	@$(WITH_ARGS) python -m pytest tests/report
 
 test-slurm: env ## the SLURM profile on a real cluster on this machine (Debian, as root; installs what is missing)
 	@tests/slurm/cluster install --accounting
-	@trap 'tests/slurm/cluster down' EXIT INT TERM; python -m pytest tests/slurm
+	@trap 'tests/slurm/cluster down' EXIT INT TERM; $(WITH_ARGS) python -m pytest tests/slurm
 
 report: env ## results/report.html, one file that works offline: claims, figures, tables down to the manifests
-	@snakemake report_pages --cores $(CORES) --quiet rules --forcerun write_report_pages $(CONFIGFILE) $(if $(STUDY),--config study=$(STUDY))
-	@snakemake report_pages --quiet all --report results/report.html $(CONFIGFILE) $(if $(STUDY),--config study=$(STUDY))
+	@$(ENGINE) --quiet rules --forcerun write_report_pages --cores "$$CORES" report_pages
+	@$(ENGINE) --quiet all --report results/report.html report_pages
 	@echo "results/report.html is ready to open"
 
 compare: env ## your results/capacity_table.csv against the reference: cells with intervals, verdicts
-	@capacity compare $(ARGS)
+	@$(WITH_ARGS) capacity compare
 
 size: env ## parameters that FACTS (bits, or a dataset) need after EXPOSURES=n (ARGS="--scheme int8 --share 0.99")
-	@capacity size --facts $(FACTS) --exposures $(EXPOSURES) $(ARGS)
+	@$(WITH_ARGS) capacity size --facts "$$FACTS" --exposures "$$EXPOSURES" $(CHOSEN)
 
 law: env ## fit R(exposures, R_max, scheme) to the reference tables
-	@capacity law $(ARGS)
+	@$(WITH_ARGS) capacity law
 
 reference: env ## claims, Figure 1 and the README's table from the committed tables
-	@capacity reference --readme README.md $(ARGS)
+	@$(WITH_ARGS) capacity reference --readme README.md
 
-plan: env ## what would run, why, and its cost (STUDY=name, SCALE=paper, AGAINST=other.yaml)
-	@capacity plan $(CONFIGFILE) $(if $(AGAINST),--against $(AGAINST)) $(if $(STUDY),--study $(STUDY)) $(ARGS)
+plan: env ## what would run, why, and its cost (STUDY=name, SCALE=paper, CONFIG=my.yaml, AGAINST=other.yaml)
+	@$(WITH_ARGS) capacity plan $(CHOSEN) $(call option,AGAINST,against)
 
 audit: env ## can this table be trusted? (LEVELS=1-3 SAMPLE=10% SEED=1 TARGET=place JOBS=n RESULTS=folder ARCHIVE=file SIGNERS=file)
-	@capacity audit $(if $(STUDY),--study $(STUDY)) $(if $(LEVELS),--levels $(LEVELS)) $(if $(SAMPLE),--sample $(SAMPLE)) \
-	    $(if $(SEED),--seed $(SEED)) $(if $(TARGET),--target $(TARGET)) $(if $(JOBS),--jobs $(JOBS)) \
-	    $(if $(RESULTS),--results $(RESULTS)) $(if $(ARCHIVE),--archive $(ARCHIVE)) $(if $(SIGNERS),--signers $(SIGNERS)) $(ARGS)
+	@$(WITH_ARGS) capacity audit $(CHOSEN) $(call option,LEVELS,levels) $(call option,SAMPLE,sample) \
+	  $(call option,SEED,seed) $(call option,TARGET,target) $(call option,JOBS,jobs) $(call option,RESULTS,results) \
+	  $(call option,ARCHIVE,archive) $(call option,SIGNERS,signers)
 
 release: env ## one archive to be audited elsewhere (WITH=probes,datasets or all; KEY=ssh-key OUTPUT=file)
-	@capacity release $(if $(STUDY),--study $(STUDY)) $(if $(WITH),--with $(WITH)) $(if $(KEY),--key $(KEY)) \
-	    $(if $(OUTPUT),--output $(OUTPUT))
+	@$(WITH_ARGS) capacity release $(CHOSEN) $(call option,RESULTS,results) $(call option,WITH,with) \
+	  $(call option,KEY,key) $(call option,OUTPUT,output)
 
 lineage: env ## where a cell of the table comes from (CELL=12:R, or CELL=study=base-law,N=400,...:R)
-	@capacity lineage $(if $(STUDY),--study $(STUDY)) $(if $(RESULTS),--results $(RESULTS)) "$(CELL)"
+	@$(WITH_ARGS) capacity lineage $${CELL:+"$$CELL"} $(CHOSEN) $(call option,RESULTS,results)
 
 export: env ## a quantised variant with packed weights, for inference tools (VARIANT=results/variants/... OUTPUT=folder)
-	@capacity export $(if $(VARIANT),"$(VARIANT)") $(if $(OUTPUT),"$(OUTPUT)")
+	@$(WITH_ARGS) capacity export $${VARIANT:+"$$VARIANT"} $${OUTPUT:+"$$OUTPUT"}
 
 preview: env ## a dataset's texts with what is scored, and its bits, tokens and sizes (DATASET=name)
-	@capacity preview $(DATASET) $(ARGS)
+	@$(WITH_ARGS) capacity preview $${DATASET:+"$$DATASET"} $(CHOSEN)
 
 runs: env ## one row a run: state, R, seconds, when (ARGS="--format csv")
-	@capacity runs $(CONFIGFILE) $(if $(STUDY),--study $(STUDY)) $(ARGS)
+	@$(WITH_ARGS) capacity runs $(CHOSEN)
 
-orphans: env ## artefacts that the present configuration does not reach, with sizes
-	@capacity prune --list $(ARGS)
+orphans: env ## artefacts that no study at any scale of the configuration reaches, with sizes, and what is kept for which
+	@$(WITH_ARGS) capacity prune $(CHOSEN) --list
 
-prune: env ## remove them (asks; ARGS=--yes does not)
-	@capacity prune $(if $(DAMAGED),--damaged) $(ARGS)
+prune: env ## remove them (asks; ARGS=--yes does not; DAMAGED=1: what is damaged instead, of STUDY, SCALE and CONFIG)
+	@$(WITH_ARGS) capacity prune $(CHOSEN) $${DAMAGED:+--damaged}
 
 check: env ## lint, format, types
 	@ruff check . && ruff format --check . && snakefmt --check Snakefile rules && mypy scripts
@@ -145,4 +166,4 @@ docs: env ## docs/config.md and the editor schema, from the configuration's mode
 	@capacity docs
 
 lock: ## pin what envs/direct.txt asks for into envs/requirements.txt, in a clean environment
-	@PYTHON="$(PYTHON)" PIP_INDEX="$(PIP_INDEX)" envs/lock
+	@envs/lock

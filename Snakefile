@@ -39,6 +39,7 @@ if workflow.is_main_process:
     from capacity.config.load import load_config
     from capacity.plan.grid import resolve
     from capacity.plan.failures import FailedJob, after_failure, after_success
+    from capacity.plan.gaps import told_gaps
     from capacity.plan.survey import (
         figure_names,
         forget_interruptions,
@@ -56,6 +57,8 @@ if workflow.is_main_process:
         )
         ORDERS = PLAN.by_id
         use_store(os.environ, PLAN.grid.store)
+        for line in told_gaps(PLAN, RESULTS):
+            print(line, file=sys.stderr)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -15,7 +15,7 @@ from planted import TINY, of_stage, plant, tiny, tiny_grid
 from capacity.artefacts.manifest import MANIFEST
 from capacity.plan.grid import Grid
 from capacity.plan.orphans import damaged, folder_bytes, remove, unreached
-from capacity.plan.runs import being_made, is_in_use, run_states
+from capacity.plan.runs import being_made, is_in_use, run_states, state_told
 from capacity.plan.survey import State, hold_against, lock_run
 
 
@@ -35,9 +35,13 @@ def living(request: pytest.FixtureRequest) -> str:
     return f"{host}.{pid}"
 
 
+def names_of(grid: Grid) -> set[str]:
+    return {each.name for order in grid.orders.values() for each in (order, *order.members)}
+
+
 def listed(grid: Grid, results: Path) -> dict[str, str]:
     """Path below results to kind of everything that is listed."""
-    orphans = unreached(hold_against(grid, results), results)
+    orphans = unreached(names_of(grid), results)
     assert len({orphan.path for orphan in orphans}) == len(orphans)
     return {orphan.path.relative_to(results).as_posix(): orphan.kind for orphan in orphans}
 
@@ -59,10 +63,7 @@ def test_exactly_what_another_configuration_reaches_alone_is_listed(results: Pat
     for order in other.orders.values():
         if not (results / order.name).exists():
             plant(order, results)
-    mine, theirs = (
-        {n for o in grid.orders.values() for n in (o.name, *(m.name for m in o.members))}
-        for grid in (tiny_grid(), other)
-    )
+    mine, theirs = names_of(tiny_grid()), names_of(other)
     assert listed(tiny_grid(), results) == dict.fromkeys(theirs - mine, "unreached")
     assert listed(other, results) == dict.fromkeys(mine - theirs, "unreached")
 
@@ -129,8 +130,32 @@ def test_a_run_is_running_only_while_a_job_makes_its_next_artefact(results: Path
     shutil.rmtree(results / "scratch")
     log = results / "logs" / "train_checkpoint" / f"{order.id}.log"
     log.parent.mkdir(parents=True)
-    log.touch()
+    log.write_text("error: the loss is not a number\n")
     assert states() == ["failed", "done", "done"]
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        ("going on from step 3 of 9\nstopped by SIGTERM at step 5 of 9; the state is saved\n", "stopped"),
+        ("step 4,000 of 9,000  exposure 3.0 of 6  loss 1.2 nats  90k tokens/s  2 s left\n", "stopped"),
+        ("Traceback (most recent call last):\n  File\nKeyboardInterrupt\n", "stopped"),
+        ("waiting for process 7 on node, which works on gpt2\n", "stopped"),
+        ("\n", "stopped"),
+        ("step 4,000 of 9,000\nerror: the loss is not a number\n", "failed"),
+        ("Traceback (most recent call last):\nOSError: No space left on device\n", "failed"),
+        ("/bin/sh: python: not found\n", "failed"),
+        ("step 9 of 9\ncheckpoints/gpt2-000000000000: made in 2.5 s\n", "missing"),
+        ("checkpoints/gpt2-000000000000: made by another process\n", "missing"),
+        ("checkpoints/gpt2-000000000000: taken from the store /store\n", "missing"),
+    ],
+)
+def test_a_log_tells_an_interrupted_job_from_a_failed_one_and_from_one_whose_artefact_was_removed(
+    tmp_path: Path, text: str, state: str
+):
+    assert state_told(tmp_path / "none.log") == "missing"
+    (tmp_path / "job.log").write_text(text)
+    assert state_told(tmp_path / "job.log") == state
 
 
 def test_sizes_are_those_of_all_files_below(tmp_path: Path):
@@ -183,7 +208,7 @@ def test_removing_what_is_damaged_leaves_only_missing_and_right_artefacts(result
 def test_a_link_is_removed_and_what_it_leads_to_stays(results: Path, tmp_path: Path):
     put(tmp_path / "elsewhere")
     (results / "checkpoints" / "linked-000000000000").symlink_to(tmp_path / "elsewhere")
-    (orphan,) = unreached(hold_against(tiny_grid(), results), results)
+    (orphan,) = unreached(names_of(tiny_grid()), results)
     remove(orphan)
     assert not (results / "checkpoints" / "linked-000000000000").exists()
     assert (tmp_path / "elsewhere" / "file").exists()

@@ -1,14 +1,17 @@
 """A table against a reference: equal, different and undecided cells, chance, and verdicts on claims."""
 
+import sys
+from pathlib import Path
 from typing import Any
 
+import compare
 import numpy as np
 import pytest
 import scipy.stats
 from test_claims import CLAIM, seeds
 
 from capacity.tables.compare import OPEN, OTHER, SAME, compare_cells, compare_claims, too_many_differ
-from capacity.tables.table import capacity_table
+from capacity.tables.table import capacity_table, write_table
 
 
 def cells(mine: list[dict[str, Any]], reference: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -61,3 +64,20 @@ def test_verdicts_are_compared_on_the_studies_that_both_have():
     other = compare_claims([{**claim, "of": {"study": ["more"]}}], mine, reference)
     assert other.empty
     assert np.isfinite(row["measured"])
+
+
+def test_a_table_without_a_cell_of_the_reference_is_told_in_one_line(tmp_path: Path, monkeypatch, capsys):
+    (tmp_path / "reference" / "base").mkdir(parents=True)
+    write_table(capacity_table(seeds(1.0, 1.1, model="a")), tmp_path / "reference" / "base" / "capacity_table.csv")
+    write_table(capacity_table(seeds(1.0, 1.1, model="b", study="mine")), tmp_path / "table.csv")
+    claims = Path(__file__).resolve().parents[1] / "claims.yaml"
+    words = ["table.csv", "--reference", "reference", "--claims", str(claims)]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["compare.py", *words])
+    with pytest.raises(SystemExit) as ended:
+        compare.main()
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out) == (1, "")
+    assert said.err == (
+        "error: reference has none of the cells of table.csv, whose studies are mine; there are tables of base\n"
+    )

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,9 @@ def test_two_numbers_of_exposures_are_too_few():
     [
         (("--facts", "14e9", "--exposures", "1000"), "by the paper's rule of 1.8 bits a parameter: 7.78e+09"),
         (("--facts", "atomic", "--exposures", "100"), "2.209e+04 bits, 100 exposures"),
+        (("--facts", "countries", "--exposures", "1000"), "6154 bits, 1000 exposures"),
+        (("--facts", "bioS-10M", "--exposures", "1000", "--configfile", "scales/paper.yaml"), "1.8 bits a parameter"),
+        (("--facts", "1", "--exposures", "inf"), "exposures: inf; give a positive number"),
         (("--facts", "atoms", "--exposures", "100"), "'atoms' is neither a number of bits nor one of"),
         (("--facts", "-1", "--exposures", "100"), "give a positive number"),
         (("--facts", "1", "--exposures", "0"), "exposures: 0.0; give a positive number"),
@@ -109,3 +113,26 @@ def test_the_command_answers_in_one_breath(monkeypatch, capsys, words: tuple[str
     with contextlib.suppress(SystemExit):
         size.main()
     assert said in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("P_range", "exposures", "outside"),
+    [
+        ((9232, 9232), "1000", ["P = 9,232 alone"]),
+        ((9_000, 18_000), "1000", []),
+        ((9_000, 18_000), "2000", ["exposures from 30 to 1,000"]),
+        ((9_000, 10_000), "20", ["P from 9,000 to 10,000", "exposures from 30 to 1,000"]),
+    ],
+)
+def test_an_interval_is_printed_only_for_sizes_and_exposures_that_the_law_was_fitted_to(
+    fitted: FittedLaw, tmp_path: Path, monkeypatch, capsys, P_range, exposures: str, outside: list[str]
+):
+    replace(fitted, P_range=P_range).write(tmp_path / "law.json")
+    words = ["--facts", "22e3", "--exposures", exposures, "--law", str(tmp_path / "law.json")]
+    monkeypatch.setattr(sys, "argv", ["size.py", *words])
+    size.main()
+    said = capsys.readouterr().out
+    assert ("95 %" not in said.partition("by the law")[2]) == bool(outside), said
+    assert [line for line in said.splitlines() if "extrapolated" in line] == [
+        f"extrapolated, so without an interval: the law was fitted to {known}" for known in outside
+    ]

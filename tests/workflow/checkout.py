@@ -61,9 +61,9 @@ class Checkout:
         assert answer.returncode == 0, answer.stdout
         return jobs_in(answer.stdout)
 
-    def build(self, *words: str) -> Jobs:
+    def build(self, *words: str, targets: tuple[str, ...] = TARGETS) -> Jobs:
         """Run for real; the jobs that ran."""
-        answer = self.engine(*words)
+        answer = self.engine(*words, targets=targets)
         assert answer.returncode == 0, answer.stdout + self.logs()
         return jobs_in(answer.stdout)
 

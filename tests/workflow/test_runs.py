@@ -170,7 +170,7 @@ def test_make_runs_shows_every_state(checkout: Checkout):
 
 
 def test_prune_removes_what_the_configuration_does_not_reach_and_only_when_told(checkout: Checkout):
-    checkout.edit("config.yaml", lambda text: text.replace("study: [base, prose]", "study: [base]"))
+    checkout.replace("config.yaml", "cut: {exposures: 3", "cut: {exposures: 4")
     orphan = checkout.artefact("checkpoints", RUNS["words"][2])
     listed = checkout.capacity("prune", "--list").stdout
     assert str(orphan.relative_to(checkout.path)) in listed

@@ -4,13 +4,17 @@ import argparse
 import shutil
 from pathlib import Path
 
+from capacity.artefacts.identity import file_digest
 from capacity.artefacts.making import fail
-from capacity.artefacts.manifest import verify, write_atomically
+from capacity.artefacts.manifest import MANIFEST, read_manifest, verify, write_atomically
 from capacity.errors import UserError
 
 
-def publish(description: str | None) -> None:
-    """The command line of a rule that publishes: copy files of one artefact to their fixed paths, its identity last."""
+def publish(description: str | None, sole: bool = False) -> None:
+    """The command line of a rule that publishes: copy files of one artefact to their fixed paths, its identity last.
+
+    sole: copies that other artefacts of the stage left in the same folder go.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--artefact", type=Path, required=True, help="the artefact's manifest.json")
     parser.add_argument("--identity", type=Path, required=True, help="where the artefact's id goes")
@@ -25,4 +29,24 @@ def publish(description: str | None) -> None:
         scratch = target.with_name(f".{target.name}.new")
         shutil.copyfile(folder / target.name, scratch)
         scratch.replace(target)
+    if sole:
+        for path in stale_copies(folder, args.identity.parent):
+            path.unlink()
     write_atomically(args.identity, folder.name + "\n")
+
+
+def stale_copies(folder: Path, place: Path) -> list[Path]:
+    """Files in a place that are byte for byte of another artefact beside this one, under a name that this one has not.
+
+    What a person put there, or changed, matches no manifest and is none of them.
+    """
+    mine = read_manifest(folder)["outputs"]
+    stale = set()
+    for other in folder.parent.glob(f"*/{MANIFEST}"):
+        try:
+            outputs = read_manifest(other.parent)["outputs"]
+        except UserError:
+            continue
+        copies = {place / name: entry["sha256"] for name, entry in outputs.items() if name not in mine}
+        stale |= {path for path, sha256 in copies.items() if path.is_file() and file_digest(path) == sha256}
+    return sorted(stale)

@@ -19,12 +19,20 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--study", help="studies to build, separated by commas")
 
 
+def config_files(args: argparse.Namespace) -> list[Path]:
+    """The files that make the configuration, later ones over earlier ones."""
+    return [Path("config.yaml"), *args.configfile]
+
+
+def config_values(args: argparse.Namespace) -> dict[str, str]:
+    """The values that are laid over the files, as text."""
+    overrides = {key: value for key, _, value in (item.partition("=") for item in args.config)}
+    return {**overrides, "study": args.study} if args.study else overrides
+
+
 def read_config(args: argparse.Namespace) -> Config:
     """The configuration that the engine would use with the same options. Raises UserError."""
-    overrides = {key: value for key, _, value in (item.partition("=") for item in args.config)}
-    if args.study:
-        overrides["study"] = args.study
-    return load_config([Path("config.yaml"), *args.configfile], overrides)
+    return load_config(config_files(args), config_values(args))
 
 
 def read_grid(args: argparse.Namespace) -> Grid:

@@ -28,9 +28,14 @@ def main() -> None:
             raise UserError(f"{args.table}: no such table; `make table` makes one")
         mine, reference = read_table(args.table), read_tables(args.reference)
         claims = read_claims(args.claims)
+        cells = compare_cells(mine, reference)
+        if cells.empty:
+            raise UserError(
+                f"{args.reference} has none of the cells of {args.table}, whose studies are "
+                f"{', '.join(mine['study'].unique())}; there are tables of {', '.join(reference['study'].unique())}"
+            )
     except UserError as error:
         fail(error)
-    cells = compare_cells(mine, reference)
     verdicts = compare_claims(claims, mine, reference)
     print(cells[SHOWN].to_string(index=False, float_format="{:.3f}".format))
     print(f"\n{verdicts.to_string(index=False, float_format='{:.3f}'.format)}\n")
@@ -40,8 +45,6 @@ def main() -> None:
         f"{differ} of {judged} cells differ, where chance alone gives about {0.05 * judged:.1f}; {len(cells)} compared"
     )
     print(f"{int((~changed).sum())} of {len(verdicts)} verdicts are the same")
-    if cells.empty:
-        fail(UserError(f"{args.reference} has none of the cells of {args.table}"))
     raise SystemExit(1 if changed.any() or too_many_differ(cells) else 0)
 
 

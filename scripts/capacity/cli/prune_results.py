@@ -1,17 +1,23 @@
-"""List, and remove when told to, the artefacts that the present configuration does not reach.
+"""List, and remove when told to, the artefacts that no study at any scale of the configuration reaches.
 
-They are results of other configurations and of older code: going back to those makes them useful again.
+Reached is what any of `studies` needs under config.yaml alone, under each file of scales/, at each of `scales`, and
+with the given files and values laid over them. What else there is are results of other configurations and of older
+code: going back to those makes them useful again.
 """
 
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from capacity.artefacts.making import fail
-from capacity.cli.arguments import RESULTS, add_config_options, read_grid
+from capacity.cli.arguments import RESULTS, add_config_options, config_files, config_values, read_grid
 from capacity.errors import UserError
-from capacity.plan.orphans import Orphan, damaged, remove, unreached
+from capacity.plan.orphans import Orphan, damaged, folder_bytes, remove, unreached
+from capacity.plan.reach import artefacts, configurations, reached_by
 from capacity.plan.survey import hold_against, lock_run
+
+SCALES = Path("scales")
 
 
 def listing(orphans: list[Orphan]) -> str:
@@ -19,6 +25,16 @@ def listing(orphans: list[Orphan]) -> str:
     lines = [f"{orphan.bytes / 1e6:10.2f} MB  {orphan.kind:20s} {orphan.path}" for orphan in orphans]
     total = sum(orphan.bytes for orphan in orphans)
     return "\n".join([*lines, f"{total / 1e6:10.2f} MB  in {len(orphans)} folders"])
+
+
+def kept(why: dict[str, str]) -> str:
+    """One line for each study that reaches something: how much, and which study; what several reach counts once."""
+    sizes: dict[str, list[int]] = {}
+    for name in artefacts(RESULTS):
+        if name in why:
+            sizes.setdefault(why[name], []).append(folder_bytes(RESULTS / name))
+    order = [told for told in dict.fromkeys(why.values()) if told in sizes]
+    return "\n".join(f"{sum(sizes[told]) / 1e6:10.2f} MB  kept: {len(sizes[told])} folders of {told}" for told in order)
 
 
 def confirmed(ask: Callable[[str], str] = input) -> bool:
@@ -37,12 +53,19 @@ def main() -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask")
     args = parser.parse_args()
     try:
-        plan = hold_against(read_grid(args), RESULTS)
+        if args.damaged:
+            orphans = damaged(hold_against(read_grid(args), RESULTS), RESULTS)
+        else:
+            read_grid(args)  # what is asked for must be right before anything is said to be of no use
+            values = {key: value for key, value in config_values(args).items() if key != "study"}
+            every = configurations(config_files(args), values, sorted(SCALES.glob("*.yaml")))
+            why = reached_by(every, RESULTS).why
+            orphans = unreached(why, RESULTS)
+            print(kept(why) or "kept: nothing is there that the configuration reaches")
     except UserError as error:
-        fail(error)
-    orphans = (damaged if args.damaged else unreached)(plan, RESULTS)
+        fail(UserError(f"{error}; nothing is removed until that is mended") if not args.damaged else error)
     if not orphans:
-        print("nothing is damaged" if args.damaged else "no orphans: the present configuration reaches everything")
+        print("nothing is damaged" if args.damaged else "no orphans: the configuration reaches everything")
         return
     print(listing(orphans))
     if args.list:

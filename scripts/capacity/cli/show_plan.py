@@ -28,9 +28,10 @@ from capacity.plan.estimates import (
     training_flops,
 )
 from capacity.plan.forecast import Cost, Forecast, compare, forecast
+from capacity.plan.gaps import gaps, told_gaps
 from capacity.plan.grid import Grid, resolve
-from capacity.plan.naming import run_names
 from capacity.plan.survey import hold_against
+from capacity.tables.naming import run_names
 
 DAY = 86_400  # seconds
 SECTIONS = {
@@ -172,19 +173,23 @@ def main() -> None:
         if args.trainings:
             print("\n".join(training_costs(grid, args.trainings)))
             return
-        answer = forecast(hold_against(grid, RESULTS), RESULTS)
+        plan = hold_against(grid, RESULTS)
+        answer, missing = forecast(plan, RESULTS), gaps(plan, RESULTS)
     except UserError as error:
         fail(error)
     runs = new_runs(grid, answer)
     if args.json:
         jobs = [asdict(job) for job in answer.jobs]
-        print(json.dumps({"edits": changes, "runs": runs, "jobs": jobs, "total": answer.total()}, indent=1))
+        told = {"edits": changes, "runs": runs, "jobs": jobs, "missing": missing, "total": answer.total()}
+        print(json.dumps(told, indent=1))
     else:
         print(as_text(changes, runs, answer))
         on_cpu = config.scales[config.scale].accelerator == "cpu"
         asked = 0 if on_cpu or not answer.jobs else config.scales[config.scale].devices
         if lack := lack_of_gpus(asked, f"scale {config.scale}", grid.cpu_scales):
             print(lack)
+        for line in told_gaps(plan, RESULTS):
+            print(line)
 
 
 if __name__ == "__main__":

@@ -1,33 +1,32 @@
 """How many parameters a given set of facts needs, by the fitted law, with the paper's rule beside it.
 
-FACTS is a number of bits (1e6, 14e9) or the name of a dataset of config.yaml.
+FACTS is a number of bits (1e6, 14e9) or the name of a dataset of the configuration.
 """
 
 import argparse
 from pathlib import Path
 
 from capacity.artefacts.making import fail
-from capacity.config.load import load_config
+from capacity.cli.arguments import add_config_options, read_config
 from capacity.errors import UserError
+from capacity.plan.preview import sample_world
+from capacity.plan.world_specs import world_spec
 from capacity.tables.bits import bits_offered
 from capacity.tables.scaling_law import FULL_PRECISION, FittedLaw
-from capacity.world import make_world
 
 PAPER = {1000: 1.8, 100: 1.0}  # bits a parameter: R = R_max holds up to 1.8 (Result 1); a peak of at least 1 (Result 4)
 
 
-def facts_in_bits(facts: str) -> float:
-    """Bits of a dataset of config.yaml, or the number itself. Raises UserError."""
+def facts_in_bits(facts: str, args: argparse.Namespace) -> float:
+    """Bits of a dataset of the configuration, or the number itself. Raises UserError."""
     try:
         bits = float(facts)
     except ValueError:
-        datasets = load_config([Path("config.yaml")]).datasets
+        datasets = read_config(args).datasets
         if facts not in datasets:
             raise UserError(f"facts: {facts!r} is neither a number of bits nor one of {', '.join(datasets)}") from None
-        dataset = datasets[facts]
-        if dataset.N is None:
-            raise UserError(f"facts: the dataset {facts} states no N; give it, or the number of bits") from None
-        return bits_offered(dataset.N, make_world({**dataset.model_dump(), "seed": 1}).account)
+        spec = world_spec(datasets[facts], seed=1)
+        return bits_offered(spec["N"], sample_world(spec).account)
     if not 0 < bits < float("inf"):
         raise UserError(f"facts: {facts} bits; give a positive number")
     return bits
@@ -36,6 +35,7 @@ def facts_in_bits(facts: str) -> float:
 def main() -> None:
     """Print the size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_config_options(parser)
     parser.add_argument("--facts", required=True, help="bits, or the name of a dataset")
     parser.add_argument("--exposures", type=float, required=True, help="how often training shows each fact")
     parser.add_argument("--scheme", default=FULL_PRECISION, help="quantisation scheme that the law knows")
@@ -45,9 +45,9 @@ def main() -> None:
     try:
         if not 0 < args.share < 1:
             raise UserError(f"share: {args.share}; give a number between 0 and 1")
-        if args.exposures <= 0:
+        if not 0 < args.exposures < float("inf"):
             raise UserError(f"exposures: {args.exposures}; give a positive number")
-        fitted, bits = FittedLaw.read(args.law), facts_in_bits(args.facts)
+        fitted, bits = FittedLaw.read(args.law), facts_in_bits(args.facts, args)
         P = fitted.law.parameters_for(bits, args.exposures, args.share, args.scheme)
         low, high = fitted.interval(lambda law: law.parameters_for(bits, args.exposures, args.share, args.scheme))
     except UserError as error:
@@ -56,13 +56,21 @@ def main() -> None:
     if float("inf") == P:
         print("no size holds them: the scheme leaves too little")
         return
-    print(f"by the law: {P:.3g} parameters, 95 % {low:.3g} to {high:.3g} ({bits / P:.2f} bits offered a parameter)")
+    outside = [
+        f"extrapolated, so without an interval: the law was fitted to {name} {_range(*known)}"
+        for name, value, known in (("P", P, fitted.P_range), ("exposures", args.exposures, fitted.E_range))
+        if not known[0] <= value <= known[1]
+    ]
+    interval = "" if outside else f", 95 % {low:.3g} to {high:.3g}"
+    print(f"by the law: {P:.3g} parameters{interval} ({bits / P:.2f} bits offered a parameter)")
     rule = PAPER.get(int(args.exposures))
     if rule and args.scheme == FULL_PRECISION:
         print(f"by the paper's rule of {rule} bits a parameter: {bits / rule:.3g}")
-    for name, value, (least, most) in (("P", P, fitted.P_range), ("exposures", args.exposures, fitted.E_range)):
-        if not least <= value <= most:
-            print(f"extrapolated: the law was fitted to {name} from {least:,} to {most:,}")
+    print("\n".join(outside), end="\n" if outside else "")
+
+
+def _range(least: int, most: int) -> str:
+    return f"from {least:,} to {most:,}" if least < most else f"= {least:,} alone"
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from markupsafe import Markup
 
 from capacity.artefacts.manifest import read_manifest
 from capacity.errors import UserError
-from capacity.plan.naming import cell_names
 from capacity.tables.claims import number_and_interval, published_text
+from capacity.tables.naming import cell_names
 from capacity.tables.table import summarise
 
 COLUMNS = (

@@ -15,8 +15,8 @@ from typing import Any
 from capacity.artefacts.identity import SCRIPTS
 from capacity.artefacts.manifest import MANIFEST, write_atomically
 from capacity.artefacts.orders import Order, make_order, order_text
-from capacity.plan.naming import run_names
 from capacity.plan.survey import Plan, published
+from capacity.tables.naming import run_names
 
 PARTIAL, PARTIAL_ID = "capacity_table.partial.csv", "capacity_table.partial.id"
 SHOWN = 20  # names that are listed

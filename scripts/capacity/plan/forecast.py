@@ -76,7 +76,7 @@ class Forecast:
 
 def forecast(plan: Plan, results: Path) -> Forecast:
     """The jobs that the engine would run now, in the order of the flow."""
-    wanted = _wanted(plan, results)
+    wanted = wanted_names(plan, results)
     past = functools.cache(lambda stage: Past(results, stage))
     again = {name for key in plan.remake for name in (key, *(member.name for member in plan.orders[key].members))}
     answer = Forecast(reused=sum(state == State.DONE for name, state in plan.states.items() if name not in again))
@@ -92,7 +92,7 @@ def forecast(plan: Plan, results: Path) -> Forecast:
     return answer
 
 
-def _wanted(plan: Plan, results: Path) -> set[str]:
+def wanted_names(plan: Plan, results: Path) -> set[str]:
     """Names of artefacts that have to be made, as the engine decides: from what is published backwards."""
     wanted: set[str] = set()
 

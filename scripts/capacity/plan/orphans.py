@@ -1,10 +1,11 @@
-"""Artefacts that the present configuration does not reach: of other configurations, older code, half made, damaged."""
+"""Artefacts that the configuration does not reach: of other configurations, older code, half made, damaged."""
 
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from capacity.artefacts.stages import STAGES
+from capacity.plan.reach import artefacts, folders
 from capacity.plan.runs import being_made, is_in_use
 from capacity.plan.survey import Plan, State
 
@@ -25,23 +26,22 @@ def folder_bytes(path: Path) -> int:
     )
 
 
-def unreached(plan: Plan, results: Path) -> list[Orphan]:
-    """Artefacts, resume states and scratch folders that no order of the present configuration names.
+def unreached(reached: Collection[str], results: Path) -> list[Orphan]:
+    """Artefacts that are not reached, resume states of none that is, and scratch folders that no job works in.
 
-    What a job is making now, for whichever configuration, is left out.
+    reached: names of artefacts. What a job is making now, for whichever configuration, is left out.
     """
-    reached = {name for order in plan.orders.values() for name in (order.name, *(m.name for m in order.members))}
     making = being_made(results)
     kept = {name.split("/")[1] for name in reached} | making
-    orphans = []
-    for stage in STAGES:
-        for folder in _folders(results / stage):
-            if f"{stage}/{folder.name}" not in reached and folder.name not in making:
-                orphans.append(Orphan(folder, "unreached", folder_bytes(folder)))
-    for folder in _folders(results / "resume"):
+    orphans = [
+        Orphan(results / name, "unreached", folder_bytes(results / name))
+        for name in artefacts(results)
+        if name not in reached and name.split("/")[1] not in making
+    ]
+    for folder in folders(results / "resume"):
         if folder.name not in kept:
             orphans.append(Orphan(folder, "resume state", folder_bytes(folder)))
-    for folder in _folders(results / "scratch"):
+    for folder in folders(results / "scratch"):
         if not is_in_use(folder):
             orphans.append(Orphan(folder, "scratch", folder_bytes(folder)))
     return orphans
@@ -65,7 +65,3 @@ def remove(orphan: Orphan) -> None:
         shutil.rmtree(orphan.path)
     else:
         orphan.path.unlink(missing_ok=True)
-
-
-def _folders(parent: Path) -> list[Path]:
-    return sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import socket
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,14 +15,18 @@ from capacity.artefacts.orders import Order
 from capacity.artefacts.stages import STAGES
 from capacity.errors import UserError
 from capacity.plan.failures import PARTIAL
-from capacity.plan.naming import run_names
 from capacity.plan.survey import Plan, State
+from capacity.tables.naming import run_names
 
 RUN_FIELDS = (
     *("study", "run", "setting", "dataset", "tokenizer", "model", "regime", "N", "exposures", "seed"),
     *("seconds", "cpu_seconds", "peak_memory_bytes", "tokens_per_second", "steps", "device", "threads", "compile"),
     *("host", "started", "ended", "commit", "dirty", "code", "checkpoint_id"),
 )
+
+# The last line of a log: of a job that made its artefact, and of one that had no time to say more, or said so.
+ENDED_WELL = re.compile(r": (made in [\d.]+ s|made by another process|taken from the store .*)$")
+STOPPED = re.compile(r"; the state is saved$|^KeyboardInterrupt|^step [\d,]+ of |^going on from |^waiting for ")
 
 
 def table_runs(rows: Iterable[dict[str, Any]], results: Path) -> list[dict[str, Any]]:
@@ -71,8 +76,8 @@ def _cost(results: Path, checkpoint_id: str) -> dict[str, Any]:
 def run_states(plan: Plan, results: Path) -> list[dict[str, Any]]:
     """One row a run of the present configuration: its name, state, stage, R, cost, log or fault.
 
-    state: done, missing, running, failed (with the log's path), damaged. R is that of the scheme `none`, from the
-    published capacity table or that of the finished rows, else from the scores themselves.
+    state: done, missing, running, stopped or failed (with the log's path), damaged. R is that of the scheme `none`,
+    from the published capacity table or that of the finished rows, else from the scores themselves.
     """
     rows = plan.grid.table.spec["rows"]
     rows_of: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -118,17 +123,31 @@ def _state(plan: Plan, chain: list[Order], making: set[str], results: Path) -> t
         return "done", "", ""
     for order in chain:
         if plan.states[order.name] != State.DONE:
-            if order.id in making:
-                return "running", order.stage, str(log_of(order, results))
-            if log_of(order, results).is_file():
-                return "failed", order.stage, str(log_of(order, results))
-            return "missing", order.stage, ""
+            log = log_of(order, results)
+            state = "running" if order.id in making else state_told(log)
+            return state, order.stage, "" if state == "missing" else str(log)
     return "missing", chain[-1].stage, ""
 
 
 def log_of(order: Order, results: Path) -> Path:
     """Where a job's output goes."""
     return results / "logs" / STAGES[order.stage].rule / f"{order.id}.log"
+
+
+def state_told(log: Path) -> str:
+    """What the log of a job that does not run says of an artefact that is not there: stopped, failed or missing.
+
+    stopped: it was interrupted, or killed between two words. missing: it never began, or it ended well and the artefact
+    was removed since.
+    """
+    try:
+        lines = log.read_text(errors="replace").split("\n")
+    except OSError:
+        return "missing"
+    last = next((line for line in reversed(lines) if line.strip()), "")
+    if ENDED_WELL.search(last):
+        return "missing"
+    return "stopped" if not last or STOPPED.search(last) else "failed"
 
 
 def being_made(results: Path) -> set[str]:

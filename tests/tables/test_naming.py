@@ -15,12 +15,12 @@ from capacity.errors import UserError
 from capacity.figures.report_pages import COLUMNS, captions, write_pages
 from capacity.plan.forecast import forecast
 from capacity.plan.grid import Grid, resolve
-from capacity.plan.naming import cell_names, run_names
 from capacity.plan.runs import run_states
 from capacity.plan.survey import hold_against
+from capacity.tables.naming import cell_names, run_names
 from capacity.tables.table import capacity_table, readable
 
-TEMPLATES = Path(__file__).resolve().parents[1] / "report"
+TEMPLATES = Path(__file__).resolve().parents[2] / "report"
 FAMILIES = {"a": "gpt2-1-2", "b": "llama-1-2", "c": "mistral-1-2"}
 
 

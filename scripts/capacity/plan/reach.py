@@ -1,0 +1,124 @@
+"""What the configuration reaches: the artefacts of every study, at every scale that it or a scale file defines."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from capacity.artefacts.identity import canonical_json
+from capacity.artefacts.manifest import read_manifest
+from capacity.artefacts.stages import STAGES
+from capacity.config.experiment import Config
+from capacity.config.load import load_config
+from capacity.errors import OtherSchema, UserError
+from capacity.plan.grid import Grid, resolve
+
+# What is made of several studies at once, and, of its spec, what depends on which studies these are.
+TOGETHER = {"tables": "rows", "figures": "studies", "claims": None}
+SEVERAL = "several studies together"
+
+
+def configurations(
+    files: list[Path], overrides: Mapping[str, Any], scale_files: list[Path]
+) -> Iterator[tuple[str, Config]]:
+    """Each configuration that can be asked for, with where it differs from the first file alone.
+
+    The first file, or that with one scale file over it; each as it is, and with the other files and the overrides over
+    it. Raises UserError.
+    """
+    base, others = files[0], files[1:]
+    for scale_file in [None, *scale_files]:
+        under = [base] if scale_file is None else [base, scale_file]
+        yield ", ".join(str(file) for file in under[1:]), load_config(under)
+        if others or overrides:
+            over = [*under[1:], *(file for file in others if file != scale_file)]
+            yield ", ".join([*map(str, over), *overrides]), load_config([base, *over], dict(overrides))
+
+
+def reached_by(configs: Iterator[tuple[str, Config]], results: Path) -> "Reached":
+    """What any study of these configurations reaches, at any of their scales, until all that there is is accounted for.
+
+    Raises UserError, with the study and the scale at which it cannot be resolved.
+    """
+    reached = Reached()
+    for place, config in configs:
+        for scale in sorted(config.scales, key=lambda name: name != config.scale):
+            for study in config.studies:
+                told = f"study {study}, scale {scale}" + (f", {place}" if place else "")
+                try:
+                    grid = resolve(config.model_copy(update={"scale": scale, "study": [study]}))
+                except UserError as error:
+                    raise UserError(f"{told}: {error}") from None
+                reached.add(grid, told)
+            reached.add_selections(results)
+            if reached.accounts_for(results):
+                return reached
+    return reached
+
+
+def artefacts(results: Path) -> list[str]:
+    """Names of all folders that lie where artefacts do."""
+    return [f"{stage}/{folder.name}" for stage in STAGES for folder in folders(results / stage)]
+
+
+def folders(parent: Path) -> list[Path]:
+    """The folders in one, by name; none where it is not there."""
+    return sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
+
+
+class Reached:
+    """Names of artefacts, each with the first study that reaches it."""
+
+    def __init__(self) -> None:
+        self.why: dict[str, str] = {}
+        self._parts: dict[str, set[str]] = defaultdict(set)  # stage -> the parts that one study brings, as text
+        self._alike: set[str] = set()  # what specs of several studies have besides, as text
+
+    def add(self, grid: Grid, told: str) -> None:
+        """What one grid reaches, by the words that tell of it."""
+        for order in grid.orders.values():
+            for each in (order, *order.members):
+                self.why.setdefault(each.name, told)
+            if order.stage in TOGETHER:
+                self._parts[order.stage].update(_parts(order.stage, order.spec))
+                self._alike.add(_alike(order.stage, order.spec, order.code, order.packages))
+
+    def add_selections(self, results: Path) -> None:
+        """Tables, figures and claims that lie in a results folder, of any selection of the studies that are known."""
+        for stage in TOGETHER:
+            for folder in folders(results / stage):
+                if (name := f"{stage}/{folder.name}") not in self.why and self._is_selection(stage, folder):
+                    self.why[name] = SEVERAL
+
+    def accounts_for(self, results: Path) -> bool:
+        """Whether nothing lies in a results folder that is not reached."""
+        begun = {folder.name for folder in folders(results / "resume")}
+        return self.why.keys() >= set(artefacts(results)) and begun <= {name.split("/")[1] for name in self.why}
+
+    def _is_selection(self, stage: str, folder: Path) -> bool:
+        """Whether an artefact is made of parts that are reached, as each study's own would be made."""
+        try:
+            made = read_manifest(folder)
+            alike = _alike(stage, made["spec"], made["code"]["digest"], made["packages"])
+            parts, groups = _parts(stage, made["spec"]), made["parents"].values()
+        except OtherSchema:
+            raise
+        except (UserError, KeyError, TypeError, AttributeError):  # damaged
+            return False
+        parents = [name for group in groups for name in ([group] if isinstance(group, str) else group)]
+        return alike in self._alike and parts <= self._parts[stage] and all(name in self.why for name in parents)
+
+
+def _parts(stage: str, spec: dict[str, Any]) -> set[str]:
+    """What each study brings to an artefact of several: the rows of a table, the names of figures."""
+    if stage != "tables":
+        return set(spec.get(TOGETHER[stage] or "", []))
+    rows = defaultdict(list)
+    for row in spec["rows"]:
+        rows[row["study"]].append(row)
+    return {canonical_json(of_study) for of_study in rows.values()}
+
+
+def _alike(stage: str, spec: dict[str, Any], code: str, packages: dict[str, str]) -> str:
+    """What all artefacts of a stage share, whichever studies they are of."""
+    return canonical_json([stage, {key: spec[key] for key in spec if key != TOGETHER[stage]}, code, packages])

@@ -1,0 +1,51 @@
+"""Fixed paths hold the figures of the present selection, and nothing that people put there is touched."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from planted import plant, tiny, tiny_grid
+
+from capacity.artefacts.manifest import MANIFEST
+from capacity.plan.grid import Grid
+from capacity.plan.survey import published
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "publish_figures.py"
+
+
+def publish(grid: Grid, results: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Run the command as the rule does; names of the files that lie there then."""
+    figures, files, id_file = published(grid)[1]
+    words = ["--artefact", str(results / figures.name / MANIFEST), "--identity", str(results / id_file)]
+    monkeypatch.setattr(sys, "argv", ["publish_figures.py", *words, *(str(results / file) for file in files.values())])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+    return {path.name for path in (results / "figures").iterdir() if path.is_file()}
+
+
+def of_studies(*studies: str) -> set[str]:
+    """File names of the figures of a selection, and of their identity."""
+    names = ["capacity", "figure1", *(f"study-{study}" for study in studies)]
+    return {f"{name}.{kind}" for name in names for kind in ("png", "svg")} | {"capacity_figures.id"}
+
+
+def test_figures_of_studies_that_are_not_selected_any_more_leave_and_come_back(results: Path, monkeypatch):
+    both, base = tiny_grid(), tiny(study="base")
+    for order in (base.table, base.figures):
+        plant(order, results)
+    assert publish(both, results, monkeypatch) == of_studies("base", "prose")
+    assert publish(base, results, monkeypatch) == of_studies("base")
+    assert (results / "figures" / "capacity.png").read_text() == f"capacity.png of {base.figures.name}\n"
+    assert publish(both, results, monkeypatch) == of_studies("base", "prose")
+
+
+def test_what_was_not_published_stays_whatever_its_name(results: Path, monkeypatch):
+    both, base = tiny_grid(), tiny(study="base")
+    for order in (base.table, base.figures):
+        plant(order, results)
+    publish(both, results, monkeypatch)
+    mine = {"study-mine.png": "drawn by hand", "study-prose.png": "published, then drawn over", "notes.txt": "mine"}
+    for name, text in mine.items():
+        (results / "figures" / name).write_text(text)
+    assert publish(base, results, monkeypatch) == of_studies("base") | set(mine)
+    assert {name: (results / "figures" / name).read_text() for name in mine} == mine

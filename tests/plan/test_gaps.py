@@ -1,0 +1,76 @@
+"""What is missing although its children are there is said by `plan` and by the run, and the table that rests on it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from checkout import Checkout
+from planted import of_stage, tiny_grid
+
+from capacity.plan.forecast import forecast
+from capacity.plan.gaps import gaps, told_gaps
+from capacity.plan.survey import hold_against
+
+TABLE, FIGURES = "results/capacity_table.csv", "results/figures/capacity.png"
+
+
+def told(results: Path) -> list[str]:
+    return [line.replace(str(results), "results") for line in told_gaps(hold_against(tiny_grid(), results), results)]
+
+
+def test_nothing_is_told_where_nothing_is_missing_or_all_that_is_missing_is_made(results: Path, tmp_path: Path):
+    assert told(results) == []
+    assert told(tmp_path / "empty") == []
+    for order in tiny_grid().orders.values():  # all that follows is gone too
+        if order.stage in ("probes", "tables", "figures"):
+            shutil.rmtree(results / order.name, ignore_errors=True)
+    (results / "capacity_table.csv").unlink()
+    (results / "figures" / "capacity.png").unlink()
+    assert gaps(hold_against(tiny_grid(), results), results) == []
+    assert len(forecast(hold_against(tiny_grid(), results), results).jobs) > 0
+
+
+@pytest.mark.parametrize("stage", ["datasets", "checkpoints", "variants", "tables"])
+def test_a_missing_artefact_is_named_with_the_tables_that_rest_on_it(results: Path, stage: str):
+    order = of_stage(tiny_grid(), stage)
+    shutil.rmtree(results / order.name)
+    first, *rest = told(results)
+    assert first.startswith(f"missing from results/: {order.name};")
+    assert f'make table ARGS="--force results/{order.name}/manifest.json"' in first
+    assert [line.split(":")[0] for line in rest] == [TABLE, FIGURES]
+    assert all("lineage is gone" in line for line in rest)
+
+
+def test_a_missing_member_of_a_set_is_told_with_the_set_that_makes_it(results: Path):
+    variants = of_stage(tiny_grid(), "variants")
+    for member in variants.members:
+        shutil.rmtree(results / member.name)
+    first, *rest = told(results)
+    assert f"{variants.members[0].name} and {len(variants.members) - 1} more" in first
+    assert variants.name in first
+    assert len(rest) == 2
+
+
+def test_figures_alone_leave_the_lineage_of_the_table(results: Path):
+    shutil.rmtree(results / tiny_grid().figures.name)
+    assert [line.split(":")[0] for line in told(results)[1:]] == [FIGURES]
+
+
+@pytest.mark.parametrize("kind", ["a dataset", "a member of a set"])
+def test_plan_and_run_say_so_and_the_remedy_they_name_is_one(checkout: Checkout, kind: str):
+    maker = of_stage(tiny_grid(), "datasets" if kind == "a dataset" else "variants")
+    missing = checkout.path / "results" / (maker.name if kind == "a dataset" else maker.members[0].name)
+    shutil.rmtree(missing)
+    words = f"missing from results/: {missing.relative_to(checkout.path / 'results')};"
+    assert words in checkout.script("plan.py").stdout
+    run = checkout.engine()
+    assert run.returncode == 0, run.stdout
+    assert words in run.stdout
+    assert "results/capacity_table.csv: its lineage is gone" in run.stdout
+    assert not missing.exists()
+    table, target = checkout.table(), run.stdout.partition("--force ")[2].partition('"')[0]
+    checkout.build("--force", target, targets=())
+    assert missing.exists()
+    assert "missing from" not in checkout.script("plan.py").stdout
+    assert checkout.planned() == set()
+    assert checkout.table() == table
