@@ -45,6 +45,7 @@ if workflow.is_main_process:
         forget_interruptions,
         lock_run,
         prepare_run,
+        told_where_unwritable,
         use_store,
         write_orders,
     )
@@ -108,7 +109,8 @@ onstart:
     gc.enable()
     gc.freeze()
     HELD.append(lock_run(RESULTS))
-    write_orders(PLAN, RESULTS)
+    with told_where_unwritable(RESULTS):
+        write_orders(PLAN, RESULTS)
     check_cluster()
     if workflow.local_exec:
         check_gpus()

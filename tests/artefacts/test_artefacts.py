@@ -241,8 +241,8 @@ for size in (100_000, 0):  # more than the disk holds; all that it holds, with n
     try:
         make(size)
         seen.append("made")
-    except OSError as error:
-        seen.append([error.strerror, left()])
+    except SystemExit as end:
+        seen.append([end.code, left()])
 make(1000)
 seen.append(left())
 verify(results / sys.argv[3], sys.argv[3])
@@ -261,8 +261,10 @@ def test_a_full_disk_leaves_nothing_and_a_later_job_succeeds(tmp_path: Path, ord
     answer = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert answer.returncode == 0, f"cannot mount a small disk here, or the job failed:\n{answer.stderr}"
     big, no_manifest, made = json.loads(answer.stdout.splitlines()[-1])
-    assert big == ["No space left on device", []]
-    assert no_manifest == ["No space left on device", []]
+    assert big == no_manifest == [1, []]
+    lines = answer.stderr.splitlines()
+    assert len(lines) == 2
+    assert all(f"error: {order.name}: {disk}" in line and "No space left on device" in line for line in lines)
     assert made == [f"{order.name}/content.bin", f"{order.name}/{MANIFEST}"]
 
 
@@ -402,14 +404,15 @@ def test_an_old_folder_that_another_job_moves_away_first_does_no_harm(
 
 
 def test_a_disk_that_cannot_rename_ends_the_job_and_leaves_nothing(
-    results: Path, order: Order, monkeypatch: pytest.MonkeyPatch
+    results: Path, order: Order, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     def broken(source: Path, target: Path) -> None:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(artefacts.os, "rename", broken)
-    with pytest.raises(OSError, match="Input/output"):
+    with pytest.raises(SystemExit):
         make(order, results)
+    assert "Input/output error; check the disk" in capsys.readouterr().err
     assert is_absent(results / order.name)
     assert scratch(results) == []
 

@@ -41,7 +41,7 @@ def add(grid: Grid, place: Path) -> set[str]:
 
 
 def prune(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPTS / "prune.py"), *words]
+    command = [sys.executable, "-m", "capacity.cli", "prune", *words]
     return subprocess.run(command, cwd=place, stdin=subprocess.DEVNULL, capture_output=True, text=True)
 
 

@@ -53,7 +53,8 @@ class Checkout:
     def environment(self) -> dict[str, str]:
         """The test's environment, this interpreter first, one thread."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": self.python_path}
+        library = os.pathsep.join(filter(None, [str(self.path / "scripts"), self.python_path]))
+        return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "PYTHONPATH": library}
 
     def planned(self, *words: str) -> Jobs:
         """The jobs that a dry run lists."""
@@ -75,9 +76,7 @@ class Checkout:
     def capacity(self, verb: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Run one of the verbs that people type."""
         command = [sys.executable, "-m", "capacity.cli", verb, *words]
-        paths = os.pathsep.join(filter(None, [str(self.path / "scripts"), self.python_path]))
-        variables = {**self.environment(), "PYTHONPATH": paths}
-        return subprocess.run(command, cwd=self.path, env=variables, capture_output=True, text=True)
+        return subprocess.run(command, cwd=self.path, env=self.environment(), capture_output=True, text=True)
 
     def forget(self) -> None:
         """Lose the engine's memory."""

@@ -67,7 +67,18 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def source_digest(source: str) -> str:
+def input_digest(path: Path) -> str:
+    """SHA-256, in hex, of what a file that a specification names says: of Python what the source means, else its bytes.
+
+    So a comment in a user's own module makes nothing new. Python that cannot be read counts by its bytes.
+    """
+    if path.suffix == ".py":
+        with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+            return source_digest(path.read_bytes())
+    return file_digest(path)
+
+
+def source_digest(source: str | bytes) -> str:
     """SHA-256 of what Python source means: comments, docstrings and formatting do not count."""
     return hashlib.sha256(_dump(_without_docstrings(ast.parse(source))).encode()).hexdigest()
 

@@ -24,7 +24,7 @@ from capacity.artefacts.manifest import MANIFEST, SCHEMA, content_digest, list_o
 from capacity.artefacts.orders import Order, check_present, read_order
 from capacity.artefacts.store import Store
 from capacity.environment import environment, git_state, hardware, usage
-from capacity.errors import OtherSchema, UserError
+from capacity.errors import OtherSchema, UserError, unwritable
 
 
 class Making:
@@ -163,10 +163,21 @@ class Job(Making):
         self.resume = self.results / "resume" / order.id
 
     def __enter__(self) -> Self:
-        super().__enter__()
-        if self.fetched():
+        try:
+            super().__enter__()
+            fetched = self.fetched()
+        except OSError as error:
+            self._fail_where_unwritable(error)
+            raise
+        if fetched:
             raise SystemExit(0)
         return self
+
+    def _fail_where_unwritable(self, error: BaseException | None) -> None:
+        """End the process with one line where the disk takes no more."""
+        if told := unwritable(error, self.folder):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            fail(UserError(f"{self.order.name}: {told}"))
 
     def check_again(self) -> None:
         """Refuse where the code was edited since the job began; to be called after imports that came late."""
@@ -181,10 +192,14 @@ class Job(Making):
         return [self.results / name for name in self.order.parents[role]]
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+        self._fail_where_unwritable(error)
         try:
             super().__exit__(kind, error, trace)
         except UserError as refused:
             fail(refused)
+        except OSError as refused:
+            self._fail_where_unwritable(refused)
+            raise
         if isinstance(error, UserError):
             fail(error)
         if kind is None:

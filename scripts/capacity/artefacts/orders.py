@@ -11,8 +11,8 @@ from capacity.artefacts.identity import (
     canonical_json,
     code_digest,
     digest,
-    file_digest,
     forget_sources,
+    input_digest,
     module_digests,
     package_versions,
 )
@@ -132,5 +132,5 @@ def check_present(order: Order) -> None:
             )
     for file, expected in order.spec.get("files", {}).items():
         path = REPOSITORY / file
-        if not path.is_file() or file_digest(path) != expected:
+        if not path.is_file() or input_digest(path) != expected:
             raise UserError(f"{order.name}: {file} changed or vanished since the run began; start the run again")

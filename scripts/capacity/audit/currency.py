@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from capacity.artefacts.identity import code_digest, file_digest, module_digests, package_version
+from capacity.artefacts.identity import code_digest, input_digest, module_digests, package_version
 from capacity.artefacts.stages import STAGES
 from capacity.audit.findings import Level
 from capacity.audit.folder import ID_SUFFIX, Artefact, Folder
@@ -94,7 +94,7 @@ def _changed_files(files: Any) -> list[str]:
         path = (REPOSITORY / str(file)).resolve()
         if not path.is_relative_to(REPOSITORY) or not path.is_file():
             reasons.append(f"file {str(file)[:80]} is not in this tree")
-        elif (now := file_digest(path)) != expected:
+        elif (now := input_digest(path)) != expected:
             reasons.append(f"file {file} {str(expected)[:12]} -> {now[:12]}")
     return reasons
 

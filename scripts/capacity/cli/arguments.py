@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from capacity.config.experiment import Config
-from capacity.config.load import load_config
+from capacity.config.load import load_config, parse_overrides
 from capacity.plan.grid import Grid, resolve
 
 RESULTS = Path("results")
@@ -26,7 +26,7 @@ def config_files(args: argparse.Namespace) -> list[Path]:
 
 def config_values(args: argparse.Namespace) -> dict[str, str]:
     """The values that are laid over the files, as text."""
-    overrides = {key: value for key, _, value in (item.partition("=") for item in args.config)}
+    overrides = parse_overrides(args.config)
     return {**overrides, "study": args.study} if args.study else overrides
 
 

@@ -58,9 +58,13 @@ def options() -> argparse.Namespace:
 
 def write(report: Report, folder: Path) -> None:
     """Put the report into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "audit.json", report.as_json())
-    write_atomically(folder / "audit.md", report.as_markdown())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "audit.json", report.as_json())
+        write_atomically(folder / "audit.md", report.as_markdown())
+    except OSError as error:
+        print(f"not written to {folder}: {error.strerror}; choose another place with --output", file=sys.stderr)
+        return
     print(f"written to {folder}/audit.md and audit.json")
 
 

@@ -1,6 +1,7 @@
 """Write docs/config.md and docs/config.schema.json from the models that check config.yaml."""
 
 import argparse
+import inspect
 import json
 import types
 import typing
@@ -12,16 +13,19 @@ from pydantic.fields import FieldInfo
 
 from capacity.config.claim import Claim, Claims, Selection
 from capacity.config.experiment import Config
+from capacity.config.sections import MOST
 from capacity.environment import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
 HEAD = """# Configuration
 
-Made by `make docs` from the models that check `config.yaml`; a test holds the two together. An unknown key, a wrong
-type or an impossible value ends the run before any job starts, with one line that names key, value and what is allowed.
+Made by `make docs` from the models that check `config.yaml`; a test holds the two together. Unknown keys, wrong types
+and impossible values end the run before any job starts, with a line for each that names file, key, value and what is
+allowed.
 
 Later files and options win: `config.yaml`, then each `--configfile`, then `--config key=value`. Mappings merge, lists
-and values are replaced. `1e-3` is a number. A key may stand once in a mapping.
+and values are replaced. Files are YAML 1.2: `1e-3` is a number, `074` is 74, `1:00`, `yes` and `2026-01-01` are text. A
+key may stand once in a mapping; merge keys (`<<`) are not read. No count is above 1,000,000,000.
 """
 
 CLAIMS_HEAD = """# A file of claims
@@ -70,7 +74,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 def _section(title: str, model: type[BaseModel]) -> str:
     lines = [
         f"## {title}\n",
-        f"{(model.__doc__ or '').strip()}\n",
+        f"{inspect.cleandoc(model.__doc__ or '')}\n",
         "| key | type | default | meaning |",
         "|---|---|---|---|",
     ]
@@ -90,8 +94,15 @@ def _type(annotation: Any, field: FieldInfo) -> str:
 
 
 def _limited(words: str, limits: Iterable[Any]) -> str:
-    shown = _limit_words(", ".join(map(str, limits)))
+    flat = [part for limit in limits for part in (limit.metadata if isinstance(limit, FieldInfo) else [limit])]
+    shown = ", ".join(f"{sign} {bound}" for limit in flat for sign, bound in _bounds(limit) if bound != MOST)
     return f"{words} ({shown})" if shown else words
+
+
+def _bounds(limit: Any) -> list[tuple[str, Any]]:
+    """A limit as `> 0` rather than `Gt(gt=0)`."""
+    signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+    return [(sign, getattr(limit, name)) for name, sign in signs.items() if getattr(limit, name, None) is not None]
 
 
 def _words(annotation: Any) -> str:
@@ -111,14 +122,6 @@ def _words(annotation: Any) -> str:
     return {"int": "integer", "float": "number", "str": "text", "bool": "true or false", "Any": "any value"}.get(
         annotation.__name__, f"[{annotation.__name__}](#{annotation.__name__.lower()})"
     )
-
-
-def _limit_words(limits: str) -> str:
-    """Limits as `> 0` rather than `Gt(gt=0)`."""
-    for name, sign in (("Gt(gt=", "> "), ("Ge(ge=", ">= "), ("Lt(lt=", "< "), ("Le(le=", "<= ")):
-        limits = limits.replace(name, sign)
-    kept = [part for part in limits.replace(")", "").split(", ") if part[:1] in "<>"]
-    return ", ".join(kept)
 
 
 def main() -> None:

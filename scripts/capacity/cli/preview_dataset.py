@@ -19,11 +19,12 @@ def chosen(config: Config, dataset: str, tokenizer: str | None) -> tuple[str, li
     """The tokenizer and the regimes that the studies use with a dataset. Raises UserError for unknown names."""
     if dataset not in config.datasets:
         raise UserError(f"dataset: {dataset!r} is not in datasets; there are: {', '.join(config.datasets)}")
-    studies = [study for study in config.studies.values() if dataset in study.datasets]
-    tokenizer = tokenizer or (studies[0].tokenizers[0] if studies else next(iter(config.tokenizers)))
+    grids = [part for study in config.studies.values() for part in study.parts() if dataset in (part.datasets or [])]
+    used = [name for part in grids for name in part.tokenizers or []]
+    tokenizer = tokenizer or next(iter([*used, *config.tokenizers]), "")
     if tokenizer not in config.tokenizers:
         raise UserError(f"tokenizer: {tokenizer!r} is not in tokenizers; there are: {', '.join(config.tokenizers)}")
-    return tokenizer, list(dict.fromkeys(regime for study in studies for regime in study.regimes))
+    return tokenizer, list(dict.fromkeys(regime for part in grids for regime in part.regimes or []))
 
 
 def main() -> None:

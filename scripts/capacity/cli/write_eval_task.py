@@ -7,12 +7,10 @@ Then, in an environment that has lm-eval: lm_eval run --model hf --model_args pr
 import argparse
 from pathlib import Path
 
-import yaml
-
 from capacity.artefacts.making import fail
 from capacity.cli.arguments import add_config_options, read_config
 from capacity.config.experiment import Config
-from capacity.config.load import check
+from capacity.config.load import check, parse_overrides
 from capacity.errors import UserError
 from capacity.extraction.harness import write_task
 from capacity.extraction.wordings import wordings_of
@@ -43,8 +41,7 @@ def world_and_spec(config: Config, args: argparse.Namespace) -> tuple[World, dic
         if name not in (known := getattr(config, section)):
             raise UserError(f"{name!r} is not in {section}; there are: {', '.join(known) or 'none'}")
     dataset, extraction = config.datasets[args.dataset], config.extractions[args.extraction]
-    changes = dict(change.split("=", 1) for change in args.set if "=" in change)
-    values = {key: yaml.safe_load(value) for key, value in changes.items()}
+    values = parse_overrides(args.set, "--set")
     dataset = counted(check(type(dataset), {**dataset.model_dump(exclude_unset=True), **values}, "--set"))
     spec = world_spec(dataset, args.seed)
     if not wordings_of(spec, {}):

@@ -7,6 +7,13 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from capacity.config.sections import Count, Section, problem, unique
 
+MOST_ATTRIBUTES = 250  # labels are bytes
+MOST_TEXTS = 5_000_000  # a tokenizer takes 2 kB of memory for each
+MOST_LETTERS = 100_000  # of a person; a model reads them at once
+SHIPPED_NAMES = (400, 400, 1000)
+
+Texts = Annotated[int, Field(gt=0, le=1_000_000)]
+Length = Annotated[int, Field(gt=0, le=1000)]
 Pronoun = Annotated[str, StringConstraints(pattern=r"^[A-Z][a-z]*$", max_length=20)]
 Phrase = Annotated[str, StringConstraints(pattern=r"^\S+( \S+)*$", max_length=100)]
 PoolName = Literal["first_names", "middle_names", "last_names", "cities", "universities", "majors", "employers"]
@@ -85,12 +92,12 @@ class BioD(People):
     """
 
     kind: Literal["bioD"]
-    K: Count = Field(description="Attributes a person.")
-    C: Count = Field(1, description="Chunks a value.")
-    D: Count = Field(description="Distinct chunks an attribute can take (its diversity set).")
-    L: Count = Field(1, description="Letters a chunk.")
-    T: Count = Field(description="Letters of the alphabet.")
-    names: Annotated[list[Count], Field(min_length=3, max_length=3)] = Field(
+    K: Annotated[int, Field(gt=0, le=MOST_ATTRIBUTES)] = Field(description="Attributes a person.")
+    C: Length = Field(1, description="Chunks a value.")
+    D: Texts = Field(description="Distinct chunks an attribute can take (its diversity set).")
+    L: Length = Field(1, description="Letters a chunk.")
+    T: Texts = Field(description="Letters of the alphabet.")
+    names: Annotated[list[Texts], Field(min_length=3, max_length=3)] = Field(
         description="Sizes of the pools of first, middle and last names; their product is N0."
     )
     wording: Literal["atomic", "sentence"] = Field(
@@ -102,6 +109,19 @@ class BioD(People):
         self.check_names(math.prod(self.names), f"names {self.names} give")
         if self.T**self.L < self.D:
             raise problem(f"D: {self.D} distinct chunks, but T^L = {self.T}^{self.L} = {self.T**self.L} strings exist")
+        if self.K * self.D > MOST_TEXTS:
+            raise problem(
+                f"K: {self.K} attributes with D: {self.D} chunks each are {self.K * self.D:,} different texts; "
+                f"use at most {MOST_TEXTS:,}"
+            )
+        if self.K * self.C * self.L > MOST_LETTERS:
+            raise problem(
+                f"K: {self.K} attributes of C: {self.C} chunks of L: {self.L} letters are {self.K * self.C * self.L:,} "
+                f"letters a person; use at most {MOST_LETTERS:,}"
+            )
+        for part, size, ships in zip(("first", "middle", "last"), self.names, SHIPPED_NAMES, strict=True):
+            if self.wording == "sentence" and size > ships:
+                raise problem(f"names: {size} {part} names, but {ships} ship; use fewer, or wording: atomic")
         return self
 
 
@@ -112,9 +132,9 @@ def _pool(description: str, shipped: int, minimum: int = 1) -> Any:
 class Pools(Section):
     """How many of the shipped values bioS uses; the paper's sizes by default."""
 
-    first_names: int = _pool("First names", 400)
-    middle_names: int = _pool("Middle names", 400)
-    last_names: int = _pool("Last names", 1000)
+    first_names: int = _pool("First names", SHIPPED_NAMES[0])
+    middle_names: int = _pool("Middle names", SHIPPED_NAMES[1])
+    last_names: int = _pool("Last names", SHIPPED_NAMES[2])
     months: int = _pool("Months of birth", 12)
     days: int = _pool("Days of birth", 28)
     years: int = _pool("Years of birth, from 1900", 200)

@@ -1,6 +1,6 @@
 """From files and overrides to a checked configuration; every mistake is one line."""
 
-import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,47 +8,13 @@ import yaml
 from pydantic import ValidationError
 
 from capacity.config.experiment import Config
+from capacity.config.read import parse_yaml, read_yaml
+from capacity.config.sections import shown
 from capacity.errors import UserError
 
+MOST_MISTAKES = 20  # that are told at once
 
-class _StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """YAML in which a key stands once and `1e-3` is a number."""
-
-
-def _mapping(loader: _StrictLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if key in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key!r} stands twice in one mapping; remove one", key_node.start_mark
-            )
-        seen.add(key)
-    return loader.construct_mapping(node, deep=deep)
-
-
-_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, lambda it, node: _mapping(it, node, True))
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises UserError naming file and line."""
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as UTF-8 text ({error})") from None
-    except (yaml.YAMLError, TypeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark else ""
-        reason = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise UserError(f"{path}{place}: not valid YAML: {reason}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: holds {type(content).__name__}, a configuration is a mapping of sections")
-    return content
+Source = tuple[str, dict[str, Any]]  # what a part of the configuration is called in messages, and what it says
 
 
 def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
@@ -61,44 +27,85 @@ def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_config(files: list[Path], overrides: dict[str, Any] | None = None) -> Config:
-    """The configuration in the files, later ones over earlier ones, then the overrides. Raises UserError."""
-    raw: dict[str, Any] = {}
-    for file in files:
-        raw = merge(raw, read_yaml(file))
-    raw = merge(raw, _typed(overrides or {}))
-    if isinstance(raw.get("study"), str):  # --config study=name
-        raw["study"] = raw["study"].split(",")
-    return check(Config, raw, str(files[0]) if files else "config")
+    """The configuration in the files, later ones over earlier ones, then the overrides.
+
+    Raises UserError with a line for each mistake, which names the file that made it.
+    """
+    sources = [(str(file), read_yaml(file)) for file in files]
+    changes = _typed(overrides or {})
+    if isinstance(changes.get("study"), str):  # --config study=name
+        changes["study"] = changes["study"].split(",")
+    return _checked(Config, [*sources, ("--config", changes)])
 
 
-def _typed(value: Any) -> Any:
+def parse_overrides(words: Iterable[str], option: str = "--config") -> dict[str, Any]:
+    """The values of `--config KEY=VALUE ...`, by key. Raises UserError for what the engine does not take either."""
+    overrides = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key.isidentifier():
+            raise UserError(
+                f"{option} {word}: not KEY=VALUE; a key is one word, and one below it is changed by a mapping: "
+                "regimes='{long: {lr: 2e-2}}'"
+            )
+        overrides[key] = value
+    return _typed(overrides, option)
+
+
+def _typed(value: Any, option: str = "--config") -> Any:
     """Values of --config with their YAML types: the engine hands on what stands inside braces as text."""
     if isinstance(value, dict):
-        return {key: _typed(part) for key, part in value.items()}
+        return {key: _typed(part, option) for key, part in value.items()}
     if isinstance(value, list):
-        return [_typed(part) for part in value]
+        return [_typed(part, option) for part in value]
     try:
-        return yaml.load(value, Loader=_StrictLoader) if isinstance(value, str) and value else value
+        return parse_yaml(value) if isinstance(value, str) and value else value
     except yaml.YAMLError:
-        raise UserError(f"--config: {value!r} is not a YAML value") from None
+        raise UserError(f"{option}: {shown(value)} is not a YAML value") from None
 
 
 def check(model: Any, raw: dict[str, Any], source: str) -> Any:
-    """A checked section. Raises UserError with one line: source, key, value, what is allowed."""
+    """A checked section. Raises UserError with a line for each mistake: source, key, value, what is allowed."""
+    return _checked(model, [(source, raw)])
+
+
+def _checked(model: Any, sources: list[Source]) -> Any:
+    raw: dict[str, Any] = {}
+    for _, content in sources:
+        raw = merge(raw, content)
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        raise UserError(f"{source}: {_first_line(error)}") from None
+        raise UserError(*_lines(error, raw, sources)) from None
 
 
-def _first_line(error: ValidationError) -> str:
-    """The first mistake, with its key, value and what is allowed, and how many more there are."""
-    errors = error.errors(include_url=False)
-    first, more = errors[0], len(errors) - 1
-    tags = {"bioD", "bioS", "bioR", "records", "random", "word", "bpe", "pretrained", "rate", "rates"}
-    keys = [str(part) for i, part in enumerate(first["loc"]) if not (part in tags and i > 1)]
-    key = ".".join(keys) or "top level"
-    message = first["msg"] if first["type"] == "problem" else first["msg"][0].lower() + first["msg"][1:]
-    value = first["input"]
-    shown = "" if first["type"] in ("problem", "missing") or isinstance(value, dict) else f"{value!r} is not allowed: "
-    return f"{key}: {shown}{message}" + (f" (and {more} more)" if more else "")
+def _lines(error: ValidationError, raw: dict[str, Any], sources: list[Source]) -> list[str]:
+    """The mistakes, a line a key; what a value may be instead is told in one of them."""
+    starts: dict[str, list[str]] = {}  # of lines: their messages
+    for each in error.errors(include_url=False):
+        loc, message = each["loc"], each["msg"]
+        path = _path(loc[:-1] if each["type"] == "unknown" else loc, raw)
+        source = max(reversed(sources), key=lambda it: len(_path(loc, it[1])))[0]
+        key = ".".join(map(str, [*path, loc[-1]] if each["type"] == "missing" else path)) or "top level"
+        start = f"{source}: {key}: "
+        if each["type"] in ("problem", "unknown"):
+            starts[start + message] = []
+            continue
+        if each["type"] != "missing":
+            given = "a mapping" if isinstance(each["input"], dict) else shown(each["input"])
+            start += f"{given} is not allowed: "
+        starts.setdefault(start, []).append(message[0].lower() + message[1:])
+    lines = [start + ", or ".join(dict.fromkeys(messages)) for start, messages in starts.items()]
+    rest = [f"and {len(lines) - MOST_MISTAKES} more mistakes"] if len(lines) > MOST_MISTAKES else []
+    return [*lines[:MOST_MISTAKES], *rest]
+
+
+def _path(loc: Iterable[int | str], raw: Any) -> list[int | str]:
+    """The keys of a place in the configuration, without what only the checks call it (the kind of a dataset)."""
+    path: list[int | str] = []
+    for part in loc:
+        inside = raw if isinstance(raw, dict) else range(len(raw)) if isinstance(raw, list) else ()
+        if part in inside:
+            raw = raw[part]
+            path.append(part)
+    return path

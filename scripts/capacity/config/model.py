@@ -3,12 +3,18 @@
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
-from capacity.config.sections import Count, Section, problem
-from capacity.models.architectures import FAMILIES, described, mlp_width
+from capacity.config.sections import Count, Section, plain, problem, shown
+from capacity.models.architectures import FAMILIES, described, mlp_width, sizes
 
+MODEL_TYPE = re.compile(r"[A-Za-z][\w.-]{0,99}", re.ASCII)
 ARCHITECTURE = re.compile(rf"({'|'.join(FAMILIES)})-([1-9]\d*)-([1-9]\d*)")
+MOST_LAYERS = MOST_HEADS = 1000
+MOST_WIDTH = 1_000_000
+Architecture = Annotated[str, StringConstraints(pattern=rf"^{ARCHITECTURE.pattern}$", max_length=100)]
+Factory = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$", max_length=100)]
+Width = Annotated[int, Field(gt=0, le=MOST_WIDTH)]
 SIZES = ("head_dim", "width")
 SWITCHES = ("init_std", "mlp_ratio", "mlp", "activation", "tied", "norm", "bias", "kv_sharing", "rotary", "experts")
 
@@ -16,7 +22,7 @@ SWITCHES = ("init_std", "mlp_ratio", "mlp", "activation", "tied", "norm", "bias"
 class Experts(Section):
     """Experts in place of every MLP, each of the size that mlp_ratio gives; the paper's are d -> d -> d."""
 
-    count: Annotated[int, Field(ge=2)] = Field(description="Experts a layer; the paper's GPT-2 has 32.")
+    count: Annotated[int, Field(ge=2, le=10_000)] = Field(description="Experts a layer; the paper's GPT-2 has 32.")
     top: Count = Field(1, description="Experts that a token is sent to.")
     capacity: Annotated[float, Field(gt=0)] = Field(
         2.0,
@@ -38,15 +44,15 @@ class Experts(Section):
 class Model(Section):
     """An architecture in the paper's notation with switches that change it, or any other model by `hf` or `python`."""
 
-    architecture: Annotated[str, StringConstraints(pattern=rf"^{ARCHITECTURE.pattern}$")] | None = Field(
+    architecture: Architecture | None = Field(
         None,
         description="<family>-<l>-<h>: l layers, h heads. gpt2: GPT-2 with rotary positions. llama: gated MLP, "
         "RMSNorm, no biases, head not tied. mistral: llama with a wider MLP and shared key and value heads.",
     )
-    head_dim: Annotated[int, Field(gt=0, multiple_of=2)] | None = Field(
+    head_dim: Annotated[int, Field(gt=0, le=MOST_WIDTH, multiple_of=2)] | None = Field(
         None, description="Width of a head, even; 64 (the paper's) unless width is given."
     )
-    width: Count | None = Field(None, description="Width d, instead of head_dim = d / h.")
+    width: Width | None = Field(None, description="Width d, instead of head_dim = d / h.")
     init_std: Annotated[float, Field(gt=0, le=1)] = Field(
         0.02,
         description="Standard deviation of the initial weights. GPT-2's 0.02 suits widths near 1000; about 1/sqrt(d) "
@@ -83,17 +89,19 @@ class Model(Section):
     )
 
     experts: Experts | None = Field(None, description="Experts in place of every MLP; null: none.")
-    hf: dict[str, Any] | None = Field(
+    hf: Annotated[dict[str, Any], AfterValidator(plain)] | None = Field(
         None,
         description="Instead of architecture: model_type of any causal LM that transformers knows, and keys of its "
         "configuration, for example {model_type: mamba, hidden_size: 16, num_hidden_layers: 2}. Weights are new.",
     )
-    python: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")] | None = Field(
+    python: Factory | None = Field(
         None,
         description="Instead of architecture: package.module:factory in the project folder. The factory is called with "
         "vocab_size, context and settings and returns a torch module from token ids (B, T) to logits (B, T, V).",
     )
-    settings: dict[str, Any] | None = Field(None, description="Keyword arguments of the factory that python names.")
+    settings: Annotated[dict[str, Any], AfterValidator(plain)] | None = Field(
+        None, description="Keyword arguments of the factory that python names."
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -103,10 +111,12 @@ class Model(Section):
         allowed = {"architecture": {"architecture", *SIZES, *SWITCHES}, "hf": {"hf"}, "python": {"python", "settings"}}
         for key in sorted(self.model_fields_set - allowed[given[0]]):
             raise problem(f"{key}: given with {given[0]}, where it says nothing; remove {key}")
-        if self.hf is not None and not isinstance(self.hf.get("model_type"), str):
+        if self.hf is not None and not MODEL_TYPE.fullmatch(str(self.hf.get("model_type", ""))):
             raise problem(
                 "hf: needs model_type, the name of a causal LM in transformers, for example model_type: mamba"
             )
+        if self.hf is not None and (sizes({"hf": self.hf})["l"] or 0) > MOST_LAYERS:
+            raise problem(f"hf: {sizes({'hf': self.hf})['l']} layers; use at most {MOST_LAYERS}")
         return self
 
     @field_validator("hf", mode="before")
@@ -114,7 +124,7 @@ class Model(Section):
     def _no_download(cls, value: Any) -> Any:
         if isinstance(value, str):
             raise problem(
-                f"hf: {value!r} would be fetched from a network; give its configuration, {{model_type: ..., ...}}"
+                f"hf: {shown(value)} would be fetched from a network; give its configuration, {{model_type: ..., ...}}"
             )
         return value
 
@@ -122,7 +132,9 @@ class Model(Section):
     def _divides(self) -> Self:
         if not self.architecture:
             return self
-        heads = self._shape()[2]
+        _, layers, heads = self._shape()
+        if layers > MOST_LAYERS or heads > MOST_HEADS:
+            raise problem(f"architecture: {self.architecture}; use at most {MOST_LAYERS} layers and {MOST_HEADS} heads")
         if self.width is not None and self.head_dim is not None:
             raise problem(f"width: {self.width} and head_dim: {self.head_dim} are both given; keep one")
         if self.width is not None and self.width % (2 * heads):

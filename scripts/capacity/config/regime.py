@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from capacity.config.sections import Count, Name, OneRateOrMore, Section, problem
+from capacity.config.sections import MOST, Count, Name, OneRateOrMore, Section, problem
 
 
 class Regime(Section):
@@ -15,7 +15,7 @@ class Regime(Section):
         None,
         description="Person n is seen in proportion to n to the power of minus this, instead of all equally often.",
     )
-    batch: Count = Field(description="Rows or windows a step.")
+    batch: Annotated[int, Field(gt=0, le=1_000_000)] = Field(description="Rows or windows a step.")
     lr: OneRateOrMore = Field(
         description="Peak learning rate. A list: every rate is trained and stays in the table, where `chosen` marks "
         "the one with the lowest training loss, in the mean over seeds."
@@ -23,8 +23,10 @@ class Regime(Section):
     packing: Literal["rows", "windows"] = Field(
         "windows", description="rows: one biography a row. windows: biographies end to end, cut every `context` tokens."
     )
-    context: Annotated[int, Field(ge=8)] | None = Field(None, description="Tokens a window; the paper's is 512.")
-    warmup_steps: Annotated[int, Field(ge=0)] = Field(1000, description="Steps of linear warm-up.")
+    context: Annotated[int, Field(ge=8, le=1_000_000)] | None = Field(
+        None, description="Tokens a window; the paper's is 512."
+    )
+    warmup_steps: Annotated[int, Field(ge=0, le=MOST)] = Field(1000, description="Steps of linear warm-up.")
     final_lr_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
         0.1, description="Where the cosine ends, as a share of lr."
     )

@@ -2,9 +2,11 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from capacity.config.sections import Count, Name, Names, Section, problem, unique
+from capacity.config.sections import Count, Name, Names, Section, plain, problem, unique
+
+CROSSED = ("datasets", "tokenizers", "models", "regimes", "seeds")
 
 
 class Probe(Section):
@@ -16,7 +18,7 @@ class Probe(Section):
 class Table(Section):
     """How the capacity table is made."""
 
-    resamples: Annotated[int, Field(ge=100)] = Field(1000, description="Bootstrap resamples over people.")
+    resamples: Annotated[int, Field(ge=100, le=1_000_000)] = Field(1000, description="Bootstrap resamples over people.")
 
 
 class Display(Section):
@@ -36,7 +38,7 @@ class Audit(Section):
     )
 
 
-Seeds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(unique)]
+Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1), AfterValidator(unique)]
 
 
 def _apart(vary: dict[str, list[Any]]) -> dict[str, list[Any]]:
@@ -51,7 +53,7 @@ def _apart(vary: dict[str, list[Any]]) -> dict[str, list[Any]]:
 Vary = Annotated[
     dict[
         Annotated[str, StringConstraints(pattern=r"^(dataset|tokenizer|model|regime)(\.[\w-]+)+$")],
-        Annotated[list[Any], AfterValidator(unique)],
+        Annotated[list[Annotated[Any, AfterValidator(plain)]], AfterValidator(unique)],
     ],
     AfterValidator(_apart),
 ]
@@ -73,23 +75,32 @@ class Study(Section):
 
     question: str = Field(description="What the study asks.")
     paper: str = Field(description="What the paper found.")
-    datasets: Names = Field(description="Names from `datasets`.")
-    tokenizers: Names = Field(description="Names from `tokenizers`.")
-    models: Names = Field(description="Names from `models`.")
-    regimes: Names = Field(description="Names from `regimes`.")
+    datasets: Names | None = Field(None, description="Names from `datasets`; null: each of `grids` has its own.")
+    tokenizers: Names | None = Field(None, description="Names from `tokenizers`; null: each of `grids` has its own.")
+    models: Names | None = Field(None, description="Names from `models`; null: each of `grids` has its own.")
+    regimes: Names | None = Field(None, description="Names from `regimes`; null: each of `grids` has its own.")
     quantizers: Names = Field(["none"], description="Names from `quantizers`.")
     extraction: Name | None = Field(
         None,
         description="A name from `extractions`: how much of what the checkpoints know can be asked for; needs a "
         "quantizer with method: none.",
     )
-    seeds: Seeds = Field(description="A seed draws its own world and its own training.")
+    seeds: Seeds | None = Field(
+        None, description="A seed draws its own world and its own training; null: each of `grids` has its own."
+    )
     vary: Vary = Field(
         {},
         description="Keys to sweep, for example dataset.N: [400, 750, 1500], also within others, such as "
         "dataset.junk.share; several keys are crossed.",
     )
     grids: list[Part] = Field([], description="Several grids, one after the other, instead of the study's own.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        for key in CROSSED:
+            if getattr(self, key) is None and not (self.grids and all(getattr(part, key) for part in self.grids)):
+                raise problem(f"{key}: missing; name at least one, here or in each of grids")
+        return self
 
     def parts(self) -> list[Self]:
         """The grids to cross, each written out as a study of its own."""

@@ -4,15 +4,16 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from capacity.artefacts.identity import file_digest
+from capacity.artefacts.identity import input_digest
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 
 
 def source_digests(factory: str) -> dict[str, str]:
-    """Path in the project to content digest of the factory's module and of all it imports from the project.
+    """Path in the project to digest of the factory's module and of all it imports from the project.
 
-    Nothing is run; folders need no __init__.py. Raises UserError where there is no such file or it is no Python.
+    Comments, docstrings and formatting do not count. Nothing is run; folders need no __init__.py. Raises UserError
+    where there is no such file or it is no Python.
     """
     module = factory.partition(":")[0]
     found: dict[Path, str] = {}
@@ -22,11 +23,13 @@ def source_digests(factory: str) -> dict[str, str]:
     while waiting:
         name, path = waiting.pop()
         if path not in found:
-            found[path] = file_digest(path)
+            found[path] = input_digest(path)
             try:
-                tree = ast.parse(path.read_text(encoding="utf-8"))
+                tree = ast.parse(path.read_bytes())
             except SyntaxError as error:
                 raise UserError(f"python: {factory}: {path}, line {error.lineno}: {error.msg}") from None
+            except (ValueError, RecursionError, MemoryError) as error:
+                raise UserError(f"python: {factory}: {path} cannot be read as Python ({error})") from None
             package = name if path.stem == "__init__" else name.rpartition(".")[0]
             waiting += [file for imported in _imports(tree, package) for file in _files_of(imported)]
     return {path.relative_to(REPOSITORY).as_posix(): digest for path, digest in sorted(found.items())}

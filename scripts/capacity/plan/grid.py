@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,15 +18,17 @@ from capacity.config.load import check
 from capacity.config.model import Model
 from capacity.config.quantizer import Quantizer
 from capacity.config.regime import Regime
-from capacity.config.study import Study
+from capacity.config.study import CROSSED, Study
 from capacity.errors import UserError
-from capacity.models.architectures import mlp_width, sizes
+from capacity.models.architectures import mlp_width, parameter_count, sizes
 from capacity.models.factories import source_digests
-from capacity.plan.estimates import training_steps
+from capacity.plan.estimates import training_steps, vocabulary
 from capacity.plan.extraction_specs import RunToAsk, orders_of
 from capacity.plan.world_specs import counted, rewriting_spec, tokenizer_spec, world_spec
 from capacity.quantization.schemes import needs_text, scheme_slug
 
+MOST_RUNS = 100_000  # of all selected studies
+MOST_PARAMETERS = 10**12
 COMPILE_PAYS_FROM = 4000  # steps; compiling costs a job about as much as it saves over so many steps
 
 
@@ -63,6 +66,7 @@ class Run:
 
 def resolve(config: Config) -> Grid:
     """Every artefact that the selected studies need. Raises UserError for a name that is not there."""
+    _check_number(config)
     on_cpu = [name for name, scale in config.scales.items() if scale.accelerator == "cpu"]
     grid = Grid(store=config.store, scale=config.scale, cpu_scales=on_cpu)
     rows = []
@@ -84,6 +88,23 @@ def resolve(config: Config) -> Grid:
         spec = {"claims": read_claims(Path(config.claims)), "scale": config.scale}
         grid.claims = grid.add(make_order("claims", "capacity", spec, {"table": grid.table.name}))
     return grid
+
+
+def _check_number(config: Config) -> None:
+    """Refuse more runs than a plan can hold, before any of them is written out. Raises UserError."""
+    runs = dict.fromkeys(config.study, 0)
+    for name in config.study:
+        for part in _known(config.studies, name, "study", "studies").parts():
+            crossed = [*(getattr(part, key) for key in CROSSED), *part.vary.values()]
+            rates = [config.regimes[label].lr for label in part.regimes or [] if label in config.regimes]
+            tries = max((len(rate) for rate in rates if isinstance(rate, list)), default=1)
+            runs[name] += tries * math.prod(map(len, crossed))
+    total, largest = sum(runs.values()), max(runs, key=lambda name: runs[name])
+    if total > MOST_RUNS:
+        raise UserError(
+            f"study: up to {total:,} runs, {runs[largest]:,} of them of {largest}; a plan has at most {MOST_RUNS:,}, "
+            "shorten a list or a `vary`"
+        )
 
 
 def _known(section: dict[str, Any], name: str, asked_by: str, section_name: str) -> Any:
@@ -115,7 +136,9 @@ def _runs(config: Config, name: str, study: Study) -> list[Run]:
             labels = {section: label for section, (label, _) in zip(sections, point, strict=True)}
             text = " ".join(f"{key}={value}" for key, value in changes.items())
             for regime in _tries(parts.pop("regime")):
-                runs += [Run(name, labels, **parts, regime=regime, seed=seed, setting=text) for seed in study.seeds]
+                runs += [
+                    Run(name, labels, **parts, regime=regime, seed=seed, setting=text) for seed in study.seeds or []
+                ]
     return runs
 
 
@@ -165,6 +188,7 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
     }
     if run.model.python:
         spec["files"] = source_digests(run.model.python)
+    _check_size(run, dataset.spec, tokenizer.spec)
     slug = _run_slug(run)
     order = functools.partial(make_order, for_model=model_modules(spec["model"]))
     checkpoint = grid.add(order("checkpoints", slug, spec, world))
@@ -185,6 +209,16 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
         rows.append({**_row(run, label, schemes[label]), **ids, **member, **law})
     _ask(grid, config, run, dataset, checkpoint, schemes, rows)
     return rows
+
+
+def _check_size(run: Run, dataset: dict[str, Any], tokenizer: dict[str, Any]) -> None:
+    """Refuse a model that no machine holds. Raises UserError."""
+    P = parameter_count(run.model.spec(), vocabulary(dataset, tokenizer))
+    if P > MOST_PARAMETERS:
+        raise UserError(
+            f"models.{run.names['model']}: about {P:.3g} parameters on {run.names['dataset']}; "
+            f"use at most {MOST_PARAMETERS:.0e}"
+        )
 
 
 def _check_packing(run: Run) -> None:

@@ -3,13 +3,14 @@
 Nothing here knows the engine. A job never runs this code.
 """
 
+import contextlib
 import fcntl
 import json
 import os
 import socket
 import sys
 import time
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +20,7 @@ from capacity.artefacts.identity import check_bytecode_by_hash, file_digest
 from capacity.artefacts.manifest import MANIFEST, read_manifest, verify, write_atomically
 from capacity.artefacts.orders import Order, order_text
 from capacity.artefacts.store import VARIABLE
-from capacity.errors import OtherSchema, UserError
+from capacity.errors import OtherSchema, UserError, unwritable
 from capacity.plan.model_checks import check_models
 
 if TYPE_CHECKING:
@@ -149,11 +150,12 @@ def _order_again(plan: "Plan", results: Path) -> None:
     """Write orders of artefacts to make again: inputs of their rules, newer than what is there, since the engine
     compares times. They name the reason, so that their checksum differs too.
     """
-    (results / "specs").mkdir(parents=True, exist_ok=True)
     for name, reason in plan.remake.items():
         print(f"{name} is made again: {reason}", file=sys.stderr)
         order = replace(plan.orders[name], remake=reason)
-        write_atomically(results / "specs" / f"{order.id}.json", order_text(order), durable=False)
+        with told_where_unwritable(results):
+            (results / "specs").mkdir(parents=True, exist_ok=True)
+            write_atomically(results / "specs" / f"{order.id}.json", order_text(order), durable=False)
 
 
 def _holds(path: Path, order: Order) -> bool:
@@ -177,11 +179,18 @@ def stamp_copy(artefact: Order, files: dict[str, str], id_file: str, results: Pa
     """
     stamp = results / "specs" / f"{Path(id_file).stem}.stamp"
     current = is_published(artefact, files, id_file, results)
-    if not current or not stamp.is_file():
-        write_atomically(stamp, f"wanted {artefact.id} at {time.time_ns()}\n")
     copies = [results / file for file in (*files.values(), id_file)]
     newest = max((path.stat().st_mtime for path in copies if path.exists()), default=0.0)
-    os.utime(stamp, (0, 0) if current else (newest + 1, newest + 1))
+    try:
+        if not current or not stamp.is_file():
+            stamp.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(stamp, f"wanted {artefact.id} at {time.time_ns()}\n")
+        os.utime(stamp, (0, 0) if current else (newest + 1, newest + 1))
+    except OSError as error:
+        # A copy that is current is newer than the stamp that it was made for, so it can be shown where nothing is
+        # written.
+        if not current:
+            raise (unwritable(error, stamp) or error) from None
 
 
 def _copies_match(artefact: Order, files: dict[str, str], results: Path) -> bool:
@@ -253,7 +262,7 @@ def use_store(variables: MutableMapping[str, str], store: str | None) -> None:
     """Tell the jobs which shared store to use, or that there is none."""
     variables.pop(VARIABLE, None)
     if store:
-        variables[VARIABLE] = str(Path(store).expanduser().absolute())
+        variables[VARIABLE] = os.path.abspath(os.path.expanduser(store))
 
 
 def set_job_environment(variables: MutableMapping[str, str], results: Path) -> None:
@@ -279,20 +288,32 @@ def forget_interruptions(results: Path, engine_records: Path) -> None:
     """
     if not engine_records.is_dir() or not any(engine_records.iterdir()):
         return
-    results.mkdir(exist_ok=True)
-    with open(results / "engine.lock", "a+") as file:
-        try:
+    with contextlib.suppress(OSError):  # held by another run, or nothing can be written here
+        results.mkdir(exist_ok=True)
+        with open(results / "engine.lock", "a+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return
-        for mark in engine_records.rglob("*"):
-            if mark.is_file() and mark.name != "migration_underway":
-                mark.unlink(missing_ok=True)
+            for mark in engine_records.rglob("*"):
+                if mark.is_file() and mark.name != "migration_underway":
+                    mark.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def told_where_unwritable(results: Path) -> Iterator[None]:
+    """End the process with one line where the results folder takes nothing. Raises SystemExit."""
+    try:
+        yield
+    except OSError as error:
+        told = unwritable(error, results)
+        if told is None:
+            raise
+        print(f"error: {told}", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 def lock_run(results: Path) -> IO[str]:
     """Hold the results folder for this process until it ends, however it ends. Raises SystemExit where another does."""
-    file = open(results / "engine.lock", "a+")
+    with told_where_unwritable(results):
+        file = open(results / "engine.lock", "a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

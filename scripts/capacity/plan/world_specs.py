@@ -1,9 +1,10 @@
 """From checked datasets and tokenizers to their specs: files are read, checked and named by content."""
 
 import functools
+import os
 from typing import Any
 
-from capacity.artefacts.identity import SCRIPTS, file_digest
+from capacity.artefacts.identity import SCRIPTS, file_digest, input_digest
 from capacity.config.dataset import BioD, BioR, BioS, Dataset, LocalModel, Records
 from capacity.config.scale import Scale
 from capacity.config.tokenizer import Pretrained, Tokenizer
@@ -70,9 +71,9 @@ def rewriting_spec(dataset: BioR, seed: int, scale: Scale) -> dict[str, Any]:
     if isinstance(rewriter, LocalModel):
         spec["rewriter"] |= {"accelerator": scale.accelerator, "precision": scale.precision}
         folder = REPOSITORY / rewriter.model
-        if folder.is_dir() and rewriter.revision is None:
+        if os.path.isdir(folder) and rewriter.revision is None:
             files = sorted(path for path in folder.iterdir() if path.is_file())
-            spec["files"] = {f"{rewriter.model.rstrip('/')}/{path.name}": file_digest(path) for path in files}
+            spec["files"] = {f"{rewriter.model.rstrip('/')}/{path.name}": input_digest(path) for path in files}
         elif rewriter.revision is None:
             raise UserError(f"rewriter.model: {rewriter.model} is no folder here; a name needs a revision, its commit")
     return spec
@@ -85,9 +86,9 @@ def tokenizer_spec(tokenizer: Tokenizer) -> dict[str, Any]:
         return spec
     if tokenizer.folder is not None:
         file = f"{tokenizer.folder}/tokenizer.json"
-        if not (REPOSITORY / file).is_file():
+        if not os.path.isfile(REPOSITORY / file):
             raise UserError(f"folder: {tokenizer.folder} has no tokenizer.json; give the folder of a tokenizer")
-        spec["files"] = {file: file_digest(REPOSITORY / file)}
+        spec["files"] = {file: input_digest(REPOSITORY / file)}
     if tokenizer.name is not None or not tokenizer.compact:
         from capacity.tokenizers.published import published_file, published_rows  # heavy
 
@@ -114,16 +115,16 @@ def _own_files(dataset: BioS, spec: dict[str, Any]) -> dict[str, str]:
         check_names_left(grammar, dataset.N, dataset.junk.people)
     if dataset.template_folder:
         files += [f"{dataset.template_folder}/{attribute.name}.txt" for attribute in grammar.attributes]
-    return {file: file_digest(REPOSITORY / file) for file in files}
+    return {file: input_digest(REPOSITORY / file) for file in files}
 
 
 @functools.cache
 def _table_digest(file: str, _: tuple[int, int]) -> str:
     """The digest of a table, which may be large, once as long as it stays as it is."""
-    return file_digest(REPOSITORY / file)
+    return input_digest(REPOSITORY / file)
 
 
 @functools.cache
 def _pool_digests(pattern: str) -> dict[str, str]:
     """Path in the repository to content digest of shipped value lists."""
-    return {path.relative_to(REPOSITORY).as_posix(): file_digest(path) for path in sorted(POOLS.glob(pattern))}
+    return {path.relative_to(REPOSITORY).as_posix(): input_digest(path) for path in sorted(POOLS.glob(pattern))}

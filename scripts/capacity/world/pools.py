@@ -1,5 +1,6 @@
 """The value lists and sentence templates: those that ship with the project, and the user's own."""
 
+import os
 import re
 from collections.abc import Iterable
 from itertools import pairwise
@@ -39,6 +40,8 @@ def read_list(name: str, file: str) -> list[str]:
 
 
 def _own_lines(key: str, path: Path) -> list[str]:
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise UserError(f"{key}: {path} is no regular file; give a text file in UTF-8, one a line")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

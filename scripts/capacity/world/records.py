@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,8 @@ def parts_of(table: pa.Table, spec: dict[str, Any]) -> Parts:
     if num_texts > MOST_VALUES:
         raise UserError(f"file: {spec['file']}: {num_texts:,} different texts; at most {MOST_VALUES:,}, {FEWER}")
     values = {column: texts.to_pylist() for column, (texts, _) in coded.items()}
+    if len(values[spec["entity"]]) < spec["N"]:
+        raise _repeated(spec)
     _check_values(spec, values)
     facts = {column: codes for column, (_, codes) in coded.items()}
     return facts, _grammar(spec, values), _account(spec, facts)
@@ -81,6 +84,8 @@ def status(path: Path) -> tuple[int, int]:
         stat = path.stat()
     except OSError as error:
         raise UserError(f"file: {path}: {error.strerror}; give a CSV or parquet file") from None
+    if not S_ISREG(stat.st_mode):
+        raise UserError(f"file: {path} is no regular file; give a CSV or parquet file")
     return stat.st_mtime_ns, stat.st_size
 
 
@@ -100,10 +105,9 @@ def _read(
         raise UserError(f"attributes: {path.name} has no column besides {entity!r}; a record needs something to tell")
     if len(wanted) > MOST_ATTRIBUTES:
         raise UserError(f"attributes: {len(wanted) - 1} columns; name at most {MOST_ATTRIBUTES}")
-    blocks = _parquet(path, wanted) if path.suffix == ".parquet" else _csv(path, wanted)
     schema = pa.schema([(column, TEXT) for column in wanted])
     try:
-        told, dropped = _told(path.name, schema, blocks, missing, N)
+        told, dropped = _told(path.name, schema, _blocks(path, wanted), missing, N)
     except (pa.ArrowInvalid, pa.ArrowKeyError, pa.ArrowNotImplementedError, OSError, UnicodeDecodeError) as error:
         raise UserError(f"file: {path.name}: {' '.join(str(error).split())[:200]}") from None
     return told, dropped
@@ -124,6 +128,10 @@ def column_names(path: Path) -> list[str]:
         if not name.strip() or names.count(name) > 1:
             raise UserError(f"file: {path.name}: the column name {name!r} is empty or stands twice; rename it")
     return names
+
+
+def _blocks(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    return _parquet(path, columns) if path.suffix == ".parquet" else _csv(path, columns)
 
 
 def _csv(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -158,16 +166,20 @@ def _told(
     Blocks are read no further than that, and no more is held than what is told: a file may be larger than memory.
     Raises UserError where that is too much, and for empty cells in the first N rows where these are errors.
     """
-    kept, told, dropped, held = [], 0, 0, 0
+    kept, told, dropped, held, passed = [], 0, 0, 0, 0
     gaps: Counter[str] = Counter()
+    first_gap: dict[str, int] = {}  # column -> row
     for block in blocks:
         if missing == "error" and N is not None:
             block = block.slice(0, N - told - dropped)
         whole = np.ones(block.num_rows, dtype=bool)
         for column in schema.names:
             empty = block[column].is_null().to_numpy(zero_copy_only=False)
+            if empty.any():
+                first_gap.setdefault(column, passed + 1 + int(empty.argmax()))
             gaps[column] += int(empty.sum())
             whole &= ~empty
+        passed += block.num_rows
         rows = np.flatnonzero(whole)
         left = len(rows) if N is None else N - told
         enough = len(rows) > left  # one more than is told: what is passed over before it counts
@@ -182,7 +194,7 @@ def _told(
         if enough or (missing == "error" and told + dropped == N):
             break
     if missing == "error" and dropped:
-        counts = ", ".join(f"{count} in {column}" for column, count in gaps.items() if count)
+        counts = ", ".join(f"{gaps[column]} in {column} (first in data row {row})" for column, row in first_gap.items())
         raise UserError(
             f"file: {name} has empty cells: {counts}; fill them, leave the columns out, or set missing: drop"
         )
@@ -215,11 +227,23 @@ def _coded(column: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.uint32]]:
     return combined.dictionary.take(pa.array(used[order])), rank[codes]
 
 
+def _repeated(spec: dict[str, Any]) -> UserError:
+    """The message for a name that stands twice: which, and in which rows of the file."""
+    entity, row = spec["entity"], 0
+    row_of: dict[str, int] = {}
+    for block in _blocks(REPOSITORY / spec["file"], [entity, *spec["attributes"]]):
+        for cells in zip(*(column.to_pylist() for column in block.columns), strict=True):
+            row += 1
+            if None in cells:
+                continue  # dropped
+            if (first := row_of.setdefault(cells[0], row)) != row:
+                rows = f"data rows {first} and {row} of {spec['file']}"
+                return UserError(f"entity: {cells[0]!r} stands in {rows}; each row needs a {entity!r} of its own")
+    return UserError(f"entity: {spec['file']} changed while it was read; start again")
+
+
 def _check_values(spec: dict[str, Any], values: dict[str, list[str]]) -> None:
     entity = spec["entity"]
-    if len(values[entity]) < spec["N"]:
-        repeated = spec["N"] - len(values[entity])
-        raise UserError(f"entity: {repeated} rows of {spec['file']} repeat an earlier {entity!r}; each needs its own")
     for column, texts in values.items():
         if len(texts) == 1:
             raise UserError(f"attributes: {column!r} is {texts[0]!r} in every row and tells nothing; leave it out")

@@ -1,0 +1,143 @@
+"""Promises where nothing can be written: one line names the place, nothing half-written stays, all else is shown."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from checkout import TARGETS, Checkout
+from planted import tiny_grid
+
+from capacity.artefacts.making import Job, job_parser
+from capacity.artefacts.orders import order_text
+from capacity.errors import unwritable
+from capacity.plan.survey import lock_run, prepare_run
+
+ROOT = Path(__file__).resolve().parents[1]
+FULL = Path("/dev/full")  # every write to it fails as on a disk without room
+
+needs_mount = pytest.mark.skipif(
+    subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode != 0,
+    reason="mounting needs privileges",
+)
+
+
+def job(results: Path) -> Job:
+    """A job that makes the dataset of the tiny configuration."""
+    order = next(order for order in tiny_grid().orders.values() if order.stage == "datasets")
+    path = results / "specs" / f"{order.id}.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(order_text(order))
+    return Job(job_parser(None).parse_args(["--spec", str(path)]))
+
+
+def make_on_a_full_disk(making: Job) -> None:
+    with making:
+        (making.folder / "facts.parquet").symlink_to(FULL)
+        with open(making.folder / "facts.parquet", "wb") as file:
+            file.write(bytes(100_000))
+
+
+def test_a_job_on_a_full_disk_ends_in_one_line_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    making = job(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        make_on_a_full_disk(making)
+    assert caught.value.code == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith(f"error: {making.order.name}: ")
+    assert "No space left on device; free some of it" in lines[0]
+    assert not making.target.exists()
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_a_manifest_that_finds_no_room_leaves_no_artefact(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", no_room)
+    making = job(tmp_path)
+    with pytest.raises(SystemExit), making:
+        (making.folder / "facts.parquet").write_bytes(b"facts")
+    assert "No space left on device" in capsys.readouterr().err
+    assert not making.target.exists()
+
+
+def test_a_full_disk_is_told_in_the_words_of_every_library(tmp_path: Path) -> None:
+    told = "No space left on device"
+    with pytest.raises(OSError, match=told) as plain, open(FULL, "wb", buffering=0) as file:
+        file.write(b"x")
+    for error in (plain.value, RuntimeError("I/O error: No space left on device (os error 28)")):
+        assert told in str(unwritable(error, tmp_path))
+    assert unwritable(ValueError("shapes differ"), tmp_path) is None
+    assert unwritable(FileNotFoundError(errno.ENOENT, "No such file"), tmp_path) is None
+
+
+def test_a_results_folder_that_takes_nothing_ends_a_run_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / "engine.lock"))
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(SystemExit):
+        lock_run(tmp_path)
+    monkeypatch.undo()
+    assert capsys.readouterr().err.splitlines() == [
+        f"error: {tmp_path}/engine.lock: Read-only file system; make it writable, then start the run again"
+    ]
+
+
+@needs_mount
+def test_a_finished_table_is_shown_planned_and_audited_where_results_are_read_only(checkout: Checkout) -> None:
+    commands = [
+        f"{sys.executable} -m snakemake --cores 1 {' '.join(TARGETS)}",
+        f"{sys.executable} -m capacity.cli table",
+        f"{sys.executable} -m capacity.cli plan",
+        f"{sys.executable} -m capacity.cli runs",
+        f"{sys.executable} -m capacity.cli audit --levels 1-3",
+    ]
+    script = "mount --bind results results && mount -o remount,ro,bind results && ! touch results/x 2> /dev/null"
+    for command in commands:
+        script += f" && echo '## {command}' && {{ {command} || test $? = 3; }}"
+    answer = subprocess.run(
+        ["unshare", "--mount", "bash", "-c", script], cwd=checkout.path, env=checkout.environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stdout
+    assert "Traceback" not in answer.stdout
+    shown = ("Nothing to be done", "has every column", "nothing to do", "not written to results/audit: Read-only file")
+    for words in shown:
+        assert words in answer.stdout, answer.stdout
+
+
+@needs_mount
+def test_a_run_with_work_to_do_is_refused_in_one_line_where_results_are_read_only(checkout: Checkout) -> None:
+    script = (
+        "mount --bind results results && mount -o remount,ro,bind results && "
+        f"{sys.executable} -m snakemake --cores 1 {' '.join(TARGETS)} --config 'display={{title: other}}'"
+    )
+    answer = subprocess.run(
+        ["unshare", "--mount", "bash", "-c", script], cwd=checkout.path, env=checkout.environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert answer.returncode == 1
+    assert "Traceback" not in answer.stdout, answer.stdout
+    assert sum("Read-only file system" in line for line in answer.stdout.splitlines()) == 1, answer.stdout
+
+
+def test_a_copy_that_is_current_needs_no_stamp_written(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = tiny_grid()
+    prepare_run(grid, results)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "utime", refuse)
+    prepare_run(grid, results)
