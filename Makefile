@@ -23,7 +23,7 @@ ARGS ?=
 # All that a person may give. A recipe names it as a variable of its shell, "$$STUDY", never as $(STUDY): no value becomes
 # the text of a command, whatever stands in it, nor does make expand it.
 GIVEN := PYTHON CORES PIP_INDEX TORCH_INDEX FACTS EXPOSURES STUDY SCALE CONFIG ARGS AGAINST LEVELS SAMPLE SEED TARGET \
-  JOBS RESULTS ARCHIVE SIGNERS WITH KEY OUTPUT CELL VARIANT DATASET EXTRACTION TASK DAMAGED
+  JOBS RESULTS ARCHIVE SIGNERS TRUST WITH KEY OUTPUT CELL VARIANT DATASET EXTRACTION TASK DAMAGED
 $(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name))))
 OMP_NUM_THREADS := 1
 export $(foreach name,$(GIVEN),$(if $($(name)),$(name))) OMP_NUM_THREADS
@@ -128,10 +128,10 @@ reference: env ## claims, Figure 1 and the README's table from the committed tab
 plan: env ## what would run, why, and its cost (STUDY=name, SCALE=paper, CONFIG=my.yaml, AGAINST=other.yaml)
 	@$(WITH_ARGS) capacity plan $(CHOSEN) $(call option,AGAINST,against)
 
-audit: env ## can this table be trusted? (LEVELS=1-3 SAMPLE=10% SEED=1 TARGET=place JOBS=n RESULTS=folder ARCHIVE=file SIGNERS=file)
+audit: env ## can this table be trusted? (LEVELS=1-3 SAMPLE=10% SEED=1 TARGET=place JOBS=n RESULTS=folder ARCHIVE=file SIGNERS=file TRUST=module:factory)
 	@$(WITH_ARGS) capacity audit $(CHOSEN) $(call option,LEVELS,levels) $(call option,SAMPLE,sample) \
 	  $(call option,SEED,seed) $(call option,TARGET,target) $(call option,JOBS,jobs) $(call option,RESULTS,results) \
-	  $(call option,ARCHIVE,archive) $(call option,SIGNERS,signers)
+	  $(call option,ARCHIVE,archive) $(call option,SIGNERS,signers) $(call option,TRUST,trust)
 
 release: env ## one archive to be audited elsewhere (WITH=probes,datasets or all; KEY=ssh-key OUTPUT=file)
 	@$(WITH_ARGS) capacity release $(CHOSEN) $(call option,RESULTS,results) $(call option,WITH,with) \

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from capacity.artefacts.making import Job, job_parser
 from capacity.artefacts.manifest import MANIFEST, verify
-from capacity.errors import UserError
+from capacity.errors import NotOurs, UserError
 from capacity.jobs.allocation import follows, time_budget
 from capacity.jobs.lease import Busy, held
 from capacity.jobs.startup import hand_over, lean_imports
@@ -47,6 +47,8 @@ def is_made(job: Job) -> bool:
         return False
     try:
         verify(job.target, job.order.name)
+    except NotOurs:
+        raise
     except UserError:
         return False
     return True

@@ -16,13 +16,14 @@ def main() -> None:
     """Write the pages."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"), help="the results folder")
-    parser.add_argument("--studies", type=json.loads, required=True, help="JSON: name -> question and paper")
+    parser.add_argument("--studies", type=Path, required=True, help="JSON file: name -> question and paper")
     parser.add_argument("--claims", type=Path, nargs="*", default=[], help="claims.csv, where claims were judged")
     args = parser.parse_args()
     try:
         table = read_table(args.results / "capacity_table.csv")
         claims = read_claims_table(args.claims[0]) if args.claims else None
-        write_pages(table, claims, args.studies, args.results, TEMPLATES)
+        studies = json.loads(args.studies.read_text(encoding="utf-8"))
+        write_pages(table, claims, studies, args.results, TEMPLATES)
     except UserError as error:
         fail(error)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from capacity.artefacts.making import Making
-from capacity.artefacts.manifest import read_manifest
+from capacity.artefacts.manifest import noted, read_manifest
 from capacity.artefacts.orders import Order, order_text
 from capacity.config.load import load_config
 from capacity.plan.grid import Grid, resolve
@@ -34,7 +34,7 @@ def plant(order: Order, results: Path) -> Path:
     for member in order.members:
         plant(member, results)
     names = [*order.parent_names(), *(member.name for member in order.members)]
-    inputs = {name: {"content": read_manifest(results / name)["content"]} for name in names}
+    inputs = {name: noted(read_manifest(results / name)) for name in names}
     with Making(order, results, inputs) as making:
         for file in files_of(order):
             (making.folder / file).write_text(f"{file} of {order.name}\n")
@@ -56,6 +56,7 @@ def publish(grid: Grid, results: Path) -> None:
             (results / path).parent.mkdir(parents=True, exist_ok=True)
             (results / path).write_bytes((results / artefact.name / name).read_bytes())
         (results / id_file).write_text(artefact.id + "\n")
+    (results / "runs.csv").touch()
 
 
 def build(grid: Grid, results: Path) -> None:

@@ -23,11 +23,19 @@ class UserError(ValueError):
     """
 
     def __init__(self, *lines: str):
-        super().__init__("\n".join(map(_printable, lines)))
+        super().__init__("\n".join(map(printable, lines)))
 
 
-class OtherSchema(UserError):
+class NotOurs(UserError):
+    """Something that this project neither uses nor replaces: a person has to decide about it."""
+
+
+class OtherSchema(NotOurs):
     """Something that another version of this project wrote: to be left alone, not to be taken for damaged."""
+
+
+class Unlisted(NotOurs):
+    """Something in an artefact's folder that its manifest does not list."""
 
 
 def unwritable(error: BaseException | None, place: Path) -> UserError | None:
@@ -52,7 +60,6 @@ def _is_full(place: Path) -> bool:
     return status.f_bavail * status.f_frsize < LEAST_FREE
 
 
-def _printable(line: str) -> str:
-    if line.isprintable():
-        return line
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
+def printable(text: str, kept: str = "") -> str:
+    """A text for a terminal or a page: what controls one, or is no character, as `\\x1b`, but for what is kept."""
+    return "".join(each if each.isprintable() or each in kept else ascii(each)[1:-1] for each in text)

@@ -136,7 +136,8 @@ def test_parents_are_verified_and_chained_by_content(results: Path):
     with in_process(tokenizer, results) as job:
         assert job.parent("dataset") == parent
     inputs = read_manifest(results / tokenizer.name)["inputs"]
-    assert inputs == {dataset.name: {"content": read_manifest(parent)["content"]}}
+    manifest = read_manifest(parent)
+    assert inputs == {dataset.name: {"content": manifest["content"], "manifest": manifest["digest"]}}
 
 
 # --- a job that does not

@@ -18,7 +18,7 @@ from edits import RUNS
 from planted import TINY, tiny_grid
 
 from capacity.artefacts.identity import file_digest
-from capacity.artefacts.manifest import MANIFEST, content_digest
+from capacity.artefacts.manifest import DIGEST, MANIFEST, content_digest, manifest_digest
 from capacity.audit import currency, run
 from capacity.audit.execution import Choice
 from capacity.audit.findings import Finding, Severity
@@ -70,8 +70,10 @@ def keep_time(path: Path, change: Callable[[bytes], bytes]) -> None:
 
 
 def edit_manifest(folder: Path, **changes: Any) -> None:
+    """Change a manifest as someone would who knows of its digest of itself."""
     path = folder / MANIFEST
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    manifest = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({**manifest, DIGEST: manifest_digest(manifest)}))
 
 
 def seal(folder: Path, **changes: Any) -> str:
@@ -412,7 +414,7 @@ def test_damage_that_the_engine_would_use_is_a_finding_of_its_own(checkout: Chec
     name, stat = f"checkpoints/{file.parent.name}", file.stat()
     index = checkout.path / "results" / "integrity.json"
     known = json.loads(index.read_text()) if index.is_file() else {}
-    files = {path.name: path.stat() for path in file.parent.iterdir()}
+    files = {".": file.parent.stat(), **{path.name: path.stat() for path in file.parent.iterdir()}}
     known[name] = {f: [s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino] for f, s in files.items()}
     index.write_text(json.dumps(known))
     assert stat.st_size

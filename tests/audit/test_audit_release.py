@@ -159,6 +159,11 @@ HOSTILE = {
     "hard link": entry("release/link", tarfile.LNKTYPE, "/etc/hostname"),
     "device": entry("release/device", tarfile.CHRTYPE),
     "pipe": entry("release/pipe", tarfile.FIFOTYPE),
+    "2,000 folders": entry("release/" + "d/" * 2000 + "escaped"),
+    "a long name": entry("release/" + "n" * 5000),
+    "control characters": entry("release/a\x1b[2Jescaped"),
+    "two lines": entry("release/a\nescaped"),
+    "no text": entry("release/\udce9escaped"),
 }
 
 

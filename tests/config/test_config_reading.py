@@ -262,8 +262,9 @@ def test_commands_for_people_end_in_one_line(tmp_path: Path, words: list[str]) -
 
 
 def test_documentation_is_the_same_where_python_dedents_docstrings() -> None:
-    from capacity.cli import document_config
     from pydantic import BaseModel
+
+    from capacity.cli import document_config
 
     class Indented(BaseModel):
         key: int

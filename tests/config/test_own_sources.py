@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from capacity.artefacts import orders
 from capacity.artefacts.identity import file_digest, input_digest
-from capacity.artefacts.making import orders
 from capacity.errors import UserError
-from capacity.models.build import factories
+from capacity.models import factories
 from capacity.models.factories import source_digests
 
 SOURCE = '"""A net."""\n\n\ndef make(width):\n    return width * 2  # twice\n'

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from checkout import Checkout
 from planted import TINY, plant
 from test_audit import audit_of, findings
+from test_audit_release import audit_of_archive, edit_json, repacked
 from test_extraction import LORA, MIXED
 from test_quantize_checkpoint import make
 from test_rewriting import Server, biography, learn_by_heart, remote, server  # noqa: F401 - a fixture
@@ -18,8 +20,12 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from capacity.artefacts.orders import Order
 from capacity.artefacts.stages import STAGES
+from capacity.audit import run
 from capacity.audit.execution import Choice
 from capacity.audit.findings import Severity
+from capacity.audit.folder import read_folder
+from capacity.audit.release import LISTING, pack
+from capacity.audit.run import fixed_paths
 from capacity.config.experiment import Config
 from capacity.config.load import check, load_config, read_yaml
 from capacity.errors import UserError
@@ -285,9 +291,44 @@ def test_an_audit_takes_what_an_endpoint_wrote_as_it_is_and_makes_the_rest_again
     target = audit_of(checkout, config, grid, (4,), Choice(target=rewriting(grid).name))
     assert [each.kind for each in findings(target, Severity.NOTE)] == ["not made again"]
     assert "their digests pin them" in findings(target, Severity.NOTE)[0].what
+    server.manner = "able"  # whoever asks it now is found out
     texts = checkout.path / "results" / rewriting(grid).name / "texts.parquet"
     texts.write_bytes(texts.read_bytes()[:-1] + b"x")
     lost = audit_of(checkout, config, grid, (2, 4), Choice("all"))
     assert {(each.severity, each.kind) for each in findings(lost)} >= {(Severity.WARNING, "not made again")}
     assert any(each.severity == Severity.FAULT and "texts.parquet" in each.where for each in findings(lost))
+    assert server.asked == []
+
+
+def test_an_audit_never_asks_an_endpoint_though_its_texts_and_their_manifest_are_gone(
+    asked: tuple[Checkout, Config],
+    server: Server,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REWRITER_API_KEY", "secret")
+    (checkout, config), texts = asked, "results/rewritings/"
+    grid = resolve(config)
+    server.manner = "able"
+    archive = tmp_path / "release.tar.gz"
+    (tmp_path / "scratch").mkdir()
+    pack(read_folder(checkout.path / "results", fixed_paths(grid)), config, [], archive, None, tmp_path / "scratch")
+
+    def remove(root: Path) -> None:
+        shutil.rmtree(root / texts)
+        kept = lambda files: {name: entry for name, entry in files.items() if not name.startswith(texts)}  # noqa: E731
+        edit_json(root / LISTING, lambda it: it.update(files=kept(it["files"])))
+
+    hostile = repacked(archive, tmp_path / "hostile.tar.gz", remove)
+    report = audit_of_archive(hostile, tmp_path, (4, 5))
+    assert [level.number for level in report.levels] == [1, 2, 4, 5]
+    assert [level.grade.partition(" found")[0] for level in report.levels[2:]] == ["not done: level 1"] * 2
+    monkeypatch.setattr(run, "RESTS_ON", {})
+    shutil.rmtree(tmp_path / "unpacked")
+    again = audit_of_archive(hostile, tmp_path, (4, 5))
+    assert {each.kind for each in findings(again)} == {"not made again"}
+    assert "missing, damaged or of other code, and none is asked" in findings(again)[0].what
+    shutil.rmtree(checkout.path / texts)
+    own = audit_of(checkout, config, grid, (4, 5), Choice("all"))
+    assert {each.kind for each in findings(own)} == {"not made again"}
     assert server.asked == []

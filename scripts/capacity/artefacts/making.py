@@ -20,11 +20,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from capacity.artefacts.manifest import MANIFEST, SCHEMA, content_digest, list_outputs, verify, write_atomically
+from capacity.artefacts.manifest import (
+    DIGEST,
+    MANIFEST,
+    SCHEMA,
+    content_digest,
+    list_outputs,
+    manifest_digest,
+    noted,
+    verify,
+    write_atomically,
+)
 from capacity.artefacts.orders import Order, check_present, read_order
 from capacity.artefacts.store import Store
 from capacity.environment import environment, git_state, hardware, usage
-from capacity.errors import OtherSchema, UserError, unwritable
+from capacity.errors import NotOurs, UserError, printable, unwritable
 
 
 class Making:
@@ -89,7 +99,7 @@ class Making:
     def _is_made(self) -> bool:
         try:
             verify(self.target, self.order.name)
-        except OtherSchema:
+        except NotOurs:
             raise
         except UserError:
             return False
@@ -105,7 +115,7 @@ class Making:
     def manifest(self) -> dict[str, Any]:
         """What really happened: digests of outputs and inputs, code, environment, time, cost."""
         order, outputs = self.order, list_outputs(self.folder)
-        return {
+        said = {
             "schema": SCHEMA,
             "name": order.name,
             "spec": order.spec,
@@ -131,6 +141,7 @@ class Making:
             **usage(),
             "metrics": self.metrics,
         }
+        return {**said, DIGEST: manifest_digest(said)}
 
     def _member_contents(self) -> dict[str, str]:
         return {member.name: self.inputs[member.name]["content"] for member in self.order.members}
@@ -156,7 +167,7 @@ class Job(Making):
             manifests = {name: verify(self.results / name, name) for name in names}
         except UserError as error:
             fail(error)
-        inputs = {name: {"content": manifest["content"]} for name, manifest in manifests.items()}
+        inputs = {name: noted(manifest) for name, manifest in manifests.items()}
         super().__init__(order, self.results, inputs)
         self.manifests = manifests
         self.spec = order.spec
@@ -226,11 +237,11 @@ class Job(Making):
     def add_input(self, name: str) -> Path:
         """Verify an artefact that a parent or this job made, and chain its content into the manifest."""
         folder = self.results / name
-        self.inputs[name] = {"content": verify(folder, name)["content"]}
+        self.inputs[name] = noted(verify(folder, name))
         return folder
 
 
 def fail(error: UserError) -> None:
     """One line for the user, exit code 1."""
-    print(f"error: {error}", file=sys.stderr, flush=True)
+    print("error:", printable(str(error), kept="\n"), file=sys.stderr, flush=True)
     raise SystemExit(1)

@@ -1,16 +1,21 @@
 """Manifests: what really happened when an artefact was made, and whether its bytes are still the ones that were made.
 
-`manifest.json` lies in the artefact's folder, is written last, and lists the digest of every other file. An artefact
-without one, or whose bytes do not match it, is never used.
+`manifest.json` lies in the artefact's folder, is written last, lists the digest of every other file, and has a digest
+of itself, which is noted by what is made from the artefact. An artefact without one, whose bytes do not match it, or
+that holds anything else, is never used.
 """
 
+import hashlib
 import json
 import os
-from pathlib import Path
+import shlex
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from capacity.artefacts.identity import digest, file_digest
-from capacity.errors import OtherSchema, UserError
+from capacity.errors import OtherSchema, Unlisted, UserError, printable
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -37,13 +42,37 @@ def write_atomically(path: Path, text: str, durable: bool = True, time: float | 
         raise
 
 
+def contents(folder: Path) -> dict[str, bool]:
+    """All that lies below a folder by relative path: whether it is a plain file.
+
+    No link is followed; of folders only empty ones are told. Raises OSError.
+    """
+    found: dict[str, bool] = {}
+    waiting = [""]
+    while waiting:
+        prefix = waiting.pop()
+        with os.scandir(folder / prefix) as listing:
+            entries = list(listing)
+        if prefix and not entries:
+            found[prefix.rstrip("/")] = False
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(f"{prefix}{entry.name}/")
+            else:
+                found[f"{prefix}{entry.name}"] = entry.is_file(follow_symlinks=False)
+    return found
+
+
 def list_outputs(folder: Path) -> dict[str, dict[str, Any]]:
-    """Size in bytes and SHA-256 of each file below a folder, the manifest excepted; keys are relative paths."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
-    return {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": file_digest(path)}
-        for path in files
-    }
+    """Size in bytes and SHA-256 of each file below a folder, the manifest excepted; keys are relative paths.
+
+    Raises UserError for a link or anything else that is no plain file.
+    """
+    found = contents(folder)
+    if odd := sorted(name for name, plain in found.items() if not plain):
+        raise UserError(f"{folder / odd[0]}: an artefact holds plain files alone, no links and no empty folders")
+    names = sorted(name for name in found if name != MANIFEST)
+    return {name: {"bytes": (folder / name).stat().st_size, "sha256": file_digest(folder / name)} for name in names}
 
 
 def content_digest(outputs: dict[str, dict[str, Any]], members: dict[str, str] | None = None) -> str:
@@ -53,6 +82,21 @@ def content_digest(outputs: dict[str, dict[str, Any]], members: dict[str, str] |
     """
     files = {name: entry["sha256"] for name, entry in outputs.items()}
     return digest({"files": files, "members": members} if members else files)
+
+
+DIGEST = "digest"  # the key of a manifest's digest of itself; manifests of older code have none
+
+
+def manifest_digest(manifest: dict[str, Any]) -> str:
+    """SHA-256 of all that a manifest says, formatting and the digest itself excepted."""
+    said = {key: value for key, value in manifest.items() if key != DIGEST}
+    plain = json.loads(json.dumps(said))  # as it comes back from the file
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def noted(manifest: dict[str, Any]) -> dict[str, str]:
+    """What a job writes down of an artefact that it was made from: its bytes, and which execution made them."""
+    return {"content": manifest["content"], "manifest": manifest_digest(manifest)}
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -75,10 +119,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def verify(folder: Path, name: str | None = None) -> dict[str, Any]:
-    """The manifest of an artefact whose every byte was compared with it.
+    """The manifest of an artefact whose every byte was compared with it, and which holds nothing else.
 
-    name: the artefact `<stage>/<id>` that is expected there. Raises UserError naming the folder and what is wrong.
+    name: the artefact `<stage>/<id>` that is expected there. Raises UserError naming the folder and what is wrong, and
+    Unlisted where there is something that the manifest does not list.
     """
+    if folder.is_symlink():
+        raise Unlisted(f"{folder}: is a link, and a link can change what is read; put the folder itself in its place")
     manifest = read_manifest(folder)
     if name is not None and manifest.get("name") != name:
         raise UserError(f"{folder}: holds the artefact {manifest.get('name')}, not {name}; remove the folder and rerun")
@@ -86,13 +133,70 @@ def verify(folder: Path, name: str | None = None) -> dict[str, Any]:
         members = {member: manifest["inputs"][member]["content"] for member in manifest["members"]}
         if content_digest(manifest["outputs"], members) != manifest["content"]:
             raise UserError(f"{folder / MANIFEST}: lists other files than were written; {REMEDY}")
+        if manifest.get(DIGEST, stated := manifest_digest(manifest)) != stated:
+            raise UserError(f"{folder / MANIFEST}: was edited after it was written; {REMEDY}")
+        found = _contents_of(folder, manifest["outputs"])
         for file, entry in manifest["outputs"].items():
-            fault = _fault(folder / file, entry)
+            fault = _fault(folder / file, entry) if found.get(file) else _absence(file, found)
             if fault:
                 raise UserError(f"{folder / file}: {fault}, so the artefact is damaged; {REMEDY}")
+        _refuse_hard_links(folder, manifest["outputs"])
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror}); mend that and rerun") from None
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder / MANIFEST}: not a manifest of this project ({error!r}); {REMEDY}") from None
     return manifest
+
+
+def _contents_of(folder: Path, outputs: dict[str, Any]) -> dict[str, bool]:
+    """What lies in an artefact's folder. Raises Unlisted for what its manifest does not list."""
+    found = contents(folder)
+    unlisted = sorted(found.keys() - outputs.keys() - {MANIFEST})
+    if unlisted:
+        path = folder / _topmost(unlisted[0], outputs)
+        more = f" (and {len(unlisted) - 1} more here)" if len(unlisted) > 1 else ""
+        raise Unlisted(
+            f"{printable(str(path))}: is not in the artefact's manifest{more}, and could change what is read from "
+            f"here; nobody vouches for it: look at it, then rm -r {_quoted(path)}"
+        )
+    if not found.get(MANIFEST):
+        raise UserError(f"{folder / MANIFEST}: is a link; {REMEDY}")
+    return found
+
+
+def _topmost(name: str, outputs: Iterable[str]) -> str:
+    """What to remove to be rid of an unlisted file: the first folder on the way to it that holds no listed one."""
+    needed = {parent for file in outputs for parent in PurePosixPath(file).parents}
+    way = [*reversed(PurePosixPath(name).parents), PurePosixPath(name)]
+    return next(step for step in way if step not in needed and step != PurePosixPath(".")).as_posix()
+
+
+def _quoted(path: Path) -> str:
+    """A path as a shell takes it, whatever characters are in it."""
+    if str(path).isprintable():
+        return shlex.quote(str(path))
+    plain = (chr(b) if 32 <= b < 127 and chr(b) not in "'\\" else f"\\x{b:02x}" for b in os.fsencode(path))
+    return f"$'{''.join(plain)}'"
+
+
+def _absence(file: str, found: dict[str, bool]) -> str:
+    return "is no plain file" if file in found else "is missing"
+
+
+def outside_names(folder: Path, files: Iterable[str]) -> list[str]:
+    """Which of an artefact's files have a name outside it too: hard links, by which they could be changed."""
+    stats = {file: os.stat(folder / file) for file in files}
+    inside = Counter((stat.st_dev, stat.st_ino) for stat in stats.values())
+    return [file for file, stat in stats.items() if stat.st_nlink > inside[stat.st_dev, stat.st_ino]]
+
+
+def _refuse_hard_links(folder: Path, files: Iterable[str]) -> None:
+    for file in outside_names(folder, files):
+        old, new = _quoted(folder), _quoted(folder.with_name(folder.name + ".copy"))
+        raise Unlisted(
+            f"{printable(str(folder / file))}: has another name outside the artefact (a hard link), by which it can be "
+            f"changed; make the artefact its own: cp -a {old} {new} && rm -r {old} && mv {new} {old}"
+        )
 
 
 def _fault(path: Path, entry: dict[str, Any]) -> str | None:

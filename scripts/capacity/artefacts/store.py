@@ -10,8 +10,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from capacity.artefacts.manifest import verify
-from capacity.errors import UserError
+from capacity.artefacts.manifest import REMEDY, verify
+from capacity.errors import UserError, printable
 
 VARIABLE = "CAPACITY_STORE"  # how the engine's main process tells its jobs
 
@@ -31,22 +31,23 @@ class Store:
     def fetch(self, name: str, inputs: dict[str, dict[str, Any]], folder: Path) -> bool:
         """Copy an artefact into a folder; False, with a line, where there is none that can be used.
 
-        inputs: the content digests of the parents here; an object made from others is not the same artefact.
+        inputs: what is noted of the parents here; an object made from other bytes is not the same artefact.
         """
         source = self.root / name
         if not source.is_dir():
             return False
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            shutil.copytree(source, folder, dirs_exist_ok=True)
+            shutil.copytree(source, folder, symlinks=True, dirs_exist_ok=True)  # a link is copied as one, and refused
             manifest = verify(folder, name)
-            if any(manifest["inputs"].get(parent) != content for parent, content in inputs.items()):
+            if any(_content(manifest["inputs"], parent) != _content(inputs, parent) for parent in inputs):
                 raise UserError(f"{source}: was made from parents with other bytes than those here")
         except (UserError, OSError) as error:
             fault = str(error).replace(str(folder), str(source))  # what was copied is as it lies in the store
-            print(f"store: {fault}; the artefact is made here instead", flush=True)
+            fault = fault.replace(REMEDY, f"remove {source}, and who makes it next puts it there again")
+            print(f"store: {printable(fault)}; the artefact is made here instead", flush=True)
             for path in folder.iterdir():
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
             return False
         for path in folder.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
@@ -59,7 +60,7 @@ class Store:
             return
         incoming = self.root / "incoming" / f"{target.name}.{socket.gethostname()}.{os.getpid()}"
         try:
-            shutil.copytree(folder, incoming)
+            shutil.copytree(folder, incoming, symlinks=True)
             verify(incoming, name)
             for path in incoming.rglob("*"):
                 if path.is_file():
@@ -72,3 +73,8 @@ class Store:
                 print(f"store: {self.root} did not take {name} ({error}); it stays in results only", flush=True)
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
+
+
+def _content(inputs: dict[str, dict[str, Any]], parent: str) -> Any:
+    """Which bytes of a parent were read, whichever execution made them."""
+    return inputs.get(parent, {}).get("content")

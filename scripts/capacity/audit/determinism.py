@@ -30,10 +30,11 @@ class Failed(Exception):
 class Trainings:
     """Trainings of one specification, or of a changed one, each in a folder of its own on the same dataset."""
 
-    def __init__(self, order: Order, config: Config, scratch: Path, folder: Folder, name: str):
+    def __init__(self, order: Order, config: Config, scratch: Path, folder: Folder, kept: list[str]):
+        """kept: artefacts of the folder to be taken as they are."""
         self.order, self.config, self.scratch = order, config, scratch
         self.first = CleanCheckout.new(scratch / "straight", config)
-        take(folder, pinned(folder, [name]), self.first.results)
+        take(folder, kept, self.first.results)
 
     def straight(self, jobs: int) -> Artefact:
         """By the engine, from nothing, dataset and tokenizer too."""
@@ -83,9 +84,9 @@ def check_determinism(folder: Folder, grid: Grid, config: Config, jobs: int, scr
         name
         for name in lineage
         if name.startswith(f"{STAGE}/")
-        and counterparts.order(name)
+        and (order := counterparts.order(name))
         and folder.artefacts[name].manifest.metrics.get("steps", 0) > 1
-        and not rests_on_lost(folder, counterparts.order, name)
+        and not rests_on_lost(folder, counterparts.orders, order.name)
     ]
     if not trained:
         level.skipped = "the present configuration has none of the trainings behind the table"
@@ -94,7 +95,8 @@ def check_determinism(folder: Folder, grid: Grid, config: Config, jobs: int, scr
     order = counterparts.order(name)
     assert order is not None
     try:
-        _compare_trainings(Trainings(order, config, scratch / "determinism", folder, name), name, jobs, level)
+        kept = pinned(counterparts.orders, [order.name])
+        _compare_trainings(Trainings(order, config, scratch / "determinism", folder, kept), name, jobs, level)
     except Failed as failed:
         level.fault("not made again", name, str(failed))
     return level

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from capacity.artefacts.stages import STAGES
-from capacity.artefacts.store import VARIABLE
 from capacity.audit.findings import Level
 from capacity.audit.folder import Folder
 from capacity.config.experiment import Config
@@ -23,6 +22,18 @@ from capacity.plan.forecast import forecast
 from capacity.plan.grid import Grid
 from capacity.plan.survey import INDEX, hold_against
 
+# What jobs of an audit inherit. Keys, tokens and proxies are not here, nor what brings in anything made before: the
+# shared store, compile caches, the engine's own options.
+INHERITED = frozenset(
+    {
+        *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "NO_COLOR", "LANG", "LANGUAGE", "TZ", "TMPDIR"),
+        *("LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHASHSEED", "VIRTUAL_ENV", "CONDA_PREFIX"),
+        *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "GLIBC_TUNABLES", "CUBLAS_WORKSPACE_CONFIG", "ATEN_CPU_CAPABILITY"),
+        *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_HOME", "CUDA_PATH", "NVIDIA_VISIBLE_DEVICES"),
+        *("NVIDIA_DRIVER_CAPABILITIES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
+        *("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME"),
+    }
+)
 OWN = ("results", "config.yaml")  # of the repository's top level: what a clean checkout has of its own
 JOB = re.compile(r"python scripts/(\w+)\.py(?: --spec '?results/specs/([\w-]+)\.json)?")  # a job's command
 
@@ -70,13 +81,13 @@ class CleanCheckout:
     def script(self, name: str, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run one job's script without the engine, on one core."""
         command = [sys.executable, f"scripts/{name}", *words]
-        environment = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **self.environment(), **variables}
+        environment = {"OMP_NUM_THREADS": "1", **self.environment(), **variables}
         return subprocess.run(command, cwd=self.path, env=environment, capture_output=True, text=True)
 
     def environment(self) -> dict[str, str]:
-        """The auditor's own, without what could bring in anything that was made before."""
-        left_out = (VARIABLE, "TORCHINDUCTOR_CACHE_DIR")
-        return {name: value for name, value in os.environ.items() if name not in left_out}
+        """Of the auditor's own what a job needs to run, nothing that is secret, and no network for models."""
+        kept = {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("LC_")}
+        return {**kept, "HF_HUB_OFFLINE": "1"}
 
 
 def planned(output: str) -> set[EngineJob]:

@@ -158,7 +158,7 @@ def check_execution(
     counterparts = Counterparts(folder, grid)
     chosen = choose(folder, choice)
     orders = {name: counterparts.job(name) for name in chosen}
-    kept = keep_pinned(folder, counterparts.order, orders, level)
+    kept = keep_pinned(folder, counterparts.orders, orders, level)
     for name in [name for name, order in orders.items() if order is None]:
         level.warn(
             "not made again", name, "the present configuration has no such artefact; use the one it was made with"

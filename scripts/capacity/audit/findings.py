@@ -14,6 +14,9 @@ LEVELS = {
     7: "disclosure",
 }
 
+# What a level takes as true: of an archive it is done only where these were done and found no fault.
+RESTS_ON = {4: (1, 2), 5: (1, 2)}
+
 
 class Severity(IntEnum):
     """How much a finding weighs; the worst one decides the grade of a level and the exit code."""

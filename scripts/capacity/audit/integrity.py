@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from capacity.artefacts.identity import DIGEST_LENGTH, digest, file_digest
-from capacity.artefacts.manifest import MANIFEST, content_digest
+from capacity.artefacts.manifest import DIGEST, MANIFEST, content_digest, manifest_digest
 from capacity.artefacts.orders import order_digest, read_order
 from capacity.audit.findings import Level, Severity
 from capacity.audit.folder import Artefact, Folder, Published, is_plain_file
@@ -28,6 +28,11 @@ def check_integrity(folder: Folder, jobs: int = 1) -> Level:
     """
     level = Level(2)
     needed = set(folder.lineage(folder.roots()))
+    for name in sorted(name for name, each in folder.artefacts.items() if DIGEST not in each.raw):
+        level.warn(
+            *(UNVOUCHED[0], f"{name}/{MANIFEST}"),
+            "is of older code and has no digest of itself: commit, machine, times and metrics could be edited unseen",
+        )
     for name, faults in artefact_faults(folder, folder.artefacts, level, jobs).items():
         weight = Severity.FAULT if name in needed else Severity.WARNING  # an orphan can spoil nothing that is published
         for kind, where, what in faults:
@@ -46,7 +51,7 @@ def artefact_faults(folder: Folder, names: Iterable[str], level: Level, jobs: in
     """Faults of artefacts by name: their files, their manifests, their chain to what they were made from."""
     chosen = [folder.artefacts[name] for name in names]
     wrong = _file_faults(chosen, folder.left_out, level, jobs)
-    return {a.name: [*wrong.get(a.name, []), *_own_faults(a), *_chain_faults(a, folder)] for a in chosen}
+    return {a.name: [*wrong.get(a.name, []), *_own_faults(a), *_chain_faults(a, folder, level)] for a in chosen}
 
 
 def _file_faults(
@@ -111,11 +116,13 @@ def _own_faults(artefact: Artefact) -> list[Fault]:
     members = {name: m.inputs[name].get("content", "") for name in m.members if name in m.inputs}
     if content_digest({name: dict(entry) for name, entry in m.outputs.items()}, members) != m.content:
         faults.append(("edited manifest", where, "the content digest is not that of the files it lists"))
+    if DIGEST in artefact.raw and artefact.raw[DIGEST] != manifest_digest(artefact.raw):
+        faults.append(("edited manifest", where, "its digest of itself is not that of what it says"))
     return faults
 
 
-def _chain_faults(artefact: Artefact, folder: Folder) -> list[Fault]:
-    """Whether what an artefact was made from is what lies there now."""
+def _chain_faults(artefact: Artefact, folder: Folder, level: Level) -> list[Fault]:
+    """Whether what an artefact was made from is what lies there now; another execution of equal bytes is a warning."""
     inputs, where = artefact.manifest.inputs, f"{artefact.name}/{MANIFEST}"
     faults = []
     for name in artefact.parents():
@@ -128,6 +135,12 @@ def _chain_faults(artefact: Artefact, folder: Folder) -> list[Fault]:
                 ("broken chain", where, f"was made from {name} with content {_short(entry.get('content'))}, "
                  f"which now has {_short(parent.manifest.content)}")
             )  # fmt: skip
+        elif parent and entry.get("manifest", execution := manifest_digest(parent.raw)) != execution:
+            level.warn(
+                *(UNVOUCHED[1], f"{name}/{MANIFEST}"),
+                f"{artefact.name} was made from another execution of it with equal bytes, or this manifest was edited: "
+                "nothing vouches for its commit, machine, times and metrics",
+            )
         elif not parent and name not in folder.unreadable and name not in artefact.parents():
             faults.append(("broken chain", where, f"was made from {name}, which is gone"))
     return faults
@@ -135,6 +148,9 @@ def _chain_faults(artefact: Artefact, folder: Folder) -> list[Fault]:
 
 def _short(content: str | None) -> str:
     return (content or "none")[:DIGEST_LENGTH]
+
+
+AGAIN = "remove the file, and a run that needs it writes it anew"
 
 
 def _check_orders(folder: Folder, level: Level) -> None:
@@ -145,12 +161,13 @@ def _check_orders(folder: Folder, level: Level) -> None:
         try:
             order = read_order(path)
         except UserError as error:
-            level.fault("unreadable order", where, str(error).partition(": ")[2])
+            level.fault("unreadable order", where, f"{str(error).partition(': ')[2].partition(';')[0]}; {AGAIN}")
             continue
         if order.id != path.stem:
-            level.fault("foreign order", where, f"holds the order for {order.name}")
+            level.fault("foreign order", where, f"holds the order for {order.name}; {AGAIN}")
         elif not order.id.endswith(f"-{order_digest(order)}"):
-            level.fault("edited order", where, f"its content makes {order_digest(order)}, not the digest that it names")
+            what = f"its content makes {order_digest(order)}, not the digest that it names"
+            level.fault("edited order", where, f"{what}; {AGAIN}")
     level.facts["orders"] = count
 
 
@@ -195,10 +212,15 @@ def _check_copies(each: Published, folder: Folder, level: Level) -> None:
             level.fault("copy differs", path, f"{artefact.name} has no file {name}")
         elif is_plain_file(copy) and file_digest(copy) != entry.sha256:
             place = first_difference(copy, artefact.folder / name) if name.endswith(".csv") else ""
-            level.fault("copy differs", path, f"is not {artefact.name}/{name}{place and ': ' + place}")
+            what = f"is not {artefact.name}/{name}{place and ': ' + place}"
+            level.fault("copy differs", path, f"{what}; `make table` copies it again")
+
+
+UNVOUCHED = ("unbound manifest", "other execution")  # a manifest may have been edited; bytes are what they were
 
 
 def damaged(level: Level, names: Iterable[str]) -> set[str]:
     """Which artefacts a level found damaged."""
-    places = {finding.where for finding in level.findings if finding.severity > Severity.NOTE}
+    wrong = [each for each in level.findings if each.severity > Severity.NOTE and each.kind not in UNVOUCHED]
+    places = {finding.where for finding in wrong}
     return {name for name in names if any(place == name or place.startswith(f"{name}/") for place in places)}

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterable
 from pathlib import Path
 
-from capacity.artefacts.manifest import MANIFEST
+from capacity.artefacts.manifest import MANIFEST, contents, outside_names
 from capacity.audit.findings import Level
 from capacity.audit.folder import Folder, count_artefacts, is_plain_file
 from capacity.plan.runs import is_in_use
@@ -59,16 +59,25 @@ def _strangers(folder: Folder, level: Level) -> None:
     """Files and links in an artefact's folder that its manifest does not list: nobody verifies them."""
     count = 0
     for artefact in folder.artefacts.values():
-        for path in artefact.folder.rglob("*"):
-            name = path.relative_to(artefact.folder).as_posix()
-            where = f"{artefact.name}/{name}"
+        try:
+            found = contents(artefact.folder)
+        except OSError as error:
+            level.fault("unreadable folder", artefact.name, f"cannot be read ({error.strerror})")
+            continue
+        for name in sorted(found):
+            path, where = artefact.folder / name, f"{artefact.name}/{name}"
             if path.is_symlink():
                 level.fault("link", where, "is a link; artefacts are folders of plain files")
-            elif path.is_file() and name != MANIFEST and name not in artefact.manifest.outputs:
-                level.fault("extra file", where, "is not in the manifest: nothing vouches for it")
-            elif not path.is_file() and not path.is_dir():
+            elif path.is_dir():
+                level.fault("extra folder", where, "is empty, and not in the manifest")
+            elif not found[name]:
                 level.fault("special file", where, "is neither a file nor a folder")
-            count += 1
+            elif name != MANIFEST and name not in artefact.manifest.outputs:
+                level.fault("extra file", where, "is not in the manifest: nothing vouches for it")
+        count += len(found)
+        listed = [name for name in artefact.manifest.outputs if found.get(name)]
+        for name in outside_names(artefact.folder, listed):
+            level.fault("link", f"{artefact.name}/{name}", "has another name outside its artefact: a hard link")
     level.facts["files"] = count
 
 

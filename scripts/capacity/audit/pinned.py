@@ -1,8 +1,13 @@
-"""Texts of an endpoint: nobody can make them again, so an audit takes them as they are, held to their digests."""
+"""Texts of an endpoint: an audit asks none, and takes what one wrote as it is, held to its digests.
+
+What follows from such texts is asked of the orders that would be run, never of the audited folder: what is missing
+there is what the engine would make.
+"""
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from capacity.artefacts.manifest import verify
 from capacity.artefacts.orders import Order
@@ -10,38 +15,57 @@ from capacity.audit.findings import Level
 from capacity.audit.folder import Folder
 from capacity.errors import UserError
 
-Present = Callable[[str], Order | None]  # an audited artefact -> what the present configuration has in its place
+Orders = Mapping[str, Order]  # by name: all that the engine could be asked for, members of sets too
 
 
-def pinned(folder: Folder, names: Iterable[str]) -> list[str]:
-    """Endpoints' texts among these artefacts and all that they follow from."""
-    specs = {name: folder.artefacts[name].manifest.spec for name in folder.lineage(names) if name in folder.artefacts}
-    return [name for name, spec in specs.items() if spec.get("rewriter", {}).get("kind") == "endpoint"]
+def names_endpoint(value: Any) -> bool:
+    """Whether a specification names something to be asked over a network."""
+    if isinstance(value, dict):
+        return "url" in value or value.get("kind") == "endpoint" or any(map(names_endpoint, value.values()))
+    return isinstance(value, list) and any(map(names_endpoint, value))
 
 
-def rests_on_lost(folder: Folder, present: Present, name: str) -> bool:
-    """Whether an artefact follows from texts of an endpoint that are damaged or not what the configuration takes."""
-    return not all(_usable(folder, present, each) for each in pinned(folder, [name]))
+def pinned(orders: Orders, names: Iterable[str]) -> list[str]:
+    """Endpoints' texts among these orders and all that they follow from."""
+    seen: dict[str, None] = {}
+    waiting = list(names)[::-1]
+    while waiting:
+        name = waiting.pop()
+        if name not in seen and name in orders:
+            seen[name] = None
+            order = orders[name]
+            waiting += [*order.parent_names(), *(member.name for member in order.members)]
+    return [name for name in seen if names_endpoint(orders[name].spec)]
 
 
-def _usable(folder: Folder, present: Present, name: str) -> bool:
-    order = present(name)
+def rests_on_lost(folder: Folder, orders: Orders, name: str) -> bool:
+    """Whether an order follows from texts of an endpoint that are not in the folder whole, under the same name."""
+    return not all(_usable(folder, each) for each in pinned(orders, [name]))
+
+
+def _usable(folder: Folder, name: str) -> bool:
     try:
         verify(folder.results / name, name)
     except UserError:
         return False
-    return order is not None and order.name == name
+    return True
 
 
-def keep_pinned(folder: Folder, present: Present, orders: dict[str, Order | None], level: Level) -> list[str]:
-    """Endpoints' texts that the orders follow from; orders that cannot be made from them go, with a finding."""
-    for name in [name for name in orders if rests_on_lost(folder, present, name)]:
-        level.warn("not made again", name, "it follows from an endpoint's texts that are damaged or of other code")
-        del orders[name]
-    for name in [name for name in pinned(folder, orders) if name in orders]:
-        level.note("not made again", name, "an endpoint's texts cannot be; their digests pin them")
-        del orders[name]
-    kept = pinned(folder, orders)
+def keep_pinned(folder: Folder, orders: Orders, chosen: dict[str, Order | None], level: Level) -> list[str]:
+    """Endpoints' texts that the chosen orders follow from; what cannot be made without asking goes, with a finding.
+
+    chosen: audited artefacts with the orders that would make them again.
+    """
+    jobs = {name: order for name, order in chosen.items() if order}
+    for name, order in jobs.items():
+        if order.name in pinned(orders, [order.name]):
+            level.note("not made again", name, "an endpoint's texts cannot be; their digests pin them")
+            del chosen[name]
+        elif rests_on_lost(folder, orders, order.name):
+            what = "it follows from an endpoint's texts that are missing, damaged or of other code, and none is asked"
+            level.warn("not made again", name, what)
+            del chosen[name]
+    kept = pinned(orders, [order.name for order in chosen.values() if order])
     if kept:
         level.facts["taken as they are, from endpoints"] = kept
     return kept

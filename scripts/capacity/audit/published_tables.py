@@ -90,7 +90,8 @@ def check_runs(table: Artefact, folder: Folder, level: Level) -> None:
         return
     for line, column, mine, other in differing_cells(here, told)[:SHOWN_CELLS]:
         where = f"{RUNS} line {line}" + (f", column {column}" if column else "")
-        level.fault("copy differs", where, f"{mine or 'nothing'}; the manifests say {other or 'nothing'}")
+        what = f"{mine or 'nothing'}; the manifests say {other or 'nothing'}"
+        level.fault("copy differs", where, f"{what}; remove {RUNS}, and `make table` writes it anew")
 
 
 def _check_id(identity: str, where: str, lineage: set[str], known: set[str], level: Level) -> None:

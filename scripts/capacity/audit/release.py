@@ -32,6 +32,7 @@ SOURCES = (
     *("claims.yaml", "README.md", "LICENSE"),
 )
 LARGEST, MOST = 64 * 2**30, 2_000_000  # bytes and files that an archive may unpack to
+LONGEST, DEEPEST = 1_000, 30  # characters and folders of a path in an archive
 ALL = "all"
 
 
@@ -202,6 +203,10 @@ def _extract(tar: tarfile.TarFile, archive: Path, target: Path) -> None:
             why = "leaves its folder"
         elif not entry.isreg():
             why = "is no plain file"
+        elif not name.isprintable():
+            why = "holds characters that control a terminal, or none"
+        elif len(name) > LONGEST or name.count("/") > DEEPEST:
+            why = f"is longer than {LONGEST:,} characters or deeper than {DEEPEST} folders"
         elif name in seen:
             why = "stands in it twice"
         total += max(entry.size, 0)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from capacity.audit.findings import EXIT_CODES, Finding, Level, Severity
+from capacity.errors import printable
 
 WORDS = {Severity.NOTE: "note", Severity.WARNING: "warning", Severity.FAULT: "fault"}
 SHOWN = 8  # places of one finding that are listed for people; the JSON has all
@@ -57,24 +58,25 @@ class Report:
         for level in self.levels:
             for finding, places in grouped(level.findings):
                 if finding.severity > Severity.NOTE:
-                    lines.append(f"{WORDS[finding.severity]}: {finding.kind}: {places[0]}: {finding.what}")
-                    lines += [f"    also {place}" for place in places[1:SHOWN]]
+                    first, what = printable(places[0]), printable(finding.what)
+                    lines.append(f"{WORDS[finding.severity]}: {finding.kind}: {first}: {what}")
+                    lines += [f"    also {printable(place)}" for place in places[1:SHOWN]]
                     lines += [f"    and {len(places) - SHOWN} more"] if len(places) > SHOWN else []
         return "\n".join([*lines, self.verdict()])
 
     def as_markdown(self) -> str:
         """One page."""
         lines = ["# Audit", "", f"Verdict: **{self.verdict()}**.", ""]
-        lines += [f"- {key}: {value}" for key, value in self.subject.items() if value not in (None, "")]
+        lines += [f"- {key}: {_plain(value)}" for key, value in self.subject.items() if value not in (None, "")]
         lines += ["", "| level | | grade | seconds |", "|---|---|---|---|"]
         lines += [f"| {level.number} | {level.title} | {level.grade} | {level.seconds:.1f} |" for level in self.levels]
         for level in self.levels:
             lines += ["", f"## {level.number}. {level.title.capitalize()}: {level.grade}", ""]
             lines += [f"- {key}: {_shown(value)}" for key, value in level.facts.items()]
             for finding, places in grouped(level.findings):
-                where = ", ".join(f"`{place}`" for place in places[:SHOWN])
+                where = ", ".join(f"`{printable(place).replace('`', '?')}`" for place in places[:SHOWN])
                 more = f" and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
-                lines.append(f"- **{WORDS[finding.severity]}**, {finding.kind}: {where}{more}: {finding.what}")
+                lines.append(f"- **{WORDS[finding.severity]}**, {finding.kind}: {where}{more}: {_plain(finding.what)}")
         return "\n".join(lines) + "\n"
 
 
@@ -95,5 +97,10 @@ def _shown(value: Any) -> str:
     if isinstance(value, list):
         return "".join(f"\n  - {_shown(item)}" for item in value)
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {_shown(item)}" for key, item in value.items())
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+        return ", ".join(f"{_plain(key)}: {_shown(item)}" for key, item in value.items())
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else _plain(value)
+
+
+def _plain(value: Any) -> str:
+    """What others wrote, as text that is no markup and controls no terminal."""
+    return printable(str(value)).replace("<", "&lt;")

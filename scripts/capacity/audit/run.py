@@ -4,18 +4,19 @@ import contextlib
 import fcntl
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from capacity.artefacts.orders import Order
 from capacity.audit.again import has_tables, retabulate
 from capacity.audit.currency import Standing, check_currency, standings
 from capacity.audit.determinism import check_determinism
 from capacity.audit.disclosure import check_disclosure
 from capacity.audit.engine import check_engine
 from capacity.audit.execution import Choice, check_execution
-from capacity.audit.findings import LEVELS, Level
+from capacity.audit.findings import LEVELS, RESTS_ON, Level, Severity
 from capacity.audit.folder import Folder, Published, read_folder
 from capacity.audit.integrity import check_integrity, damaged
 from capacity.audit.inventory import check_inventory
@@ -43,6 +44,12 @@ class Options:
     release: Unpacked | None = None  # where the results are those of an archive
     records: Path | None = None  # the engine's own, where they lie beside the results
     subject: dict[str, Any] = field(default_factory=dict)
+    trusted: tuple[str, ...] = ()  # factories of this checkout that an archive's configuration may have called
+
+    def needed_levels(self) -> list[int]:
+        """The levels that are asked for; of an archive those that they rest on too."""
+        below = [each for number in self.levels for each in RESTS_ON.get(number, ()) if self.release]
+        return sorted({*self.levels, *below})
 
 
 def fixed_paths(grid: Grid) -> list[Published]:
@@ -58,9 +65,9 @@ def run_audit(options: Options, say: Callable[[str], None] = lambda line: None) 
     with still(options.results), tempfile.TemporaryDirectory(prefix="audit-") as scratch:
         folder = _folder(options)
         work = Work(options, folder, Path(scratch))
-        for number in sorted(set(options.levels)):
+        for number in options.needed_levels():
             started = time.monotonic()
-            level = work.level(number)
+            level = work.refused(number, report.levels) or work.level(number)
             level.seconds = time.monotonic() - started
             report.levels.append(level)
             say(f"level {number}, {level.title}: {level.grade}")
@@ -92,6 +99,25 @@ class Work:
             *(self.determinism, lambda: check_machine(self.folder), self.disclosure),
         )
         return levels[number - 1]()
+
+    def refused(self, number: int, done: list[Level]) -> Level | None:
+        """A level that is not done because of what an archive is or holds; None where nothing speaks against it."""
+        if not self.options.release or number not in RESTS_ON:
+            return None
+        failed = [level for level in done if level.number in RESTS_ON[number] and level.worst == Severity.FAULT]
+        if failed:
+            return Level(
+                number, skipped=f"level {failed[0].number} found faults, and nothing of such an archive is run"
+            )
+        grid = self.options.grid
+        asked = factories(grid.orders.values()) if grid else []
+        if stranger := next((name for name in asked if name not in self.options.trusted), None):
+            return Level(
+                number,
+                skipped=f"the archive asks to call python: {stranger} of this checkout with settings of its own; read "
+                f"them, then give TRUST={stranger}",
+            )
+        return None
 
     def inventory(self) -> Level:
         grid, release = self.options.grid, self.options.release
@@ -144,6 +170,13 @@ class Work:
         else:
             check_engine(self.folder, o.grid, o.config, self.damaged, self.scratch, level)
         return level
+
+
+def factories(orders: Iterable[Order]) -> list[str]:
+    """The functions, `package.module:factory`, that making these orders would call."""
+    specs = [each.spec for order in orders for each in (order, *order.members)]
+    models = [spec.get("model") for spec in specs]
+    return sorted({model["python"] for model in models if isinstance(model, dict) and "python" in model})
 
 
 @contextlib.contextmanager

@@ -19,8 +19,11 @@ from capacity.audit.report import Report
 from capacity.audit.run import Options, run_audit
 from capacity.cli.arguments import RESULTS, add_config_options, read_config
 from capacity.config.load import load_config
+from capacity.config.study import Audit
 from capacity.errors import UserError
 from capacity.plan.grid import resolve
+
+CONFIG_FILE = Path("config.yaml")
 
 
 def levels(text: str) -> tuple[int, ...]:
@@ -51,6 +54,13 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--signers", type=Path, help="OpenSSH allowed signers: the archive must be signed by one of them"
     )
+    parser.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        metavar="MODULE:FACTORY",
+        help="of --archive: a python: model of this checkout that may be called",
+    )
     parser.add_argument("--output", type=Path, help="where the report goes (default: audit/ in the audited folder)")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes at a time")
     return parser.parse_args()
@@ -78,15 +88,18 @@ def subject(args: argparse.Namespace, scratch: Path) -> Options:
         return Options(args.results, config, grid, args.levels, args.jobs, choice, records=records if mine else None)
     if args.configfile or args.config or args.study or args.results != RESULTS:
         raise UserError("--archive brings its own configuration and results; leave --config, --study and --results out")
+    os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is downloaded because an archive names it
+    own = load_config([CONFIG_FILE]).audit if CONFIG_FILE.is_file() else Audit()
     release = unpack(args.archive, scratch, args.signers)
     about = {"archive": str(args.archive), "made at commit": release.listing.commit}
     try:
-        config = load_config([release.root / CONFIG])
+        config = load_config([release.root / CONFIG]).model_copy(update={"audit": own})  # not its own tolerances
         grid = resolve(config)
     except UserError as error:
         print(f"its configuration is not one of this code: {error}", file=sys.stderr)
         return Options(release.results, None, None, args.levels, args.jobs, choice, release, subject=about)
-    return Options(release.results, config, grid, args.levels, args.jobs, choice, release, subject=about)
+    trusted = tuple(args.trust)
+    return Options(release.results, config, grid, args.levels, args.jobs, choice, release, None, about, trusted)
 
 
 def main() -> None:

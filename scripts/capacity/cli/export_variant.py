@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from capacity.artefacts.manifest import verify
 from capacity.errors import UserError
 from capacity.jobs.startup import lean_imports
 
@@ -17,6 +18,7 @@ def main() -> None:
     with lean_imports():
         from capacity.quantization.packed import export_packed
     try:
+        verify(args.variant)
         export_packed(args.variant, args.output)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -12,7 +12,7 @@ from capacity.audit.folder import read_folder
 from capacity.audit.lineage import as_text, draw, find_cell, lineage_of
 from capacity.audit.run import fixed_paths
 from capacity.cli.arguments import RESULTS, add_config_options, read_grid
-from capacity.errors import UserError
+from capacity.errors import UserError, printable
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
         lineage = lineage_of(cell, read_folder(args.results, fixed_paths(read_grid(args))))
     except UserError as error:
         fail(error)
-    print(as_text(lineage))
+    print(printable(as_text(lineage), kept="\n"))
     picture = args.picture or args.results / "audit" / "lineage.svg"
     picture.parent.mkdir(parents=True, exist_ok=True)
     draw(lineage, picture)

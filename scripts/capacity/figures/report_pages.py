@@ -119,8 +119,9 @@ def captions(table: pd.DataFrame, claims: pd.DataFrame | None, studies: Mapping[
 
 
 def _plain(text: str) -> str:
-    """A text that reStructuredText, and the engine's templates, show as it is."""
-    return re.sub(r"[*`_|\\]", r"\\\g<0>", text).replace("{", "{{ '{' }}")
+    """A text that reStructuredText, and the engine's templates, show as it is, in one line: no markup, no link."""
+    escaped = re.sub(r"[^\w\s{]|_", r"\\\g<0>", " ".join(text.split()))
+    return escaped.replace("{", "{{ '{' }}")
 
 
 def _findings(rows: pd.DataFrame) -> Iterable[str]:
@@ -130,8 +131,8 @@ def _findings(rows: pd.DataFrame) -> Iterable[str]:
     for (exposures, scheme), group in summary.groupby(["exposures", "scheme"], sort=False):
         best = group.loc[group["R"].idxmax()]
         interval = f"{best['R_low']:.2f} to {best['R_high']:.2f} over {best['seeds']} seeds; N = {best['N']}"
-        cell = _plain(best["cell"])
-        yield f"highest R after {exposures} exposures under {scheme}: {best['R']:.2f} ({interval}), {cell}."
+        under = f"{exposures} exposures under {_plain(str(scheme))}"
+        yield f"highest R after {under}: {best['R']:.2f} ({interval}), {_plain(best['cell'])}."
 
 
 def _claims_of(study: str, claims: pd.DataFrame | None) -> Iterable[str]:

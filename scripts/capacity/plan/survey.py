@@ -13,20 +13,23 @@ import time
 from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
 from capacity.artefacts.identity import check_bytecode_by_hash, file_digest
-from capacity.artefacts.manifest import MANIFEST, read_manifest, verify, write_atomically
+from capacity.artefacts.manifest import MANIFEST, contents, read_manifest, verify, write_atomically
 from capacity.artefacts.orders import Order, order_text
 from capacity.artefacts.store import VARIABLE
-from capacity.errors import OtherSchema, UserError, unwritable
+from capacity.errors import NotOurs, Unlisted, UserError, unwritable
 from capacity.plan.model_checks import check_models
 
 if TYPE_CHECKING:
     from capacity.plan.grid import Grid
 
 INDEX = "integrity.json"
+WRITTEN_BESIDE = {"tables": ("runs.csv",)}  # by publishing, of executions: no file of the artefact
+STUDIES = "report/studies.json"  # what people are told of each study, for the report's pages
+HERE = "."  # in the index: an artefact's folder itself
 # glibc returns big blocks to the system and faults them in again on every step unless told otherwise.
 ALLOCATOR = "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296"
 
@@ -42,7 +45,8 @@ class State(StrEnum):
 class Survey:
     """The state of artefacts below a results folder; bytes are hashed once, then recognised by their stat.
 
-    The index remembers size, mtime, ctime and inode of each file that was hashed and found right.
+    The index remembers size, mtime, ctime and inode of each file that was hashed and found right, and of the folders
+    that hold them, which change when anything is put beside.
     """
 
     def __init__(self, results: Path):
@@ -52,24 +56,23 @@ class Survey:
         self._changed = False
 
     def state(self, name: str) -> State:
-        """The state of one artefact; what is wrong with a damaged one is in `.faults`. Raises OtherSchema."""
+        """The state of one artefact; what is wrong with a damaged one is in `.faults`. Raises NotOurs."""
         known, prefix = self._known.get(name), f"{self.results}/{name}/"
-        if known and all(_stat(prefix + file) == value for file, value in known.items()):
+        if known and HERE in known and all(_stat(prefix + file) == value for file, value in known.items()):
             return State.DONE
         folder = self.results / name
         if not folder.is_dir() or not any(folder.iterdir()):
             return State.MISSING
-        files = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
-        stats = {file: _stat(prefix + file) for file in files}  # before the bytes: a change while hashing must show
+        stats = {place: _stat(prefix + place) for place in _places(folder)}  # before the bytes: a change must show
         try:
             outputs = verify(folder, name)["outputs"]
-        except OtherSchema:
+        except NotOurs:
             raise
         except UserError as error:
             self.faults[name] = str(error)
             self._changed |= self._known.pop(name, None) is not None
             return State.DAMAGED
-        self._known[name] = {file: stats.get(file, []) for file in [MANIFEST, *outputs]}
+        self._known[name] = {place: stats.get(place, []) for place in _with_folders([MANIFEST, *outputs])}
         self._changed = True
         return State.DONE
 
@@ -81,6 +84,20 @@ class Survey:
             except OSError:
                 return
             self._changed = False
+
+
+def _places(folder: Path) -> list[str]:
+    """What lies below a folder, folders too."""
+    try:
+        return _with_folders(contents(folder))
+    except OSError:
+        return []
+
+
+def _with_folders(files: Iterable[str]) -> list[str]:
+    """Relative paths and the folders that lead to them, `.` first."""
+    folders = sorted({parent.as_posix() for file in files for parent in PurePosixPath(file).parents})
+    return [*folders, *files]
 
 
 def _read_index(path: Path) -> dict[str, Any]:
@@ -101,10 +118,22 @@ def _stat(path: str) -> list[int]:
 
 
 def survey(orders: Iterable[Order], results: Path) -> tuple[dict[str, State], dict[str, str]]:
-    """State of every artefact and set member, and the faults of damaged ones."""
+    """State of every artefact and set member, and the faults of damaged ones.
+
+    Raises Unlisted where artefacts hold what their manifests do not list: nobody but a person may remove that.
+    """
     watch = Survey(results)
-    states = {name: watch.state(name) for order in orders for name in (order.name, *(m.name for m in order.members))}
+    states: dict[str, State] = {}
+    refused: list[Unlisted] = []
+    for name in (name for order in orders for name in (order.name, *(m.name for m in order.members))):
+        try:
+            states[name] = watch.state(name)
+        except Unlisted as error:
+            refused.append(error)
     watch.save()
+    if refused:
+        more = f" (and the like in {len(refused) - 1} other artefacts)" if len(refused) > 1 else ""
+        raise Unlisted(f"{refused[0]}{more}")
     return states, watch.faults
 
 
@@ -169,7 +198,8 @@ def is_published(artefact: Order, files: dict[str, str], id_file: str, results: 
     """
     identity = results / id_file
     published_id = identity.read_text(errors="replace").strip() if identity.is_file() else ""
-    return published_id == artefact.id and _copies_match(artefact, files, results)
+    beside = all((results / file).is_file() for file in WRITTEN_BESIDE.get(artefact.stage, ()))
+    return published_id == artefact.id and beside and _copies_match(artefact, files, results)
 
 
 def stamp_copy(artefact: Order, files: dict[str, str], id_file: str, results: Path) -> None:
@@ -227,12 +257,14 @@ def hold_against(grid: "Grid", results: Path) -> Plan:
 
 
 def prepare_run(grid: "Grid", results: Path) -> Plan:
-    """Survey the artefacts, then write what the engine compares: orders to make again, and stamps."""
+    """Survey the artefacts, then write what the engine compares (orders to make again, stamps) and what studies ask."""
     check_bytecode_by_hash()
     plan = hold_against(grid, results)
     done = {name for name, state in plan.states.items() if state == State.DONE}
     check_models(grid.orders, done)
     _order_again(plan, results)
+    (results / "report").mkdir(parents=True, exist_ok=True)
+    write_atomically(results / STUDIES, json.dumps(grid.studies, indent=1) + "\n", durable=False)
     for artefact, files, id_file in published(grid):
         stamp_copy(artefact, files, id_file, results)
     return plan

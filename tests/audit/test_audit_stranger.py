@@ -1,0 +1,157 @@
+"""An audit of somebody else's things: no secret reaches its jobs, nothing of a faulty archive is made again."""
+
+import argparse
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from checkout import ROOT
+from planted import TINY
+from test_audit import findings
+from test_audit_release import archive, edit_json, repacked  # noqa: F401 - a fixture
+
+from capacity.artefacts.identity import file_digest
+from capacity.audit.engine import CleanCheckout
+from capacity.audit.findings import Level
+from capacity.audit.release import CONFIG, LISTING, unpack
+from capacity.audit.report import Report
+from capacity.audit.run import Options, run_audit
+from capacity.config.load import load_config
+from capacity.plan.grid import resolve
+
+SECRETS = (
+    *("REWRITER_API_KEY", "OPENAI_API_KEY", "NVIDIA_API_KEY", "HF_TOKEN", "GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY"),
+    *("HTTPS_PROXY", "SLURM_JWT", "SSH_AUTH_SOCK", "SNAKEMAKE_PROFILE", "CAPACITY_STORE", "CAPACITY_FORK_SERVER"),
+)
+
+
+def test_no_secret_and_nothing_made_before_reaches_the_jobs_of_an_audit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Each process that an audit starts writes down its environment; what the engine starts inherits it."""
+    told = tmp_path / "told"
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import json, os\nwith open({str(told)!r}, 'a') as file:\n"
+        "    file.write(json.dumps(dict(os.environ)) + '\\n')\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    for name in SECRETS:
+        monkeypatch.setenv(name, "secret")
+    checkout = CleanCheckout.new(tmp_path / "clean", load_config([TINY]))
+    checkout.script("show_table.py")
+    checkout.engine("--version")
+    environments = [json.loads(line) for line in told.read_text().splitlines()]
+    assert len(environments) >= 2
+    for environment in environments:
+        assert "secret" not in environment.values()
+        assert environment["HF_HUB_OFFLINE"] == "1"
+        assert "PATH" in environment
+
+
+def audited(archive: Path, tmp_path: Path, trusted: tuple[str, ...] = ()) -> Report:  # noqa: F811
+    """Level 4 of an archive."""
+    folder = tmp_path / "unpacked"
+    folder.mkdir()
+    release = unpack(archive, folder, None)
+    config = load_config([release.root / CONFIG])
+    return run_audit(Options(release.results, config, resolve(config), (4,), release=release, trusted=trusted))
+
+
+def never(*_: Any, **__: Any) -> Any:
+    raise AssertionError("something was run")
+
+
+def edit_a_table(root: Path) -> None:
+    """A fault that the archive's own listing hides."""
+    path = root / "results" / "capacity_table.csv"
+    path.write_text(path.read_text().replace("none", "nune"))
+    edit_json(
+        root / LISTING,
+        lambda it: it["files"]["results/capacity_table.csv"].update(
+            bytes=path.stat().st_size, sha256=file_digest(path)
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "failed"), [(lambda root: (root / "extra").touch(), 1), (edit_a_table, 2)], ids=["extra file", "table"]
+)
+def test_nothing_is_made_again_of_an_archive_with_faults_whatever_levels_are_asked_for(
+    archive: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Any,
+    failed: int,
+):
+    monkeypatch.setattr(CleanCheckout, "engine", never)
+    report = audited(repacked(archive, tmp_path / "x.tar.gz", change), tmp_path)
+    assert [level.number for level in report.levels] == [1, 2, 4]
+    assert report.levels[-1].grade.startswith(f"not done: level {failed} found faults")
+    assert report.exit_code == 4
+
+
+def name_a_function(root: Path) -> None:
+    """A model that calls a function of the auditor's checkout with settings of the archive's."""
+    model = {"python": "tests.own_models:averages", "settings": {"width": 1}}
+    edit_json(root / CONFIG, lambda it: it["models"].update(small=model))
+    edit_json(
+        root / LISTING,
+        lambda it: it["files"][CONFIG].update(bytes=(root / CONFIG).stat().st_size, sha256=file_digest(root / CONFIG)),
+    )
+
+
+def test_an_archive_calls_no_function_of_the_auditors_checkout_unless_it_is_trusted(
+    archive: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    hostile = repacked(archive, tmp_path / "x.tar.gz", name_a_function)
+    monkeypatch.setattr(CleanCheckout, "engine", never)
+    report = audited(hostile, tmp_path)
+    assert findings(report) == []
+    assert "python: tests.own_models:averages of this checkout" in report.levels[-1].skipped
+    assert report.levels[-1].skipped.endswith("give TRUST=tests.own_models:averages")
+    (tmp_path / "again").mkdir()
+    trusting = audited(hostile, tmp_path / "again", ("tests.own_models:averages",))
+    assert "TRUST" not in trusting.levels[-1].skipped
+
+
+def test_an_archive_is_held_to_the_auditors_tolerances(
+    archive: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    place = importlib.util.spec_from_file_location("audit_command", ROOT / "scripts" / "audit.py")
+    assert place
+    assert place.loader
+    command = importlib.util.module_from_spec(place)
+    place.loader.exec_module(command)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    hostile = repacked(
+        archive,
+        tmp_path / "x.tar.gz",
+        lambda root: edit_json(root / CONFIG, lambda it: it.update(audit={"tensors": 0.9, "metrics": 0.9})),
+    )
+    given = {"configfile": [], "config": [], "study": None, "results": Path("results"), "levels": (4,), "jobs": 1}
+    given |= {"sample": "1", "seed": 1, "target": None, "archive": hostile, "signers": None, "trust": ["a.b:c"]}
+    (tmp_path / "unpacked").mkdir()
+    options = command.subject(argparse.Namespace(**given), tmp_path / "unpacked")
+    assert options.config.audit == load_config([TINY]).audit
+    assert options.trusted == ("a.b:c",)
+
+
+def test_a_report_controls_no_terminal_and_holds_no_markup_of_others():
+    level = Level(1, facts={"made on": "a\x1b[2J\nhost", "listed": ["<b>", {"<i>": "\x07"}]})
+    level.fault("extra file", "x/a\x1b[31m`\nfault: none", "is <script>alert(1)</script>\x9b\udce9")
+    report = Report({"results": "r\n# Verdict: no finding"}, [level])
+    text, page = report.as_text(), report.as_markdown()
+    assert text.replace("\n", "").isprintable()
+    assert page.replace("\n", "").isprintable()
+    assert len(text.splitlines()) == 3
+    assert "\n# Verdict" not in page
+    assert "<" not in page
+    assert json.loads(report.as_json())["levels"][0]["findings"][0]["where"] == "x/a\x1b[31m`\nfault: none"
