@@ -21,7 +21,10 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from capacity.config.dataset import Records
 from capacity.plan.world_specs import world_spec
 from capacity.tokenizers.tokenization import EOS_TOKEN, build_tokenizer
-from capacity.world import BLOCK, Draws, Junk, Renderer, junk_draws, make_world, training_draws
+from capacity.world.facts import make_world
+from capacity.world.junk import JunkPeople, junk_draws
+from capacity.world.render import Renderer
+from capacity.world.sampling import BLOCK, Draws, training_draws
 
 POOLS = {
     "first_names": 400, "middle_names": 400, "last_names": 1000, "months": 12, "days": 28, "years": 200,
@@ -140,7 +143,7 @@ def measure_facts(num_people: int) -> None:
     seconds = time.process_time() - start
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"\nfacts of {num_people:,} people of bioS: {seconds:.1f} s of one core, {megabytes:,.0f} MB in all at most")
-    junk = Junk(world)
+    junk = JunkPeople(world)
     renderer = Renderer(world, build_tokenizer({"kind": "word"}, world)).for_junk(junk)
     num_tokens = len(renderer.tokens(junk_draws(junk, 1, 0), labels=False).tokens)
     rate = best_rate(lambda: renderer.tokens(junk_draws(junk, 1, 1), labels=False), num_tokens, 3)

@@ -45,7 +45,7 @@ from capacity.training.batches import TrainingBatches
 from capacity.training.device import make_fabric
 from capacity.training.loop import Training
 from capacity.training.optimizer import learning_rate
-from capacity.world import make_world
+from capacity.world.facts import make_world
 
 WORLD = {
     "kind": "bioD", "N": 750, "K": 4, "C": 1, "D": 64, "L": 1, "T": 64,

@@ -19,8 +19,8 @@ with lean_imports():
     from capacity.extraction.questions import read_asked
     from capacity.extraction.record import write_finetuned
     from capacity.tokenizers.tokenization import has_all_rows, load_tokenizer
-    from capacity.training import Interrupted, forget, train_checkpoint
-    from capacity.world import load_world
+    from capacity.training.train import Interrupted, forget, train_checkpoint
+    from capacity.world.facts import load_world
 
 
 def make_member(job: Job, member: Order, making: Making) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from capacity.artefacts.making import Job, job_parser
-from capacity.world import make_world, save_world
+from capacity.world.facts import make_world, save_world
 from capacity.world.records import num_dropped
 
 

@@ -3,7 +3,7 @@
 from capacity.artefacts.making import Job, job_parser
 from capacity.extraction.questions import rows_of, write_questions
 from capacity.tokenizers.tokenization import load_tokenizer, save_tokenizer
-from capacity.world import load_world
+from capacity.world.facts import load_world
 
 
 def main() -> None:

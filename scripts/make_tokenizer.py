@@ -2,7 +2,8 @@
 
 from capacity.artefacts.making import Job, job_parser
 from capacity.tokenizers.tokenization import build_tokenizer, check_rendering, save_tokenizer
-from capacity.world import load_world, renderer_of
+from capacity.world.facts import load_world
+from capacity.world.written import renderer_of
 
 
 def main() -> None:

@@ -14,7 +14,8 @@ with lean_imports():
     from capacity.extraction.questions import GROUPS, read_texts
     from capacity.models.build import load_model
     from capacity.tokenizers.tokenization import has_all_rows, load_tokenizer
-    from capacity.world import load_world, renderer_of
+    from capacity.world.facts import load_world
+    from capacity.world.written import renderer_of
 
 
 def make_member(job: Job, member: Order, making: Making) -> None:

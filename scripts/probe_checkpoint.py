@@ -13,7 +13,9 @@ with lean_imports():
     from capacity.models.build import load_model
     from capacity.probe.score import score_junk, score_people
     from capacity.tokenizers.tokenization import has_all_rows, load_tokenizer
-    from capacity.world import Renderer, World, load_world, renderer_of
+    from capacity.world.facts import World, load_world
+    from capacity.world.render import Renderer
+    from capacity.world.written import renderer_of
 
 
 def about(world: World, variant: Path) -> dict:

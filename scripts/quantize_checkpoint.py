@@ -18,7 +18,8 @@ with lean_imports():
     from capacity.quantization.reload import check_reloads
     from capacity.quantization.schemes import needs_text
     from capacity.tokenizers.tokenization import has_all_rows, load_tokenizer
-    from capacity.world import load_world, renderer_of
+    from capacity.world.facts import load_world
+    from capacity.world.written import renderer_of
 
 OWN = ("model.safetensors", "manifest.json", "metrics.csv", "README.md")  # of the checkpoint; the rest is carried over
 

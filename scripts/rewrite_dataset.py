@@ -7,7 +7,7 @@ import shutil
 
 from capacity.artefacts.making import Job, job_parser
 from capacity.rewriting.rewrite import rewrite_world
-from capacity.world import load_world, save_world
+from capacity.world.facts import load_world, save_world
 
 
 def main() -> None:

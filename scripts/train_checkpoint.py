@@ -59,7 +59,7 @@ def load_batches(job: Job) -> "TrainingBatches":
     with lean_imports():  # imported late: a refused order should not wait for torch
         from capacity.tokenizers.tokenization import has_all_rows, load_tokenizer
         from capacity.training.batches import TrainingBatches
-        from capacity.world import load_world
+        from capacity.world.facts import load_world
     world, folder = load_world(job.parent("dataset")), job.parent("tokenizer")
     regime, seed = job.spec["regime"], job.spec["seed"]
     return TrainingBatches(world, load_tokenizer(folder), regime, seed, has_all_rows(folder))
@@ -68,15 +68,15 @@ def load_batches(job: Job) -> "TrainingBatches":
 def follow(job: Job) -> None:
     """One of several devices: train with the process that started this one, and write nothing."""
     with lean_imports():
-        from capacity import training
-    training.follow(job.spec, load_batches(job), job.resume)
+        from capacity.training.train import follow as train_along
+    train_along(job.spec, load_batches(job), job.resume)
 
 
 def train(job: Job, budget: float | None) -> None:
     """Train, publish, and remove the resume state. budget: seconds, None for what SLURM leaves."""
     with job:
         with lean_imports():
-            from capacity.training import Interrupted, forget, train_checkpoint
+            from capacity.training.train import Interrupted, forget, train_checkpoint
         batches = load_batches(job)
         batches.check_context()
         job.check_again()

@@ -11,7 +11,8 @@ from capacity.config.quantizer import Quantizer
 from capacity.models.build import build_model
 from capacity.quantization.calibration import calibration_batches
 from capacity.tokenizers.tokenization import build_tokenizer
-from capacity.world import Renderer, make_world
+from capacity.world.facts import make_world
+from capacity.world.render import Renderer
 
 COUNT = 20  # people of the tiny world
 

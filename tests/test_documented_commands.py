@@ -16,7 +16,7 @@ PAGES = [
     *sorted((ROOT / "scales").glob("*.yaml")),
     ROOT / "slurm" / "config.yaml",
     ROOT / "Snakefile",
-    ROOT / "scripts" / "capacity" / "cluster.py",
+    ROOT / "scripts" / "capacity" / "jobs" / "slurm.py",
 ]
 # In a block or a comment to the end of the line, or of lines that go on; within a text between backticks.
 SHOWN = re.compile(r"^(?:# )?(snakemake (?:[^`\n]*\\\n)*[^`\n]*)$|`(snakemake [^`]*)`", re.MULTILINE)

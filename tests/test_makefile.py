@@ -43,10 +43,11 @@ with open("calls", "a") as file:
 def place(tmp_path: Path) -> Path:
     """A folder with the Makefile, and programs that only record how they are called."""
     folder = tmp_path / "a folder"
-    (folder / "scripts").mkdir(parents=True)
-    (folder / "envs").mkdir()
+    (folder / "envs").mkdir(parents=True)
     shutil.copy(ROOT / "Makefile", folder)
-    shutil.copy(ROOT / "scripts" / "with_args.py", folder / "scripts")
+    cli = folder / "scripts" / "capacity" / "cli"
+    cli.mkdir(parents=True)
+    shutil.copy(ROOT / "scripts" / "capacity" / "cli" / "with_args.py", cli)
     for name in ("install", "requirements.txt"):
         (folder / "envs" / name).touch()
     programs(folder, RECORD)
@@ -56,9 +57,10 @@ def place(tmp_path: Path) -> Path:
 def programs(folder: Path, text: str) -> None:
     """An environment of make's whose python and snakemake are scripts."""
     (folder / ".venv" / "bin").mkdir(parents=True)
-    for name in ("python", "snakemake"):
+    for name in ("python", "snakemake", "capacity"):
         program = folder / ".venv" / "bin" / name
-        program.write_text(text.format(python=sys.executable, name=name))
+        module = "capacity.cli" if name == "capacity" else name
+        program.write_text(text.format(python=sys.executable, name=name, module=module))
         program.chmod(0o755)
     (folder / ".venv" / "requirements.txt").touch()  # newer than what it is made from
 
@@ -161,7 +163,8 @@ def test_a_study_in_a_file_of_ones_own_is_planned_made_and_listed(checkout: Chec
     for name in ("Makefile", "envs"):
         source, target = ROOT / name, checkout.path / name
         shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
-    programs(checkout.path, '#!/bin/sh\n[ {name} = python ] || set -- -m {name} "$@"\nexec {python} "$@"\n')
+    run = '#!/bin/sh\nexport PYTHONPATH=scripts\n[ {name} = python ] || set -- -m {module} "$@"\nexec {python} "$@"\n'
+    programs(checkout.path, run)
     (checkout.path / "my study.yaml").write_text(MINE)
     mine = {"CONFIG": "my study.yaml"}
     assert "publish_table" in make(checkout.path, "plan", **mine).stdout

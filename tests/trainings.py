@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from capacity.tokenizers.tokenization import build_tokenizer, save_tokenizer
-from capacity.training import train_checkpoint
 from capacity.training.batches import TrainingBatches
-from capacity.world import make_world
+from capacity.training.train import train_checkpoint
+from capacity.world.facts import make_world
 
 WORLD = {
     "kind": "bioD", "N": 20, "K": 2, "C": 1, "D": 8, "L": 1, "T": 8,

@@ -7,7 +7,8 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from capacity.tokenizers.tokenization import build_tokenizer
-from capacity.world import Renderer, World, make_world
+from capacity.world.facts import World, make_world
+from capacity.world.render import Renderer
 
 ATOMIC = {
     "kind": "bioD", "N": 750, "K": 4, "C": 1, "D": 64, "L": 1, "T": 64,

@@ -144,7 +144,7 @@ def test_an_adapter_beside_a_variants_weights_stops_the_probe_and_every_plan(che
         if made.name.rpartition("-")[0] == LONG:
             spec = f"results/specs/{made.name}.json"
         shutil.rmtree(made)
-    shutil.copytree(Path(__file__).parents[1] / "scripts", checkout.path / "scripts")
+    shutil.copytree(Path(__file__).parents[2] / "scripts", checkout.path / "scripts")
     write(variant / "adapter_config.json")
     job = checkout.script("probe_checkpoint.py", "--spec", spec)
     assert job.returncode == 1

@@ -370,8 +370,8 @@ def test_what_another_package_version_would_change_is_named_once_and_its_followe
 def test_an_outside_file_that_changed_is_named_with_both_digests(
     checkout: Checkout, quick: None, monkeypatch: pytest.MonkeyPatch
 ):
-    digest = currency.file_digest
-    monkeypatch.setattr(currency, "file_digest", lambda path: "f" * 64 if path.name == "majors.txt" else digest(path))
+    digest = currency.input_digest
+    monkeypatch.setattr(currency, "input_digest", lambda path: "f" * 64 if path.name == "majors.txt" else digest(path))
     stale = findings(audit(checkout))
     assert [fnmatch(finding.where, f"datasets/{RUNS['words'][0]}-*") for finding in stale] == [True]
     assert "majors.txt" in stale[0].what

@@ -1,13 +1,11 @@
 """An audit of somebody else's things: no secret reaches its jobs, nothing of a faulty archive is made again."""
 
 import argparse
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from checkout import ROOT
 from planted import TINY
 from test_audit import findings
 from test_audit_release import archive, edit_json, repacked  # noqa: F401 - a fixture
@@ -18,6 +16,7 @@ from capacity.audit.findings import Level
 from capacity.audit.release import CONFIG, LISTING, unpack
 from capacity.audit.report import Report
 from capacity.audit.run import Options, run_audit
+from capacity.cli import audit_results
 from capacity.config.load import load_config
 from capacity.plan.grid import resolve
 
@@ -41,7 +40,7 @@ def test_no_secret_and_nothing_made_before_reaches_the_jobs_of_an_audit(
     for name in SECRETS:
         monkeypatch.setenv(name, "secret")
     checkout = CleanCheckout.new(tmp_path / "clean", load_config([TINY]))
-    checkout.script("show_table.py")
+    checkout.script("make_dataset.py")
     checkout.engine("--version")
     environments = [json.loads(line) for line in told.read_text().splitlines()]
     assert len(environments) >= 2
@@ -124,11 +123,6 @@ def test_an_archive_is_held_to_the_auditors_tolerances(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    place = importlib.util.spec_from_file_location("audit_command", ROOT / "scripts" / "audit.py")
-    assert place
-    assert place.loader
-    command = importlib.util.module_from_spec(place)
-    place.loader.exec_module(command)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     hostile = repacked(
@@ -139,7 +133,7 @@ def test_an_archive_is_held_to_the_auditors_tolerances(
     given = {"configfile": [], "config": [], "study": None, "results": Path("results"), "levels": (4,), "jobs": 1}
     given |= {"sample": "1", "seed": 1, "target": None, "archive": hostile, "signers": None, "trust": ["a.b:c"]}
     (tmp_path / "unpacked").mkdir()
-    options = command.subject(argparse.Namespace(**given), tmp_path / "unpacked")
+    options = audit_results.subject(argparse.Namespace(**given), tmp_path / "unpacked")
     assert options.config.audit == load_config([TINY]).audit
     assert options.trusted == ("a.b:c",)
 

@@ -219,7 +219,7 @@ def test_what_is_too_large_to_make_is_refused_with_its_bound(tmp_path: Path, tex
 
 
 def test_the_largest_seed_and_number_of_attributes_are_made(tmp_path: Path) -> None:
-    from capacity.world import make_world
+    from capacity.world.facts import make_world
 
     spec = {
         "kind": "bioD", "N": 3, "K": 250, "C": 1, "D": 2, "L": 1, "T": 2, "names": [2, 2, 2], "wording": "atomic",
@@ -254,7 +254,7 @@ def test_a_message_is_one_line_whatever_a_value_holds() -> None:
 def test_commands_for_people_end_in_one_line(tmp_path: Path, words: list[str]) -> None:
     (tmp_path / "config.yaml").write_text((ROOT / "config.yaml").read_text())
     answer = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "plan.py"), *words], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-m", "capacity.cli", "plan", *words], cwd=tmp_path, capture_output=True, text=True
     )
     assert answer.returncode == 1
     assert len(answer.stderr.splitlines()) == 1

@@ -28,7 +28,7 @@ def make_model_and_task(folder: Path) -> float:
     from capacity.extraction.questions import read_asked, read_texts, write_questions
     from capacity.extraction.record import write_finetuned
     from capacity.tokenizers.tokenization import build_tokenizer, save_tokenizer
-    from capacity.world import make_world
+    from capacity.world.facts import make_world
 
     train(folder, spec_of())
     asked = {"asked": 0.5, "choosing": 0.0, "wordings": {}, "seed": 7}

@@ -17,7 +17,9 @@ from capacity.extraction.answers import answer_texts, greedy, memorised, nats
 from capacity.extraction.questions import encode, full_names, groups_of, read_texts, rows_of, write_questions
 from capacity.models.build import build_model
 from capacity.tokenizers.tokenization import build_tokenizer
-from capacity.world import EOS_ID, Renderer, probe_draws
+from capacity.world.pieces import EOS_ID
+from capacity.world.render import Renderer
+from capacity.world.sampling import probe_draws
 
 MANY = 10_000  # tokens a batch
 

@@ -21,9 +21,9 @@ from capacity.extraction.questions import Asked, Lengths, read_asked, rows_of, w
 from capacity.extraction.record import write_finetuned
 from capacity.models.build import build_model, load_model
 from capacity.tokenizers.tokenization import build_tokenizer, save_tokenizer
-from capacity.training import Interrupted, train_checkpoint
 from capacity.training.batches import IGNORED, TrainingBatches
-from capacity.world import make_world
+from capacity.training.train import Interrupted, train_checkpoint
+from capacity.world.facts import make_world
 
 LORA = {
     "method": "lora", "ranks": [3, 2], "lr": 0.02, "steps": 30, "batch": 8, "weight_decay": 0.1,

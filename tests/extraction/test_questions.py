@@ -28,7 +28,8 @@ from capacity.extraction.questions import (
 )
 from capacity.extraction.wordings import wordings_of
 from capacity.tokenizers.tokenization import build_tokenizer
-from capacity.world import Renderer, World
+from capacity.world.facts import World
+from capacity.world.render import Renderer
 
 COUNTRIES = {
     "kind": "records", "N": 60, "file": "examples/countries.csv", "entity": "country", "missing": "error",

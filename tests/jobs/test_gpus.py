@@ -104,13 +104,13 @@ def test_a_gpu_scale_without_a_gpu_is_refused_before_any_job_in_one_line(on_gpus
 
 
 def test_a_gpu_scale_without_a_gpu_can_be_planned_which_says_so_in_one_line(on_gpus: Checkout) -> None:
-    answer = on_gpus.script("plan.py")
+    answer = on_gpus.capacity("plan")
     assert answer.returncode == 0, answer.stderr
     (line,) = [line for line in answer.stdout.splitlines() if "needs a GPU" in line]
     assert line.startswith("scale box needs a GPU, this machine shows none")
     assert on_gpus.engine("--dry-run").returncode == 0
     on_gpus.edit("config.yaml", lambda text: text.replace("scale: box", "scale: laptop"))
-    on_cpu = on_gpus.script("plan.py").stdout
+    on_cpu = on_gpus.capacity("plan").stdout
     assert "core minutes" in on_cpu
     assert "GPU" not in on_cpu
 

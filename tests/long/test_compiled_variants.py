@@ -14,7 +14,7 @@ from trainings import checkpoint_bytes, spec_of
 from trainings import train as train_here
 
 from capacity.plan.grid import has_compiler
-from capacity.training import Interrupted
+from capacity.training.train import Interrupted
 
 PAPERS = {name: pair for name, pair in VARIATIONS.items() if "family" in pair[0]}  # auto compiles no others
 

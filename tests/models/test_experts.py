@@ -14,11 +14,11 @@ from capacity.errors import UserError
 from capacity.models.architectures import active_parameter_count, parameter_count
 from capacity.models.build import build_model, load_model
 from capacity.models.modeling_switched import SwitchedExperts
-from capacity.training import Interrupted
 from capacity.training.cost import NUM_BATCHES, routing_facts
 from capacity.training.device import make_fabric
 from capacity.training.loop import Training
 from capacity.training.objective import Objective
+from capacity.training.train import Interrupted
 
 
 def spec_with(**experts: Any) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from capacity.models.build import build_model, load_model
 from capacity.models.external_checks import check, logits_of
 from capacity.plan.model_checks import check_models
 from capacity.quantization.scheme_checks import check_schemes
-from capacity.training import Interrupted
 from capacity.training.cost import active_parameters
 from capacity.training.objective import Objective
+from capacity.training.train import Interrupted
 
 SIZE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import plan
 import pytest
 from planted import TINY, build, of_stage, plant, tiny, tiny_grid
 
 from capacity.artefacts.manifest import MANIFEST
 from capacity.artefacts.orders import Order
 from capacity.artefacts.stages import STAGES
+from capacity.cli import show_plan as plan
 from capacity.config.load import read_yaml
 from capacity.plan.estimates import STARTUP_SECONDS, assumed_rate
 from capacity.plan.forecast import Basis, Cost, Forecast, PlannedJob, forecast

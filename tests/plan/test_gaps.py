@@ -62,7 +62,7 @@ def test_plan_and_run_say_so_and_the_remedy_they_name_is_one(checkout: Checkout,
     missing = checkout.path / "results" / (maker.name if kind == "a dataset" else maker.members[0].name)
     shutil.rmtree(missing)
     words = f"missing from results/: {missing.relative_to(checkout.path / 'results')};"
-    assert words in checkout.script("plan.py").stdout
+    assert words in checkout.capacity("plan").stdout
     run = checkout.engine()
     assert run.returncode == 0, run.stdout
     assert words in run.stdout
@@ -71,6 +71,6 @@ def test_plan_and_run_say_so_and_the_remedy_they_name_is_one(checkout: Checkout,
     table, target = checkout.table(), run.stdout.partition("--force ")[2].partition('"')[0]
     checkout.build("--force", target, targets=())
     assert missing.exists()
-    assert "missing from" not in checkout.script("plan.py").stdout
+    assert "missing from" not in checkout.capacity("plan").stdout
     assert checkout.planned() == set()
     assert checkout.table() == table

@@ -8,7 +8,9 @@ from worlds import ATOMIC, FULL_BIOS, SMALL_BIOS, TOKENIZERS, world_of
 from capacity.plan.preview import SAMPLE, account_lines, labelled_texts, sample_world, size_lines
 from capacity.tables.bits import bits_offered
 from capacity.tokenizers.tokenization import build_tokenizer
-from capacity.world import Renderer, make_world, training_draws
+from capacity.world.facts import make_world
+from capacity.world.render import Renderer
+from capacity.world.sampling import training_draws
 
 
 @pytest.mark.parametrize("tokenizer_name", TOKENIZERS)

@@ -33,7 +33,7 @@ from capacity.models import factories
 from capacity.plan import grid as resolver
 from capacity.plan import world_specs
 from capacity.plan.grid import Grid, has_compiler
-from capacity.world import make_world
+from capacity.world.facts import make_world
 
 RAW = read_yaml(TINY)
 LETTERS = {

@@ -20,7 +20,11 @@ from capacity.probe.score import EXACT, NATS, _batches, score_items, score_peopl
 from capacity.tables.bits import bits_offered, bits_stored, person_bits
 from capacity.tables.table import GIVEN_COLUMNS, variant_row
 from capacity.tokenizers.tokenization import build_tokenizer
-from capacity.world import EOS_ID, Account, Renderer, make_world, name_only_draws, probe_draws, training_draws
+from capacity.world.account import Account
+from capacity.world.facts import make_world
+from capacity.world.pieces import EOS_ID
+from capacity.world.render import Renderer
+from capacity.world.sampling import name_only_draws, probe_draws, training_draws
 
 PROBE = {"draws": 2, "seed": 5}
 ATOMIC = {

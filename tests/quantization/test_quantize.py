@@ -19,7 +19,9 @@ from capacity.quantization.reload import check_reloads
 from capacity.quantization.rounding import round_to_nearest
 from capacity.quantization.tensors import places_of
 from capacity.tokenizers.tokenization import build_tokenizer
-from capacity.world import EOS_ID, Renderer, make_world
+from capacity.world.facts import make_world
+from capacity.world.pieces import EOS_ID
+from capacity.world.render import Renderer
 
 SCHEMES = {
     "none": {"method": "none"},

@@ -26,7 +26,7 @@ from capacity.rewriting.check import Checker
 from capacity.rewriting.paraphrase import ParaphrasingGrammar
 from capacity.rewriting.prompts import prompt
 from capacity.rewriting.rewrite import KEPT, REWRITERS, Writing, rewrite_world
-from capacity.world import World, make_world
+from capacity.world.facts import World, make_world
 
 TWO = SMALL_BIOS | {"N": 2}
 

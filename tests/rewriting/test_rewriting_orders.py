@@ -35,7 +35,7 @@ from capacity.plan.model_checks import check_models
 from capacity.plan.runs import run_states
 from capacity.plan.survey import hold_against
 from capacity.rewriting.prompts import prompt
-from capacity.world import World, load_world, make_world
+from capacity.world.facts import World, load_world, make_world
 
 BIOR = {
     "kind": "bioR", "N": 4, "rewritings": 2, "rewriter": {"kind": "grammar"},
@@ -137,7 +137,7 @@ def test_a_model_counts_by_content_or_by_commit_and_runs_on_the_hardware_of_the_
         ({"rewriter": {"kind": "poet"}}, "grammar"),
         (
             {"rewriter": {"kind": "endpoint", "url": "localhost:8000", "model": "m"}},
-            r"rewriter.endpoint.url: 'localhost:8000' is not allowed",
+            r"rewriter.url: 'localhost:8000' is not allowed",
         ),
         ({"rewritings": 0}, "rewritings: 0"),
     ],

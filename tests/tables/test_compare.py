@@ -4,12 +4,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import compare
 import numpy as np
 import pytest
 import scipy.stats
 from test_claims import CLAIM, seeds
 
+from capacity.cli import compare_tables as compare
 from capacity.tables.compare import OPEN, OTHER, SAME, compare_cells, compare_claims, too_many_differ
 from capacity.tables.table import capacity_table, write_table
 
@@ -70,7 +70,7 @@ def test_a_table_without_a_cell_of_the_reference_is_told_in_one_line(tmp_path: P
     (tmp_path / "reference" / "base").mkdir(parents=True)
     write_table(capacity_table(seeds(1.0, 1.1, model="a")), tmp_path / "reference" / "base" / "capacity_table.csv")
     write_table(capacity_table(seeds(1.0, 1.1, model="b", study="mine")), tmp_path / "table.csv")
-    claims = Path(__file__).resolve().parents[1] / "claims.yaml"
+    claims = Path(__file__).resolve().parents[2] / "claims.yaml"
     words = ["table.csv", "--reference", "reference", "--claims", str(claims)]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["compare.py", *words])

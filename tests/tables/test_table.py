@@ -25,7 +25,7 @@ from capacity.tables.table import (
     variant_row,
     write_table,
 )
-from capacity.world import make_world
+from capacity.world.facts import make_world
 
 N, P = 64, 900
 SPEC = {"kind": "bioD", "N": N, "K": 3, "C": 1, "D": 8, "L": 1, "T": 8, "names": [16, 16, 16]}

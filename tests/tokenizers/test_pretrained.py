@@ -36,7 +36,9 @@ from capacity.tokenizers.tokenization import (
     load_tokenizer,
     save_tokenizer,
 )
-from capacity.world import EOS_ID, Renderer, training_draws
+from capacity.world.pieces import EOS_ID
+from capacity.world.render import Renderer
+from capacity.world.sampling import training_draws
 
 OTHER_TEXT = Path(__file__).resolve().parents[2] / "README.md"
 

@@ -22,7 +22,8 @@ from capacity.tokenizers.tokenization import (
     load_tokenizer,
     save_tokenizer,
 )
-from capacity.world import Renderer, training_draws
+from capacity.world.render import Renderer
+from capacity.world.sampling import training_draws
 
 
 @pytest.fixture
@@ -145,7 +146,7 @@ def test_another_process_makes_the_same_bytes(tokenizer_name: str) -> None:
     code = (
         "import json, sys\n"
         "from capacity.tokenizers.tokenization import build_tokenizer\n"
-        "from capacity.world import make_world\n"
+        "from capacity.world.facts import make_world\n"
         "world, spec = map(json.loads, sys.argv[1:])\n"
         "sys.stdout.write(build_tokenizer(spec, make_world(world)).to_str())"
     )

@@ -12,7 +12,8 @@ from worlds import ATOMIC, PAIRS, setting, world_of
 from capacity.errors import UserError
 from capacity.tokenizers.tokenization import EOS_ID, build_tokenizer
 from capacity.training.batches import IGNORED, TrainingBatches
-from capacity.world import BLOCK, Renderer, num_blocks, training_draws
+from capacity.world.render import Renderer
+from capacity.world.sampling import BLOCK, num_blocks, training_draws
 
 EACH_PAIR = pytest.mark.parametrize(("world_name", "tokenizer_name"), PAIRS)
 BIG = ATOMIC | {"N": BLOCK + 3000, "names": [64, 64, 64]}  # two blocks an exposure

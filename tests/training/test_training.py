@@ -20,7 +20,7 @@ from capacity.training.batches import IGNORED
 from capacity.training.device import make_fabric
 from capacity.training.loop import Training
 from capacity.training.model_card import training_flops
-from capacity.world import probe_draws
+from capacity.world.sampling import probe_draws
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,10 @@ from torch._dynamo.utils import counters
 from trainings import NUM_STEPS, SPEC, batches_of, checkpoint_bytes, spec_of, train
 
 from capacity.jobs.resume import STATE, load_state, save_state
-from capacity.training import Interrupted, forget, train_checkpoint
 from capacity.training import device as training_device
 from capacity.training import train as training_module
 from capacity.training.optimizer import Optimizer
+from capacity.training.train import Interrupted, forget, train_checkpoint
 
 SCRIPTS = Path(training_module.__file__).parents[2]
 

@@ -22,7 +22,8 @@ from capacity.tables.bits import person_bits
 from capacity.tables.table import score_matrices
 from capacity.tokenizers.tokenization import load_tokenizer
 from capacity.training.process_group import Team
-from capacity.world import Renderer, load_world
+from capacity.world.facts import load_world
+from capacity.world.render import Renderer
 
 LONG = {"exposures": 200, "batch": 6}
 

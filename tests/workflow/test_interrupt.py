@@ -48,6 +48,6 @@ def test_ctrl_c_leaves_no_process_and_saves_trainings(tmp_path: Path):
     told = "".join(log.read_text() for log in logs.glob("*.log"))
     assert "the state is saved" in told, told + said
     assert not (checkout.path / "results" / "capacity_table.csv").exists()
-    states = {row["state"] for row in json.loads(checkout.script("runs.py", "--format", "json").stdout)}
+    states = {row["state"] for row in json.loads(checkout.capacity("runs", "--format", "json").stdout)}
     assert "stopped" in states
     assert "failed" not in states, told

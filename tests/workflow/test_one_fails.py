@@ -17,7 +17,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def states(checkout: Checkout) -> dict[str, tuple[str, float | None]]:
     """State and R by name, as `make runs` has them."""
-    runs = json.loads(checkout.script("runs.py", "--format", "json").stdout)
+    runs = json.loads(checkout.capacity("runs", "--format", "json").stdout)
     return {run["name"]: (run["state"], run["R"]) for run in runs}
 
 

@@ -23,18 +23,12 @@ from capacity.tables.table import score_matrices
 from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.training.batches import IGNORED, TrainingBatches
 from capacity.training.mixture import GROUP, Mixture
-from capacity.world import (
-    BLOCK,
-    EOS_ID,
-    JunkPeople,
-    Renderer,
-    World,
-    junk_draws,
-    junk_probe_draws,
-    make_world,
-    probe_draws,
-)
+from capacity.world.facts import World, make_world
+from capacity.world.junk import JunkPeople, junk_draws, junk_probe_draws
 from capacity.world.options import TAG
+from capacity.world.pieces import EOS_ID
+from capacity.world.render import Renderer
+from capacity.world.sampling import BLOCK, probe_draws
 
 RARE = 1e-4
 SPECS = {"atomic": ATOMIC, "small_bios": SMALL_BIOS}

@@ -23,24 +23,12 @@ from capacity.probe.score import score_people
 from capacity.tables.table import score_matrices
 from capacity.tokenizers.tokenization import EOS_TOKEN, build_tokenizer, check_rendering
 from capacity.training.batches import TrainingBatches
-from capacity.world import (
-    EOS_ID,
-    FILLER,
-    FIRST_VALUE,
-    NAME,
-    Attribute,
-    Draws,
-    Grammar,
-    Renderer,
-    Slot,
-    World,
-    make_world,
-    name_only_draws,
-    probe_draws,
-    token_merges,
-    training_draws,
-)
-from capacity.world.pieces import PieceTable
+from capacity.world import token_merges
+from capacity.world.facts import World, make_world
+from capacity.world.grammar import Attribute, Grammar, Slot
+from capacity.world.pieces import EOS_ID, FILLER, FIRST_VALUE, NAME, PieceTable
+from capacity.world.render import Renderer
+from capacity.world.sampling import Draws, name_only_draws, probe_draws, training_draws
 from capacity.world.token_merges import Cuts, encode_pieces, read_grammar
 
 WORDS_WITH_MARKS = Regex(r" ?\S+|\s")  # "Newark," is one word, and so is "NJ."

@@ -12,8 +12,10 @@ from capacity.config.experiment import Config
 from capacity.config.load import check
 from capacity.errors import UserError
 from capacity.tokenizers.tokenization import build_tokenizer
-from capacity.world import FIRST_VALUE, Draws, Renderer, World, make_world, name_only_draws, probe_draws, training_draws
-from capacity.world.sampling import tokenizer_draws
+from capacity.world.facts import World, make_world
+from capacity.world.pieces import FIRST_VALUE
+from capacity.world.render import Renderer
+from capacity.world.sampling import Draws, name_only_draws, probe_draws, tokenizer_draws, training_draws
 
 RARE = 1e-4
 SIMPLE = {"paragraphs": 1}

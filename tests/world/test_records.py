@@ -20,8 +20,11 @@ from capacity.errors import UserError
 from capacity.plan.grid import Grid, resolve
 from capacity.plan.preview import account_lines
 from capacity.tokenizers.tokenization import build_tokenizer
-from capacity.world import NAME, Renderer, load_world, make_world, probe_draws, save_world, training_draws
+from capacity.world.facts import load_world, make_world, save_world
+from capacity.world.pieces import NAME
 from capacity.world.records import forget_records, num_dropped, read_records
+from capacity.world.render import Renderer
+from capacity.world.sampling import probe_draws, training_draws
 
 COUNTRIES = """country,capital,currency,code
 France,Paris,euro,FR

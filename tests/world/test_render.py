@@ -26,16 +26,10 @@ from worlds import (
 from capacity.errors import UserError
 from capacity.tokenizers import tokenization
 from capacity.tokenizers.tokenization import build_tokenizer
-from capacity.world import (
-    Draws,
-    Renderer,
-    World,
-    make_world,
-    name_only_draws,
-    probe_draws,
-    render,
-    training_draws,
-)
+from capacity.world import render
+from capacity.world.facts import World, make_world
+from capacity.world.render import Renderer
+from capacity.world.sampling import Draws, name_only_draws, probe_draws, training_draws
 
 EACH_PAIR = pytest.mark.parametrize(("world_name", "tokenizer_name"), PAIRS)
 

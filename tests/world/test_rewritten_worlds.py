@@ -20,20 +20,11 @@ from capacity.tables.bits import person_bits
 from capacity.tables.table import score_matrices
 from capacity.tokenizers.tokenization import build_tokenizer, load_tokenizer, save_tokenizer
 from capacity.training.batches import TrainingBatches
-from capacity.world import (
-    EOS_ID,
-    FILLER,
-    NAME,
-    Rewritings,
-    TextRenderer,
-    World,
-    calibration_draws,
-    load_world,
-    make_world,
-    probe_draws,
-    save_world,
-    training_draws,
-)
+from capacity.world.facts import World, load_world, make_world, save_world
+from capacity.world.pieces import EOS_ID, FILLER, NAME
+from capacity.world.rewritings import Rewritings
+from capacity.world.sampling import calibration_draws, probe_draws, training_draws
+from capacity.world.written import TextRenderer
 
 PROBE = {"draws": 2, "seed": 7}
 

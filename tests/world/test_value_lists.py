@@ -17,8 +17,10 @@ from capacity.config.load import check, read_yaml
 from capacity.errors import UserError
 from capacity.plan.grid import resolve
 from capacity.tokenizers.tokenization import build_tokenizer
-from capacity.world import Renderer, load_world, make_world, training_draws
+from capacity.world.facts import load_world, make_world
 from capacity.world.pools import FOLDER
+from capacity.world.render import Renderer
+from capacity.world.sampling import training_draws
 
 
 def own_spec(folder: Path, **lists: str) -> dict[str, Any]:

@@ -14,19 +14,11 @@ from scipy.stats import chi2_contingency, chisquare
 from worlds import ATOMIC, FULL_BIOS, FULL_POOLS, SENTENCE, SMALL_BIOS, SMALL_POOLS, SPECS, world_of
 
 from capacity.errors import UserError
-from capacity.world import (
-    World,
-    load_world,
-    make_world,
-    name_only_draws,
-    probe_draws,
-    save_world,
-    streams,
-    training_draws,
-)
+from capacity.world import streams
 from capacity.world.bijection import keyed_bijection
 from capacity.world.biod import chunk_set
-from capacity.world.sampling import tokenizer_draws
+from capacity.world.facts import World, load_world, make_world, save_world
+from capacity.world.sampling import name_only_draws, probe_draws, tokenizer_draws, training_draws
 
 RARE = 1e-4  # a fair draw fails one uniformity check in ten thousand; seeds are fixed
 

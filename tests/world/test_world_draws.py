@@ -11,8 +11,16 @@ from scipy.stats import chi2_contingency, chisquare
 from worlds import ATOMIC, FULL_BIOS, SENTENCE, SMALL_BIOS, SPECS, world_of
 
 from capacity.errors import UserError
-from capacity.world import BLOCK, Draws, World, name_only_draws, num_blocks, probe_draws, training_draws
-from capacity.world.sampling import tokenizer_draws
+from capacity.world.facts import World
+from capacity.world.sampling import (
+    BLOCK,
+    Draws,
+    name_only_draws,
+    num_blocks,
+    probe_draws,
+    tokenizer_draws,
+    training_draws,
+)
 
 RARE = 1e-4
 BIG = ATOMIC | {"N": BLOCK + 5000, "names": [64, 64, 64]}  # two blocks

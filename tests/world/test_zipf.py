@@ -9,7 +9,9 @@ from worlds import ATOMIC, setting
 
 from capacity.tables.exposure_bands import band_rows
 from capacity.training.batches import TrainingBatches
-from capacity.world import Zipf, make_world, training_draws
+from capacity.world.facts import make_world
+from capacity.world.sampling import training_draws
+from capacity.world.zipf import Zipf
 
 
 @given(

@@ -5,6 +5,7 @@ of itself, which is noted by what is made from the artefact. An artefact without
 that holds anything else, is never used.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -38,7 +39,8 @@ def write_atomically(path: Path, text: str, durable: bool = True, time: float | 
             os.utime(scratch, (time, time))
         os.replace(scratch, path)
     except BaseException:
-        scratch.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk that can only be read
+            scratch.unlink(missing_ok=True)
         raise
 
 

@@ -18,6 +18,8 @@ def main() -> None:
     with lean_imports():
         from capacity.quantization.packed import export_packed
     try:
+        if not (args.variant / "quantization.json").is_file():
+            raise UserError(f"{args.variant}: no quantization.json; name a folder of results/variants")
         verify(args.variant)
         export_packed(args.variant, args.output)
     except UserError as error:

@@ -12,7 +12,7 @@ from capacity.errors import UserError
 from capacity.plan.preview import account_lines, labelled_texts, rewritten_sample, sample_world, size_lines
 from capacity.plan.world_specs import tokenizer_spec, world_spec
 from capacity.tokenizers.tokenization import build_tokenizer
-from capacity.world import renderer_of
+from capacity.world.written import renderer_of
 
 
 def chosen(config: Config, dataset: str, tokenizer: str | None) -> tuple[str, list[str]]:

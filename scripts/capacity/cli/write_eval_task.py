@@ -16,7 +16,7 @@ from capacity.extraction.harness import write_task
 from capacity.extraction.wordings import wordings_of
 from capacity.plan.world_specs import counted, tokenizer_spec, world_spec
 from capacity.tokenizers.tokenization import build_tokenizer
-from capacity.world import World, make_world
+from capacity.world.facts import World, make_world
 
 
 def parse() -> argparse.Namespace:

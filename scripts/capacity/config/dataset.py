@@ -1,7 +1,7 @@
 """Datasets, as `config.yaml` describes them: people, records, random strings, and how they are told."""
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -238,6 +238,10 @@ class Endpoint(Sampled):
 class BioR(SixFacts):
     """The paper's bioR(N): the people of bioS, each told in texts by a rewriter. The working city is not told."""
 
+    REFUSED: ClassVar[dict[str, str]] = {
+        "junk": "given with kind: bioR, whose texts are written and not worded anew; remove it, or use kind: bioS"
+    }
+
     kind: Literal["bioR"]
     N: Count = Field(description="People.")
     rewritings: Annotated[int, Field(ge=1, le=250)] = Field(
@@ -252,15 +256,6 @@ class BioR(SixFacts):
         "is kept; or kept as they are. Both are counted, and no such fact is scored.",
     )
     tries: Annotated[int, Field(ge=1, le=100)] = Field(8, description="Texts written at most for one, with resample.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _written(cls, value: Any) -> Any:
-        if isinstance(value, dict) and "junk" in value:
-            raise problem(
-                "junk: given with kind: bioR, whose texts are written and not worded anew; remove it, or use kind: bioS"
-            )
-        return value
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

@@ -3,7 +3,7 @@
 import difflib
 import math
 import reprlib
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     AfterValidator,
@@ -88,6 +88,7 @@ class Section(BaseModel):
     """A mapping with known keys and strict types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    REFUSED: ClassVar[dict[str, str]] = {}  # keys that others of its kind have, and why this one has not
 
     @model_validator(mode="wrap")
     @classmethod
@@ -108,6 +109,8 @@ class Section(BaseModel):
 
     @classmethod
     def _unknown(cls, key: Any) -> PydanticCustomError:
+        if key in cls.REFUSED:
+            return problem(f"{key}: {cls.REFUSED[key]}", "unknown")
         near = difflib.get_close_matches(str(key), cls.model_fields, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         return problem(f"unknown key {shown(key)}; {hint}valid keys: {', '.join(cls.model_fields)}", "unknown")

@@ -15,7 +15,11 @@ from tokenizers import Tokenizer
 
 from capacity.extraction.questions import encode
 from capacity.probe.score import BATCH_TOKENS, EXACT, NATS, score_items
-from capacity.world import BLOCK, EOS_ID, NAME, Renderer, Rendering, TextRenderer, World, probe_draws
+from capacity.world.facts import World
+from capacity.world.pieces import EOS_ID, NAME
+from capacity.world.render import Renderer, Rendering
+from capacity.world.sampling import BLOCK, probe_draws
+from capacity.world.written import TextRenderer
 
 Model = Callable[[torch.Tensor], Any]  # token ids (rows, width) to anything with .logits (rows, width, V)
 Tokens = list[list[int]]

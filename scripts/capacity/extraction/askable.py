@@ -20,7 +20,7 @@ from capacity.models.external import POSITIONS, build_foreign, hf_config, name_o
 from capacity.models.external_checks import T, V, bad_reload, logits_of, shaken, too_large
 from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.training.batches import TrainingBatches
-from capacity.world import World, make_world
+from capacity.world.facts import World, make_world
 
 NEW_ROWS = 3
 TOLERANCE = 1e-3  # of logits of size 1

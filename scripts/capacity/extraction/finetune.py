@@ -25,7 +25,7 @@ from capacity.models.build import load_model
 from capacity.training.batches import IGNORED, Steps, padding
 from capacity.training.device import make_fabric, numeric_conditions
 from capacity.training.optimizer import Optimizer, learning_rate
-from capacity.world import EOS_ID
+from capacity.world.pieces import EOS_ID
 from capacity.world.streams import generator
 
 CHUNK_STEPS = 32  # whose texts are tokenised at once

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from capacity.extraction.questions import asked_attributes, encode, groups_of, texts
 from capacity.tokenizers.tokenization import EOS_TOKEN
-from capacity.world import World
+from capacity.world.facts import World
 
 
 def write_task(world: World, tokenizer: Tokenizer, spec: Mapping[str, Any], name: str, folder: Path) -> int:

@@ -11,7 +11,8 @@ from capacity.extraction.finetune import QuestionBatches, question_rows
 from capacity.extraction.questions import Asked, Lengths, encode, rows_of
 from capacity.training.batches import IGNORED, Array, TrainingBatches
 from capacity.training.mixture import Mixture
-from capacity.world import EOS_ID, World
+from capacity.world.facts import World
+from capacity.world.pieces import EOS_ID
 
 
 def check_windows(context: int, lengths: Lengths) -> None:

@@ -20,8 +20,9 @@ from tokenizers import Tokenizer
 from capacity.errors import UserError
 from capacity.extraction.people import SPLIT, split_sizes
 from capacity.extraction.wordings import NAME, wordings_of
-from capacity.world import EOS_ID, World
+from capacity.world.facts import World
 from capacity.world.grammar import Grammar, Slot
+from capacity.world.pieces import EOS_ID
 from capacity.world.streams import generator
 from capacity.world.token_merges import read_grammar
 

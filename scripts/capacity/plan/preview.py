@@ -14,21 +14,13 @@ from capacity.errors import UserError
 from capacity.plan.requests import world_bytes
 from capacity.rewriting.rewrite import rewrite_world
 from capacity.tables.bits import diversity_offered_bits
-from capacity.world import (
-    FILLER,
-    NAME,
-    Draws,
-    JunkPeople,
-    Renderer,
-    TextRenderer,
-    World,
-    junk_draws,
-    make_world,
-    renderer_of,
-    training_draws,
-)
-from capacity.world.facts import account_of
+from capacity.world.facts import World, account_of, make_world
+from capacity.world.junk import JunkPeople, junk_draws
+from capacity.world.pieces import FILLER, NAME
 from capacity.world.records import num_dropped
+from capacity.world.render import Renderer
+from capacity.world.sampling import Draws, training_draws
+from capacity.world.written import TextRenderer, renderer_of
 
 SAMPLE = 20_000  # people made for a preview; they are the first ones of the whole world
 COLOURS = (36, 32, 33, 35, 34, 31)  # ANSI codes by label, in turn

@@ -263,11 +263,18 @@ def prepare_run(grid: "Grid", results: Path) -> Plan:
     done = {name for name, state in plan.states.items() if state == State.DONE}
     check_models(grid.orders, done)
     _order_again(plan, results)
-    (results / "report").mkdir(parents=True, exist_ok=True)
-    write_atomically(results / STUDIES, json.dumps(grid.studies, indent=1) + "\n", durable=False)
+    _write_studies(grid, results)
     for artefact, files, id_file in published(grid):
         stamp_copy(artefact, files, id_file, results)
     return plan
+
+
+def _write_studies(grid: "Grid", results: Path) -> None:
+    """Put what the studies ask where the report reads it, unless it stands there."""
+    path, text = results / STUDIES, json.dumps(grid.studies, indent=1) + "\n"
+    if not path.is_file() or path.read_text() != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text, durable=False)
 
 
 def published(grid: "Grid") -> list[tuple[Order, dict[str, str], str]]:

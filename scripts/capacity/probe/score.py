@@ -17,21 +17,13 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from capacity.errors import UserError
-from capacity.world import (
-    BLOCK,
-    EOS_ID,
-    FILLER,
-    NAME,
-    Attribute,
-    JunkPeople,
-    Renderer,
-    Rendering,
-    TextRenderer,
-    World,
-    junk_probe_draws,
-    name_only_draws,
-    probe_draws,
-)
+from capacity.world.facts import World
+from capacity.world.grammar import Attribute
+from capacity.world.junk import JunkPeople, junk_probe_draws
+from capacity.world.pieces import EOS_ID, FILLER, NAME
+from capacity.world.render import Renderer, Rendering
+from capacity.world.sampling import BLOCK, name_only_draws, probe_draws
+from capacity.world.written import TextRenderer
 
 Array = NDArray[np.float64]
 Model = Callable[[torch.Tensor], Any]  # token ids (rows, width) to anything with .logits (rows, width, V)

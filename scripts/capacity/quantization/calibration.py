@@ -11,7 +11,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedModel
 
 from capacity.errors import UserError
-from capacity.world import EOS_ID, Renderer, TextRenderer, World, calibration_draws
+from capacity.world.facts import World
+from capacity.world.pieces import EOS_ID
+from capacity.world.render import Renderer
+from capacity.world.sampling import calibration_draws
+from capacity.world.written import TextRenderer
 
 BATCH_TOKENS = 4096
 

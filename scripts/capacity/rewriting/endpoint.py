@@ -14,7 +14,8 @@ from typing import Any
 
 from capacity.errors import UserError
 from capacity.rewriting.prompts import prompt
-from capacity.world import World, streams
+from capacity.world import streams
+from capacity.world.facts import World
 
 KEY = "REWRITER_API_KEY"
 ATTEMPTS, PAUSE = 3, 1.0  # of one request: how often, and seconds before the second try, doubled before the third

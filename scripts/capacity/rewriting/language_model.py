@@ -5,7 +5,8 @@ from typing import Any
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 from capacity.rewriting.prompts import prompt
-from capacity.world import World, streams
+from capacity.world import streams
+from capacity.world.facts import World
 
 
 class LanguageModel:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from capacity.rewriting.check import told_attributes
-from capacity.world import World, streams
+from capacity.world import streams
+from capacity.world.facts import World
 from capacity.world.grammar import Attribute, Slot
 
 NOBODY = "This person"  # who has no name or no pronoun in a text that leaves it out

@@ -1,7 +1,9 @@
 """What a language model is asked: to tell the facts of one person, given as short sentences in any order."""
 
 from capacity.rewriting.check import told_attributes
-from capacity.world import Slot, World, streams
+from capacity.world import streams
+from capacity.world.facts import World
+from capacity.world.grammar import Slot
 
 INSTRUCTION = (
     "Write a biography of {name} in about {words} words. Be creative, and tell the facts in an order of your own. "

@@ -14,8 +14,9 @@ from capacity.rewriting.check import Checked, Checker
 from capacity.rewriting.endpoint import EndpointClient
 from capacity.rewriting.language_model import LanguageModel
 from capacity.rewriting.paraphrase import ParaphrasingGrammar
-from capacity.world import Rewritings, World
+from capacity.world.facts import World
 from capacity.world.pieces import EOS_TOKEN
+from capacity.world.rewritings import Rewritings
 
 BATCH = 64  # texts, where the rewriter does not say
 PATIENCE = 64  # texts in a row that tell nothing, after which a rewriter is given up

@@ -7,8 +7,8 @@ import pandas as pd
 
 from capacity.tables.bits import bits_offered, person_bits
 from capacity.tables.table import score_matrices
-from capacity.world import Zipf
 from capacity.world.account import Account
+from capacity.world.zipf import Zipf
 
 EDGES = 10 ** np.arange(0, 10, 0.5)  # of bands, in times a person was told: two bands a factor of ten
 

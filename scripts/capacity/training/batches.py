@@ -13,20 +13,13 @@ from tokenizers import Tokenizer
 from capacity.errors import UserError
 from capacity.training.mixture import Mixture
 from capacity.training.token_stream import TokenStream, mixed_stream, with_eos
-from capacity.world import (
-    EOS_ID,
-    Draws,
-    JunkPeople,
-    Renderer,
-    TextRenderer,
-    World,
-    Zipf,
-    junk_draws,
-    num_blocks,
-    renderer_of,
-    training_draws,
-)
-from capacity.world.sampling import BLOCK, concatenate
+from capacity.world.facts import World
+from capacity.world.junk import JunkPeople, junk_draws
+from capacity.world.pieces import EOS_ID
+from capacity.world.render import Renderer
+from capacity.world.sampling import BLOCK, Draws, concatenate, num_blocks, training_draws
+from capacity.world.written import TextRenderer, renderer_of
+from capacity.world.zipf import Zipf
 
 IGNORED = -100  # a target that is not scored, as torch's cross-entropy has it
 MOST_COUNTED = 300_000_000  # tokens that take six minutes to make

@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capacity.training.mixture import GROUP, Mixture
-from capacity.world import EOS_ID, Draws, Renderer, TextRenderer
+from capacity.world.pieces import EOS_ID
+from capacity.world.render import Renderer
+from capacity.world.sampling import Draws
+from capacity.world.written import TextRenderer
 
 Tokens = NDArray[np.unsignedinteger]
 
