@@ -24,7 +24,7 @@ report: "report/workflow.rst"
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from capacity.errors import UserError
-from capacity.artefacts.orders import read_order
+from capacity.artefacts.spec import read_spec
 from capacity.plan.survey import set_job_environment
 
 RESULTS = Path("results")
@@ -47,7 +47,7 @@ if workflow.is_main_process:
         prepare_run,
         told_where_unwritable,
         use_store,
-        write_orders,
+        write_specs,
     )
 
     try:
@@ -56,7 +56,7 @@ if workflow.is_main_process:
         PLAN = prepare_run(
             resolve(load_config(files, dict(workflow.config_settings.config))), RESULTS
         )
-        ORDERS = PLAN.by_id
+        SPECS = PLAN.by_id
         use_store(os.environ, PLAN.grid.store)
         for line in told_gaps(PLAN, RESULTS):
             print(line, file=sys.stderr)
@@ -84,11 +84,11 @@ wildcard_constraints:
     claims=r"[\w-]+",
 
 
-def order(identity):
+def spec(identity):
     """The order for an artefact: from memory in the main process, from its frozen file in a job."""
     if workflow.is_main_process:
-        return ORDERS[identity]
-    return read_order(RESULTS / "specs" / f"{identity}.json")
+        return SPECS[identity]
+    return read_spec(RESULTS / "specs" / f"{identity}.json")
 
 
 def made(name):
@@ -110,7 +110,7 @@ onstart:
     gc.freeze()
     HELD.append(lock_run(RESULTS))
     with told_where_unwritable(RESULTS):
-        write_orders(PLAN, RESULTS)
+        write_specs(PLAN, RESULTS)
     check_cluster()
     if workflow.local_exec:
         check_gpus()

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
 from engine import CONFIG
-from planted import build, write_order
+from planted import build, write_spec
 
 from capacity.artefacts.identity import file_digest
 from capacity.audit.findings import Severity
@@ -37,8 +37,8 @@ def main() -> None:
         grid = resolve(config)
         started = time.monotonic()
         build(grid, results)
-        for order in grid.orders.values():
-            write_order(order, results)
+        for spec in grid.specs.values():
+            write_spec(spec, results)
         print(f"built in {time.monotonic() - started:.0f} s", flush=True)
         folder = read_folder(results, fixed_paths(grid))
         started = time.monotonic()

@@ -96,14 +96,14 @@ def build_ours(folder: Path) -> None:
     results = folder / "results"
     grid: Grid = resolve(load_config([folder / "config.yaml"]))
     to_publish = {artefact.name: list(files) for artefact, files, _ in published(grid)}
-    for order in grid.orders.values():
+    for spec in grid.specs.values():
         inputs: dict[str, dict[str, str]] = {}
-        for member in order.members:
+        for member in spec.members:
             with Making(member, results, {}) as making:
                 (making.folder / "body").write_text("x")
             inputs[member.name] = {"content": "x"}
-        with Making(order, results, inputs) as making:
-            for name in ("body", *to_publish.get(order.name, ())):
+        with Making(spec, results, inputs) as making:
+            for name in ("body", *to_publish.get(spec.name, ())):
                 (making.folder / name).write_text(name)
     for artefact, files, id_file in published(grid):
         for name, target in files.items():

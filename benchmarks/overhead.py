@@ -48,9 +48,9 @@ def main() -> None:
         copy_tree(folder)
         wall, total = build(folder)
         for path in sorted((folder / "results" / "specs").glob("*.json")):
-            order = json.loads(path.read_text())
-            manifest = folder / "results" / order["stage"] / order["id"] / "manifest.json"
-            jobs[order["stage"]].append(json.loads(manifest.read_text()))
+            spec = json.loads(path.read_text())
+            manifest = folder / "results" / spec["stage"] / spec["id"] / "manifest.json"
+            jobs[spec["stage"]].append(json.loads(manifest.read_text()))
     steps = sum(job["metrics"]["seconds"]["steps_cpu"] for job in jobs["checkpoints"])
     print(f"{wall:.0f} s of wall time, {total:.0f} core s, {steps:.0f} of them in optimizer steps\n")
     print(f"{'stage':14s} {'jobs':>5s} {'outside steps':>14s} {'a job':>8s}")

@@ -165,8 +165,8 @@ def contestants(model: dict[str, Any], num_steps: int, with_trainer: bool) -> tu
     world = make_world(WORLD)
     batches = TrainingBatches(world, build_tokenizer({"kind": "word"}, world), REGIME, seed=1)
     ours = "family" in model  # a model of others is not compiled, as in the workflow
-    spec = {"model": model, "regime": REGIME, "hardware": HARDWARE | {"compile": ours}, "seed": 1}
-    training = Training(spec, batches, make_fabric(HARDWARE))
+    settings = {"model": model, "regime": REGIME, "hardware": HARDWARE | {"compile": ours}, "seed": 1}
+    training = Training(settings, batches, make_fabric(HARDWARE))
 
     def stock_model(attention: str = "sdpa") -> PreTrainedModel:
         built = build_model(model, batches.vocab_size, batches.context + 1, seed=1)

@@ -7,27 +7,27 @@ that was interrupted leaves its state in results/resume/<checkpoint>/ and goes o
 @for_each_job
 def work(wildcards):
     """Tokens to train on: the longest trainings start first."""
-    training = order(wildcards.checkpoint)
-    return estimate.training_tokens(world(training)[0], training.spec["regime"])
+    training = spec(wildcards.checkpoint)
+    return estimate.training_tokens(world(training)[0], training.settings["regime"])
 
 
 @for_each_job
 def training_mb(wildcards, attempt):
-    training = order(wildcards.checkpoint)
+    training = spec(wildcards.checkpoint)
     return requests.growing(
-        requests.training_mb(*world(training), training.spec), attempt
+        requests.training_mb(*world(training), training.settings), attempt
     )
 
 
 @for_each_job
 def training_minutes(wildcards):
     """The same in every attempt: the next one goes on where this one stopped."""
-    training = order(wildcards.checkpoint)
-    return requests.training_minutes(*world(training), training.spec)
+    training = spec(wildcards.checkpoint)
+    return requests.training_minutes(*world(training), training.settings)
 
 
 def devices(training):
-    return training.spec["hardware"]["devices"]
+    return training.settings["hardware"]["devices"]
 
 
 rule train_checkpoint:

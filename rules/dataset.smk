@@ -5,11 +5,11 @@ In: an order (kind, sizes, seed). Out: facts.parquet, one row a person, and gram
 
 
 def dataset_mb(dataset):
-    return requests.world_mb(dataset.spec)
+    return requests.world_mb(dataset.settings)
 
 
 def dataset_minutes(dataset):
-    return requests.world_minutes(dataset.spec)
+    return requests.world_minutes(dataset.settings)
 
 
 rule make_dataset:

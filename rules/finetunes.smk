@@ -13,8 +13,8 @@ def asked_world(finetunes):
 
 def tuned(finetunes):
     """A spec with the model that is tuned; of mixed training it is the try's own."""
-    spec = finetunes.members[0].spec
-    return spec if spec["method"] == "mixed" else parent(finetunes, "checkpoint").spec
+    settings = finetunes.members[0].settings
+    return settings if settings["method"] == "mixed" else parent(finetunes, "checkpoint").settings
 
 
 def finetune_mb(finetunes):
@@ -22,11 +22,11 @@ def finetune_mb(finetunes):
 
 
 def finetune_minutes(finetunes):
-    spec = finetunes.members[0].spec
-    if spec["method"] == "mixed":
-        minutes = requests.training_minutes(*asked_world(finetunes), spec)
-        return minutes / (1 - spec["share"])
-    texts = sum(try_.spec["steps"] * try_.spec["batch"] for try_ in finetunes.members)
+    settings = finetunes.members[0].settings
+    if settings["method"] == "mixed":
+        minutes = requests.training_minutes(*asked_world(finetunes), settings)
+        return minutes / (1 - settings["share"])
+    texts = sum(try_.settings["steps"] * try_.settings["batch"] for try_ in finetunes.members)
     return requests.question_minutes(*asked_world(finetunes), tuned(finetunes), texts)
 
 

@@ -10,12 +10,12 @@ def probed(probes):
 
 
 def probe_mb(probes):
-    return requests.scoring_mb(*world(probes), probed(probes).spec)
+    return requests.scoring_mb(*world(probes), probed(probes).settings)
 
 
 def probe_minutes(probes):
-    texts = len(probes.members) * probes.spec["draws"]
-    return requests.scoring_minutes(*world(probes), probed(probes).spec, texts)
+    texts = len(probes.members) * probes.settings["draws"]
+    return requests.scoring_minutes(*world(probes), probed(probes).settings, texts)
 
 
 rule probe_checkpoint:

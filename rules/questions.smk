@@ -6,11 +6,11 @@ knows their words too.
 
 
 def questions_mb(questions):
-    return requests.world_mb(parent(questions, "dataset").spec)
+    return requests.world_mb(parent(questions, "dataset").settings)
 
 
 def questions_minutes(questions):
-    return requests.world_minutes(parent(questions, "dataset").spec)
+    return requests.world_minutes(parent(questions, "dataset").settings)
 
 
 rule make_questions:

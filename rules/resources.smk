@@ -15,12 +15,12 @@ from capacity.plan import requests
 
 def parent(child, role):
     """The order of an order's one parent in a role."""
-    return order(child.parents[role].split("/")[1])
+    return spec(child.parents[role].split("/")[1])
 
 
 def world(child):
     """The specs of the dataset and the tokenizer that an order was made from."""
-    return parent(child, "dataset").spec, parent(child, "tokenizer").spec
+    return parent(child, "dataset").settings, parent(child, "tokenizer").settings
 
 
 def for_each_job(function):
@@ -37,7 +37,7 @@ def inputs_of(wildcard):
 
     @for_each_job
     def inputs(wildcards):
-        asked = order(wildcards[wildcard])
+        asked = spec(wildcards[wildcard])
         parents = [made(name) for name in asked.parent_names()]
         return (
             [*parents, f"{RESULTS}/specs/{asked.id}.json"] if again(asked) else parents
@@ -58,7 +58,7 @@ def growing(stage, ask):
     def amount(wildcards, attempt):
         if workflow.is_main_process:
             return requests.growing(largest(stage, ask), attempt)
-        return requests.growing(ask(order(wildcards[0])), attempt)
+        return requests.growing(ask(spec(wildcards[0])), attempt)
 
     return amount
 
@@ -67,13 +67,13 @@ def alike(stage, ask):
     """A resource for which all jobs of a stage ask alike, because all run on the hardware of the one scale."""
     if workflow.is_main_process:
         return largest(stage, ask)
-    return for_each_job(lambda wildcards: ask(order(wildcards[0])))
+    return for_each_job(lambda wildcards: ask(spec(wildcards[0])))
 
 
 def gpus(child):
     """GPUs that a training, a probe or a rewriter needs: none on a CPU."""
-    alone = child.spec.get("rewriter", child.spec).get("accelerator")
-    hardware = child.spec.get("hardware", {"accelerator": alone, "devices": 1})
+    alone = child.settings.get("rewriter", child.settings).get("accelerator")
+    hardware = child.settings.get("hardware", {"accelerator": alone, "devices": 1})
     return hardware["devices"] if hardware["accelerator"] == "gpu" else 0
 
 
@@ -81,7 +81,7 @@ def gpus(child):
 def largest(stage, ask):
     """The most that a job of a stage asks for: all tasks of a job array get what its first task asks for."""
     return max(
-        (ask(each) for each in ORDERS.values() if each.stage == stage), default=0
+        (ask(each) for each in SPECS.values() if each.stage == stage), default=0
     )
 
 
@@ -102,7 +102,7 @@ def serve_forks():
 
     A process that has looked for GPUs must not fork, and importing torch's friends may look.
     """
-    if sys.platform == "linux" and not any(map(gpus, ORDERS.values())):
+    if sys.platform == "linux" and not any(map(gpus, SPECS.values())):
         from capacity.jobs.fork_server import start_server
         from capacity.jobs.startup import FORK_SERVER
 
@@ -115,7 +115,7 @@ def failed_jobs():
     return [
         FailedJob(
             job.rule.name,
-            next((ORDERS[name] for name in job.wildcards if name in ORDERS), None),
+            next((SPECS[name] for name in job.wildcards if name in SPECS), None),
             Path(job.log[0]),
         )
         for job in sorted(workflow.scheduler.failed, key=str)

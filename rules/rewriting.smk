@@ -16,12 +16,12 @@ rule rewrite_dataset:
     priority: FIRST
     threads: 1
     resources:
-        gpu=for_each_job(lambda wildcards: gpus(order(wildcards.rewriting))),
+        gpu=for_each_job(lambda wildcards: gpus(spec(wildcards.rewriting))),
         mem_mb=lambda wildcards, attempt: requests.growing(
-            requests.rewriting_mb(order(wildcards.rewriting).spec), attempt
+            requests.rewriting_mb(spec(wildcards.rewriting).settings), attempt
         ),
         runtime=lambda wildcards: requests.rewriting_minutes(
-            order(wildcards.rewriting).spec
+            spec(wildcards.rewriting).settings
         ),
     message:
         "Rewriting {wildcards.rewriting}; its progress is in {log}."

@@ -5,11 +5,11 @@ In: a dataset. Out: a tokenizer in Hugging Face form whose rows are tokens that 
 
 
 def tokenizer_mb(tokenizer):
-    return requests.world_mb(parent(tokenizer, "dataset").spec)
+    return requests.world_mb(parent(tokenizer, "dataset").settings)
 
 
 def tokenizer_minutes(tokenizer):
-    return requests.world_minutes(parent(tokenizer, "dataset").spec)
+    return requests.world_minutes(parent(tokenizer, "dataset").settings)
 
 
 rule make_tokenizer:

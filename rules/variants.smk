@@ -7,7 +7,7 @@ own in results/variants/, reused by its identity.
 
 def variants_mb(variants):
     quantized = parent(variants, "checkpoint")
-    return requests.scoring_mb(*world(quantized), quantized.spec)
+    return requests.scoring_mb(*world(quantized), quantized.settings)
 
 
 rule quantize_checkpoint:

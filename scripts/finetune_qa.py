@@ -7,13 +7,14 @@ the job exits with code 75; started again it goes on from there, and ends with t
 import os
 import sys
 
-from capacity.artefacts.making import Job, Making, job_parser
+from capacity.artefacts.making import Making
 from capacity.jobs.allocation import time_budget
+from capacity.jobs.job import Job, job_parser
 from capacity.jobs.startup import hand_over, lean_imports
 
 hand_over()
 with lean_imports():
-    from capacity.artefacts.orders import Order
+    from capacity.artefacts.spec import Spec
     from capacity.extraction.finetune import finetune
     from capacity.extraction.mixed import MixedBatches
     from capacity.extraction.questions import read_asked
@@ -23,25 +24,27 @@ with lean_imports():
     from capacity.world.facts import load_world
 
 
-def make_member(job: Job, member: Order, making: Making) -> None:
+def make_member(job: Job, member: Spec, making: Making) -> None:
     """Make one try."""
     folder, resume = job.parent("questions"), job.results / "resume" / member.id
     asked = read_asked(folder, load_tokenizer(folder))
-    if member.spec["method"] == "mixed":
+    if member.settings["method"] == "mixed":
         world, known = load_world(job.parent("dataset")), load_tokenizer(job.parent("tokenizer"))
-        share, all_rows = member.spec["share"], has_all_rows(job.parent("tokenizer"))
-        batches = MixedBatches(world, known, member.spec["regime"], member.spec["seed"], asked, share, all_rows)
-        dataset = f"{world.spec['kind']} with N = {world.N:,} people, and {len(asked.prompts):,} questions"
-        making.metrics = train_checkpoint(member.spec, batches, dataset, folder, making.folder, resume, time_budget())
+        share, all_rows = member.settings["share"], has_all_rows(job.parent("tokenizer"))
+        batches = MixedBatches(world, known, member.settings["regime"], member.settings["seed"], asked, share, all_rows)
+        dataset = f"{world.settings['kind']} with N = {world.N:,} people, and {len(asked.prompts):,} questions"
+        making.metrics = train_checkpoint(
+            member.settings, batches, dataset, folder, making.folder, resume, time_budget()
+        )
         return
-    model, training = finetune(member.spec, job.parent("checkpoint"), asked, resume, time_budget())
+    model, training = finetune(member.settings, job.parent("checkpoint"), asked, resume, time_budget())
     making.metrics = write_finetuned(model, training, folder, making.folder)
 
 
 def main() -> None:
     """Make the tries that the order names."""
     args = job_parser(__doc__).parse_args()
-    with Job(args) as job:
+    with Job(args, dict) as job:
         missing = job.missing_members()
         for member in missing:
             try:
@@ -51,9 +54,9 @@ def main() -> None:
                 print(stop, file=sys.stderr, flush=True)
                 raise SystemExit(os.EX_TEMPFAIL) from None
             forget(job.results / "resume" / member.id)
-        for member in job.order.members:
+        for member in job.spec.members:
             job.add_input(member.name)
-        job.metrics = {"tries": len(job.order.members), "reused": len(job.order.members) - len(missing)}
+        job.metrics = {"tries": len(job.spec.members), "reused": len(job.spec.members) - len(missing)}
 
 
 if __name__ == "__main__":

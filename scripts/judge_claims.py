@@ -1,6 +1,6 @@
 """Hold the capacity table against published claims: claims.csv, and the same as a Markdown table."""
 
-from capacity.artefacts.making import Job, job_parser
+from capacity.jobs.job import Job, job_parser
 from capacity.tables.claims import as_markdown, judge
 from capacity.tables.table import read_table, write_table
 
@@ -8,9 +8,9 @@ from capacity.tables.table import read_table, write_table
 def main() -> None:
     """Judge the claims that the order lists."""
     args = job_parser(__doc__).parse_args()
-    with Job(args) as job:
+    with Job(args, dict) as job:
         table = read_table(job.parent("table") / "capacity_table.csv")
-        judged = judge(job.spec["claims"], table, job.spec["scale"])
+        judged = judge(job.settings["claims"], table, job.settings["scale"])
         write_table(judged, job.folder / "claims.csv")
         (job.folder / "claims.md").write_text(as_markdown(judged))
         job.metrics = {"verdicts": judged["verdict"].value_counts().to_dict()}

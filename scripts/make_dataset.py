@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from capacity.artefacts.making import Job, job_parser
+from capacity.jobs.job import Job, job_parser
 from capacity.world.facts import make_world, save_world
 from capacity.world.records import num_dropped
 
@@ -10,11 +10,11 @@ from capacity.world.records import num_dropped
 def main() -> None:
     """Make the world that the order describes."""
     args = job_parser(__doc__).parse_args()
-    with Job(args) as job:
-        world = make_world(job.spec)
+    with Job(args, dict) as job:
+        world = make_world(job.settings)
         save_world(world, job.folder)
-        if job.spec["kind"] == "records":
-            job.metrics["dropped"] = num_dropped(job.spec)
+        if job.settings["kind"] == "records":
+            job.metrics["dropped"] = num_dropped(job.settings)
             print(f"{world.N:,} rows told, {job.metrics['dropped']:,} dropped for an empty cell", flush=True)
         job.metrics.update(people=world.N, account=asdict(world.account), beginnings=world.grammar.num_beginnings())
 

@@ -1,7 +1,7 @@
 """Word the questions about a world's people: those that fine-tuning reads, those only asked; and a tokenizer."""
 
-from capacity.artefacts.making import Job, job_parser
 from capacity.extraction.questions import rows_of, write_questions
+from capacity.jobs.job import Job, job_parser
 from capacity.tokenizers.tokenization import load_tokenizer, save_tokenizer
 from capacity.world.facts import load_world
 
@@ -9,9 +9,9 @@ from capacity.world.facts import load_world
 def main() -> None:
     """Write the texts and the tokenizer that the order describes."""
     args = job_parser(__doc__).parse_args()
-    with Job(args) as job:
+    with Job(args, dict) as job:
         world, tokenizer = load_world(job.parent("dataset")), load_tokenizer(job.parent("tokenizer"))
-        known = write_questions(world, tokenizer, job.spec, job.folder)
+        known = write_questions(world, tokenizer, job.settings, job.folder)
         save_tokenizer(known, job.folder)
         job.metrics = {"vocab_size": rows_of(known)}
 

@@ -1,6 +1,6 @@
 """Make a world's tokenizer: tokenizer.json and tokenizer_config.json, for transformers.AutoTokenizer."""
 
-from capacity.artefacts.making import Job, job_parser
+from capacity.jobs.job import Job, job_parser
 from capacity.tokenizers.tokenization import build_tokenizer, check_rendering, save_tokenizer
 from capacity.world.facts import load_world
 from capacity.world.written import renderer_of
@@ -9,10 +9,10 @@ from capacity.world.written import renderer_of
 def main() -> None:
     """Build the tokenizer that the order describes for its dataset."""
     args = job_parser(__doc__).parse_args()
-    with Job(args) as job:
+    with Job(args, dict) as job:
         world = load_world(job.parent("dataset"))
-        tokenizer = build_tokenizer(job.spec, world)
-        all_rows = not job.spec.get("compact", True)
+        tokenizer = build_tokenizer(job.settings, world)
+        all_rows = not job.settings.get("compact", True)
         save_tokenizer(tokenizer, job.folder, all_rows)
         renderer = renderer_of(world, tokenizer, all_rows)
         check_rendering(renderer, tokenizer)

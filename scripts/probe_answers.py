@@ -2,14 +2,15 @@
 
 import json
 
-from capacity.artefacts.making import Job, Making, job_parser
+from capacity.artefacts.making import Making
+from capacity.jobs.job import Job, job_parser
 from capacity.jobs.startup import hand_over, lean_imports
 
 hand_over()
 with lean_imports():
     import pyarrow.parquet as pq
 
-    from capacity.artefacts.orders import Order
+    from capacity.artefacts.spec import Spec
     from capacity.extraction.answers import answer_texts, memorised
     from capacity.extraction.questions import GROUPS, read_texts
     from capacity.models.build import load_model
@@ -18,10 +19,10 @@ with lean_imports():
     from capacity.world.written import renderer_of
 
 
-def make_member(job: Job, member: Order, making: Making) -> None:
+def make_member(job: Job, member: Spec, making: Making) -> None:
     """Ask one fine-tuned model: a file of answers for each group of people, and what it still knows of biographies."""
     folder = job.parent("questions")
-    model = load_model(job.results / str(member.parents["finetune"]), member.spec["accelerator"])
+    model = load_model(job.results / str(member.parents["finetune"]), member.settings["accelerator"])
     for group in GROUPS:
         texts = read_texts(folder, group)
         if len(texts):
@@ -30,21 +31,21 @@ def make_member(job: Job, member: Order, making: Making) -> None:
     world, known = load_world(job.parent("dataset")), job.parent("tokenizer")
     renderer = renderer_of(world, load_tokenizer(known), has_all_rows(known))
     attributes = list(json.loads((folder / "wordings.json").read_text(encoding="utf-8")))
-    kept = memorised(model, renderer, world, attributes, member.spec, str(model.device))
+    kept = memorised(model, renderer, world, attributes, member.settings, str(model.device))
     pq.write_table(kept, making.folder / "memorised.parquet")
 
 
 def main() -> None:
     """Probe the fine-tuned models that the order names."""
     args = job_parser(__doc__).parse_args()
-    with Job(args) as job:
+    with Job(args, dict) as job:
         missing = job.missing_members()
         for member in missing:
             with job.making_member(member) as making:
                 make_member(job, member, making)
-        for member in job.order.members:
+        for member in job.spec.members:
             job.add_input(member.name)
-        job.metrics = {"tries": len(job.order.members), "reused": len(job.order.members) - len(missing)}
+        job.metrics = {"tries": len(job.spec.members), "reused": len(job.spec.members) - len(missing)}
 
 
 if __name__ == "__main__":

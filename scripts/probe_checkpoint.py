@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from capacity.artefacts.making import Job, job_parser
+from capacity.jobs.job import Job, job_parser
 from capacity.jobs.startup import hand_over, lean_imports
 
 hand_over()
@@ -30,7 +30,7 @@ def about(world: World, variant: Path) -> dict:
 def main() -> None:
     """Probe the variants that the order names."""
     args = job_parser(__doc__).parse_args()
-    with Job(args) as job:
+    with Job(args, dict) as job:
         missing = job.missing_members()
         if missing:
             world = load_world(job.parent("dataset"))
@@ -39,16 +39,16 @@ def main() -> None:
         for member in missing:
             variant = job.results / member.parents["variant"]
             with job.making_member(member) as probe:
-                model = load_model(variant, job.spec["accelerator"])
-                scores = score_people(model, renderer, world, member.spec, device=str(model.device))
+                model = load_model(variant, job.settings["accelerator"])
+                scores = score_people(model, renderer, world, member.settings, device=str(model.device))
                 pq.write_table(scores, probe.folder / "scores.parquet")
-                if isinstance(renderer, Renderer) and world.spec.get("junk"):
-                    junk = score_junk(model, renderer, world, member.spec, str(model.device))
+                if isinstance(renderer, Renderer) and world.settings.get("junk"):
+                    junk = score_junk(model, renderer, world, member.settings, str(model.device))
                     pq.write_table(junk, probe.folder / "junk.parquet")
                 (probe.folder / "about.json").write_text(json.dumps(about(world, variant), indent=1) + "\n")
-        for member in job.order.members:
+        for member in job.spec.members:
             job.add_input(member.name)
-        job.metrics = {"variants": len(job.order.members), "reused": len(job.order.members) - len(missing)}
+        job.metrics = {"variants": len(job.spec.members), "reused": len(job.spec.members) - len(missing)}
 
 
 if __name__ == "__main__":

@@ -3,9 +3,8 @@
 import argparse
 from pathlib import Path
 
-from capacity.artefacts.making import fail
 from capacity.artefacts.manifest import MANIFEST, verify, write_atomically
-from capacity.errors import UserError
+from capacity.errors import UserError, fail
 from capacity.plan.runs import runs_text
 
 
@@ -22,7 +21,7 @@ def main() -> None:
     results = folder.parents[1]
     try:
         manifest = verify(folder)
-        runs = runs_text(manifest["spec"]["rows"], results)
+        runs = runs_text(manifest["settings"]["rows"], results)
     except UserError as error:
         fail(error)
     for name, target in (("capacity_table.csv", args.output), ("capacity_summary.csv", args.summary)):

@@ -4,14 +4,15 @@ import json
 import shutil
 from pathlib import Path
 
-from capacity.artefacts.making import Job, Making, job_parser
+from capacity.artefacts.making import Making
+from capacity.jobs.job import Job, job_parser
 from capacity.jobs.startup import hand_over, lean_imports
 
 hand_over()
 with lean_imports():
     from safetensors.torch import save_file
 
-    from capacity.artefacts.orders import Order
+    from capacity.artefacts.spec import Spec
     from capacity.models.build import load_model
     from capacity.quantization.calibration import Batches, calibration_batches
     from capacity.quantization.quantize import quantize_model
@@ -48,25 +49,25 @@ def text_for(job: Job, scheme: dict, checkpoint: Path) -> Batches:
     return calibration_batches(renderer, scheme["calibration"], scheme["seed"])
 
 
-def make_member(job: Job, member: Order, model, checkpoint: Path) -> None:
+def make_member(job: Job, member: Spec, model, checkpoint: Path) -> None:
     """Make one variant."""
     with job.making_member(member) as variant:
-        batches = text_for(job, member.spec, checkpoint) if needs_text(member.spec) else None
-        write_variant(model, member.spec, batches, checkpoint, variant)
+        batches = text_for(job, member.settings, checkpoint) if needs_text(member.settings) else None
+        write_variant(model, member.settings, batches, checkpoint, variant)
 
 
 def main() -> None:
     """Quantise the checkpoint that the order names."""
     args = job_parser(__doc__).parse_args()
-    with Job(args) as job:
+    with Job(args, dict) as job:
         checkpoint = job.parent("checkpoint")
         missing = job.missing_members()
         model = load_model(checkpoint) if missing else None
         for member in missing:
             make_member(job, member, model, checkpoint)
-        for member in job.order.members:
+        for member in job.spec.members:
             job.add_input(member.name)
-        job.metrics = {"variants": len(job.order.members), "reused": len(job.order.members) - len(missing)}
+        job.metrics = {"variants": len(job.spec.members), "reused": len(job.spec.members) - len(missing)}
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ A job that is killed leaves the batches it wrote, and goes on from there when st
 
 import shutil
 
-from capacity.artefacts.making import Job, job_parser
+from capacity.jobs.job import Job, job_parser
 from capacity.rewriting.rewrite import rewrite_world
 from capacity.world.facts import load_world, save_world
 
@@ -13,8 +13,8 @@ from capacity.world.facts import load_world, save_world
 def main() -> None:
     """Rewrite the dataset as the order says."""
     args = job_parser(__doc__).parse_args()
-    with Job(args) as job:
-        world, counts = rewrite_world(load_world(job.parent("dataset")), job.spec, job.resume)
+    with Job(args, dict) as job:
+        world, counts = rewrite_world(load_world(job.parent("dataset")), job.settings, job.resume)
         save_world(world, job.folder)
         job.metrics.update(counts)
     shutil.rmtree(job.resume)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from capacity.artefacts.making import Job, job_parser
+from capacity.jobs.job import Job, job_parser
 from capacity.tables.exposure_bands import band_rows
 from capacity.tables.extraction_rows import choose, extraction_columns, seed_means, tried, with_extraction
 from capacity.tables.table import capacity_table, summarise, variant_row, write_table
@@ -27,7 +27,7 @@ def asked_row(
     tries = [tried(attempt, folder) for attempt, folder in zip(asked["tries"], folders, strict=True)]
     best = choose(tries)
     held_out = pd.read_parquet(folders[best] / "held_out.parquet")
-    columns = extraction_columns(tries[best], held_out, scores, account, P, job.spec["resamples"])
+    columns = extraction_columns(tries[best], held_out, scores, account, P, job.settings["resamples"])
     about = {name: row[name] for name in ("study", "run", "setting", "seed", "scheme")}
     about["extraction"] = asked["extraction"]
     lines = [{**about, **attempt, "chosen": place == best} for place, attempt in enumerate(tries)]
@@ -58,15 +58,15 @@ def measured_row(job: Job, row: dict) -> tuple[dict, list[dict], dict | None, li
     bands = band_rows(row, row["zipf"], scores, account) if "zipf" in row else []
     junk = pd.read_parquet(folder / "junk.parquet") if (folder / "junk.parquet").is_file() else None
     P = training["parameters"]
-    variant = variant_row(given, scores, account, P, job.spec["resamples"], junk)
+    variant = variant_row(given, scores, account, P, job.settings["resamples"], junk)
     return variant, bands, *asked_row(job, row, scores, account, P)
 
 
 def main() -> None:
     """Tabulate the rows that the order lists."""
     args = job_parser(__doc__).parse_args()
-    with Job(args) as job:
-        measured = [measured_row(job, row) for row in job.spec["rows"]]
+    with Job(args, dict) as job:
+        measured = [measured_row(job, row) for row in job.settings["rows"]]
         rows, bands_of, asked, tries_of = zip(*measured, strict=True)
         table = capacity_table(rows)
         bands = [band for some in bands_of for band in some]

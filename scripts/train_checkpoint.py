@@ -10,10 +10,10 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from capacity.artefacts.making import Job, job_parser
 from capacity.artefacts.manifest import MANIFEST, verify
 from capacity.errors import NotOurs, UserError
 from capacity.jobs.allocation import follows, time_budget
+from capacity.jobs.job import Job, job_parser
 from capacity.jobs.lease import Busy, held
 from capacity.jobs.startup import hand_over, lean_imports
 
@@ -26,7 +26,7 @@ def main() -> None:
     parser = job_parser(__doc__)
     parser.add_argument("--time-budget", type=float, metavar="SECONDS", help="stop and save after so long")
     args = parser.parse_args()
-    job = Job(args)
+    job = Job(args, dict)
     if follows():
         follow(job)
         return
@@ -35,7 +35,7 @@ def main() -> None:
             if mine:
                 train(job, args.time_budget)
             else:
-                print(f"{job.order.name}: made by another process", flush=True)
+                print(f"{job.spec.name}: made by another process", flush=True)
     except Busy as busy:
         print(busy, file=sys.stderr, flush=True)
         raise SystemExit(os.EX_TEMPFAIL) from None
@@ -43,10 +43,10 @@ def main() -> None:
 
 def is_made(job: Job) -> bool:
     """Whether the checkpoint is there, whole, and not to be made again."""
-    if job.order.remake or not (job.target / MANIFEST).is_file():
+    if job.spec.remake or not (job.target / MANIFEST).is_file():
         return False
     try:
-        verify(job.target, job.order.name)
+        verify(job.target, job.spec.name)
     except NotOurs:
         raise
     except UserError:
@@ -61,7 +61,7 @@ def load_batches(job: Job) -> "TrainingBatches":
         from capacity.training.batches import TrainingBatches
         from capacity.world.facts import load_world
     world, folder = load_world(job.parent("dataset")), job.parent("tokenizer")
-    regime, seed = job.spec["regime"], job.spec["seed"]
+    regime, seed = job.settings["regime"], job.settings["seed"]
     return TrainingBatches(world, load_tokenizer(folder), regime, seed, has_all_rows(folder))
 
 
@@ -69,7 +69,7 @@ def follow(job: Job) -> None:
     """One of several devices: train with the process that started this one, and write nothing."""
     with lean_imports():
         from capacity.training.train import follow as train_along
-    train_along(job.spec, load_batches(job), job.resume)
+    train_along(job.settings, load_batches(job), job.resume)
 
 
 def train(job: Job, budget: float | None) -> None:
@@ -81,10 +81,10 @@ def train(job: Job, budget: float | None) -> None:
         batches.check_context()
         job.check_again()
         world, tokenizer = batches.world, job.parent("tokenizer")
-        dataset = f"{world.spec['kind']} with N = {world.N:,} people"
+        dataset = f"{world.settings['kind']} with N = {world.N:,} people"
         budget = time_budget() if budget is None else budget
         try:
-            job.metrics = train_checkpoint(job.spec, batches, dataset, tokenizer, job.folder, job.resume, budget)
+            job.metrics = train_checkpoint(job.settings, batches, dataset, tokenizer, job.folder, job.resume, budget)
         except Interrupted as stop:
             print(stop, file=sys.stderr, flush=True)
             raise SystemExit(os.EX_TEMPFAIL) from None

@@ -4,8 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from capacity.artefacts.making import fail
-from capacity.errors import UserError
+from capacity.errors import UserError, fail
 from capacity.figures.report_pages import read_claims_table, write_pages
 from capacity.tables.table import read_table
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from capacity.artefacts.making import Making
 from capacity.artefacts.manifest import noted, read_manifest
-from capacity.artefacts.orders import Order, order_text
+from capacity.artefacts.spec import Spec, spec_text
 from capacity.config.load import load_config
 from capacity.plan.grid import Grid, resolve
 from capacity.plan.survey import figure_names, published
@@ -29,24 +29,24 @@ def tiny(**overrides: Any) -> Grid:
     return resolve(load_config([TINY], overrides))
 
 
-def plant(order: Order, results: Path) -> Path:
+def plant(spec: Spec, results: Path) -> Path:
     """Make one artefact, and the members of a set before it, through the code that every job uses."""
-    for member in order.members:
+    for member in spec.members:
         plant(member, results)
-    names = [*order.parent_names(), *(member.name for member in order.members)]
+    names = [*spec.parent_names(), *(member.name for member in spec.members)]
     inputs = {name: noted(read_manifest(results / name)) for name in names}
-    with Making(order, results, inputs) as making:
-        for file in files_of(order):
-            (making.folder / file).write_text(f"{file} of {order.name}\n")
-        making.metrics = {"flops": 1e6} if order.stage == "checkpoints" else {}
-    return results / order.name
+    with Making(spec, results, inputs) as making:
+        for file in files_of(spec):
+            (making.folder / file).write_text(f"{file} of {spec.name}\n")
+        making.metrics = {"flops": 1e6} if spec.stage == "checkpoints" else {}
+    return results / spec.name
 
 
-def files_of(order: Order) -> tuple[str, ...]:
+def files_of(spec: Spec) -> tuple[str, ...]:
     """Names of the files of an artefact."""
-    if order.stage == "figures":
-        return tuple(f"{name}.{kind}" for name in figure_names(order) for kind in ("png", "svg"))
-    return FILES.get(order.stage, ("content.txt",))
+    if spec.stage == "figures":
+        return tuple(f"{name}.{kind}" for name in figure_names(spec) for kind in ("png", "svg"))
+    return FILES.get(spec.stage, ("content.txt",))
 
 
 def publish(grid: Grid, results: Path) -> None:
@@ -61,19 +61,19 @@ def publish(grid: Grid, results: Path) -> None:
 
 def build(grid: Grid, results: Path) -> None:
     """Everything that a run of the engine leaves, orders excepted."""
-    for order in grid.orders.values():
-        plant(order, results)
+    for spec in grid.specs.values():
+        plant(spec, results)
     publish(grid, results)
 
 
-def write_order(order: Order, results: Path) -> Path:
+def write_spec(spec: Spec, results: Path) -> Path:
     """Put an order where a job looks for it."""
-    path = results / "specs" / f"{order.id}.json"
+    path = results / "specs" / f"{spec.id}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(order_text(order))
+    path.write_text(spec_text(spec))
     return path
 
 
-def of_stage(grid: Grid, stage: str, run: str = "") -> Order:
+def of_stage(grid: Grid, stage: str, run: str = "") -> Spec:
     """The first order of a stage whose slug holds a text."""
-    return next(o for o in grid.orders.values() if o.stage == stage and run in o.id.rpartition("-")[0])
+    return next(o for o in grid.specs.values() if o.stage == stage and run in o.id.rpartition("-")[0])

@@ -20,7 +20,7 @@ COUNT = 20  # people of the tiny world
 def scheme_of(bits: int | None = None, method: str = "rtn", **options: Any) -> dict[str, Any]:
     """The scheme of a quantizer section."""
     given = {"method": method, **({"bits": bits} if bits else {}), **options}
-    return Quantizer.model_validate(given).spec(people=COUNT, seed=1)
+    return Quantizer.model_validate(given).to_settings(people=COUNT, seed=1)
 
 
 @functools.cache

@@ -10,9 +10,9 @@ import pytest
 from checkout import TARGETS, Checkout
 from planted import tiny_grid
 
-from capacity.artefacts.making import Job, job_parser
-from capacity.artefacts.orders import order_text
+from capacity.artefacts.spec import spec_text
 from capacity.errors import unwritable
+from capacity.jobs.job import Job, job_parser
 from capacity.plan.survey import lock_run, prepare_run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,11 +26,11 @@ needs_mount = pytest.mark.skipif(
 
 def job(results: Path) -> Job:
     """A job that makes the dataset of the tiny configuration."""
-    order = next(order for order in tiny_grid().orders.values() if order.stage == "datasets")
-    path = results / "specs" / f"{order.id}.json"
+    spec = next(spec for spec in tiny_grid().specs.values() if spec.stage == "datasets")
+    path = results / "specs" / f"{spec.id}.json"
     path.parent.mkdir(parents=True)
-    path.write_text(order_text(order))
-    return Job(job_parser(None).parse_args(["--spec", str(path)]))
+    path.write_text(spec_text(spec))
+    return Job(job_parser(None).parse_args(["--spec", str(path)]), dict)
 
 
 def make_on_a_full_disk(making: Job) -> None:
@@ -49,7 +49,7 @@ def test_a_job_on_a_full_disk_ends_in_one_line_and_leaves_nothing(
     assert caught.value.code == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith(f"error: {making.order.name}: ")
+    assert lines[0].startswith(f"error: {making.spec.name}: ")
     assert "No space left on device; free some of it" in lines[0]
     assert not making.target.exists()
     assert not list((tmp_path / "scratch").iterdir())

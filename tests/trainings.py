@@ -36,20 +36,20 @@ def _world_and_tokenizer() -> tuple[Any, Any]:
     return world, build_tokenizer({"kind": "word"}, world)
 
 
-def batches_of(spec: dict[str, Any]) -> TrainingBatches:
+def batches_of(settings: dict[str, Any]) -> TrainingBatches:
     """The steps of a spec's regime on the tiny world."""
     world, tokenizer = _world_and_tokenizer()
-    return TrainingBatches(world, tokenizer, spec["regime"], spec["seed"])
+    return TrainingBatches(world, tokenizer, settings["regime"], settings["seed"])
 
 
-def train(root: Path, spec: dict[str, Any], time_budget_seconds: float | None = None) -> dict[str, Any]:
+def train(root: Path, settings: dict[str, Any], time_budget_seconds: float | None = None) -> dict[str, Any]:
     """Train below `root`: the checkpoint in checkpoint/, the state in resume/; its metrics."""
     tokenizer, checkpoint = root / "tokenizer", root / "checkpoint"
     for folder in (tokenizer, checkpoint):
         folder.mkdir(parents=True, exist_ok=True)
     save_tokenizer(_world_and_tokenizer()[1], tokenizer)
     return train_checkpoint(
-        spec, batches_of(spec), "a tiny world", tokenizer, checkpoint, root / "resume", time_budget_seconds
+        settings, batches_of(settings), "a tiny world", tokenizer, checkpoint, root / "resume", time_budget_seconds
     )
 
 

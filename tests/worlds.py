@@ -33,9 +33,9 @@ TOKENIZERS = {"word": {"kind": "word"}, "bpe": {"kind": "bpe", "vocabulary": 700
 PAIRS = [(world, tokenizer) for world in SPECS for tokenizer in TOKENIZERS]
 
 
-def world_of(spec: dict[str, Any]) -> World:
+def world_of(settings: dict[str, Any]) -> World:
     """The world of a spec, made once a test session."""
-    return _world(json.dumps(spec))
+    return _world(json.dumps(settings))
 
 
 @functools.cache

@@ -2,7 +2,9 @@
 
 import errno
 import os
+import sys
 from pathlib import Path
+from typing import NoReturn
 
 FREE, WRITABLE = "free some of it", "make it writable"
 UNWRITABLE = {
@@ -63,3 +65,9 @@ def _is_full(place: Path) -> bool:
 def printable(text: str, kept: str = "") -> str:
     """A text for a terminal or a page: what controls one, or is no character, as `\\x1b`, but for what is kept."""
     return "".join(each if each.isprintable() or each in kept else ascii(each)[1:-1] for each in text)
+
+
+def fail(error: UserError) -> NoReturn:
+    """One line for the user, exit code 1."""
+    print("error:", printable(str(error), kept="\n"), file=sys.stderr, flush=True)
+    raise SystemExit(1)

@@ -14,28 +14,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planted import of_stage, plant, tiny_grid, write_order
+from planted import of_stage, plant, tiny_grid, write_spec
 
 from capacity.artefacts import making as artefacts
-from capacity.artefacts import manifest, orders
+from capacity.artefacts import manifest
+from capacity.artefacts import spec as specs
 from capacity.artefacts.identity import SCRIPTS
-from capacity.artefacts.making import Job, Making
+from capacity.artefacts.making import Making
 from capacity.artefacts.manifest import MANIFEST, read_manifest, verify
-from capacity.artefacts.orders import Order, make_order
+from capacity.artefacts.spec import Spec, make_spec
 from capacity.errors import UserError
+from capacity.jobs.job import Job
 
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """No store that the developer's shell names is filled; git and sources are not read a hundred times."""
     monkeypatch.delenv("CAPACITY_STORE", raising=False)
-    monkeypatch.setattr(orders, "forget_sources", lambda: None)
+    monkeypatch.setattr(specs, "forget_sources", lambda: None)
     monkeypatch.setattr(artefacts, "git_state", lambda: {"commit": None, "dirty": None})
 
 
 @pytest.fixture
-def order() -> Order:
-    return make_order("datasets", "world", {"seed": 1}, {})
+def spec() -> Spec:
+    return make_spec("datasets", "world", {"seed": 1}, {})
 
 
 @pytest.fixture
@@ -59,15 +61,15 @@ def die(*_: Any, **__: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def in_process(order: Order, results: Path) -> Job:
-    return Job(Namespace(spec=write_order(order, results), results=None))
+def in_process(spec: Spec, results: Path) -> Job:
+    return Job(Namespace(spec=write_spec(spec, results), results=None), dict)
 
 
-def make(order: Order, results: Path, text: str = "made") -> Path:
+def make(spec: Spec, results: Path, text: str = "made") -> Path:
     """Make an artefact by a job in this process."""
-    with in_process(order, results) as job:
+    with in_process(spec, results) as job:
         (job.folder / "content.txt").write_text(text)
-    return results / order.name
+    return results / spec.name
 
 
 def scratch(results: Path) -> list[Path]:
@@ -82,14 +84,14 @@ def is_absent(folder: Path) -> bool:
 # --- a job that ends well
 
 
-def test_a_job_leaves_its_files_and_a_manifest_that_says_what_happened(results: Path, order: Order):
-    folder = make(order, results)
-    said = verify(folder, order.name)
+def test_a_job_leaves_its_files_and_a_manifest_that_says_what_happened(results: Path, spec: Spec):
+    folder = make(spec, results)
+    said = verify(folder, spec.name)
     assert sorted(path.name for path in folder.iterdir()) == ["content.txt", MANIFEST]
-    assert said["spec"] == order.spec
-    assert said["code"]["digest"] == order.code
+    assert said["settings"] == spec.settings
+    assert said["code"]["digest"] == spec.code
     assert said["code"]["modules"]["__main__"]
-    assert said["packages"] == order.packages
+    assert said["packages"] == spec.packages
     assert said["started"] <= said["ended"]
     assert {
         "git",
@@ -102,7 +104,7 @@ def test_a_job_leaves_its_files_and_a_manifest_that_says_what_happened(results: 
     assert scratch(results) == []
 
 
-def test_the_manifest_is_written_last(results: Path, order: Order, monkeypatch: pytest.MonkeyPatch):
+def test_the_manifest_is_written_last(results: Path, spec: Spec, monkeypatch: pytest.MonkeyPatch):
     write, seen = artefacts.write_atomically, []
 
     def spy(path: Path, text: str) -> None:
@@ -110,20 +112,20 @@ def test_the_manifest_is_written_last(results: Path, order: Order, monkeypatch: 
         write(path, text)
 
     monkeypatch.setattr(artefacts, "write_atomically", spy)
-    make(order, results)
+    make(spec, results)
     assert seen == [["content.txt"]]
 
 
-def test_the_empty_folder_that_the_engine_makes_beforehand_is_replaced(results: Path, order: Order):
-    (results / order.name).mkdir(parents=True)
-    verify(make(order, results), order.name)
+def test_the_empty_folder_that_the_engine_makes_beforehand_is_replaced(results: Path, spec: Spec):
+    (results / spec.name).mkdir(parents=True)
+    verify(make(spec, results), spec.name)
 
 
-def test_what_the_engine_leaves_of_an_artefact_before_a_rerun_is_replaced(results: Path, order: Order):
-    folder = make(order, results, "old")
+def test_what_the_engine_leaves_of_an_artefact_before_a_rerun_is_replaced(results: Path, spec: Spec):
+    folder = make(spec, results, "old")
     (folder / MANIFEST).unlink()
     (folder / "stray.txt").write_text("not of this artefact")
-    make(order, results, "new")
+    make(spec, results, "new")
     assert (folder / "content.txt").read_text() == "new"
     assert sorted(path.name for path in folder.iterdir()) == ["content.txt", MANIFEST]
     assert scratch(results) == []
@@ -143,34 +145,34 @@ def test_parents_are_verified_and_chained_by_content(results: Path):
 # --- a job that does not
 
 
-def test_a_job_that_raises_leaves_nothing_and_a_later_one_succeeds(results: Path, order: Order):
+def test_a_job_that_raises_leaves_nothing_and_a_later_one_succeeds(results: Path, spec: Spec):
     def fail(error: BaseException) -> None:
-        with in_process(order, results) as job:
+        with in_process(spec, results) as job:
             (job.folder / "content.txt").write_text("half")
             raise error
 
     for error in (RuntimeError("planted"), KeyboardInterrupt(), SystemExit(0), MemoryError()):
         with pytest.raises(type(error)):
             fail(error)
-        assert is_absent(results / order.name)
+        assert is_absent(results / spec.name)
         assert scratch(results) == []
-    verify(make(order, results), order.name)
+    verify(make(spec, results), spec.name)
 
 
 def test_a_mistake_of_the_user_ends_the_job_with_one_line(
-    results: Path, order: Order, capsys: pytest.CaptureFixture[str]
+    results: Path, spec: Spec, capsys: pytest.CaptureFixture[str]
 ):
-    with pytest.raises(SystemExit) as caught, in_process(order, results):
+    with pytest.raises(SystemExit) as caught, in_process(spec, results):
         raise UserError("names: too few")
     assert caught.value.code == 1
     assert capsys.readouterr().err == "error: names: too few\n"
-    assert is_absent(results / order.name)
+    assert is_absent(results / spec.name)
 
 
-def make_and_die(order: Order, results: Path, place: Any, call: str) -> None:
+def make_and_die(spec: Spec, results: Path, place: Any, call: str) -> None:
     """A job that is killed when it comes to a call."""
     setattr(place, call, die)
-    make(order, results, "half")
+    make(spec, results, "half")
 
 
 INSTANTS = {
@@ -186,25 +188,23 @@ INSTANTS = {
 @pytest.mark.parametrize(("place", "call"), INSTANTS.values(), ids=INSTANTS.keys())
 @pytest.mark.parametrize("before", ["nothing", "empty folder"])
 def test_a_killed_job_leaves_nothing_under_its_name_and_a_later_one_succeeds(
-    results: Path, order: Order, place: Any, call: str, before: str
+    results: Path, spec: Spec, place: Any, call: str, before: str
 ):
-    folder = results / order.name
+    folder = results / spec.name
     if before == "empty folder":
         folder.mkdir(parents=True)
-    assert exit_code(forked(make_and_die, order, results, place, call)) == -signal.SIGKILL
+    assert exit_code(forked(make_and_die, spec, results, place, call)) == -signal.SIGKILL
     assert is_absent(folder)
     assert len(scratch(results)) == 1, "the job had begun"
-    make(order, results, "whole")
+    make(spec, results, "whole")
     assert (folder / "content.txt").read_text() == "whole"
-    verify(folder, order.name)
+    verify(folder, spec.name)
 
 
 @pytest.mark.parametrize("call", ["_publish", "_move_aside", "shutil.rmtree"])
-def test_a_job_killed_while_it_replaces_an_artefact_leaves_the_old_one_or_nothing(
-    results: Path, order: Order, call: str
-):
-    folder = make(order, results, "old")
-    again = replace(order, remake="planted")
+def test_a_job_killed_while_it_replaces_an_artefact_leaves_the_old_one_or_nothing(results: Path, spec: Spec, call: str):
+    folder = make(spec, results, "old")
+    again = replace(spec, remake="planted")
     place, call = (artefacts.shutil, "rmtree") if call == "shutil.rmtree" else (Making, call)
 
     def job() -> None:
@@ -218,19 +218,19 @@ def test_a_job_killed_while_it_replaces_an_artefact_leaves_the_old_one_or_nothin
     assert is_absent(folder) or (folder / "content.txt").read_text() == "old"
     make(again, results, "new")
     assert (folder / "content.txt").read_text() == "new"
-    verify(folder, order.name)
+    verify(folder, spec.name)
 
 
 FULL = """
 import json, os, sys
 from argparse import Namespace
 from pathlib import Path
-from capacity.artefacts.making import Job
+from capacity.jobs.job import Job
 from capacity.artefacts.manifest import verify
 
 results, spec = Path(sys.argv[1]), Path(sys.argv[2])
 def make(size):
-    with Job(Namespace(spec=spec, results=results)) as job:
+    with Job(Namespace(spec=spec, results=results), dict) as job:
         free = os.statvfs(results).f_bavail * os.statvfs(results).f_frsize
         (job.folder / "content.bin").write_bytes(bytes(size or free))
 
@@ -251,12 +251,12 @@ print(json.dumps(seen))
 """
 
 
-def test_a_full_disk_leaves_nothing_and_a_later_job_succeeds(tmp_path: Path, order: Order):
+def test_a_full_disk_leaves_nothing_and_a_later_job_succeeds(tmp_path: Path, spec: Spec):
     """A disk of 64 KB, mounted for this one process; it needs root and unshare, and fails without them."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = 'mount -t tmpfs -o size=64k none "$1" && shift && exec "$@"'
-    job = [sys.executable, "-c", FULL, str(disk), str(write_order(order, tmp_path)), order.name]
+    job = [sys.executable, "-c", FULL, str(disk), str(write_spec(spec, tmp_path)), spec.name]
     command = ["unshare", "--mount", "sh", "-c", mount, "sh", str(disk), *job]
     environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
     answer = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -265,8 +265,8 @@ def test_a_full_disk_leaves_nothing_and_a_later_job_succeeds(tmp_path: Path, ord
     assert big == no_manifest == [1, []]
     lines = answer.stderr.splitlines()
     assert len(lines) == 2
-    assert all(f"error: {order.name}: {disk}" in line and "No space left on device" in line for line in lines)
-    assert made == [f"{order.name}/content.bin", f"{order.name}/{MANIFEST}"]
+    assert all(f"error: {spec.name}: {disk}" in line and "No space left on device" in line for line in lines)
+    assert made == [f"{spec.name}/content.bin", f"{spec.name}/{MANIFEST}"]
 
 
 # --- several jobs for one artefact
@@ -275,40 +275,40 @@ def test_a_full_disk_leaves_nothing_and_a_later_job_succeeds(tmp_path: Path, ord
 @pytest.mark.parametrize("before", ["nothing", "empty folder", "leftovers"])
 @pytest.mark.parametrize("remake", [None, "planted"])
 def test_jobs_that_make_the_same_artefact_at_once_all_succeed_and_leave_one(
-    results: Path, order: Order, before: str, remake: str | None
+    results: Path, spec: Spec, before: str, remake: str | None
 ):
-    folder = results / order.name
+    folder = results / spec.name
     if before != "nothing":
         folder.mkdir(parents=True)
     if before == "leftovers":
         (folder / "content.txt").write_text("half")
-    spec = write_order(replace(order, remake=remake), results)
+    settings = write_spec(replace(spec, remake=remake), results)
     together = multiprocessing.get_context("fork").Barrier(4)
 
     def job() -> None:
-        with Job(Namespace(spec=spec, results=None)) as job:
+        with Job(Namespace(spec=settings, results=None), dict) as job:
             (job.folder / "content.txt").write_text("made")
             together.wait(timeout=30)
 
     assert [exit_code(process) for process in [forked(job) for _ in range(4)]] == [0] * 4
-    verify(folder, order.name)
+    verify(folder, spec.name)
     assert (folder / "content.txt").read_text() == "made"
     assert sorted(path.name for path in folder.iterdir()) == ["content.txt", MANIFEST]
     assert scratch(results) == []
 
 
-def slow_job(order: Order, results: Path, text: str) -> Making:
+def slow_job(spec: Spec, results: Path, text: str) -> Making:
     """A job that has done its work and is about to end, while others go on."""
-    making = Making(order, results, {})
-    making.folder = making.folder.with_name(f"{order.id}.elsewhere.1")
+    making = Making(spec, results, {})
+    making.folder = making.folder.with_name(f"{spec.id}.elsewhere.1")
     making.__enter__()
     (making.folder / "content.txt").write_text(text)
     return making
 
 
-def test_an_artefact_that_another_job_made_meanwhile_stays(results: Path, order: Order):
-    late = slow_job(order, results, "late")
-    folder = make(order, results, "early")
+def test_an_artefact_that_another_job_made_meanwhile_stays(results: Path, spec: Spec):
+    late = slow_job(spec, results, "late")
+    folder = make(spec, results, "early")
     inode = folder.stat().st_ino
     late.__exit__(None, None, None)
     assert (folder.stat().st_ino, (folder / "content.txt").read_text()) == (inode, "early")
@@ -316,13 +316,13 @@ def test_an_artefact_that_another_job_made_meanwhile_stays(results: Path, order:
 
 
 def test_an_artefact_from_the_store_that_is_here_already_stays_and_leaves_no_scratch(
-    results: Path, order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    results: Path, spec: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("CAPACITY_STORE", str(tmp_path / "store"))
-    folder = make(order, results)
+    folder = make(spec, results)
     inode = folder.stat().st_ino
     with pytest.raises(SystemExit) as caught:
-        in_process(order, results).__enter__()
+        in_process(spec, results).__enter__()
     assert caught.value.code == 0
     assert folder.stat().st_ino == inode
     assert scratch(results) == []
@@ -335,7 +335,7 @@ def test_an_artefact_is_taken_from_the_store_if_it_was_made_from_the_same_parent
     """Its job may have verified more on its way than its parents, as the table's does with every score."""
     monkeypatch.setenv("CAPACITY_STORE", str(tmp_path / "store"))
     dataset, tokenizer = of_stage(tiny_grid(), "datasets"), of_stage(tiny_grid(), "tokenizers")
-    extra = make_order("datasets", "extra", {"seed": 2}, {})
+    extra = make_spec("datasets", "extra", {"seed": 2}, {})
     plant(dataset, tmp_path / "a")
     plant(extra, tmp_path / "a")
     with in_process(tokenizer, tmp_path / "a") as job:
@@ -350,47 +350,45 @@ def test_an_artefact_is_taken_from_the_store_if_it_was_made_from_the_same_parent
     assert (tmp_path / "b" / tokenizer.name / "content.txt").read_text() == expected
 
 
-def test_an_artefact_that_is_ordered_anew_is_replaced_even_if_another_job_made_it_meanwhile(
-    results: Path, order: Order
-):
-    late = slow_job(replace(order, remake="planted"), results, "late")
-    folder = make(order, results, "early")
+def test_an_artefact_that_is_ordered_anew_is_replaced_even_if_another_job_made_it_meanwhile(results: Path, spec: Spec):
+    late = slow_job(replace(spec, remake="planted"), results, "late")
+    folder = make(spec, results, "early")
     late.__exit__(None, None, None)
     assert (folder / "content.txt").read_text() == "late"
-    verify(folder, order.name)
+    verify(folder, spec.name)
     assert scratch(results) == []
 
 
 @pytest.mark.parametrize("damage", [lambda f: (f / MANIFEST).unlink(), lambda f: (f / "content.txt").write_text("x")])
 def test_a_damaged_artefact_that_appeared_meanwhile_is_replaced(
-    results: Path, order: Order, damage: Callable[[Path], Any]
+    results: Path, spec: Spec, damage: Callable[[Path], Any]
 ):
-    late = slow_job(order, results, "late")
-    folder = make(order, results, "early")
+    late = slow_job(spec, results, "late")
+    folder = make(spec, results, "early")
     damage(folder)
     late.__exit__(None, None, None)
     assert (folder / "content.txt").read_text() == "late"
-    verify(folder, order.name)
+    verify(folder, spec.name)
     assert scratch(results) == []
 
 
 def test_an_artefact_of_another_version_of_the_project_is_left_alone(
-    results: Path, order: Order, capsys: pytest.CaptureFixture[str]
+    results: Path, spec: Spec, capsys: pytest.CaptureFixture[str]
 ):
-    folder = make(order, results, "theirs")
-    text = (folder / MANIFEST).read_text().replace('"schema": 1', '"schema": 99')
+    folder = make(spec, results, "theirs")
+    text = (folder / MANIFEST).read_text().replace('"schema": 2', '"schema": 99')
     (folder / MANIFEST).write_text(text)
     with pytest.raises(SystemExit):
-        make(order, results, "ours")
+        make(spec, results, "ours")
     assert "schema 99" in capsys.readouterr().err
     assert (folder / "content.txt").read_text() == "theirs"
     assert scratch(results) == []
 
 
 def test_an_old_folder_that_another_job_moves_away_first_does_no_harm(
-    results: Path, order: Order, monkeypatch: pytest.MonkeyPatch
+    results: Path, spec: Spec, monkeypatch: pytest.MonkeyPatch
 ):
-    folder = make(order, results, "old")
+    folder = make(spec, results, "old")
     elsewhere, rename = results / "moved", os.rename
 
     def faster(source: Path, target: Path) -> None:
@@ -399,32 +397,32 @@ def test_an_old_folder_that_another_job_moves_away_first_does_no_harm(
         rename(source, target)
 
     monkeypatch.setattr(artefacts.os, "rename", faster)
-    make(replace(order, remake="planted"), results, "new")
+    make(replace(spec, remake="planted"), results, "new")
     assert (folder / "content.txt").read_text() == "new"
     assert elsewhere.exists()
 
 
 def test_a_disk_that_cannot_rename_ends_the_job_and_leaves_nothing(
-    results: Path, order: Order, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    results: Path, spec: Spec, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     def broken(source: Path, target: Path) -> None:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(artefacts.os, "rename", broken)
     with pytest.raises(SystemExit):
-        make(order, results)
+        make(spec, results)
     assert "Input/output error; check the disk" in capsys.readouterr().err
-    assert is_absent(results / order.name)
+    assert is_absent(results / spec.name)
     assert scratch(results) == []
 
 
 # --- what a job refuses
 
 
-def refusal(order: Order, results: Path, capsys: pytest.CaptureFixture[str]) -> str:
+def refusal(spec: Spec, results: Path, capsys: pytest.CaptureFixture[str]) -> str:
     """The one line with which a job refuses to start."""
     with pytest.raises(SystemExit) as caught:
-        in_process(order, results)
+        in_process(spec, results)
     assert caught.value.code == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ")
@@ -452,61 +450,61 @@ def test_a_job_never_starts_from_a_damaged_parent(
 
 
 def test_a_job_never_starts_with_other_code_than_its_order_names(
-    results: Path, order: Order, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    results: Path, spec: Spec, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(orders, "code_digest", lambda *_, **__: "other code")
-    assert "make_dataset.py changed" in refusal(order, results, capsys)
+    monkeypatch.setattr(specs, "code_digest", lambda *_, **__: "other code")
+    assert "make_dataset.py changed" in refusal(spec, results, capsys)
 
 
-def test_a_job_refuses_an_order_that_was_edited(results: Path, order: Order, capsys: pytest.CaptureFixture[str]):
-    assert "edited by hand" in refusal(replace(order, spec={"seed": 2}), results, capsys)
+def test_a_job_refuses_an_order_that_was_edited(results: Path, spec: Spec, capsys: pytest.CaptureFixture[str]):
+    assert "edited by hand" in refusal(replace(spec, settings={"seed": 2}), results, capsys)
 
 
 def test_code_that_is_edited_while_it_is_imported_ends_the_job(
-    results: Path, order: Order, monkeypatch: pytest.MonkeyPatch
+    results: Path, spec: Spec, monkeypatch: pytest.MonkeyPatch
 ):
-    with in_process(order, results) as job:
+    with in_process(spec, results) as job:
         job.check_again()
-    (results / order.name).rename(results / "moved")
-    job = in_process(order, results)
-    monkeypatch.setattr(orders, "code_digest", lambda *_, **__: "edited")
+    (results / spec.name).rename(results / "moved")
+    job = in_process(spec, results)
+    monkeypatch.setattr(specs, "code_digest", lambda *_, **__: "edited")
     with pytest.raises(SystemExit), job:
         job.check_again()
-    assert is_absent(results / order.name)
+    assert is_absent(results / spec.name)
 
 
 # --- sets
 
 
 @pytest.fixture
-def variants(results: Path) -> Order:
+def variants(results: Path) -> Spec:
     """The order for a set of two variants whose checkpoint exists."""
     grid = tiny_grid()
-    order = of_stage(grid, "variants")
-    checkpoint = grid.orders[str(order.parents["checkpoint"])]
+    spec = of_stage(grid, "variants")
+    checkpoint = grid.specs[str(spec.parents["checkpoint"])]
     for name in checkpoint.parent_names():
-        plant(grid.orders[name], results)
+        plant(grid.specs[name], results)
     plant(checkpoint, results)
-    return order
+    return spec
 
 
-def make_set(order: Order, results: Path, text: str) -> list[str]:
+def make_set(spec: Spec, results: Path, text: str) -> list[str]:
     """Make a set by a job; the members that it made."""
-    with in_process(order, results) as job:
+    with in_process(spec, results) as job:
         missing = job.missing_members()
         for member in missing:
             with job.making_member(member) as making:
                 (making.folder / "content.txt").write_text(text)
-        for member in job.order.members:
+        for member in job.spec.members:
             job.add_input(member.name)
     return [member.name for member in missing]
 
 
-def contents(order: Order, results: Path) -> list[str]:
-    return [(results / member.name / "content.txt").read_text() for member in order.members]
+def contents(spec: Spec, results: Path) -> list[str]:
+    return [(results / member.name / "content.txt").read_text() for member in spec.members]
 
 
-def test_a_set_makes_its_missing_members_and_chains_all(results: Path, variants: Order):
+def test_a_set_makes_its_missing_members_and_chains_all(results: Path, variants: Spec):
     first, second = (member.name for member in variants.members)
     plant(variants.members[0], results)
     kept = contents(replace(variants, members=variants.members[:1]), results)
@@ -518,21 +516,21 @@ def test_a_set_makes_its_missing_members_and_chains_all(results: Path, variants:
         assert inputs[name]["content"] == verify(results / name, name)["content"]
 
 
-def test_the_content_of_a_set_is_that_of_its_members(results: Path, variants: Order):
+def test_the_content_of_a_set_is_that_of_its_members(results: Path, variants: Spec):
     make_set(variants, results, "old")
     before = read_manifest(results / variants.name)["content"]
     make_set(replace(variants, remake="planted"), results, "new")
     assert read_manifest(results / variants.name)["content"] != before
 
 
-def test_a_set_that_is_ordered_anew_makes_every_member_again(results: Path, variants: Order):
+def test_a_set_that_is_ordered_anew_makes_every_member_again(results: Path, variants: Spec):
     make_set(variants, results, "old")
     again = replace(variants, remake="follows from its checkpoint, which is made again")
     assert len(make_set(again, results, "new")) == 2
     assert contents(variants, results) == ["new", "new"]
 
 
-def test_a_set_with_a_damaged_member_is_not_made(results: Path, variants: Order, capsys: pytest.CaptureFixture[str]):
+def test_a_set_with_a_damaged_member_is_not_made(results: Path, variants: Spec, capsys: pytest.CaptureFixture[str]):
     member = plant(variants.members[0], results)
     (member / "content.txt").write_text("x")
     with pytest.raises(SystemExit):
@@ -542,10 +540,10 @@ def test_a_set_with_a_damaged_member_is_not_made(results: Path, variants: Order,
 
 
 def test_a_score_is_never_made_from_a_damaged_variant(
-    results: Path, variants: Order, capsys: pytest.CaptureFixture[str]
+    results: Path, variants: Spec, capsys: pytest.CaptureFixture[str]
 ):
     make_set(variants, results, "weights")
-    probes = next(o for o in tiny_grid().orders.values() if variants.name in o.parent_names())
+    probes = next(o for o in tiny_grid().specs.values() if variants.name in o.parent_names())
     bad = results / str(probes.members[1].parents["variant"])
     (bad / "content.txt").write_text("x")
     with pytest.raises(SystemExit):

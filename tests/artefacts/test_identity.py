@@ -372,13 +372,15 @@ def test_the_list_of_neutral_modules_changes_only_on_purpose():
         "capacity.artefacts.identity",
         "capacity.artefacts.making",
         "capacity.artefacts.manifest",
-        "capacity.artefacts.orders",
+        "capacity.artefacts.settings",
+        "capacity.artefacts.spec",
         "capacity.artefacts.stages",
         "capacity.artefacts.store",
         "capacity.environment",
         "capacity.errors",
         "capacity.jobs",
         "capacity.jobs.allocation",
+        "capacity.jobs.job",
         "capacity.jobs.lease",
         "capacity.jobs.progress",
         "capacity.jobs.startup",
@@ -542,7 +544,7 @@ def test_canonical_text_keeps_types_and_nesting_apart():
 
 def test_every_order_of_keys_gives_the_same_digest():
     items = [("l", 2), ("h", 4), ("regime", {"lr": 0.01, "betas": [0.9, 0.98]})]
-    assert len({digest(dict(order)) for order in itertools.permutations(items)}) == 1
+    assert len({digest(dict(spec)) for spec in itertools.permutations(items)}) == 1
 
 
 PLAIN = st.recursive(

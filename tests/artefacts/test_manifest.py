@@ -12,7 +12,7 @@ from planted import plant, tiny_grid
 from capacity.artefacts import manifest
 from capacity.artefacts.identity import file_digest
 from capacity.artefacts.manifest import MANIFEST, content_digest, list_outputs, read_manifest, verify, write_atomically
-from capacity.artefacts.orders import Order, make_order
+from capacity.artefacts.spec import Spec, make_spec
 from capacity.errors import UserError
 
 # --- files
@@ -93,14 +93,14 @@ def test_content_is_bytes_and_names_and_members_and_nothing_else():
 
 
 @pytest.fixture
-def order() -> Order:
-    return make_order("datasets", "world", {"seed": 1}, {})
+def spec() -> Spec:
+    return make_spec("datasets", "world", {"seed": 1}, {})
 
 
 @pytest.fixture
-def folder(order: Order, tmp_path: Path) -> Path:
+def folder(spec: Spec, tmp_path: Path) -> Path:
     """A planted artefact with one file, content.txt."""
-    return plant(order, tmp_path)
+    return plant(spec, tmp_path)
 
 
 def keeping_times(path: Path, change: Callable[[bytes], bytes]) -> None:
@@ -118,9 +118,9 @@ def in_manifest(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], Non
     return edit
 
 
-def test_an_artefact_as_it_was_made_is_verified_and_its_manifest_returned(folder: Path, order: Order):
-    assert verify(folder, order.name) == verify(folder) == read_manifest(folder)
-    assert read_manifest(folder)["name"] == order.name
+def test_an_artefact_as_it_was_made_is_verified_and_its_manifest_returned(folder: Path, spec: Spec):
+    assert verify(folder, spec.name) == verify(folder) == read_manifest(folder)
+    assert read_manifest(folder)["name"] == spec.name
 
 
 def flip(content: bytes) -> bytes:
@@ -156,7 +156,7 @@ FAULTS = {
     "manifest is a list": (lambda f: (f / MANIFEST).write_text("[]"), NO_MANIFEST),
     "manifest is a word": (lambda f: (f / MANIFEST).write_text('"schema"'), NO_MANIFEST),
     "manifest without schema": (in_manifest(lambda m: m.pop("schema")), NO_MANIFEST),
-    "manifest of another schema": (in_manifest(lambda m: m.update(schema=99)), "schema 99, .* schema 1"),
+    "manifest of another schema": (in_manifest(lambda m: m.update(schema=99)), "schema 99, .* schema 2"),
     "manifest of another": (in_manifest(lambda m: m.update(name="d/x")), "holds the artefact d/x, not"),
     "manifest without name": (in_manifest(lambda m: m.pop("name")), "holds the artefact None, not"),
     "manifest lists nothing": (in_manifest(lambda m: m.update(outputs={})), OTHER_FILES),
@@ -169,19 +169,19 @@ FAULTS = {
 
 @pytest.mark.parametrize(("damage", "words"), FAULTS.values(), ids=FAULTS.keys())
 def test_a_damaged_artefact_is_refused_by_one_line_that_names_folder_and_fault(
-    folder: Path, order: Order, damage: Callable[[Path], Any], words: str
+    folder: Path, spec: Spec, damage: Callable[[Path], Any], words: str
 ):
     damage(folder)
     with pytest.raises(UserError, match=words) as caught:
-        verify(folder, order.name)
+        verify(folder, spec.name)
     assert str(folder) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_an_artefact_under_another_name_is_refused(folder: Path, order: Order):
+def test_an_artefact_under_another_name_is_refused(folder: Path, spec: Spec):
     other = folder.with_name("world-000000000000")
     folder.rename(other)
-    with pytest.raises(UserError, match=f"holds the artefact {order.name}, not datasets/world-000000000000"):
+    with pytest.raises(UserError, match=f"holds the artefact {spec.name}, not datasets/world-000000000000"):
         verify(other, "datasets/world-000000000000")
 
 
@@ -192,11 +192,11 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path):
 
 def test_a_set_is_verified_with_the_content_of_its_members(tmp_path: Path):
     grid = tiny_grid()
-    for order in grid.orders.values():
-        plant(order, tmp_path)
-    order = next(order for order in grid.orders.values() if order.members)
-    folder = tmp_path / order.name
-    assert verify(folder, order.name)["members"] == [member.name for member in order.members]
-    in_manifest(lambda m: m["inputs"][order.members[0].name].update(content="0"))(folder)
+    for spec in grid.specs.values():
+        plant(spec, tmp_path)
+    spec = next(spec for spec in grid.specs.values() if spec.members)
+    folder = tmp_path / spec.name
+    assert verify(folder, spec.name)["members"] == [member.name for member in spec.members]
+    in_manifest(lambda m: m["inputs"][spec.members[0].name].update(content="0"))(folder)
     with pytest.raises(UserError, match="lists other files"):
-        verify(folder, order.name)
+        verify(folder, spec.name)

@@ -31,8 +31,8 @@ def of_studies(*studies: str) -> set[str]:
 
 def test_figures_of_studies_that_are_not_selected_any_more_leave_and_come_back(results: Path, monkeypatch):
     both, base = tiny_grid(), tiny(study="base")
-    for order in (base.table, base.figures):
-        plant(order, results)
+    for spec in (base.table, base.figures):
+        plant(spec, results)
     assert publish(both, results, monkeypatch) == of_studies("base", "prose")
     assert publish(base, results, monkeypatch) == of_studies("base")
     assert (results / "figures" / "capacity.png").read_text() == f"capacity.png of {base.figures.name}\n"
@@ -41,8 +41,8 @@ def test_figures_of_studies_that_are_not_selected_any_more_leave_and_come_back(r
 
 def test_what_was_not_published_stays_whatever_its_name(results: Path, monkeypatch):
     both, base = tiny_grid(), tiny(study="base")
-    for order in (base.table, base.figures):
-        plant(order, results)
+    for spec in (base.table, base.figures):
+        plant(spec, results)
     publish(both, results, monkeypatch)
     mine = {"study-mine.png": "drawn by hand", "study-prose.png": "published, then drawn over", "notes.txt": "mine"}
     for name, text in mine.items():

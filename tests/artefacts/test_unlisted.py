@@ -12,7 +12,7 @@ import pytest
 from checkout import Checkout
 from edits import RUNS
 from planted import of_stage, plant, tiny_grid
-from test_audit import audit, checkout, edit_manifest, findings, other_host, quick, swap_orders  # noqa: F401 - fixtures
+from test_audit import audit, checkout, edit_manifest, findings, other_host, quick, swap_specs  # noqa: F401 - fixtures
 
 from capacity.artefacts.manifest import DIGEST, MANIFEST, content_digest, list_outputs, verify
 from capacity.artefacts.store import Store
@@ -108,10 +108,10 @@ def test_a_job_that_leaves_a_link_makes_no_artefact(tmp_path: Path):
 
 
 def test_all_artefacts_with_something_beside_are_told_at_once_and_nothing_is_planned(results: Path):
-    orders = [order for order in tiny_grid().orders.values() if order.stage == "datasets"]
-    for order in orders:
-        write(results / order.name / ".DS_Store")
-    with pytest.raises(Unlisted, match=rf"\.DS_Store.*and the like in {len(orders) - 1} other artefacts"):
+    specs = [spec for spec in tiny_grid().specs.values() if spec.stage == "datasets"]
+    for spec in specs:
+        write(results / spec.name / ".DS_Store")
+    with pytest.raises(Unlisted, match=rf"\.DS_Store.*and the like in {len(specs) - 1} other artefacts"):
         hold_against(tiny_grid(), results)
 
 
@@ -142,11 +142,11 @@ def test_an_adapter_beside_a_variants_weights_stops_the_probe_and_every_plan(che
     variant, probes = checkout.artefact("variants", f"{LONG}-none"), checkout.path / "results" / "probes"
     for made in [path for path in probes.iterdir() if path.name.startswith(LONG)]:
         if made.name.rpartition("-")[0] == LONG:
-            spec = f"results/specs/{made.name}.json"
+            settings = f"results/specs/{made.name}.json"
         shutil.rmtree(made)
     shutil.copytree(Path(__file__).parents[2] / "scripts", checkout.path / "scripts")
     write(variant / "adapter_config.json")
-    job = checkout.script("probe_checkpoint.py", "--spec", spec)
+    job = checkout.script("probe_checkpoint.py", "--spec", settings)
     assert job.returncode == 1
     assert job.stderr.count("\n") == 1
     assert "adapter_config.json: is not in the artefact's manifest" in job.stderr
@@ -155,7 +155,7 @@ def test_an_adapter_beside_a_variants_weights_stops_the_probe_and_every_plan(che
     with pytest.raises(Unlisted, match=r"adapter_config\.json"):
         hold_against(tiny_grid(), checkout.path / "results")
     (variant / "adapter_config.json").unlink()
-    assert checkout.script("probe_checkpoint.py", "--spec", spec).returncode == 0
+    assert checkout.script("probe_checkpoint.py", "--spec", settings).returncode == 0
 
 
 # --- what a manifest says
@@ -229,7 +229,7 @@ def test_the_audit_finds_an_edit_whose_digest_was_made_to_fit_or_taken_out(
 def test_an_edited_order_or_runs_csv_is_repaired_by_the_remedy_that_its_finding_names(built: Checkout, tmp_path: Path):
     whole = built.copy(tmp_path / "whole")
     results = whole.path / "results"
-    swap_orders(whole)
+    swap_specs(whole)
     other_host(whole)
     next((results / "specs").glob("word-*.json")).write_bytes(b"\xff")
     found = findings(audit(whole, (1, 2)), Severity.FAULT)

@@ -29,7 +29,7 @@ from capacity.errors import UserError
 from capacity.jobs.resume import STATE, save_state
 from capacity.plan.survey import published
 
-COUNT = sum(1 + len(order.members) for order in tiny_grid().orders.values())
+COUNT = sum(1 + len(spec.members) for spec in tiny_grid().specs.values())
 LONG, SHORT = RUNS["long"][2], RUNS["short"][2]
 WORLD = RUNS["long"][0]
 FAULT, WARNING = Severity.FAULT, Severity.WARNING
@@ -127,25 +127,25 @@ def truncate(c: Checkout) -> None:
     keep_time(c.artefact("probes", f"{LONG}-rtn8") / "scores.parquet", lambda old: old[:-9])
 
 
-def swap_orders(c: Checkout) -> None:
+def swap_specs(c: Checkout) -> None:
     first, second = (c.path / "results" / "specs" / f"{c.artefact('checkpoints', s).name}.json" for s in (LONG, SHORT))
     texts = first.read_text(), second.read_text()
     second.write_text(texts[0])
     first.write_text(texts[1])
 
 
-def swap_specs(c: Checkout) -> None:
+def swap_settings(c: Checkout) -> None:
     first, second = c.artefact("checkpoints", LONG), c.artefact("checkpoints", SHORT)
-    specs = [json.loads((folder / MANIFEST).read_text())["spec"] for folder in (first, second)]
-    edit_manifest(first, spec=specs[1])
-    edit_manifest(second, spec=specs[0])
+    specs = [json.loads((folder / MANIFEST).read_text())["settings"] for folder in (first, second)]
+    edit_manifest(first, settings=specs[1])
+    edit_manifest(second, settings=specs[0])
 
 
 def swap_two_values(c: Checkout) -> None:
     folder = c.artefact("checkpoints", LONG)
-    spec = json.loads((folder / MANIFEST).read_text())["spec"]
-    spec["model"] |= {"l": spec["model"]["h"], "h": spec["model"]["l"]}
-    edit_manifest(folder, spec=spec)
+    settings = json.loads((folder / MANIFEST).read_text())["settings"]
+    settings["model"] |= {"l": settings["model"]["h"], "h": settings["model"]["l"]}
+    edit_manifest(folder, settings=settings)
 
 
 def swap_checkpoints(c: Checkout) -> None:
@@ -185,8 +185,8 @@ def forget_an_input(c: Checkout) -> None:
 
 def foreign_state(c: Checkout, **change: Any) -> None:
     identity = c.artefact("checkpoints", LONG).name
-    spec = json.loads((c.artefact("checkpoints", LONG) / MANIFEST).read_text())["spec"]
-    conditions = {"checkpoint": identity, "spec": spec, **change}
+    settings = json.loads((c.artefact("checkpoints", LONG) / MANIFEST).read_text())["settings"]
+    conditions = {"checkpoint": identity, "settings": settings, **change}
     save_state(c.path / "results" / "resume" / identity, {"vector": torch.ones(2)}, {"step": 1}, conditions)
 
 
@@ -254,8 +254,8 @@ def escape(c: Checkout) -> None:
 PLANTED: list[tuple[str, Callable[[Checkout], Any], str, str]] = [
     ("edited output, mtime restored", flip_bit, "bytes differ", f"checkpoints/{LONG}-*/model.safetensors"),
     ("truncated file", truncate, "truncated", f"probes/{LONG}-rtn8-*/scores.parquet"),
-    ("swapped orders", swap_orders, "foreign order", f"specs/{LONG}-*.json"),
-    ("swapped specs", swap_specs, "edited manifest", f"checkpoints/{LONG}-*/manifest.json"),
+    ("swapped specs", swap_specs, "foreign order", f"specs/{LONG}-*.json"),
+    ("swapped settings", swap_settings, "edited manifest", f"checkpoints/{LONG}-*/manifest.json"),
     ("two values of a spec swapped", swap_two_values, "edited manifest", f"checkpoints/{LONG}-*/manifest.json"),
     ("swapped folders", swap_checkpoints, "foreign manifest", f"checkpoints/{LONG}-*/manifest.json"),
     (
@@ -282,7 +282,7 @@ PLANTED: list[tuple[str, Callable[[Checkout], Any], str, str]] = [
         "foreign state",
         f"resume/{LONG}-*/state",
     ),
-    ("state under another spec", lambda c: foreign_state(c, spec={}), "foreign state", f"resume/{LONG}-*/state"),
+    ("state under another spec", lambda c: foreign_state(c, settings={}), "foreign state", f"resume/{LONG}-*/state"),
     ("damaged state", damaged_state, "damaged state", f"resume/{LONG}-*/state"),
     ("table row without a run", add_a_row, "row without a run", "tables/*.csv line 8, column checkpoint_id"),
     ("table row of an orphan", row_of_an_orphan, "row without a run", "tables/*.csv line ?, column checkpoint_id"),

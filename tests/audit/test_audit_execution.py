@@ -118,21 +118,23 @@ def test_what_cannot_be_chosen_is_one_line(folder: Folder, choice: Choice):
 def test_artefacts_of_other_code_meet_the_orders_that_mean_the_same_and_no_other(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ):
-    from capacity.artefacts import orders
+    from capacity.artefacts import spec as specs
 
-    monkeypatch.setattr(orders, "code_digest", lambda *_, **__: "0" * 64)
+    monkeypatch.setattr(specs, "code_digest", lambda *_, **__: "0" * 64)
     grid = tiny()
     pairs = Counterparts(folder, grid)
-    assert grid.orders.keys().isdisjoint(folder.artefacts)
-    met = {name: pairs.order(name) for name in folder.artefacts}
-    assert all(order is not None for order in met.values())
-    assert all(order.spec.keys() == folder.artefacts[name].manifest.spec.keys() for name, order in met.items() if order)
-    assert len({order.name for order in met.values() if order}) == len(folder.artefacts)
+    assert grid.specs.keys().isdisjoint(folder.artefacts)
+    met = {name: pairs.spec(name) for name in folder.artefacts}
+    assert all(spec is not None for spec in met.values())
+    assert all(
+        spec.settings.keys() == folder.artefacts[name].manifest.settings.keys() for name, spec in met.items() if spec
+    )
+    assert len({spec.name for spec in met.values() if spec}) == len(folder.artefacts)
 
 
 def test_an_edited_specification_has_no_counterpart_and_neither_has_what_follows(folder: Folder):
     pairs = Counterparts(folder, tiny(regimes={"long": {"lr": 5e-3}}))
-    met = {name for name in folder.artefacts if pairs.order(name)}
+    met = {name for name in folder.artefacts if pairs.spec(name)}
     lost = {name.partition("/")[0] for name in folder.artefacts.keys() - met}
     assert lost == {"checkpoints", "variants", "probes", "tables", "figures"}
     assert sum(name.startswith("checkpoints/") for name in met) == 2

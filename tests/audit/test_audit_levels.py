@@ -56,8 +56,8 @@ class Planted:
             straight, manifest=straight.manifest.model_copy(update={"content": "0" * 64, "outputs": other})
         )
 
-    def __call__(self, order: Any, config: Any, scratch: Path, *_: Any) -> "Planted":
-        self.order = order
+    def __call__(self, spec: Any, config: Any, scratch: Path, *_: Any) -> "Planted":
+        self.spec = spec
         return self
 
     def straight(self, jobs: int) -> Artefact:
@@ -72,8 +72,8 @@ class Planted:
         sessions = {**it.manifest.metrics, "num_sessions": 1 if answer == "uninterrupted" or label != "resumed" else 2}
         return dataclasses.replace(it, manifest=it.manifest.model_copy(update={"metrics": sessions}))
 
-    def changed(self, **spec: Any) -> Any:
-        return self.order
+    def changed(self, **settings: Any) -> Any:
+        return self.spec
 
 
 @pytest.mark.parametrize(

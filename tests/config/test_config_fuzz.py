@@ -9,7 +9,7 @@ import configurations
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from capacity.artefacts.orders import order_text
+from capacity.artefacts.spec import spec_text
 from capacity.config.load import load_config
 from capacity.errors import UserError
 from capacity.plan.forecast import forecast
@@ -38,11 +38,11 @@ def plan(content: bytes, folder: Path) -> str:
         grid = resolve(load_config([path]))
         use_store({}, grid.store)
         forecast(hold_against(grid, folder / "results"), folder / "results")
-        for order in grid.orders.values():
-            assert len(order.id) <= LONGEST_NAME, order.id
-            assert "/" not in order.id, order.id
-            order_text(order).encode()
-        answer = f"{len(grid.orders)} artefacts"
+        for spec in grid.specs.values():
+            assert len(spec.id) <= LONGEST_NAME, spec.id
+            assert "/" not in spec.id, spec.id
+            spec_text(spec).encode()
+        answer = f"{len(grid.specs)} artefacts"
     except UserError as error:
         answer = str(error)
         lines = answer.split("\n")

@@ -221,11 +221,11 @@ def test_what_is_too_large_to_make_is_refused_with_its_bound(tmp_path: Path, tex
 def test_the_largest_seed_and_number_of_attributes_are_made(tmp_path: Path) -> None:
     from capacity.world.facts import make_world
 
-    spec = {
+    settings = {
         "kind": "bioD", "N": 3, "K": 250, "C": 1, "D": 2, "L": 1, "T": 2, "names": [2, 2, 2], "wording": "atomic",
         "seed": 2**32 - 1,
     }  # fmt: skip
-    assert len(make_world(spec).grammar.attributes) == 250
+    assert len(make_world(settings).grammar.attributes) == 250
 
 
 def test_a_study_of_grids_alone_needs_nothing_of_its_own(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_a_study_of_grids_alone_needs_nothing_of_its_own(tmp_path: Path) -> None
     change = tmp_path / "change.yaml"
     change.write_text(f"study: [own]\nstudies: {{own: {{question: q, paper: p, grids: [{{{whole}}}, {{{whole}}}]}}}}\n")
     grid = resolve(load_config([ROOT / "config.yaml", change]))
-    assert {row["model"] for row in grid.table.spec["rows"]} == {"gpt2-2-2"}
+    assert {row["model"] for row in grid.table.settings["rows"]} == {"gpt2-2-2"}
     change.write_text(change.read_text().replace("models: [gpt2-2-2], ", "", 1))
     lines = complaint(ROOT / "config.yaml", change)
     assert lines == [f"{change}: studies.own: models: missing; name at least one, here or in each of grids"]

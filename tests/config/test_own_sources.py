@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from capacity.artefacts import orders
+from capacity.artefacts import spec as specs
 from capacity.artefacts.identity import file_digest, input_digest
 from capacity.errors import UserError
 from capacity.models import factories
@@ -17,7 +17,7 @@ SOURCE = '"""A net."""\n\n\ndef make(width):\n    return width * 2  # twice\n'
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project folder with a module of its own."""
     monkeypatch.setattr(factories, "REPOSITORY", tmp_path)
-    monkeypatch.setattr(orders, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(specs, "REPOSITORY", tmp_path)
     (tmp_path / "net.py").write_text(SOURCE)
     return tmp_path
 

@@ -39,19 +39,19 @@ def test_every_study_asks_its_question_at_every_scale(scale: str, study: str):
         assert set(part.regimes) <= own["regimes"].keys()
         assert not any(key.startswith("dataset.") for key in part.vary)
     for model in own["models"]:
-        spec = checked.models[model].spec()
-        assert (spec["head_dim"], spec["init_std"]) == (64, 0.02)
+        settings = checked.models[model].to_settings()
+        assert (settings["head_dim"], settings["init_std"]) == (64, 0.02)
 
 
 def test_the_paper_scale_resolves_in_seconds(base_law: Grid):
     began = time.process_time()
     grid = resolve(config("paper", "base-law"))
     assert time.process_time() - began < 30
-    assert grid.orders.keys() == base_law.orders.keys()
+    assert grid.specs.keys() == base_law.specs.keys()
 
 
 def test_the_base_law_has_the_published_worlds_and_sizes(base_law: Grid):
-    rows = base_law.table.spec["rows"]
+    rows = base_law.table.settings["rows"]
     people = {(row["N"], row["exposures"]) for row in rows}
     long = {10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000}
     assert {N for N, exposures in people if exposures == 1000} == long
@@ -75,7 +75,7 @@ def test_the_plan_prints_the_cost_beside_the_published_one(base_law: Grid):
 
 def test_the_largest_training_costs_what_the_paper_paid(base_law: Grid):
     """8.5 days on 64 A100 are 24 TFLOP/s each; our count of its FLOPs is the same."""
-    (order,) = (o for name, o in base_law.orders.items() if "checkpoints/gpt2-20-16-bioS-N10000000-e1000-s1" in name)
-    world = [base_law.orders[order.parents[role]].spec for role in ("dataset", "tokenizer")]
-    assert training_flops(*world, order.spec) == pytest.approx(1.13e21, rel=0.01)
+    (spec,) = (o for name, o in base_law.specs.items() if "checkpoints/gpt2-20-16-bioS-N10000000-e1000-s1" in name)
+    world = [base_law.specs[spec.parents[role]].settings for role in ("dataset", "tokenizer")]
+    assert training_flops(*world, spec.settings) == pytest.approx(1.13e21, rel=0.01)
     assert published_rate() == pytest.approx(2.4e13, rel=0.02)

@@ -38,13 +38,13 @@ def make_model_and_task(folder: Path) -> float:
     known = write_questions(world, build_tokenizer({"kind": "word"}, world), asked, questions)
     save_tokenizer(known, questions)
     texts = read_texts(questions, "held_out")
-    spec: dict[str, Any] = {
+    settings: dict[str, Any] = {
         **{"method": "full", "ranks": None, "lr": 0.01, "steps": 60, "batch": 8, "weight_decay": 0.0},
         **{"hardware": HARDWARE, "seed": 1},
     }
     prompts, answers = (texts[column].to_pylist() for column in ("prompt", "answer"))
     told = replace(read_asked(questions, known), prompts=prompts, answers=answers)
-    model, training = finetune(spec, folder / "checkpoint", told, folder / "finetuning")
+    model, training = finetune(settings, folder / "checkpoint", told, folder / "finetuning")
     write_finetuned(model, training, questions, model_folder)
     write_task(world, known, asked, TASK, task)
     exact = answer_texts(model, known, texts)["exact"].to_pylist()

@@ -46,8 +46,8 @@ class Lookup:
 @pytest.fixture(scope="module", params=["atomic", "bioS", "records"])
 def asked(request, tmp_path_factory):
     """The texts of some held-out people, and a tokenizer."""
-    spec = {**KINDS[request.param], "N": 30}
-    world = world_of(spec)
+    settings = {**KINDS[request.param], "N": 30}
+    world = world_of(settings)
     folder = tmp_path_factory.mktemp("questions")
     known = write_questions(world, build_tokenizer(TOKENIZERS["word"], world), SPEC, folder)
     return world, known, read_texts(folder, "held_out")
@@ -99,8 +99,8 @@ def test_a_right_beginning_is_a_right_first_token_and_a_wrong_answer():
 def network(asked):
     """An untrained model with sharp opinions, whose answers are long."""
     _, known, texts = asked
-    spec = {"family": "gpt2", "l": 2, "h": 2, "head_dim": 4, "init_std": 1.5}
-    return build_model(spec, rows_of(known), 64, 3).eval(), known, texts
+    settings = {"family": "gpt2", "l": 2, "h": 2, "head_dim": 4, "init_std": 1.5}
+    return build_model(settings, rows_of(known), 64, 3).eval(), known, texts
 
 
 def test_batched_answers_are_those_of_one_prompt_at_a_time(network):

@@ -50,8 +50,8 @@ def grid_of(raw: dict[str, Any]) -> Grid:
 
 def digests(grid: Grid, stage: str) -> set[str]:
     """Of artefacts and members of sets."""
-    orders = [order for order in grid.orders.values() if order.stage == stage]
-    names = {order.name for order in orders} | {member.name for order in orders for member in order.members}
+    specs = [spec for spec in grid.specs.values() if spec.stage == stage]
+    names = {spec.name for spec in specs} | {member.name for spec in specs for member in spec.members}
     return {name.rpartition("-")[2] for name in names}
 
 
@@ -97,22 +97,20 @@ def test_a_study_that_asks_leaves_everything_else_as_it_is_and_unused_extraction
     assert moved(asking(), plain) == ASKING
     unused = copy.deepcopy(plain)
     unused["extractions"] = {"ask": LORA}
-    assert grid_of(unused).orders.keys() == grid_of(plain).orders.keys()
+    assert grid_of(unused).specs.keys() == grid_of(plain).specs.keys()
     assert "answers" not in grid_of(plain).table.parents
 
 
 def test_a_try_that_is_added_leaves_the_others_as_they_are():
     one, two = grid_of(asking()), grid_of(asking({**LORA, "lr": [0.01, 0.02]}))
     assert digests(one, "questions") == digests(two, "questions")
-    tries = [
-        {m.id for order in g.orders.values() if order.stage == "finetunes" for m in order.members} for g in (one, two)
-    ]
+    tries = [{m.id for spec in g.specs.values() if spec.stage == "finetunes" for m in spec.members} for g in (one, two)]
     assert tries[0] < tries[1]
     assert (len(tries[0]), len(tries[1])) == (4, 8)  # two checkpoints
 
 
 def test_only_the_row_of_the_checkpoint_itself_is_asked():
-    rows = grid_of(asking()).table.spec["rows"]
+    rows = grid_of(asking()).table.settings["rows"]
     assert {row["scheme"] for row in rows if "answers" in row} == {"none"}
     assert {row["study"] for row in rows if "answers" in row} == {"base"}
     tries = next(row for row in rows if "answers" in row)["answers"]["tries"]
@@ -123,9 +121,9 @@ def test_only_the_row_of_the_checkpoint_itself_is_asked():
 
 
 def test_mixed_training_waits_for_no_checkpoint():
-    order = of_stage(grid_of(asking(MIXED)), "finetunes")
-    assert set(order.parents) == {"dataset", "tokenizer", "questions"}
-    assert order.members[0].spec["regime"] == of_stage(grid_of(asking()), "checkpoints").spec["regime"]
+    spec = of_stage(grid_of(asking(MIXED)), "finetunes")
+    assert set(spec.parents) == {"dataset", "tokenizer", "questions"}
+    assert spec.members[0].settings["regime"] == of_stage(grid_of(asking()), "checkpoints").settings["regime"]
 
 
 MINE = "extractions.ask"

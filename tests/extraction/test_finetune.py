@@ -52,9 +52,9 @@ def made(tmp_path_factory) -> Any:
     return root / "checkpoint", questions, read_asked(questions, known)
 
 
-def tuned(made: Any, spec: dict[str, Any], resume: Path, budget: float | None = None) -> tuple[Any, Finetuning]:
+def tuned(made: Any, settings: dict[str, Any], resume: Path, budget: float | None = None) -> tuple[Any, Finetuning]:
     checkpoint, _, asked = made
-    return finetune(spec, checkpoint, asked, resume, budget)
+    return finetune(settings, checkpoint, asked, resume, budget)
 
 
 def weights(model: Any) -> dict[str, torch.Tensor]:
@@ -110,13 +110,13 @@ def test_rows_of_new_words_depend_on_the_seed_alone():
     assert one[20:].std() < 0.04  # of the law that the model's first weights have, 0.02
 
 
-@pytest.mark.parametrize("spec", [LORA, FULL], ids=["lora", "full"])
-def test_fine_tuning_twice_or_stopped_on_the_way_gives_the_same_bits(made, tmp_path, monkeypatch, spec):
-    whole, training = tuned(made, spec, tmp_path / "one")
-    again, _ = tuned(made, spec, tmp_path / "two")
+@pytest.mark.parametrize("settings", [LORA, FULL], ids=["lora", "full"])
+def test_fine_tuning_twice_or_stopped_on_the_way_gives_the_same_bits(made, tmp_path, monkeypatch, settings):
+    whole, training = tuned(made, settings, tmp_path / "one")
+    again, _ = tuned(made, settings, tmp_path / "two")
     for _ in range(40):  # a budget of nothing stops after every step
         try:
-            stopped, _ = tuned(made, spec, tmp_path / "stopped", 0.0)
+            stopped, _ = tuned(made, settings, tmp_path / "stopped", 0.0)
             break
         except Interrupted:
             continue
@@ -136,13 +136,13 @@ def test_a_state_of_another_spec_is_not_gone_on_from(made, tmp_path, capsys):
     assert "starting over" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("spec", [LORA, FULL], ids=["lora", "full"])
-def test_what_is_written_loads_and_says_the_same(made, tmp_path, spec):
-    model, training = tuned(made, spec, tmp_path / "resume")
+@pytest.mark.parametrize("settings", [LORA, FULL], ids=["lora", "full"])
+def test_what_is_written_loads_and_says_the_same(made, tmp_path, settings):
+    model, training = tuned(made, settings, tmp_path / "resume")
     folder = tmp_path / "model"
     folder.mkdir()
     facts = write_finetuned(model, training, made[1], folder)
-    assert facts["trained_parameters"] < sum(p.numel() for p in model.parameters()) or spec is FULL
+    assert facts["trained_parameters"] < sum(p.numel() for p in model.parameters()) or settings is FULL
     ids = torch.arange(12).view(2, 6)
     with torch.no_grad():
         expected = model(input_ids=ids).logits
@@ -223,9 +223,9 @@ def test_a_query_without_a_value_beside_it_is_no_target_of_lora():
 def test_mixed_training_tells_every_biography_as_without_and_questions_in_their_share(made, packing):
     asked = made[2]
     world = make_world(WORLD)
-    tokenizer, spec = build_tokenizer({"kind": "word"}, world), spec_of(**packing)
-    plain = TrainingBatches(world, tokenizer, spec["regime"], 1)
-    mixed = MixedBatches(world, tokenizer, spec["regime"], 1, asked, 0.25)
+    tokenizer, settings = build_tokenizer({"kind": "word"}, world), spec_of(**packing)
+    plain = TrainingBatches(world, tokenizer, settings["regime"], 1)
+    mixed = MixedBatches(world, tokenizer, settings["regime"], 1, asked, 0.25)
     inputs, targets = (array.reshape(-1, mixed.context) for array in mixed.steps(0, mixed.num_steps))
     asks = np.isin(inputs, range(plain.vocab_size, mixed.vocab_size)).any(axis=1)
     used = (targets != IGNORED).any(axis=1)
@@ -241,14 +241,14 @@ def test_mixed_training_tells_every_biography_as_without_and_questions_in_their_
 def test_mixed_training_is_resumable_and_leaves_a_checkpoint_with_rows_for_questions(made, tmp_path):
     _, questions, asked = made
     world = make_world(WORLD)
-    tokenizer, spec = build_tokenizer({"kind": "word"}, world), spec_of(exposures=8)
-    batches = MixedBatches(world, tokenizer, spec["regime"], 1, asked, 0.25)
+    tokenizer, settings = build_tokenizer({"kind": "word"}, world), spec_of(exposures=8)
+    batches = MixedBatches(world, tokenizer, settings["regime"], 1, asked, 0.25)
     for name in ("whole", "stopped"):
         (tmp_path / name).mkdir()
-    train_checkpoint(spec, batches, "a tiny world", questions, tmp_path / "whole", tmp_path / "resume")
+    train_checkpoint(settings, batches, "a tiny world", questions, tmp_path / "whole", tmp_path / "resume")
     with pytest.raises(Interrupted):
-        train_checkpoint(spec, batches, "a tiny world", questions, tmp_path / "stopped", tmp_path / "resume", 0.0)
-    train_checkpoint(spec, batches, "a tiny world", questions, tmp_path / "stopped", tmp_path / "resume")
+        train_checkpoint(settings, batches, "a tiny world", questions, tmp_path / "stopped", tmp_path / "resume", 0.0)
+    train_checkpoint(settings, batches, "a tiny world", questions, tmp_path / "stopped", tmp_path / "resume")
     whole, stopped = (load_model(tmp_path / name) for name in ("whole", "stopped"))
     assert whole.get_input_embeddings().weight.shape[0] == rows_of(asked.tokenizer)
     for name, value in weights(whole).items():
@@ -257,6 +257,6 @@ def test_mixed_training_is_resumable_and_leaves_a_checkpoint_with_rows_for_quest
 
 def test_a_window_that_holds_no_question_is_refused(made):
     world = make_world(WORLD)
-    spec = spec_of(packing="windows", context=8)
+    settings = spec_of(packing="windows", context=8)
     with pytest.raises(UserError, match="context: 8, but questions with their answers have up to"):
-        MixedBatches(world, build_tokenizer({"kind": "word"}, world), spec["regime"], 1, made[2], 0.25)
+        MixedBatches(world, build_tokenizer({"kind": "word"}, world), settings["regime"], 1, made[2], 0.25)

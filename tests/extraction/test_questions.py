@@ -113,8 +113,8 @@ def test_another_seed_asks_other_people_and_the_same_one_the_same():
 
 
 def test_every_attribute_is_asked_and_what_follows_from_another_is_not():
-    for kind, spec in KINDS.items():
-        world = world_of(spec)
+    for kind, settings in KINDS.items():
+        world = world_of(settings)
         items = [attribute.name for attribute in world.grammar.attributes if attribute.is_item]
         assert list(asked_attributes(world, {})) == items, kind
     assert "working_city" not in asked_attributes(world_of(SMALL_BIOS), {})

@@ -32,11 +32,11 @@ def test_a_clean_run_passes_all_seven_levels(checkout: Checkout):
 def test_a_checkpoint_that_went_on_from_a_forged_saved_training_is_found_by_making_it_again(tmp_path: Path):
     """The state names the right checkpoint, specification and machine, and its digest fits: only its numbers do not."""
     checkout = Checkout.new(tmp_path / "forged")
-    order = of_stage(tiny_grid(), "checkpoints", LONG)
-    checkout.engine(targets=(f"results/{order.parents['tokenizer']}/manifest.json",))
-    spec = f"results/specs/{order.id}.json"
-    assert checkout.script("train_checkpoint.py", "--spec", spec, "--time-budget", "0").returncode == 75
-    folder = checkout.path / "results" / "resume" / order.id
+    spec = of_stage(tiny_grid(), "checkpoints", LONG)
+    checkout.engine(targets=(f"results/{spec.parents['tokenizer']}/manifest.json",))
+    settings = f"results/specs/{spec.id}.json"
+    assert checkout.script("train_checkpoint.py", "--spec", settings, "--time-budget", "0").returncode == 75
+    folder = checkout.path / "results" / "resume" / spec.id
     _, _, body = (folder / "state").read_bytes().partition(b"\n")
     facts, _, payload = body.partition(b"\n")
     state, saved = load(payload), json.loads(facts)
@@ -45,7 +45,7 @@ def test_a_checkpoint_that_went_on_from_a_forged_saved_training_is_found_by_maki
     checkout.build()
     code, report = report_of(checkout, "--levels", "1-3")
     assert code == 0, report  # nothing that lies there tells
-    code, report = report_of(checkout, "--levels", "4", "--target", f"checkpoints/{order.id}")
+    code, report = report_of(checkout, "--levels", "4", "--target", f"checkpoints/{spec.id}")
     found = report["levels"][0]["findings"]
     assert code == 4
-    assert [(finding["kind"], finding["where"]) for finding in found] == [("other bits", f"checkpoints/{order.id}")]
+    assert [(finding["kind"], finding["where"]) for finding in found] == [("other bits", f"checkpoints/{spec.id}")]

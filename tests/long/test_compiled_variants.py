@@ -19,10 +19,10 @@ from capacity.training.train import Interrupted
 PAPERS = {name: pair for name, pair in VARIATIONS.items() if "family" in pair[0]}  # auto compiles no others
 
 
-def train(root: Path, spec: dict[str, Any], **settings: Any) -> None:
+def train(root: Path, settings: dict[str, Any], **options: Any) -> None:
     """As in a process of its own, which has compiled nothing yet."""
     torch._dynamo.reset()
-    train_here(root, spec, **settings)
+    train_here(root, settings, **options)
 
 
 @pytest.mark.skipif(not has_compiler(), reason="torch.compile needs a C++ compiler")
@@ -30,12 +30,12 @@ def train(root: Path, spec: dict[str, Any], **settings: Any) -> None:
 def test_every_compiled_variation_is_repeatable_and_resumable_to_the_bit(
     model: dict, regime: dict, tmp_path: Path
 ) -> None:
-    spec = spec_of(exposures=6, hardware={"compile": True}, **regime) | {"model": model}
-    train(tmp_path / "straight", spec)
-    train(tmp_path / "again", spec)
+    settings = spec_of(exposures=6, hardware={"compile": True}, **regime) | {"model": model}
+    train(tmp_path / "straight", settings)
+    train(tmp_path / "again", settings)
     for _ in range(3):
         with pytest.raises(Interrupted):
-            train(tmp_path / "parts", spec, time_budget_seconds=0.0)
-    train(tmp_path / "parts", spec)
+            train(tmp_path / "parts", settings, time_budget_seconds=0.0)
+    train(tmp_path / "parts", settings)
     straight = checkpoint_bytes(tmp_path / "straight")
     assert checkpoint_bytes(tmp_path / "again") == checkpoint_bytes(tmp_path / "parts") == straight

@@ -26,9 +26,9 @@ def spec_with(**experts: Any) -> dict[str, Any]:
     return {"family": "gpt2", "l": 2, "h": 2, "head_dim": 4, "mlp_ratio": 0.25, "experts": chosen}
 
 
-def shaken(spec: dict[str, Any]) -> PreTrainedModel:
+def shaken(settings: dict[str, Any]) -> PreTrainedModel:
     """A model whose routers decide: every parameter is well away from 0."""
-    model = build_model(spec, 40, 12, seed=1)
+    model = build_model(settings, 40, 12, seed=1)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -110,19 +110,26 @@ def test_imbalance_is_one_when_even_and_grows_to_the_number_of_experts() -> None
 
 @pytest.mark.parametrize("top", [1, 2])
 def test_parameters_count_all_experts_and_active_ones_those_that_a_token_meets(top: int) -> None:
-    spec = spec_with(top=top)
-    model = build_model(spec, 40, 12, seed=1)
+    settings = spec_with(top=top)
+    model = build_model(settings, 40, 12, seed=1)
     d, expert = 8, 2 * 8 * 8 + 2 * 8
     layer = 4 * d**2 + 4 * d + 4 * d + 4 * expert + 4 * d
     assert sum(parameter.numel() for parameter in model.parameters()) == 2 * layer + 2 * d + 40 * d
-    assert parameter_count(spec, 40) == 2 * layer + 2 * d + 40 * d
-    assert active_parameter_count(spec, 40) == parameter_count(spec, 40) - 2 * (4 - top) * expert
+    assert parameter_count(settings, 40) == 2 * layer + 2 * d + 40 * d
+    assert active_parameter_count(settings, 40) == parameter_count(settings, 40) - 2 * (4 - top) * expert
 
 
 def test_the_papers_ratio_of_all_to_active_parameters_of_a_layer() -> None:
     """4 d^2 + 64 d^2 against 4 d^2 + 2 d^2: 8.8 % are active (arXiv 2404.05405, Section 8)."""
-    spec = {"family": "gpt2", "l": 1, "h": 64, "head_dim": 64, "mlp_ratio": 0.25, "experts": {"count": 32, "top": 1}}
-    assert active_parameter_count(spec, 0) / parameter_count(spec, 0) == pytest.approx(0.088, abs=0.001)
+    settings = {
+        "family": "gpt2",
+        "l": 1,
+        "h": 64,
+        "head_dim": 64,
+        "mlp_ratio": 0.25,
+        "experts": {"count": 32, "top": 1},
+    }
+    assert active_parameter_count(settings, 0) / parameter_count(settings, 0) == pytest.approx(0.088, abs=0.001)
 
 
 @pytest.mark.parametrize("top", [1, 2])
@@ -149,15 +156,15 @@ def test_gradient_is_of_the_loss_and_the_weighted_imbalance() -> None:
 
 
 def test_dropped_choices_are_counted_over_a_training_that_was_stopped_and_went_on(tmp_path: Path) -> None:
-    spec = SPEC | {"model": spec_with(capacity=0.6) | {"l": 1}}
+    settings = SPEC | {"model": spec_with(capacity=0.6) | {"l": 1}}
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    facts = train(whole, spec)
+    facts = train(whole, settings)
     assert 0.2 < facts["dropped"] < 1
     assert 1 <= facts["largest_load"] <= 4
     assert facts["dropped_after_at_test"] == 0
     for _ in range(100):
         try:
-            train(parts, spec, time_budget_seconds=0.0)
+            train(parts, settings, time_budget_seconds=0.0)
             break
         except Interrupted:
             continue
@@ -168,8 +175,8 @@ def test_dropped_choices_are_counted_over_a_training_that_was_stopped_and_went_o
 def test_the_load_balancing_loss_balances(tmp_path: Path) -> None:
     loads = {}
     for balance in (0.0, 1.0):
-        spec = spec_of(exposures=100) | {"model": spec_with(balance=balance) | {"l": 1, "init_std": 0.5}}
-        loads[balance] = train(tmp_path / str(balance), spec)["largest_load"]
+        settings = spec_of(exposures=100) | {"model": spec_with(balance=balance) | {"l": 1, "init_std": 0.5}}
+        loads[balance] = train(tmp_path / str(balance), settings)["largest_load"]
     assert loads[1.0] < loads[0.0]
     assert loads[1.0] < 1.6
 
@@ -188,15 +195,15 @@ def mixtral(**changes: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("top", [1, 2])
 def test_the_load_of_stock_experts_is_that_of_the_experts_their_routers_name_first(top: int, tmp_path: Path) -> None:
-    spec = SPEC | {"model": mixtral(num_experts_per_tok=top, initializer_range=0.5)}
-    facts = train(tmp_path, spec)
+    settings = SPEC | {"model": mixtral(num_experts_per_tok=top, initializer_range=0.5)}
+    facts = train(tmp_path, settings)
     assert facts == json.loads((tmp_path / "checkpoint" / "training.json").read_text()) | facts
     assert "dropped" not in facts  # there is no capacity
     model = load_model(tmp_path / "checkpoint")
     chosen: list[Tensor] = []
     for layer in model.model.layers:
         layer.mlp.gate.register_forward_hook(lambda *call: chosen.append(call[2][2][:, 0]))
-    for inputs in batches_of(spec).steps(0, NUM_BATCHES)[0]:
+    for inputs in batches_of(settings).steps(0, NUM_BATCHES)[0]:
         model(input_ids=torch.from_numpy(inputs).long(), use_cache=False)
     layers = [torch.cat(chosen[layer::2]) for layer in range(2)]
     shares = [(first == expert).double().mean() for first in layers for expert in range(4)]
@@ -206,8 +213,8 @@ def test_the_load_of_stock_experts_is_that_of_the_experts_their_routers_name_fir
 
 def test_one_expert_for_all_is_a_load_of_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Routers whose rows are all equal but one, and tokens all alike to them."""
-    spec = SPEC | {"model": mixtral(num_hidden_layers=1)}
-    training = Training(spec, batches_of(spec), make_fabric(spec["hardware"]))
+    settings = SPEC | {"model": mixtral(num_hidden_layers=1)}
+    training = Training(settings, batches_of(settings), make_fabric(settings["hardware"]))
     model = training.objective.finish(training.vector)
     with torch.no_grad():
         model.model.layers[0].post_attention_layernorm.weight.zero_()

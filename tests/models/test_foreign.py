@@ -49,11 +49,11 @@ AVERAGES = factory("averages", width=6)
 @pytest.mark.parametrize("model", [*(hf(kind) for kind in OTHERS), AVERAGES], ids=[*OTHERS, "factory"])
 def test_a_model_of_others_trains_and_its_folder_loads(model: dict, tmp_path: Path) -> None:
     """Mamba, Qwen, Gemma, GPT-2 with learned positions, RWKV, Mixtral, and a module of the user's own."""
-    spec = spec_of(exposures=8) | {"model": model}
-    facts = train(tmp_path, spec)
+    settings = spec_of(exposures=8) | {"model": model}
+    facts = train(tmp_path, settings)
     loaded = load_model(tmp_path / "checkpoint")
     assert facts["parameters"] == sum(parameter.numel() for parameter in loaded.parameters())
-    inputs = torch.from_numpy(batches_of(spec).steps(0, 1)[0][0]).long()
+    inputs = torch.from_numpy(batches_of(settings).steps(0, 1)[0][0]).long()
     untrained = build_model(model, facts["vocabulary"], facts["context"], seed=1).eval()
     assert not torch.allclose(logits_of(loaded, inputs), logits_of(untrained, inputs), atol=1e-2)
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "checkpoint", trust_remote_code=True).eval()
@@ -77,13 +77,13 @@ def test_training_a_model_of_others_starts_with_its_own_loss() -> None:
 
 @pytest.mark.parametrize("model", [*(hf(kind) for kind in OTHERS), AVERAGES], ids=[*OTHERS, "factory"])
 def test_a_model_of_others_is_repeatable_and_resumable_to_the_bit(model: dict, tmp_path: Path) -> None:
-    spec = spec_of(exposures=8) | {"model": model}
+    settings = spec_of(exposures=8) | {"model": model}
     whole, again, parts = tmp_path / "whole", tmp_path / "again", tmp_path / "parts"
-    train(whole, spec)
-    train(again, spec)
+    train(whole, settings)
+    train(again, settings)
     for _ in range(40):
         try:
-            train(parts, spec, time_budget_seconds=0.0)
+            train(parts, settings, time_budget_seconds=0.0)
             break
         except Interrupted:
             continue
@@ -178,9 +178,9 @@ def test_the_plan_has_schemes_tried_on_models_of_others_before_any_job(as_varian
         quantizers={"odd": {"method": "rtn", "bits": 4, "group": 3}},
     )
     with pytest.raises(UserError, match=r"own_models:gru: rtn4-3: .*group: 3 does not divide 8 inputs"):
-        check_models(grid.orders, set())
-    done = {member.name for order in grid.orders.values() for member in (order, *order.members)}
-    check_models(grid.orders, done)
+        check_models(grid.specs, set())
+    done = {member.name for spec in grid.specs.values() for member in (spec, *spec.members)}
+    check_models(grid.specs, done)
 
 
 def test_the_main_process_hears_of_it_in_one_line() -> None:

@@ -66,9 +66,9 @@ def spec_with(family: str, change: dict, l: int = 2, h: int = 4, head_dim: int =
     return {"family": family, "l": l, "h": h, "head_dim": head_dim} | change
 
 
-def shaken(spec: dict, V: int = 50, context: int = 20) -> PreTrainedModel:
+def shaken(settings: dict, V: int = 50, context: int = 20) -> PreTrainedModel:
     """A model whose every parameter matters: biases and norms are not at their start."""
-    model = build_model(spec, V, context, seed=1)
+    model = build_model(settings, V, context, seed=1)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -78,13 +78,13 @@ def shaken(spec: dict, V: int = 50, context: int = 20) -> PreTrainedModel:
 
 @pytest.mark.parametrize(("family", "change"), [*VARIATIONS, ("gpt2", ALL_AT_ONCE), *EXPERTS])
 def test_family_and_switch_are_the_papers_formulas_and_nothing_else(family: str, change: dict) -> None:
-    spec = described(spec_with(family, change))
-    model = shaken(spec)
+    settings = described(spec_with(family, change))
+    model = shaken(settings)
     inputs = torch.randint(0, 50, (3, 20), generator=torch.Generator().manual_seed(3))
-    expected = reference_logits(weights_of(model), spec, inputs, neox_order=hasattr(model, "gpt_neox"))
+    expected = reference_logits(weights_of(model), settings, inputs, neox_order=hasattr(model, "gpt_neox"))
     assert expected.std() > 0.3
     torch.testing.assert_close(model(inputs).logits, expected, rtol=0, atol=1e-5)
-    assert sum(parameter.numel() for parameter in model.parameters()) == parameter_count(spec, 50)
+    assert sum(parameter.numel() for parameter in model.parameters()) == parameter_count(settings, 50)
 
 
 EXPERTS_ALONE = ("gpt2", {"experts": {**AMPLE, "top": 1}})
@@ -153,8 +153,8 @@ def test_gated_and_standard_mlps_are_of_equal_size(family: str, d: int) -> None:
 )
 def test_parameter_counts_are_the_papers_at_its_widths(family: str, change: dict, count) -> None:
     """A width that is a multiple of 6 has whole hidden units: 8 d / 3 and 3.5 d."""
-    spec = spec_with(family, change, l=3, h=12, head_dim=64)
-    assert parameter_count(spec, 3275) == count(3, 768, 3275)
+    settings = spec_with(family, change, l=3, h=12, head_dim=64)
+    assert parameter_count(settings, 3275) == count(3, 768, 3275)
 
 
 @pytest.mark.parametrize(("h", "shared"), [(8, 4), (12, 4), (6, 2), (2, 2), (3, 1), (1, 1)])

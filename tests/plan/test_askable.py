@@ -28,9 +28,9 @@ LONGEST = 13  # EOS, What is the id1 of F M L ? Answer: V
 
 def asked_of(model: dict[str, Any], attempt: dict[str, Any] = TRY, **regime: Any) -> dict[str, Any]:
     """A model that is asked about a small world, whose biographies have 12 tokens with EOS."""
-    spec = spec_of(**regime)
+    settings = spec_of(**regime)
     return {
-        "model": model, "regime": spec["regime"], "seed": 1, "tries": [attempt], "questions": QUESTIONS,
+        "model": model, "regime": settings["regime"], "seed": 1, "tries": [attempt], "questions": QUESTIONS,
         "dataset": SMALL, "tokenizer": {"kind": "word"},
     }  # fmt: skip
 
@@ -148,7 +148,7 @@ def wanted(raw: dict[str, Any], monkeypatch: pytest.MonkeyPatch, done: set[str] 
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(model_checks.subprocess, "run", run)
-    check_models(grid_of(raw).orders, done or set())
+    check_models(grid_of(raw).specs, done or set())
     return given
 
 
@@ -173,8 +173,8 @@ def test_all_tries_that_are_still_to_be_made_are_checked_once_a_training(monkeyp
     assert [each["regime"]["exposures"] for each in given["asked"]] == [2, 1]
     assert sorted(attempt["ranks"] for attempt in given["asked"][0]["tries"]) == LORA["ranks"]
     assert given["asked"][0]["dataset"]["N"] == 20
-    orders = grid_of(raw).orders
-    made = {o.name for o in orders.values()} | {m.name for o in orders.values() for m in o.members}
+    specs = grid_of(raw).specs
+    made = {o.name for o in specs.values()} | {m.name for o in specs.values() for m in o.members}
     assert wanted(raw, monkeypatch, made) == {}
     untuned = {name for name in made if not name.startswith("finetunes/")}
     assert wanted(raw, monkeypatch, untuned) == {**given, "models": [], "quantised": []}
@@ -185,7 +185,7 @@ def test_the_main_process_hears_of_it_in_one_line_before_any_job():
     with pytest.raises(
         UserError, match=r"^hf: mamba: method: lora with MambaForCausalLM, which has no query and value"
     ):
-        check_models(grid_of(raw).orders, set())
+        check_models(grid_of(raw).specs, set())
 
 
 def test_without_questions_peft_is_not_imported():

@@ -4,23 +4,23 @@ import shutil
 from pathlib import Path
 
 import pytest
-from planted import of_stage, plant, tiny_grid, write_order
+from planted import of_stage, plant, tiny_grid, write_spec
 from test_extraction import asking, grid_of
 
-from capacity.artefacts.orders import Order
+from capacity.artefacts.spec import Spec
 from capacity.artefacts.stages import STAGES
 from capacity.plan import failures
 from capacity.plan.failures import PARTIAL, PARTIAL_ID, FailedJob, after_failure, after_success, last_line
 from capacity.plan.survey import Plan, hold_against
 
 
-def failed(order: Order, results: Path, said: str) -> FailedJob:
+def failed(spec: Spec, results: Path, said: str) -> FailedJob:
     """A job whose log ends with these words and whose artefact is not there, nor what follows from it."""
     log = results / "logs" / "job.log"
     log.parent.mkdir(exist_ok=True)
     log.write_text(said)
-    shutil.rmtree(results / order.name)
-    return FailedJob(STAGES[order.stage].rule, order, log)
+    shutil.rmtree(results / spec.name)
+    return FailedJob(STAGES[spec.stage].rule, spec, log)
 
 
 def lose(results: Path, run: str, *stages: str) -> None:
@@ -29,10 +29,10 @@ def lose(results: Path, run: str, *stages: str) -> None:
 
 
 @pytest.fixture
-def tabulated(monkeypatch: pytest.MonkeyPatch) -> list[Order]:
+def tabulated(monkeypatch: pytest.MonkeyPatch) -> list[Spec]:
     """Orders for tables that were asked for, instead of tabulating planted scores, which are none."""
-    asked: list[Order] = []
-    monkeypatch.setattr(failures, "_publish_partial", lambda order, results: asked.append(order))
+    asked: list[Spec] = []
+    monkeypatch.setattr(failures, "_publish_partial", lambda spec, results: asked.append(spec))
     return asked
 
 
@@ -41,7 +41,7 @@ def plan_of(results: Path) -> Plan:
 
 
 def test_a_failure_is_told_with_the_run_the_reason_and_the_rows_that_are_missing(
-    results: Path, tabulated: list[Order], capsys: pytest.CaptureFixture[str]
+    results: Path, tabulated: list[Spec], capsys: pytest.CaptureFixture[str]
 ):
     lose(results, "e2", "variants", "probes")
     job = failed(of_stage(tiny_grid(), "checkpoints", "e2"), results, "step 1\nerror: lr: 9; the loss is nan\n\n")
@@ -53,15 +53,15 @@ def test_a_failure_is_told_with_the_run_the_reason_and_the_rows_that_are_missing
         "2 of the table's 6 rows are missing:",
         "  small atomic long s1 (study base)",
     ]
-    (order,) = tabulated
-    assert {row["regime"] for row in order.spec["rows"]} == {"short", "cut"}
-    assert order.spec["resamples"] == tiny_grid().table.spec["resamples"]
-    assert order.parents == {"probes": sorted({row["probe_set"] for row in order.spec["rows"]})}
-    assert order.id != tiny_grid().table.id
+    (spec,) = tabulated
+    assert {row["regime"] for row in spec.settings["rows"]} == {"short", "cut"}
+    assert spec.settings["resamples"] == tiny_grid().table.settings["resamples"]
+    assert spec.parents == {"probes": sorted({row["probe_set"] for row in spec.settings["rows"]})}
+    assert spec.id != tiny_grid().table.id
 
 
 def test_what_several_runs_wait_for_is_told_with_their_number(
-    results: Path, tabulated: list[Order], capsys: pytest.CaptureFixture[str]
+    results: Path, tabulated: list[Spec], capsys: pytest.CaptureFixture[str]
 ):
     for run in ("e1", "e2"):
         lose(results, run, "checkpoints", "variants", "probes")
@@ -74,18 +74,18 @@ def test_what_several_runs_wait_for_is_told_with_their_number(
 
 
 def test_an_artefact_to_be_made_again_counts_as_there_only_when_it_was_made_again(
-    results: Path, tabulated: list[Order], capsys: pytest.CaptureFixture[str]
+    results: Path, tabulated: list[Spec], capsys: pytest.CaptureFixture[str]
 ):
     probes = of_stage(tiny_grid(), "probes", "e2")
     (results / probes.name / "content.txt").write_text("x")
     plan = plan_of(results)
     assert probes.name in plan.remake
     for name in plan.remake:
-        write_order(plan.orders[name], results)
+        write_spec(plan.specs[name], results)
     job = FailedJob("probe_checkpoint", probes, results / "none.log")
     after_failure(plan, results, [job])
     assert "2 of the table's 6 rows are missing" in capsys.readouterr().err
-    assert len(tabulated[0].spec["rows"]) == 4
+    assert len(tabulated[0].settings["rows"]) == 4
     shutil.rmtree(results / probes.name)
     plant(probes, results)
     after_failure(plan, results, [FailedJob("tabulate_capacity", tiny_grid().table, results / "none.log")])
@@ -93,7 +93,7 @@ def test_an_artefact_to_be_made_again_counts_as_there_only_when_it_was_made_agai
 
 
 def test_a_job_after_the_last_score_leaves_no_partial_table(
-    results: Path, tabulated: list[Order], capsys: pytest.CaptureFixture[str]
+    results: Path, tabulated: list[Spec], capsys: pytest.CaptureFixture[str]
 ):
     (results / PARTIAL).write_text("of an earlier run")
     (results / PARTIAL_ID).write_text("of an earlier run")
@@ -107,7 +107,7 @@ def test_a_job_after_the_last_score_leaves_no_partial_table(
 
 
 def test_a_run_that_was_stopped_without_a_failure_says_and_changes_nothing(
-    results: Path, tabulated: list[Order], capsys: pytest.CaptureFixture[str]
+    results: Path, tabulated: list[Spec], capsys: pytest.CaptureFixture[str]
 ):
     lose(results, "e2", "probes")
     (results / PARTIAL).write_text("of an earlier run")
@@ -149,14 +149,14 @@ def test_the_last_line_of_a_log_is_short_and_plain(tmp_path: Path, text: str, li
 
 
 def test_a_row_whose_questions_were_not_answered_is_tabulated_without_them(
-    results: Path, tabulated: list[Order], capsys: pytest.CaptureFixture[str]
+    results: Path, tabulated: list[Spec], capsys: pytest.CaptureFixture[str]
 ):
     """Of two runs that are asked, one has its answers."""
     grid = grid_of(asking())
     shutil.rmtree(results)
-    for order in grid.orders.values():
-        if order.stage not in ("tables", "figures") and not (order.stage == "answers" and "-e1-" in order.id):
-            plant(order, results)
+    for spec in grid.specs.values():
+        if spec.stage not in ("tables", "figures") and not (spec.stage == "answers" and "-e1-" in spec.id):
+            plant(spec, results)
     lost = of_stage(grid, "answers", "-e1-")
     after_failure(hold_against(grid, results), results, [FailedJob("probe_answers", lost, results / "none.log")])
     said = capsys.readouterr().err
@@ -166,7 +166,7 @@ def test_a_row_whose_questions_were_not_answered_is_tabulated_without_them(
         "there are no answers to the questions that are asked of:",
         "  small atomic short s1 (study base)",
     ]
-    (order,) = tabulated
-    plain = [row for row in order.spec["rows"] if row["scheme"] == "none"]
+    (spec,) = tabulated
+    plain = [row for row in spec.settings["rows"] if row["scheme"] == "none"]
     assert [(row["regime"], "answers" in row) for row in plain] == [("long", True), ("short", False), ("cut", False)]
-    assert order.parents["answers"] == [of_stage(grid, "answers", "-e2-").name]
+    assert spec.parents["answers"] == [of_stage(grid, "answers", "-e2-").name]

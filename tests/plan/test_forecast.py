@@ -10,7 +10,7 @@ import pytest
 from planted import TINY, build, of_stage, plant, tiny, tiny_grid
 
 from capacity.artefacts.manifest import MANIFEST
-from capacity.artefacts.orders import Order
+from capacity.artefacts.spec import Spec
 from capacity.artefacts.stages import STAGES
 from capacity.cli import show_plan as plan
 from capacity.config.load import read_yaml
@@ -56,8 +56,8 @@ def chain(grid: Grid, run: str, letters: str) -> set[str]:
 def test_nothing_is_planned_when_everything_is_current(results: Path):
     answer = ahead(tiny_grid(), results)
     assert answer.jobs == []
-    members = sum(len(order.members) for order in tiny_grid().orders.values())
-    assert answer.reused == len(tiny_grid().orders) + members
+    members = sum(len(spec.members) for spec in tiny_grid().specs.values())
+    assert answer.reused == len(tiny_grid().specs) + members
     assert answer.total() == {
         "jobs": 0,
         "reused": answer.reused,
@@ -70,7 +70,7 @@ def test_nothing_is_planned_when_everything_is_current(results: Path):
 
 def test_everything_is_planned_in_the_order_of_the_flow_when_nothing_is_built(tmp_path: Path):
     answer = ahead(tiny_grid(), tmp_path)
-    assert [job.name for job in answer.jobs] == [*tiny_grid().orders, TABLE, FIGURES]
+    assert [job.name for job in answer.jobs] == [*tiny_grid().specs, TABLE, FIGURES]
     assert {job.reason for job in answer.jobs[:-2]} == {"nothing like it was made yet"}
     assert answer.reused == 0
     rules = [job.rule for job in answer.jobs[-4:]]
@@ -114,7 +114,7 @@ def test_a_change_plans_its_stage_and_all_that_follow_for_its_runs(
     expected = set().union(*(chain(grid, name, letters) for name in runs))
     answer = ahead(grid, results)
     assert jobs(answer).keys() == expected
-    kept = {n for o in grid.orders.values() for n in (o.name, *(m.name for m in o.members)) if (results / n).exists()}
+    kept = {n for o in grid.specs.values() for n in (o.name, *(m.name for m in o.members)) if (results / n).exists()}
     assert answer.reused == len(kept)
 
 
@@ -149,8 +149,8 @@ def test_planning_is_what_is_left_to_do_at_every_point_of_a_run(tmp_path: Path):
     """Making the planned jobs one by one, the plan shrinks by the job just made."""
     grid = tiny_grid()
     todo = [job.name for job in ahead(grid, tmp_path).jobs]
-    while todo[0] in grid.orders:
-        plant(grid.orders[todo[0]], tmp_path)
+    while todo[0] in grid.specs:
+        plant(grid.specs[todo[0]], tmp_path)
         left = [job.name for job in ahead(grid, tmp_path).jobs]
         assert left == todo[1:]
         todo = left
@@ -191,11 +191,11 @@ def test_a_seed_is_compared_with_the_same_run_of_another_seed(results: Path):
     assert reasons(grid, results, "checkpoints") == {"seed 1 -> 2"}
 
 
-def edited_manifest(results: Path, order: Order, change: Callable[[dict[str, Any]], Any]) -> None:
+def edited_manifest(results: Path, spec: Spec, change: Callable[[dict[str, Any]], Any]) -> None:
     """The artefact of an order as it would stand had it been made otherwise, under another name."""
-    folder = results / order.name
+    folder = results / spec.name
     content = json.loads((folder / MANIFEST).read_text())
-    content["name"] = f"{order.name[:-1]}-other"
+    content["name"] = f"{spec.name[:-1]}-other"
     change(content)
     (folder / MANIFEST).write_text(json.dumps(content))
     folder.rename(results / content["name"])
@@ -203,7 +203,7 @@ def edited_manifest(results: Path, order: Order, change: Callable[[dict[str, Any
 
 def test_a_reason_names_the_module_that_changed(results: Path):
     grid = tiny_grid()
-    order = grid.figures
+    spec = grid.figures
 
     def older(content: dict[str, Any]) -> None:
         content["code"]["digest"] = "older"
@@ -213,7 +213,7 @@ def test_a_reason_names_the_module_that_changed(results: Path):
             "capacity.gone": "older",
         }
 
-    edited_manifest(results, order, older)
+    edited_manifest(results, spec, older)
     (results / FIGURES).unlink()
     changed = [
         "code of plot_capacity.py changed",
@@ -265,9 +265,9 @@ def training(job: PlannedJob) -> bool:
 
 
 def test_another_seed_costs_what_the_same_run_took(results: Path):
-    for order in tiny_grid().orders.values():
-        if order.stage == "checkpoints":
-            measured(results, order.name, cpu_seconds=200.0 if "e2" in order.id else 100.0)
+    for spec in tiny_grid().specs.values():
+        if spec.stage == "checkpoints":
+            measured(results, spec.name, cpu_seconds=200.0 if "e2" in spec.id else 100.0)
     planned = jobs(ahead(tiny(studies={"base": {"seeds": [1, 2]}}), results))
     for exposures, seconds in (("e2-s2", 200.0), ("e1-s2", 100.0)):
         job = next(job for name, job in planned.items() if name.startswith("checkpoints") and exposures in name)
@@ -280,10 +280,10 @@ P = 1040  # of the tiny configuration's atomic runs, whatever their exposures
 
 def trained(results: Path, P: int = P, **metrics: Any) -> None:
     """Have every training of the tiny configuration measured: 1e6 FLOP in 10 seconds on a core, for P parameters."""
-    for order in tiny_grid().orders.values():
-        if order.stage == "checkpoints":
+    for spec in tiny_grid().specs.values():
+        if spec.stage == "checkpoints":
             steps = {"steps": 4.0, "steps_cpu": 10.0}
-            measured(results, order.name, metrics={"flops": 1e6, "parameters": P, "seconds": steps, **metrics})
+            measured(results, spec.name, metrics={"flops": 1e6, "parameters": P, "seconds": steps, **metrics})
 
 
 def cost(results: Path, **overrides: Any) -> Cost:
@@ -330,11 +330,11 @@ def test_a_gpu_is_counted_for_as_long_as_it_is_held_and_by_the_number_of_them(re
     hardware = {"accelerator": "gpu", "precision": "bf16", "devices": 2, "compile": False}
     grid = tiny(scales={"laptop": hardware})
     build(grid, results)
-    for order in grid.orders.values():
-        if order.stage == "checkpoints":
+    for spec in grid.specs.values():
+        if spec.stage == "checkpoints":
             steps = {"steps": 4.0, "steps_cpu": 10.0}
             metrics = {"flops": 1e6, "parameters": P, "seconds": steps}
-            measured(results, order.name, cpu_seconds=10.0, seconds=6.0, metrics=metrics)
+            measured(results, spec.name, cpu_seconds=10.0, seconds=6.0, metrics=metrics)
     assert cost(results, scales={"laptop": hardware}).rate == 1e6 / 8
     again = ahead(tiny(scales={"laptop": hardware}, studies={"base": {"seeds": [2]}}), results)
     same = next(job.cost for job in again.jobs if training(job) and "-s2-" in job.name)

@@ -21,9 +21,9 @@ def told(results: Path) -> list[str]:
 def test_nothing_is_told_where_nothing_is_missing_or_all_that_is_missing_is_made(results: Path, tmp_path: Path):
     assert told(results) == []
     assert told(tmp_path / "empty") == []
-    for order in tiny_grid().orders.values():  # all that follows is gone too
-        if order.stage in ("probes", "tables", "figures"):
-            shutil.rmtree(results / order.name, ignore_errors=True)
+    for spec in tiny_grid().specs.values():  # all that follows is gone too
+        if spec.stage in ("probes", "tables", "figures"):
+            shutil.rmtree(results / spec.name, ignore_errors=True)
     (results / "capacity_table.csv").unlink()
     (results / "figures" / "capacity.png").unlink()
     assert gaps(hold_against(tiny_grid(), results), results) == []
@@ -32,11 +32,11 @@ def test_nothing_is_told_where_nothing_is_missing_or_all_that_is_missing_is_made
 
 @pytest.mark.parametrize("stage", ["datasets", "checkpoints", "variants", "tables"])
 def test_a_missing_artefact_is_named_with_the_tables_that_rest_on_it(results: Path, stage: str):
-    order = of_stage(tiny_grid(), stage)
-    shutil.rmtree(results / order.name)
+    spec = of_stage(tiny_grid(), stage)
+    shutil.rmtree(results / spec.name)
     first, *rest = told(results)
-    assert first.startswith(f"missing from results/: {order.name};")
-    assert f'make table ARGS="--force results/{order.name}/manifest.json"' in first
+    assert first.startswith(f"missing from results/: {spec.name};")
+    assert f'make table ARGS="--force results/{spec.name}/manifest.json"' in first
     assert [line.split(":")[0] for line in rest] == [TABLE, FIGURES]
     assert all("lineage is gone" in line for line in rest)
 

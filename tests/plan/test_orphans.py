@@ -36,7 +36,7 @@ def living(request: pytest.FixtureRequest) -> str:
 
 
 def names_of(grid: Grid) -> set[str]:
-    return {each.name for order in grid.orders.values() for each in (order, *order.members)}
+    return {each.name for spec in grid.specs.values() for each in (spec, *spec.members)}
 
 
 def listed(grid: Grid, results: Path) -> dict[str, str]:
@@ -52,31 +52,31 @@ def put(folder: Path, size: int = 100) -> None:
 
 
 def test_nothing_is_listed_of_what_the_configuration_reaches(results: Path):
-    for order in tiny_grid().orders.values():
-        put(results / "resume" / order.id)
+    for spec in tiny_grid().specs.values():
+        put(results / "resume" / spec.id)
     assert listed(tiny_grid(), results) == {}
     assert listed(tiny_grid(), results / "none") == {}
 
 
 def test_exactly_what_another_configuration_reaches_alone_is_listed(results: Path):
     other = tiny(regimes={"long": {"lr": 0.02}})
-    for order in other.orders.values():
-        if not (results / order.name).exists():
-            plant(order, results)
+    for spec in other.specs.values():
+        if not (results / spec.name).exists():
+            plant(spec, results)
     mine, theirs = names_of(tiny_grid()), names_of(other)
     assert listed(tiny_grid(), results) == dict.fromkeys(theirs - mine, "unreached")
     assert listed(other, results) == dict.fromkeys(mine - theirs, "unreached")
 
 
 def test_an_artefact_in_the_folder_of_another_stage_is_listed(results: Path):
-    order = of_stage(tiny_grid(), "datasets")
-    put(results / "checkpoints" / order.id)
-    assert listed(tiny_grid(), results) == {f"checkpoints/{order.id}": "unreached"}
+    spec = of_stage(tiny_grid(), "datasets")
+    put(results / "checkpoints" / spec.id)
+    assert listed(tiny_grid(), results) == {f"checkpoints/{spec.id}": "unreached"}
 
 
 def test_half_made_things_of_dead_jobs_are_listed(results: Path, dead_pid: int):
-    order, host = of_stage(tiny_grid(), "checkpoints"), socket.gethostname()
-    scratch = [f"{order.id}.{host}.{dead_pid}", f"{order.id}.{host}.{dead_pid}.replaced", "stray"]
+    spec, host = of_stage(tiny_grid(), "checkpoints"), socket.gethostname()
+    scratch = [f"{spec.id}.{host}.{dead_pid}", f"{spec.id}.{host}.{dead_pid}.replaced", "stray"]
     for name in scratch:
         put(results / "scratch" / name)
     put(results / "resume" / "gone-000000000000")
@@ -98,11 +98,11 @@ def test_what_a_job_is_making_is_never_listed_whichever_configuration_asked_for_
 
 
 def test_scratch_of_a_dead_job_is_listed_though_a_new_job_makes_the_same(results: Path, dead_pid: int):
-    order, host = of_stage(tiny_grid(), "checkpoints"), socket.gethostname()
-    put(results / "scratch" / f"{order.id}.{host}.{dead_pid}")
-    put(results / "scratch" / f"{order.id}.{host}.{os.getpid()}")
-    assert listed(tiny_grid(), results) == {f"scratch/{order.id}.{host}.{dead_pid}": "scratch"}
-    assert being_made(results) == {order.id}
+    spec, host = of_stage(tiny_grid(), "checkpoints"), socket.gethostname()
+    put(results / "scratch" / f"{spec.id}.{host}.{dead_pid}")
+    put(results / "scratch" / f"{spec.id}.{host}.{os.getpid()}")
+    assert listed(tiny_grid(), results) == {f"scratch/{spec.id}.{host}.{dead_pid}": "scratch"}
+    assert being_made(results) == {spec.id}
 
 
 def test_a_scratch_folder_is_in_use_while_its_process_lives(results: Path, dead_pid: int):
@@ -115,7 +115,7 @@ def test_a_scratch_folder_is_in_use_while_its_process_lives(results: Path, dead_
 
 
 def test_a_run_is_running_only_while_a_job_makes_its_next_artefact(results: Path, dead_pid: int, living: str):
-    order = of_stage(tiny_grid(), "checkpoints", "e2")
+    spec = of_stage(tiny_grid(), "checkpoints", "e2")
     for stage in ("checkpoints", "variants", "probes"):
         shutil.rmtree(results / of_stage(tiny_grid(), stage, "e2").name)
 
@@ -123,12 +123,12 @@ def test_a_run_is_running_only_while_a_job_makes_its_next_artefact(results: Path
         return [run["state"] for run in run_states(hold_against(tiny_grid(), results), results)]
 
     assert states() == ["missing", "done", "done"]
-    put(results / "scratch" / f"{order.id}.{socket.gethostname()}.{dead_pid}")
+    put(results / "scratch" / f"{spec.id}.{socket.gethostname()}.{dead_pid}")
     assert states() == ["missing", "done", "done"]
-    put(results / "scratch" / f"{order.id}.{living}")
+    put(results / "scratch" / f"{spec.id}.{living}")
     assert states() == ["running", "done", "done"]
     shutil.rmtree(results / "scratch")
-    log = results / "logs" / "train_checkpoint" / f"{order.id}.log"
+    log = results / "logs" / "train_checkpoint" / f"{spec.id}.log"
     log.parent.mkdir(parents=True)
     log.write_text("error: the loss is not a number\n")
     assert states() == ["failed", "done", "done"]

@@ -15,7 +15,7 @@ from planted import of_stage, plant, publish, tiny, tiny_grid
 
 from capacity.artefacts import manifest
 from capacity.artefacts.manifest import MANIFEST
-from capacity.artefacts.orders import read_order
+from capacity.artefacts.spec import read_spec
 from capacity.errors import OtherSchema, UserError
 from capacity.plan import survey as planning
 from capacity.plan.grid import Grid
@@ -29,7 +29,7 @@ from capacity.plan.survey import (
     published,
     set_job_environment,
     survey,
-    write_orders,
+    write_specs,
 )
 
 
@@ -61,25 +61,25 @@ def damage(folder: Path, keep_time: bool = True) -> None:
 def test_every_made_artefact_and_member_is_done_and_without_folder_or_in_an_empty_one_it_is_missing(
     results: Path, grid: Grid
 ):
-    states, faults = survey(grid.orders.values(), results)
+    states, faults = survey(grid.specs.values(), results)
     assert set(states.values()) == {State.DONE}
-    assert states.keys() == {n for o in grid.orders.values() for n in (o.name, *(m.name for m in o.members))}
+    assert states.keys() == {n for o in grid.specs.values() for n in (o.name, *(m.name for m in o.members))}
     first, second = list(states)[:2]
     shutil.rmtree(results / first)
     for path in (results / second).iterdir():
         path.unlink()
-    again, faults = survey(grid.orders.values(), results)
+    again, faults = survey(grid.specs.values(), results)
     assert {name for name, state in again.items() if state != State.DONE} == {first, second}
     assert again[first] == again[second] == State.MISSING
     assert faults == {}
-    assert set(survey(grid.orders.values(), results / "none")[0].values()) == {State.MISSING}
+    assert set(survey(grid.specs.values(), results / "none")[0].values()) == {State.MISSING}
 
 
 def test_bytes_are_hashed_once_and_then_recognised_by_their_stat(results: Path, grid: Grid, hashed: list[str]):
-    survey(grid.orders.values(), results)
-    assert len(hashed) >= len(grid.orders)
+    survey(grid.specs.values(), results)
+    assert len(hashed) >= len(grid.specs)
     hashed.clear()
-    states, _ = survey(grid.orders.values(), results)
+    states, _ = survey(grid.specs.values(), results)
     assert hashed == []
     assert set(states.values()) == {State.DONE}
 
@@ -88,30 +88,30 @@ def test_bytes_are_hashed_once_and_then_recognised_by_their_stat(results: Path, 
 def test_a_file_whose_bytes_changed_is_noticed_though_its_size_and_time_are_as_before(
     results: Path, grid: Grid, file: str
 ):
-    order = of_stage(grid, "checkpoints")
-    survey([order], results)
-    path = results / order.name / file
+    spec = of_stage(grid, "checkpoints")
+    survey([spec], results)
+    path = results / spec.name / file
     stat, text = path.stat(), path.read_text()
     path.write_text(text.replace("checkpoints", "checkpoinds", 1))
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert path.stat().st_size == stat.st_size
-    states, faults = survey([order], results)
-    assert states == {order.name: State.DAMAGED}
-    assert str(results / order.name) in faults[order.name]
+    states, faults = survey([spec], results)
+    assert states == {spec.name: State.DAMAGED}
+    assert str(results / spec.name) in faults[spec.name]
 
 
 @pytest.mark.parametrize("touch", [os.utime, lambda path: path.chmod(0o600), lambda path: _copy_over(path)])
 def test_a_touched_file_is_hashed_again_and_found_right(
     results: Path, grid: Grid, hashed: list[str], touch: Callable[[Path], Any]
 ):
-    order = of_stage(grid, "checkpoints")
-    survey([order], results)
+    spec = of_stage(grid, "checkpoints")
+    survey([spec], results)
     hashed.clear()
-    touch(results / order.name / "content.txt")
-    assert survey([order], results)[0] == {order.name: State.DONE}
+    touch(results / spec.name / "content.txt")
+    assert survey([spec], results)[0] == {spec.name: State.DONE}
     assert hashed == ["content.txt"]
     hashed.clear()
-    survey([order], results)
+    survey([spec], results)
     assert hashed == []
 
 
@@ -125,7 +125,7 @@ def _copy_over(path: Path) -> None:
 def test_a_file_that_changes_while_it_is_hashed_is_hashed_again_next_time(
     results: Path, grid: Grid, monkeypatch: pytest.MonkeyPatch
 ):
-    order, verify = of_stage(grid, "checkpoints"), planning.verify
+    spec, verify = of_stage(grid, "checkpoints"), planning.verify
 
     def verify_and_lose(folder: Path, name: str) -> Any:
         answer = verify(folder, name)
@@ -134,34 +134,34 @@ def test_a_file_that_changes_while_it_is_hashed_is_hashed_again_next_time(
 
     with monkeypatch.context() as patch:
         patch.setattr(planning, "verify", verify_and_lose)
-        survey([order], results)
-    assert survey([order], results)[0] == {order.name: State.DAMAGED}
+        survey([spec], results)
+    assert survey([spec], results)[0] == {spec.name: State.DAMAGED}
 
 
 def test_a_damaged_artefact_stays_damaged_until_it_is_made_again(results: Path, grid: Grid):
-    order = of_stage(grid, "checkpoints")
-    survey([order], results)
-    damage(results / order.name)
+    spec = of_stage(grid, "checkpoints")
+    survey([spec], results)
+    damage(results / spec.name)
     for _ in range(2):
-        assert survey([order], results)[0] == {order.name: State.DAMAGED}
-    shutil.rmtree(results / order.name)
-    plant(order, results)
-    assert survey([order], results)[0] == {order.name: State.DONE}
+        assert survey([spec], results)[0] == {spec.name: State.DAMAGED}
+    shutil.rmtree(results / spec.name)
+    plant(spec, results)
+    assert survey([spec], results)[0] == {spec.name: State.DONE}
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", "null", '{"checkpoints/x": 3}'])
 def test_an_index_that_is_garbage_costs_only_hashing(results: Path, grid: Grid, content: str):
     (results / INDEX).write_text(content)
-    assert set(survey(grid.orders.values(), results)[0].values()) == {State.DONE}
+    assert set(survey(grid.specs.values(), results)[0].values()) == {State.DONE}
 
 
 def test_an_index_that_lies_about_another_results_folder_is_not_believed(results: Path, grid: Grid, tmp_path: Path):
     """Copied with the results, times kept: inode and ctime tell the copies apart."""
-    survey(grid.orders.values(), results)
+    survey(grid.specs.values(), results)
     copy = shutil.copytree(results, tmp_path / "copy")
-    order = of_stage(grid, "checkpoints")
-    damage(copy / order.name)
-    assert survey([order], copy)[0] == {order.name: State.DAMAGED}
+    spec = of_stage(grid, "checkpoints")
+    damage(copy / spec.name)
+    assert survey([spec], copy)[0] == {spec.name: State.DAMAGED}
 
 
 def test_a_folder_that_cannot_take_the_index_is_only_slower(results: Path, grid: Grid, monkeypatch: pytest.MonkeyPatch):
@@ -169,7 +169,7 @@ def test_a_folder_that_cannot_take_the_index_is_only_slower(results: Path, grid:
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(planning, "write_atomically", refuse)
-    assert set(survey(grid.orders.values(), results)[0].values()) == {State.DONE}
+    assert set(survey(grid.specs.values(), results)[0].values()) == {State.DONE}
     assert not (results / INDEX).exists()
 
 
@@ -183,7 +183,7 @@ def test_looking_changes_nothing_but_the_index(results: Path, grid: Grid):
 
 def test_an_artefact_of_another_version_of_the_project_stops_the_run_and_is_left_alone(results: Path, grid: Grid):
     path = results / of_stage(grid, "checkpoints").name / MANIFEST
-    path.write_text(path.read_text().replace('"schema": 1', '"schema": 99'))
+    path.write_text(path.read_text().replace('"schema": 2', '"schema": 99'))
     with pytest.raises(OtherSchema, match="schema 99"):
         prepare_run(grid, results)
     assert path.exists()
@@ -218,14 +218,14 @@ def stages_of(grid: Grid, run: str, letters: str) -> set[str]:
 def test_a_damaged_artefact_and_all_that_followed_from_it_and_nothing_else_is_made_again(
     results: Path, grid: Grid, stage: str, run: str, follow: str
 ):
-    order = of_stage(grid, stage, run)
-    (results / order.name / MANIFEST).unlink()
+    spec = of_stage(grid, stage, run)
+    (results / spec.name / MANIFEST).unlink()
     again = remade(grid, results)
     assert again.keys() == stages_of(grid, "bioS" if run == "bpe" else run, follow)
-    assert again[order.name].startswith("damaged: ")
-    assert str(results / order.name) in again[order.name]
+    assert again[spec.name].startswith("damaged: ")
+    assert str(results / spec.name) in again[spec.name]
     for name, reason in again.items():
-        assert name == order.name or reason.startswith("follows from ")
+        assert name == spec.name or reason.startswith("follows from ")
 
 
 def test_a_damaged_table_is_made_again_with_the_figures_only(results: Path, grid: Grid):
@@ -234,11 +234,11 @@ def test_a_damaged_table_is_made_again_with_the_figures_only(results: Path, grid
 
 
 def test_a_damaged_member_makes_its_set_again(results: Path, grid: Grid):
-    order = of_stage(grid, "variants", "e2")
-    damage(results / order.members[1].name)
+    spec = of_stage(grid, "variants", "e2")
+    damage(results / spec.members[1].name)
     again = remade(grid, results)
     assert again.keys() == stages_of(grid, "e2", "vpa")
-    assert order.members[1].name in again[order.name]
+    assert spec.members[1].name in again[spec.name]
 
 
 def test_damage_is_followed_through_what_is_missing(results: Path, grid: Grid):
@@ -270,8 +270,8 @@ def test_a_set_whose_member_was_removed_is_made_again_when_its_members_are_neede
 
 def prepared(grid: Grid, results: Path) -> dict[str, os.stat_result]:
     """Prepare and begin a run; the stat of each order's file."""
-    write_orders(prepare_run(grid, results), results)
-    return {name: (results / "specs" / f"{order.id}.json").stat() for name, order in grid.orders.items()}
+    write_specs(prepare_run(grid, results), results)
+    return {name: (results / "specs" / f"{spec.id}.json").stat() for name, spec in grid.specs.items()}
 
 
 @pytest.mark.parametrize("what", ["built", "nothing built"])
@@ -280,8 +280,8 @@ def test_every_order_is_written_with_the_oldest_time_there_is(results: Path, gri
         shutil.rmtree(results)
     stats = prepared(grid, results)
     assert {stat.st_mtime for stat in stats.values()} == {0}
-    for order in grid.orders.values():
-        assert read_order(results / "specs" / f"{order.id}.json") == order
+    for spec in grid.specs.values():
+        assert read_spec(results / "specs" / f"{spec.id}.json") == spec
     assert [path for path in (results / "specs").iterdir() if path.name.startswith(".")] == []
 
 
@@ -299,60 +299,60 @@ def test_an_order_that_stands_is_not_written_again(results: Path, grid: Grid, wh
 def test_an_order_that_was_edited_is_written_anew_before_anything_is_made_from_it(
     results: Path, grid: Grid, time_put_back: bool, garbage: bool
 ):
-    order = of_stage(grid, "checkpoints")
-    shutil.rmtree(results / order.name)
+    spec = of_stage(grid, "checkpoints")
+    shutil.rmtree(results / spec.name)
     prepared(grid, results)
-    path = results / "specs" / f"{order.id}.json"
+    path = results / "specs" / f"{spec.id}.json"
     path.write_text(path.read_text().replace('"lr":0.01', '"lr":0.02'))
     if garbage:
         path.write_bytes(b"\xff\x00")
     if time_put_back:
         os.utime(path, (0, 0))
     prepared(grid, results)
-    assert read_order(path) == order
+    assert read_spec(path) == spec
     assert path.stat().st_mtime == 0
 
 
 def test_an_artefact_to_make_again_has_an_order_that_is_newer_than_itself_and_names_the_reason(
     results: Path, grid: Grid
 ):
-    order = of_stage(grid, "checkpoints", "e2")
+    spec = of_stage(grid, "checkpoints", "e2")
     prepared(grid, results)
-    damage(results / order.name)
+    damage(results / spec.name)
     now = time.time()
     stats = prepared(grid, results)
     again = stages_of(grid, "e2", "cvpa")
     for name, stat in stats.items():
         assert (stat.st_mtime >= now - 1) == (name in again)
-        read = read_order(results / "specs" / f"{grid.orders[name].id}.json")
+        read = read_spec(results / "specs" / f"{grid.specs[name].id}.json")
         assert (read.remake is not None) == (name in again)
-        assert replace(read, remake=None) == grid.orders[name]
-    assert "holds other bytes" in str(read_order(results / "specs" / f"{order.id}.json").remake)
+        assert replace(read, remake=None) == grid.specs[name]
+    assert "holds other bytes" in str(read_spec(results / "specs" / f"{spec.id}.json").remake)
 
 
 def test_once_it_is_made_again_its_order_is_old_again(results: Path, grid: Grid):
     damage(results / grid.table.name)
     prepared(grid, results)
-    for order in (grid.table, grid.figures):
-        plant(read_order(results / "specs" / f"{order.id}.json"), results)
+    for spec in (grid.table, grid.figures):
+        plant(read_spec(results / "specs" / f"{spec.id}.json"), results)
     stats = prepared(grid, results)
     assert {stat.st_mtime for stat in stats.values()} == {0}
-    assert read_order(results / "specs" / f"{grid.table.id}.json").remake is None
+    assert read_spec(results / "specs" / f"{grid.table.id}.json").remake is None
 
 
-def test_orders_that_lost_their_times_in_a_copy_are_given_them_back(results: Path, grid: Grid):
+def test_spec_that_lost_their_times_in_a_copy_are_given_them_back(results: Path, grid: Grid):
     prepared(grid, results)
     for path in (results / "specs").iterdir():
         os.utime(path)
     assert {stat.st_mtime for stat in prepared(grid, results).values()} == {0}
 
 
-def test_orders_of_other_configurations_are_left_alone(results: Path, grid: Grid):
+def test_spec_of_other_configurations_are_left_alone(results: Path, grid: Grid):
     prepared(grid, results)
     other = tiny(probe={"draws": 2})
     prepared(other, results)
     assert {stat.st_mtime for stat in prepared(grid, results).values()} == {0}
-    assert len(list((results / "specs").glob("*.json"))) > len(grid.orders)
+    assert len(list((results / "specs").glob("*.json"))) > len(grid.specs)
 
 
 # --- fixed paths
@@ -486,8 +486,8 @@ def test_two_runs_never_hold_one_results_folder_and_a_dead_one_lets_go(
 def test_models_are_checked_before_any_order_is_written(tmp_path, monkeypatch):
     seen = []
 
-    def refuse(orders, done):
-        seen.append((orders, done))
+    def refuse(specs, done):
+        seen.append((specs, done))
         raise UserError("no such model")
 
     monkeypatch.setattr(planning, "check_models", refuse)
@@ -495,5 +495,5 @@ def test_models_are_checked_before_any_order_is_written(tmp_path, monkeypatch):
     plant(of_stage(grid, "datasets"), tmp_path)
     with pytest.raises(UserError, match="no such model"):
         prepare_run(grid, tmp_path)
-    assert seen == [(grid.orders, {of_stage(grid, "datasets").name})]
+    assert seen == [(grid.specs, {of_stage(grid, "datasets").name})]
     assert not (tmp_path / "specs").exists()

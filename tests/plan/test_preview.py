@@ -36,22 +36,22 @@ def test_junk_is_shown_without_marks() -> None:
     assert "[" not in texts[2]
 
 
-@pytest.mark.parametrize("spec", [ATOMIC | {"D": 16}, SMALL_BIOS], ids=["bioD", "bioS"])
-def test_the_account_adds_up_to_what_is_offered(spec: dict) -> None:
-    world = make_world(spec)
+@pytest.mark.parametrize("settings", [ATOMIC | {"D": 16}, SMALL_BIOS], ids=["bioD", "bioS"])
+def test_the_account_adds_up_to_what_is_offered(settings: dict) -> None:
+    world = make_world(settings)
     line = next(line for line in account_lines(world, world.N) if line.startswith("the dataset"))
     assert float(line.split()[2]) == pytest.approx(bits_offered(world.N, world.account), rel=1e-3)
 
 
 def test_of_a_large_world_only_a_sample_is_made_and_all_are_counted() -> None:
-    spec = FULL_BIOS | {"N": 10_000_000}
-    world = sample_world(spec)
+    settings = FULL_BIOS | {"N": 10_000_000}
+    world = sample_world(settings)
     assert world.N == SAMPLE
-    line = next(line for line in account_lines(world, spec["N"]) if line.startswith("the dataset"))
+    line = next(line for line in account_lines(world, settings["N"]) if line.startswith("the dataset"))
     assert float(line.split()[2]) == pytest.approx(515.9e6, rel=1e-3)  # arXiv 2404.05405, 10M people
     small = make_world(FULL_BIOS)
     assert all((world.facts[column][:800] == codes).all() for column, codes in small.facts.items())
     tokenizer = build_tokenizer({"kind": "word"}, world)
-    lines = size_lines(world, Renderer(world, tokenizer), spec["N"], {"long": {"exposures": 10}})
+    lines = size_lines(world, Renderer(world, tokenizer), settings["N"], {"long": {"exposures": 10}})
     tokens = int(re.search(r"exposures are ([\d,]+) tokens", lines[-1])[1].replace(",", ""))
     assert 5e9 < tokens < 9e9

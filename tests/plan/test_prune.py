@@ -33,10 +33,10 @@ def write(path: Path, content: dict[str, Any]) -> Path:
 def add(grid: Grid, place: Path) -> set[str]:
     """Plant what a grid has more than there is; names of that."""
     names = set()
-    for order in grid.orders.values():
-        if not (place / "results" / order.name).exists():
-            plant(order, place / "results")
-            names.add(order.name)
+    for spec in grid.specs.values():
+        if not (place / "results" / spec.name).exists():
+            plant(spec, place / "results")
+            names.add(spec.name)
     return names
 
 
@@ -124,7 +124,7 @@ def test_the_state_of_a_training_of_another_scale_is_kept(place: Path):
     config = place / "config.yaml"
     scale = write(place / "scales" / "large.yaml", {"datasets": {"atomic": {"N": 7}}})
     grid = resolve(load_config([config, scale]))
-    checkpoint = next(order for order in grid.orders.values() if order.stage == "checkpoints")
+    checkpoint = next(spec for spec in grid.specs.values() if spec.stage == "checkpoints")
     state = place / "results" / "resume" / checkpoint.id
     state.mkdir(parents=True)
     assert "no orphans" in prune(place, "--yes").stdout

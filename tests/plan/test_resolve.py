@@ -17,7 +17,7 @@ import pytest
 from planted import TINY, of_stage, tiny_grid
 
 from capacity.artefacts.identity import SCRIPTS
-from capacity.artefacts.orders import Order, make_order
+from capacity.artefacts.spec import Spec, make_spec
 from capacity.artefacts.stages import STAGES
 from capacity.config.dataset import BioD, BioS, Junk, Pools
 from capacity.config.experiment import Config
@@ -62,8 +62,8 @@ def grid_of(raw: dict[str, Any]) -> Grid:
 
 def names(grid: Grid, stage: str) -> set[str]:
     """Artefacts of a stage, members of sets included."""
-    orders = [order for order in grid.orders.values() if order.stage == stage]
-    return {order.name for order in orders} | {member.name for order in orders for member in order.members}
+    specs = [spec for spec in grid.specs.values() if spec.stage == stage]
+    return {spec.name for spec in specs} | {member.name for spec in specs for member in spec.members}
 
 
 def digests(grid: Grid, stage: str) -> set[str]:
@@ -225,10 +225,10 @@ def test_every_option_of_gptq_moves_its_variants_and_their_text_is_the_dataset()
         changed = copy.deepcopy(raw)
         changed["quantizers"]["int8"] |= {option: value}
         assert digests(grid_of(changed), "variants").isdisjoint(digests(plain, "variants") - digests_of_none(plain))
-    for order in (order for order in plain.orders.values() if order.stage == "variants"):
-        checkpoint = plain.orders[order.parents["checkpoint"]]
-        assert order.parents["dataset"] == checkpoint.parents["dataset"]
-        calibrated = {member.spec["method"]: set(member.parents) for member in order.members}
+    for spec in (spec for spec in plain.specs.values() if spec.stage == "variants"):
+        checkpoint = plain.specs[spec.parents["checkpoint"]]
+        assert spec.parents["dataset"] == checkpoint.parents["dataset"]
+        calibrated = {member.settings["method"]: set(member.parents) for member in spec.members}
         assert calibrated == {"none": {"checkpoint"}, "gptq": {"checkpoint", "dataset"}}
 
 
@@ -259,8 +259,8 @@ def test_a_scheme_that_nothing_can_be_trained_with_is_refused(quantizer: str, wo
 
 def digests_of_none(grid: Grid) -> set[str]:
     """Digests of the variants that no quantiser touches."""
-    sets = [order for order in grid.orders.values() if order.stage == "variants"]
-    return {m.id.rsplit("-", 1)[1] for order in sets for m in order.members if m.spec["method"] == "none"}
+    sets = [spec for spec in grid.specs.values() if spec.stage == "variants"]
+    return {m.id.rsplit("-", 1)[1] for spec in sets for m in spec.members if m.settings["method"] == "none"}
 
 
 def test_a_scheme_left_at_introduction_values_has_the_digest_of_one_without_them():
@@ -268,8 +268,8 @@ def test_a_scheme_left_at_introduction_values_has_the_digest_of_one_without_them
     explicit |= {"scale_format": "fp32", "tensors": ["experts", "router", "embeddings", "head", "linear"]}
     every = {**explicit, "tensors": [*explicit["tensors"], "other"]}  # the default since schemes name all tensors
     assert moved(with_value("quantizers/int8", every)) == ""
-    old = make_order("variants", "a", {"method": "rtn", "bits": 8}, {})
-    new = make_order("variants", "a", Quantizer(**explicit).spec(people=6, seed=1), {})
+    old = make_spec("variants", "a", {"method": "rtn", "bits": 8}, {})
+    new = make_spec("variants", "a", Quantizer(**explicit).to_settings(people=6, seed=1), {})
     assert old.id == new.id
 
 
@@ -368,7 +368,7 @@ def test_the_source_of_a_factory_and_what_it_imports_are_part_of_the_identity(
 def test_a_list_of_rates_is_a_run_for_each_and_shares_the_run_of_a_single_rate():
     grid, single = grid_of(with_value(f"{LONG}/lr", [0.01, 0.02])), tiny_grid()
     assert names(grid, "checkpoints") > names(single, "checkpoints")
-    rows = [row for row in grid.table.spec["rows"] if row["regime"] == "long" and row["scheme"] == "none"]
+    rows = [row for row in grid.table.settings["rows"] if row["regime"] == "long" and row["scheme"] == "none"]
     assert [(row["lr"], row["setting"]) for row in rows] == [(0.01, ""), (0.02, "")]
 
 
@@ -385,8 +385,8 @@ def test_studies_that_share_a_run_share_its_orders_and_each_has_its_rows():
     grid, before = with_study(regimes=["short"]), tiny_grid()
     for stage in list(STAGES)[:6]:
         assert names(grid, stage) == names(before, stage)
-    rows = [row for row in grid.table.spec["rows"] if row["study"] == "again"]
-    same = [row for row in before.table.spec["rows"] if row["study"] == "base" and row["regime"] == "short"]
+    rows = [row for row in grid.table.settings["rows"] if row["study"] == "again"]
+    same = [row for row in before.table.settings["rows"] if row["study"] == "base" and row["regime"] == "short"]
     assert [{**row, "study": "base"} for row in rows] == same
 
 
@@ -394,8 +394,8 @@ def test_studies_with_other_quantizers_share_checkpoints_and_variants_but_not_se
     grid, before = with_study(quantizers=["int8", "int4"]), tiny_grid()
     assert names(grid, "checkpoints") == names(before, "checkpoints")
     shared = {member.name for member in of_stage(before, "variants", "-e2-").members}
-    sets = [order for order in grid.orders.values() if order.stage == "variants" and "-e2-" in order.id]
-    members = [{member.name for member in order.members} for order in sets]
+    sets = [spec for spec in grid.specs.values() if spec.stage == "variants" and "-e2-" in spec.id]
+    members = [{member.name for member in spec.members} for spec in sets]
     assert len(sets) == 2
     assert shared in members
     assert len(members[0] & members[1]) == 1
@@ -412,7 +412,7 @@ def test_a_scheme_under_two_names_is_one_variant_with_two_rows():
     raw["studies"]["base"]["quantizers"] = ["none", "int8", "eight"]
     grid = grid_of(raw)
     assert names(grid, "variants") == names(tiny_grid(), "variants")
-    rows = [row for row in grid.table.spec["rows"] if row["regime"] == "long"]
+    rows = [row for row in grid.table.settings["rows"] if row["regime"] == "long"]
     assert [row["scheme"] for row in rows] == ["none", "int8", "eight"]
     assert rows[1]["probe_id"] == rows[2]["probe_id"] != rows[0]["probe_id"]
 
@@ -422,10 +422,10 @@ def test_each_seed_draws_its_own_world_and_its_own_training():
     for stage, count in (("datasets", 4), ("tokenizers", 4), ("checkpoints", 7)):
         assert len(names(grid, stage)) == count
     assert names(grid, "checkpoints") >= names(tiny_grid(), "checkpoints")
-    for order in grid.orders.values():
-        if order.stage in ("datasets", "checkpoints", "probes"):
-            assert f"-s{order.spec['seed']}-" in order.id
-    assert [row["seed"] for row in grid.table.spec["rows"] if row["scheme"] == "int8"] == [
+    for spec in grid.specs.values():
+        if spec.stage in ("datasets", "checkpoints", "probes"):
+            assert f"-s{spec.settings['seed']}-" in spec.id
+    assert [row["seed"] for row in grid.table.settings["rows"] if row["scheme"] == "int8"] == [
         1,
         2,
         3,
@@ -457,7 +457,7 @@ def test_a_value_that_stands_twice_is_refused_because_it_would_count_twice(path:
 def test_swept_keys_are_crossed_and_seeds_come_innermost():
     raw = with_value("studies/base/vary", {"dataset.N": [5, 6], "regime.lr": [0.01, 0.02]})
     raw["studies"]["base"] |= {"seeds": [1, 2], "quantizers": ["none"], "regimes": ["long"]}
-    rows = [row for row in grid_of(raw).table.spec["rows"] if row["study"] == "base"]
+    rows = [row for row in grid_of(raw).table.settings["rows"] if row["study"] == "base"]
     expected = list(itertools.product([5, 6], [0.01, 0.02], [1, 2]))
     assert [(row["N"], row["lr"], row["seed"]) for row in rows] == expected
     assert rows[0]["setting"] == "dataset.N=5 regime.lr=0.01"
@@ -470,29 +470,29 @@ def test_a_swept_value_that_is_impossible_is_named_with_its_study():
 
 def test_parents_come_before_children_and_every_parent_is_an_order_or_a_member():
     seen: set[str] = set()
-    for order in with_study(quantizers=["int4"]).orders.values():
-        for member in order.members:
+    for spec in with_study(quantizers=["int4"]).specs.values():
+        for member in spec.members:
             assert set(member.parent_names()) <= seen
             seen.add(member.name)
-        assert set(order.parent_names()) <= seen
-        seen.add(order.name)
-    assert order.stage == "figures"
+        assert set(spec.parent_names()) <= seen
+        seen.add(spec.name)
+    assert spec.stage == "figures"
 
 
 def test_every_row_of_the_table_names_the_artefacts_it_comes_from():
     grid = tiny_grid()
     probes_of_table = grid.table.parents["probes"]
-    assert probes_of_table == sorted({row["probe_set"] for row in grid.table.spec["rows"]})
-    for row in grid.table.spec["rows"]:
-        probes = grid.orders[row["probe_set"]]
+    assert probes_of_table == sorted({row["probe_set"] for row in grid.table.settings["rows"]})
+    for row in grid.table.settings["rows"]:
+        probes = grid.specs[row["probe_set"]]
         assert row["probe_set"] in grid.table.parents["probes"]
         score = next(member for member in probes.members if member.id == row["probe_id"])
         assert score.parents["variant"] == f"variants/{row['variant_id']}"
-        variants = grid.orders[str(probes.parents["variants"])]
+        variants = grid.specs[str(probes.parents["variants"])]
         variant = next(member for member in variants.members if member.id == row["variant_id"])
-        assert RAW["quantizers"][row["scheme"]].items() <= variant.spec.items()
+        assert RAW["quantizers"][row["scheme"]].items() <= variant.settings.items()
         assert variant.parents == {"checkpoint": f"checkpoints/{row['checkpoint_id']}"}
-        checkpoint = grid.orders[f"checkpoints/{row['checkpoint_id']}"]
+        checkpoint = grid.specs[f"checkpoints/{row['checkpoint_id']}"]
         assert checkpoint.parents["dataset"] == f"datasets/{row['dataset_id']}" == probes.parents["dataset"]
         assert checkpoint.parents["tokenizer"] == f"tokenizers/{row['tokenizer_id']}" == probes.parents["tokenizer"]
         assert (row["l"], row["h"], row["d"]) == (1, 2, 8)
@@ -510,8 +510,8 @@ def _plain(value: Any) -> bool:
 
 
 def test_specs_are_plain_data():
-    orders = [*tiny_grid().orders.values()]
-    assert all(_plain([order.spec, order.parents, order.packages]) for order in orders)
+    specs = [*tiny_grid().specs.values()]
+    assert all(_plain([spec.settings, spec.parents, spec.packages]) for spec in specs)
 
 
 def test_ids_do_not_depend_on_the_process_and_resolving_imports_nothing_heavy():
@@ -528,7 +528,7 @@ def test_ids_do_not_depend_on_the_process_and_resolving_imports_nothing_heavy():
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
     )
     ids, modules = (line.split() for line in answer.stdout.splitlines())
-    assert ids == list(tiny_grid().orders)
+    assert ids == list(tiny_grid().specs)
     assert not {"torch", "transformers", "numpy", "pandas", "pyarrow", "scipy", "matplotlib"} & set(modules)
 
 
@@ -556,9 +556,9 @@ def auto(exposures: int) -> list[bool]:
     raw["regimes"]["long"]["exposures"] = exposures
     grid = grid_of(raw)
     return [
-        order.spec["hardware"]["compile"]
-        for order in grid.orders.values()
-        if f"-e{exposures}-" in order.id and order.stage == "checkpoints"
+        spec.settings["hardware"]["compile"]
+        for spec in grid.specs.values()
+        if f"-e{exposures}-" in spec.id and spec.stage == "checkpoints"
     ]
 
 
@@ -594,22 +594,22 @@ def test_any_usual_compiler_will_do(path_with: Callable[..., None], compiler: st
 def test_compiling_that_was_asked_for_or_refused_is_left_so(path_with: Callable[..., None], asked: bool):
     path_with()
     grid = grid_of(with_value("scales/laptop/compile", asked))
-    hardware = [order.spec["hardware"] for order in grid.orders.values() if order.stage == "checkpoints"]
-    assert {spec["compile"] for spec in hardware} == {asked}
+    hardware = [spec.settings["hardware"] for spec in grid.specs.values() if spec.stage == "checkpoints"]
+    assert {settings["compile"] for settings in hardware} == {asked}
 
 
 def test_the_spec_of_a_training_says_all_of_its_hardware():
-    for order in tiny_grid().orders.values():
-        if order.stage == "checkpoints":
+    for spec in tiny_grid().specs.values():
+        if spec.stage == "checkpoints":
             expected = {"accelerator": "cpu", "precision": "fp32", "devices": 1, "compile": False}
-            assert order.spec["hardware"] == expected
+            assert spec.settings["hardware"] == expected
 
 
 # --- files of the repository
 
 
-def dataset_of(raw: dict[str, Any]) -> Order:
-    return next(iter(grid_of(raw).orders.values()))
+def dataset_of(raw: dict[str, Any]) -> Spec:
+    return next(iter(grid_of(raw).specs.values()))
 
 
 WORLDS = {
@@ -621,7 +621,7 @@ WORLDS = {
 
 @pytest.mark.parametrize(("name", "dataset"), WORLDS.values(), ids=WORLDS.keys())
 def test_every_file_that_a_world_is_made_from_is_in_its_spec_by_content(name: str, dataset: dict[str, Any]):
-    order = dataset_of({**with_value(f"datasets/{name}", dataset), "study": ["base"]})
+    spec = dataset_of({**with_value(f"datasets/{name}", dataset), "study": ["base"]})
     opened: set[str] = set()
     recording = True
 
@@ -630,12 +630,12 @@ def test_every_file_that_a_world_is_made_from_is_in_its_spec_by_content(name: st
             opened.add(Path(args[0]).relative_to(SCRIPTS.parent).as_posix())
 
     sys.addaudithook(record)
-    make_world(order.spec)
+    make_world(spec.settings)
     recording = False
     read = {file for file in opened if file.endswith(".txt")}
     assert read == {file for file in opened if not file.endswith((".py", ".pyc"))}
-    assert read <= order.spec.get("files", {}).keys()
-    assert bool(read) == ("files" in order.spec)
+    assert read <= spec.settings.get("files", {}).keys()
+    assert bool(read) == ("files" in spec.settings)
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,9 @@ POOLS |= {"employers": 12, "months": 3, "days": 4, "years": 5}
 BIOS = {"kind": "bioS", "N": 30, "pools": POOLS, "templates": 4}
 
 
-def make(spec, tokenizer={"kind": "word"}):  # noqa: B006
+def make(settings, tokenizer={"kind": "word"}):  # noqa: B006
     """A small world with its renderer and the token sequences that each item can have."""
-    world = make_world({**spec, "seed": 1})
+    world = make_world({**settings, "seed": 1})
     tokens = build_tokenizer(tokenizer, world)
     grammar = world.grammar
     slots = {"name": grammar.name} | {attribute.name: attribute.slots for attribute in grammar.attributes}

@@ -13,17 +13,17 @@ from trainings import SPEC, WORLD
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from capacity.artefacts.identity import SCRIPTS
-from capacity.artefacts.orders import Order, make_order, order_text
+from capacity.artefacts.spec import Spec, make_spec, spec_text
 
 FIRST = {"none": {"method": "none"}, "gptq": scheme_of(4, "gptq", group=4, symmetric=False)}
 MORE = FIRST | {"int3": scheme_of(3)}
 
 
-def make(results: Path, script: str, made: Order) -> dict:
+def make(results: Path, script: str, made: Spec) -> dict:
     """Run a job; its manifest."""
     path = results / "specs" / f"{made.id}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(order_text(made))
+    path.write_text(spec_text(made))
     command = [sys.executable, SCRIPTS / script, "--spec", path]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
@@ -31,25 +31,25 @@ def make(results: Path, script: str, made: Order) -> dict:
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Order]:
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Spec]:
     """A results folder with one tiny checkpoint, and its order."""
     results = tmp_path_factory.mktemp("results")
-    dataset = make_order("datasets", "tiny", WORLD, {})
-    tokenizer = make_order("tokenizers", "tiny", {"kind": "word"}, {"dataset": dataset.name})
-    order = make_order("checkpoints", "tiny", SPEC, {"dataset": dataset.name, "tokenizer": tokenizer.name})
+    dataset = make_spec("datasets", "tiny", WORLD, {})
+    tokenizer = make_spec("tokenizers", "tiny", {"kind": "word"}, {"dataset": dataset.name})
+    spec = make_spec("checkpoints", "tiny", SPEC, {"dataset": dataset.name, "tokenizer": tokenizer.name})
     make(results, "make_dataset.py", dataset)
     make(results, "make_tokenizer.py", tokenizer)
-    make(results, "train_checkpoint.py", order)
-    return results, order
+    make(results, "train_checkpoint.py", spec)
+    return results, spec
 
 
-def variants(checkpoint: Order, schemes: dict[str, dict]) -> Order:
+def variants(checkpoint: Spec, schemes: dict[str, dict]) -> Spec:
     parents = {"checkpoint": checkpoint.name, "dataset": checkpoint.parents["dataset"]}
-    members = [make_order("variants", name, scheme, parents) for name, scheme in schemes.items()]
-    return make_order("variants", "tiny", {}, parents, members)
+    members = [make_spec("variants", name, scheme, parents) for name, scheme in schemes.items()]
+    return make_spec("variants", "tiny", {}, parents, members)
 
 
-def test_a_scheme_that_is_added_is_the_only_one_computed(checkpoint: tuple[Path, Order]) -> None:
+def test_a_scheme_that_is_added_is_the_only_one_computed(checkpoint: tuple[Path, Spec]) -> None:
     results, trained = checkpoint
     first, more = (variants(trained, schemes) for schemes in (FIRST, MORE))
     assert make(results, "quantize_checkpoint.py", first)["metrics"] == {"variants": 2, "reused": 0}
@@ -63,10 +63,10 @@ def test_a_scheme_that_is_added_is_the_only_one_computed(checkpoint: tuple[Path,
         AutoModelForCausalLM.from_pretrained(folder)
         AutoTokenizer.from_pretrained(folder)
         report = json.loads((folder / "quantization.json").read_text())
-        assert report["scheme"] == member.spec
+        assert report["scheme"] == member.settings
         manifest = json.loads((folder / "manifest.json").read_text())
         assert manifest["metrics"]["stored_bits"] == report["stored_bits"]
-        assert (folder / "quantization.safetensors").exists() == (member.spec["method"] != "none")
-    gptq = results / next(member.name for member in more.members if member.spec["method"] == "gptq")
+        assert (folder / "quantization.safetensors").exists() == (member.settings["method"] != "none")
+    gptq = results / next(member.name for member in more.members if member.settings["method"] == "gptq")
     parts = load_file(gptq / "quantization.safetensors")
     assert {name.rpartition(".")[2] for name in parts} == {"scale", "zero"}

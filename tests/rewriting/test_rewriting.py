@@ -32,8 +32,8 @@ TWO = SMALL_BIOS | {"N": 2}
 
 
 def spec_of(world: World, **changes: Any) -> dict[str, Any]:
-    spec = {"kind": "bioR", "N": world.N, "seed": world.seed, "rewritings": 3, "flawed": "resample", "tries": 4}
-    return spec | {"rewriter": {"kind": "grammar", "corruption": 0.0}} | changes
+    settings = {"kind": "bioR", "N": world.N, "seed": world.seed, "rewritings": 3, "flawed": "resample", "tries": 4}
+    return settings | {"rewriter": {"kind": "grammar", "corruption": 0.0}} | changes
 
 
 def grammar(corruption: float) -> dict[str, Any]:
@@ -146,9 +146,9 @@ def test_a_value_of_two_attributes_is_refused_since_one_could_stand_for_the_othe
         people_of(POOLS | {"employer": ["Apple", "Yale"]})
 
 
-@pytest.mark.parametrize("spec", [FULL_BIOS, SMALL_BIOS], ids=["full", "small"])
-def test_every_shipped_template_and_value_passes_the_check(spec: dict, tmp_path: Path) -> None:
-    world = make_world(spec | {"N": 150})
+@pytest.mark.parametrize("settings", [FULL_BIOS, SMALL_BIOS], ids=["full", "small"])
+def test_every_shipped_template_and_value_passes_the_check(settings: dict, tmp_path: Path) -> None:
+    world = make_world(settings | {"N": 150})
     _, counts = rewrite_world(world, spec_of(world), tmp_path)
     assert counts == {
         "texts": 450, "asked": 450, "flaws_at_first": {"flawed": 0}, "flaws_kept": {"flawed": 0}, "facts_never_told": 0
@@ -194,20 +194,20 @@ def test_resampling_keeps_the_best_of_all_tries_and_counts_what_was_asked(tmp_pa
 
 def test_a_job_that_was_killed_goes_on_and_ends_with_the_same_texts(tmp_path: Path) -> None:
     world = make_world(SMALL_BIOS | {"N": 60})
-    spec = spec_of(world, rewriter=grammar(0.1))
-    whole, counts = rewrite_world(world, spec, tmp_path / "whole")
+    settings = spec_of(world, rewriter=grammar(0.1))
+    whole, counts = rewrite_world(world, settings, tmp_path / "whole")
     assert whole.rewritings
     lines = (tmp_path / "whole" / KEPT).read_text().splitlines(keepends=True)
     assert len(lines) == 3  # of 64 texts
     (tmp_path / "part").mkdir()
     (tmp_path / "part" / KEPT).write_text(lines[0] + lines[1][:50])
-    again, counts_again = rewrite_world(world, spec, tmp_path / "part")
+    again, counts_again = rewrite_world(world, settings, tmp_path / "part")
     assert again.rewritings
     assert again.rewritings.table.equals(whole.rewritings.table)
     assert counts_again == counts
     lines[0] = lines[0].replace(" was ", " WAS ")
     (tmp_path / "part" / KEPT).write_text(lines[0])  # what is kept is used, not asked for again
-    third, _ = rewrite_world(world, spec, tmp_path / "part")
+    third, _ = rewrite_world(world, settings, tmp_path / "part")
     assert third.rewritings
     assert any(" WAS " in text for text in third.rewritings.texts(slice(0, 64)))
 
@@ -270,8 +270,8 @@ def test_a_local_causal_lm_rewrites_in_batches_and_equal_orders_give_equal_texts
     checkpoint: Path, tmp_path: Path
 ) -> None:
     world = make_world(TWO)
-    spec = spec_of(world, rewriter=local(checkpoint), rewritings=2)
-    first, counts = rewrite_world(world, spec, tmp_path / "a")
+    settings = spec_of(world, rewriter=local(checkpoint), rewritings=2)
+    first, counts = rewrite_world(world, settings, tmp_path / "a")
     assert first.rewritings
     assert counts["flaws_kept"] == {"flawed": 0}
     assert first.rewritings.texts(slice(None)) == [
@@ -280,7 +280,7 @@ def test_a_local_causal_lm_rewrites_in_batches_and_equal_orders_give_equal_texts
     (tmp_path / "b").mkdir()
     line = (tmp_path / "a" / KEPT).read_text().splitlines(keepends=True)[0]
     (tmp_path / "b" / KEPT).write_text(line)
-    again, _ = rewrite_world(world, spec, tmp_path / "b")
+    again, _ = rewrite_world(world, settings, tmp_path / "b")
     assert again.rewritings
     assert again.rewritings.table.equals(first.rewritings.table)
 
@@ -484,14 +484,14 @@ def test_an_endpoint_that_is_not_there_is_one_line(server: Server, tmp_path: Pat
 
 def test_texts_that_came_before_an_endpoint_fell_silent_are_kept(server: Server, tmp_path: Path) -> None:
     world = make_world(SMALL_BIOS | {"N": 30})
-    spec = spec_of(world, rewriter=remote(server))
-    writing = Writing(world, spec)
+    settings = spec_of(world, rewriter=remote(server))
+    writing = Writing(world, settings)
     (tmp_path / KEPT).write_text(json.dumps(writing.batch(0)) + "\n")
     server.manner = "refuses"
     with pytest.raises(UserError, match="texts so far are kept"):
-        rewrite_world(world, spec, tmp_path)
+        rewrite_world(world, settings, tmp_path)
     server.manner, before = "able", len(server.asked)
-    rewritten, _ = rewrite_world(world, spec, tmp_path)
+    rewritten, _ = rewrite_world(world, settings, tmp_path)
     assert rewritten.rewritings
     assert len(rewritten.rewritings) == 90
     assert len(server.asked) - before == 90 - 64

@@ -112,12 +112,12 @@ class Training:
 
 def training(checkout: Checkout, slug: str) -> Training:
     """The training with a slug, from the orders that a dry run wrote."""
-    (spec,) = [
+    (settings,) = [
         path
         for path in (checkout.path / "results" / "specs").glob(f"{slug}-*.json")
         if json.loads(path.read_text())["stage"] == "checkpoints"
     ]
-    return Training(checkout, spec.stem)
+    return Training(checkout, settings.stem)
 
 
 def heed_interrupts() -> None:

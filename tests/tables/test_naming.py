@@ -39,7 +39,7 @@ def fifteen() -> Grid:
 
 def test_a_run_is_named_by_the_configuration_and_by_what_is_varied():
     grid = grid_of({"regimes": ["short"], "vary": {"dataset.N": [5, 6]}})
-    names = run_names(grid.table.spec["rows"])
+    names = run_names(grid.table.settings["rows"])
     assert list(dict.fromkeys(names)) == ["small atomic short dataset.N=5 s1", "small atomic short dataset.N=6 s1"]
 
 
@@ -54,7 +54,7 @@ STUDIES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("study", STUDIES)
 def test_two_rows_share_a_name_exactly_when_they_are_of_one_training(study: dict[str, Any]):
     tuned = {"exposures": 1, "packing": "rows", "batch": 4, "lr": [0.01, 0.02], "warmup_steps": 1}
-    rows = grid_of(study, regimes={"tuned": tuned}).table.spec["rows"]
+    rows = grid_of(study, regimes={"tuned": tuned}).table.settings["rows"]
     pairs = set(zip(run_names(rows), (row["checkpoint_id"] for row in rows), strict=True))
     assert len(pairs) == len({name for name, _ in pairs}) == len({checkpoint for _, checkpoint in pairs})
     assert len(set(cell_names(rows))) * len(study.get("seeds", [1])) == len(pairs)
@@ -143,11 +143,11 @@ def test_a_key_within_a_key_can_be_varied_and_is_the_run_that_has_it_written_out
     raw = merge(raw, {**BASES[key], "study": ["base"]})
     swept = resolve(check(Config, merge(raw, {"studies": {"base": {"vary": {key: [value]}}}}), "planted"))
     plain = resolve(check(Config, merge(raw, {section: written}), "planted"))
-    assert swept.orders.keys() - {swept.table.name, swept.figures.name} < plain.orders.keys()
-    assert {row["setting"] for row in swept.table.spec["rows"]} == {f"{key}={value}"}
+    assert swept.specs.keys() - {swept.table.name, swept.figures.name} < plain.specs.keys()
+    assert {row["setting"] for row in swept.table.settings["rows"]} == {f"{key}={value}"}
     other = resolve(check(Config, raw, "planted"))
-    assert not {row["checkpoint_id"] for row in swept.table.spec["rows"]} & {
-        row["checkpoint_id"] for row in other.table.spec["rows"]
+    assert not {row["checkpoint_id"] for row in swept.table.settings["rows"]} & {
+        row["checkpoint_id"] for row in other.table.settings["rows"]
     }
 
 

@@ -200,9 +200,9 @@ def test_what_was_dropped_and_the_largest_load_go_from_the_training_to_the_table
     about = {"training": training, "weight_bits": 32 * P, "bits_per_weight": 32, "account": asdict(ACCOUNT)}
     (tmp_path / "about.json").write_text(json.dumps(about))
     scores(perfect()).to_parquet(tmp_path / "scores.parquet")
-    job = SimpleNamespace(add_input=lambda name: tmp_path, spec={"resamples": 100})
-    order = {name: given()[name] for name in GIVEN_COLUMNS if name not in COST_COLUMNS and name != "vocabulary"}
-    variant, *_ = tabulate_capacity.measured_row(job, {**order, "probe_set": "x"})
+    job = SimpleNamespace(add_input=lambda name: tmp_path, settings={"resamples": 100})
+    spec = {name: given()[name] for name in GIVEN_COLUMNS if name not in COST_COLUMNS and name != "vocabulary"}
+    variant, *_ = tabulate_capacity.measured_row(job, {**spec, "probe_set": "x"})
     write_table(capacity_table([variant]), tmp_path / "table.csv")
     (written,) = csv.DictReader((tmp_path / "table.csv").open())
     assert (written["dropped"], written["largest_load"], written["P_active"]) == (dropped, load, "600")

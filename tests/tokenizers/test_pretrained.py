@@ -126,9 +126,9 @@ def test_tokens_that_were_added_to_a_published_vocabulary_are_rows_too(tmp_path:
     tokenizer = Tokenizer.from_str(published("gpt2").to_str())
     tokenizer.add_tokens(["<|tool|>", "<|pad|>"])
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    spec = {"kind": "pretrained", "folder": str(tmp_path)}
-    assert build_tokenizer(spec | {"compact": False}, world_of(SMALL_BIOS)).get_vocab_size() == 1502
-    assert build_tokenizer(spec, world_of(SMALL_BIOS)).get_vocab_size() < 1000
+    settings = {"kind": "pretrained", "folder": str(tmp_path)}
+    assert build_tokenizer(settings | {"compact": False}, world_of(SMALL_BIOS)).get_vocab_size() == 1502
+    assert build_tokenizer(settings, world_of(SMALL_BIOS)).get_vocab_size() < 1000
 
 
 def test_a_model_that_knows_all_stores_all_whatever_rows_it_has_besides(tmp_path: Path) -> None:
@@ -149,14 +149,14 @@ def test_p_counts_every_row_and_the_checkpoint_is_read_with_them(tmp_path: Path)
         raw: dict[str, Any] = read_yaml(TINY)
         raw["tokenizers"]["bpe"] = {"kind": "pretrained", "folder": folder, "compact": compact}
         raw["quantizers"]["int8"] = {"method": "gptq", "bits": 8, "calibration": 3}
-        orders = resolve(check(Config, {**raw, "study": ["prose"]}, "planted")).orders.values()
+        specs = resolve(check(Config, {**raw, "study": ["prose"]}, "planted")).specs.values()
         for stage in ("datasets", "tokenizers", "checkpoints", "variants", "probes"):
-            order = next(each for each in orders if each.stage == stage)
-            manifest = make(results, order.script, order)
+            spec = next(each for each in specs if each.stage == stage)
+            manifest = make(results, spec.script, spec)
             metrics += [manifest["metrics"]] if stage in ("tokenizers", "checkpoints") else []
-        about = results / order.members[0].name / "about.json"
+        about = results / spec.members[0].name / "about.json"
         assert json.loads(about.read_text())["training"]["vocabulary"] == metrics[-2]["vocab_size"]
-        tokenizer = next(each for each in orders if each.stage == "tokenizers").spec
+        tokenizer = next(each for each in specs if each.stage == "tokenizers").settings
         assert compact or vocabulary({"kind": "bioS"}, tokenizer) == 1500
     cut, cut_model, whole, whole_model = metrics
     assert (cut["vocab_size"], whole["vocab_size"]) == (cut["used"], 1500)
@@ -166,8 +166,8 @@ def test_p_counts_every_row_and_the_checkpoint_is_read_with_them(tmp_path: Path)
 
 def test_a_tokenizer_with_all_its_rows_is_read_by_transformers_and_says_so(tmp_path: Path) -> None:
     world = world_of(SMALL_BIOS)
-    spec = {"kind": "pretrained", "folder": folder_of(tmp_path, "gpt2"), "compact": False}
-    kept, saved = build_tokenizer(spec, world), tmp_path / "saved"
+    settings = {"kind": "pretrained", "folder": folder_of(tmp_path, "gpt2"), "compact": False}
+    kept, saved = build_tokenizer(settings, world), tmp_path / "saved"
     saved.mkdir()
     save_tokenizer(kept, saved, all_rows=True)
     text = Renderer(world, kept, all_rows=True).texts(training_draws(world, 7, 0, 0)[:1])[0]
@@ -207,7 +207,7 @@ def test_the_configuration_counts_it_by_content_and_refuses_a_folder_without_one
         raw: dict[str, Any] = read_yaml(TINY)
         raw["tokenizers"]["bpe"] = {"kind": "pretrained", "folder": str(tmp_path), **changes}
         grid = resolve(check(Config, raw, "planted"))
-        return {order.id for order in grid.orders.values() if order.stage == "tokenizers"}
+        return {spec.id for spec in grid.specs.values() if spec.stage == "tokenizers"}
 
     with pytest.raises(UserError, match=r"has no tokenizer\.json"):
         ids()
@@ -248,16 +248,16 @@ def test_a_name_stands_for_the_file_in_the_cache_and_counts_by_content(
 ) -> None:
     by_name = named(tmp_path, monkeypatch)
     file = cached(tmp_path / "hub", published("gpt2").to_str())
-    spec = tokenizer_spec(by_name)
-    assert spec["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    settings = tokenizer_spec(by_name)
+    assert settings["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     world = world_of(SMALL_BIOS)
     by_folder = build_tokenizer({"kind": "pretrained", "folder": str(file.parent)}, world)
-    assert build_tokenizer(spec, world).to_str() == by_folder.to_str()
+    assert build_tokenizer(settings, world).to_str() == by_folder.to_str()
     assert tokenizer_spec(by_name.model_copy(update={"compact": False}))["rows"] == 1500
     file.write_text(published("llama").to_str(), encoding="utf-8")
-    assert tokenizer_spec(by_name)["sha256"] != spec["sha256"]
+    assert tokenizer_spec(by_name)["sha256"] != settings["sha256"]
     with pytest.raises(UserError, match=r"^name: .* changed since the run began; start the run again$"):
-        build_tokenizer(spec, world)
+        build_tokenizer(settings, world)
 
 
 def test_a_name_that_was_not_downloaded_is_refused_with_the_command_that_does(

@@ -9,15 +9,15 @@ from pathlib import Path
 from trainings import SPEC, WORLD
 
 from capacity.artefacts.identity import SCRIPTS
-from capacity.artefacts.orders import Order, make_order, order_text
+from capacity.artefacts.spec import Spec, make_spec, spec_text
 
 
-def order(results: Path, stage: str, spec: dict, parents: dict) -> tuple[Order, Path]:
+def spec(results: Path, stage: str, settings: dict, parents: dict) -> tuple[Spec, Path]:
     """An order for an artefact, and the file that it is written to."""
-    made = make_order(stage, "tiny", spec, parents)
+    made = make_spec(stage, "tiny", settings, parents)
     path = results / "specs" / f"{made.id}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(order_text(made))
+    path.write_text(spec_text(made))
     return made, path
 
 
@@ -28,16 +28,16 @@ def run(script: str, path: Path, *options: str) -> subprocess.CompletedProcess:
 
 def parents_in(results: Path) -> dict[str, str]:
     """A dataset and a tokenizer, made by their commands."""
-    dataset, path = order(results, "datasets", WORLD, {})
+    dataset, path = spec(results, "datasets", WORLD, {})
     assert run("make_dataset.py", path).returncode == 0
-    tokenizer, path = order(results, "tokenizers", {"kind": "word"}, {"dataset": dataset.name})
+    tokenizer, path = spec(results, "tokenizers", {"kind": "word"}, {"dataset": dataset.name})
     assert run("make_tokenizer.py", path).returncode == 0
     return {"dataset": dataset.name, "tokenizer": tokenizer.name}
 
 
 def test_windows_shorter_than_a_biography_are_refused_before_the_first_step(tmp_path: Path) -> None:
     regime = SPEC["regime"] | {"packing": "windows", "context": 3}
-    _, path = order(tmp_path, "checkpoints", SPEC | {"regime": regime}, parents_in(tmp_path))
+    _, path = spec(tmp_path, "checkpoints", SPEC | {"regime": regime}, parents_in(tmp_path))
     refused = run("train_checkpoint.py", path)
     assert refused.returncode == 1
     assert refused.stderr.startswith("error: context: 3, but biographies have ")
@@ -45,7 +45,7 @@ def test_windows_shorter_than_a_biography_are_refused_before_the_first_step(tmp_
 
 
 def test_an_interrupted_job_exits_with_75_and_the_next_one_finishes_it(tmp_path: Path) -> None:
-    checkpoint, path = order(tmp_path, "checkpoints", SPEC, parents_in(tmp_path))
+    checkpoint, path = spec(tmp_path, "checkpoints", SPEC, parents_in(tmp_path))
     state = tmp_path / "resume" / checkpoint.id / "state"
 
     stopped = run("train_checkpoint.py", path, "--time-budget", "0")

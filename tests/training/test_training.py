@@ -75,8 +75,8 @@ def test_a_small_world_is_learned_down_to_what_cannot_be_known(tmp_path: Path) -
 
     The floor is (ln 20 people + ln 2 orders) / 8 tokens: first, middle, last, twice attribute and value, EOS.
     """
-    spec = spec_of(exposures=400, lr=0.02) | {"model": {"family": "gpt2", "l": 1, "h": 2, "head_dim": 8}}
-    train(tmp_path, spec)
+    settings = spec_of(exposures=400, lr=0.02) | {"model": {"family": "gpt2", "l": 1, "h": 2, "head_dim": 8}}
+    train(tmp_path, settings)
     loss = json.loads((tmp_path / "checkpoint" / "training.json").read_text())["final_loss"]
     floor = (math.log(20) + math.log(2)) / 8
     assert floor * 0.98 < loss < floor * 1.05
@@ -94,8 +94,8 @@ def test_metrics_tell_position_loss_and_rate(trained: Path) -> None:
 
 
 def test_a_long_training_has_two_hundred_rows_that_cover_every_step(tmp_path: Path) -> None:
-    spec = spec_of(exposures=33, batch=1, lr=0.001)
-    training = Training(spec, batches_of(spec), make_fabric(spec["hardware"]))
+    settings = spec_of(exposures=33, batch=1, lr=0.001)
+    training = Training(settings, batches_of(settings), make_fabric(settings["hardware"]))
     losses = [training.loss.item() for _ in training.steps()]
     assert training.num_steps == len(losses) == 660
     assert len(training.row_steps) == 200
@@ -159,9 +159,9 @@ def test_flops_that_torch_counts_are_those_of_the_formula(trained: Path) -> None
 INT2 = scheme_of(2)
 
 
-def losses(spec: dict) -> list[float]:
+def losses(settings: dict) -> list[float]:
     """The loss of every step of a tiny training."""
-    training = Training(spec, batches_of(spec), make_fabric(spec["hardware"]))
+    training = Training(settings, batches_of(settings), make_fabric(settings["hardware"]))
     return [float(training.loss) for _ in training.steps()]
 
 
@@ -178,12 +178,12 @@ def test_a_model_trained_with_two_bits_loses_less_by_them_than_one_that_was_not(
     model = {"model": {"family": "gpt2", "l": 1, "h": 2, "head_dim": 8}}
     damage = []
     for name, changes in (("plain", {}), ("trained", {"quantization": INT2 | {"start": 0.0}})):
-        spec = spec_of(exposures=400, lr=0.02, **changes) | model
-        train(tmp_path / name, spec)
+        settings = spec_of(exposures=400, lr=0.02, **changes) | model
+        train(tmp_path / name, settings)
         checkpoint = load_model(tmp_path / name / "checkpoint")
         rounded = quantize_model(checkpoint, INT2)[0]
         assert not torch.equal(rounded.get_input_embeddings().weight, checkpoint.get_input_embeddings().weight)
-        inputs, targets = (torch.from_numpy(a[0]).long() for a in batches_of(spec).steps(0, 1))
+        inputs, targets = (torch.from_numpy(a[0]).long() for a in batches_of(settings).steps(0, 1))
         with torch.no_grad():
             logits = rounded(inputs).logits
         damage.append(float(functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)))

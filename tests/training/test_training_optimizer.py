@@ -91,8 +91,8 @@ def test_muon_takes_every_matrix_but_embedding_and_head_and_each_expert_apart() 
     model = {"family": "gpt2", "l": 1, "h": 2, "head_dim": 4}
     experts = {"mlp_ratio": 0.25, "experts": {"count": 3, "top": 1, "capacity": 1, "test_capacity": 1, "balance": 0}}
     shapes = {}
-    for name, spec in {"dense": model, "untied": model | {"tied": False}, "experts": model | experts}.items():
-        objective = Objective(build_model(spec, 40, 12, seed=1), 12, "fp32", compiled=False)
+    for name, settings in {"dense": model, "untied": model | {"tied": False}, "experts": model | experts}.items():
+        objective = Objective(build_model(settings, 40, 12, seed=1), 12, "fp32", compiled=False)
         shapes[name] = sorted(tuple(shape) for _, shape in objective.hidden_matrices())
     assert shapes["dense"] == shapes["untied"] == [(8, 8), (8, 32), (24, 8), (32, 8)]
     assert shapes["experts"] == sorted([(3, 8), *[(8, 8)] * 4, *[(8, 8)] * 6])

@@ -86,14 +86,14 @@ VARIATIONS = {
 
 @pytest.mark.parametrize(("model", "regime"), VARIATIONS.values(), ids=VARIATIONS)
 def test_every_variation_is_repeatable_and_resumable_to_the_bit(model: dict, regime: dict, tmp_path: Path) -> None:
-    spec = spec_of(exposures=6, **regime) | {"model": model}
-    train(tmp_path / "straight", spec)
-    train(tmp_path / "again", spec)
+    settings = spec_of(exposures=6, **regime) | {"model": model}
+    train(tmp_path / "straight", settings)
+    train(tmp_path / "again", settings)
     stops = 0
     (tmp_path / "parts" / "checkpoint").mkdir(parents=True)
     while not checkpoint_bytes(tmp_path / "parts"):
         try:
-            train(tmp_path / "parts", spec, time_budget_seconds=0.0)
+            train(tmp_path / "parts", settings, time_budget_seconds=0.0)
         except Interrupted:
             stops += 1
     assert stops == 14  # of 15 steps
@@ -102,13 +102,13 @@ def test_every_variation_is_repeatable_and_resumable_to_the_bit(model: dict, reg
 
 
 def test_a_stop_between_two_rows_of_the_metrics_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = spec_of(exposures=33, batch=1, lr=0.001)  # 660 steps, 200 rows: one ends with step 99, one with 102
-    train(tmp_path / "straight", spec)
+    settings = spec_of(exposures=33, batch=1, lr=0.001)  # 660 steps, 200 rows: one ends with step 99, one with 102
+    train(tmp_path / "straight", settings)
     with monkeypatch.context() as patch:
         stop_at(101, patch)
         with pytest.raises(Interrupted, match="at step 101 of 660"):
-            train(tmp_path / "stopped", spec)
-    train(tmp_path / "stopped", spec)
+            train(tmp_path / "stopped", settings)
+    train(tmp_path / "stopped", settings)
     assert checkpoint_bytes(tmp_path / "stopped") == checkpoint_bytes(tmp_path / "straight")
 
 
@@ -135,11 +135,11 @@ def test_a_training_stopped_after_every_single_step_ends_with_the_same_bits(stra
 
 
 def test_a_training_whose_quantised_part_comes_after_a_stop_ends_with_the_same_bits(tmp_path: Path) -> None:
-    spec = spec_of(quantization=scheme_of(3) | {"start": 0.5})
-    train(tmp_path / "straight", spec)
+    settings = spec_of(quantization=scheme_of(3) | {"start": 0.5})
+    train(tmp_path / "straight", settings)
     with pytest.raises(Interrupted):
-        train(tmp_path / "stopped", spec, time_budget_seconds=0)
-    train(tmp_path / "stopped", spec)
+        train(tmp_path / "stopped", settings, time_budget_seconds=0)
+    train(tmp_path / "stopped", settings)
     assert checkpoint_bytes(tmp_path / "stopped") == checkpoint_bytes(tmp_path / "straight")
 
 
@@ -309,12 +309,12 @@ def test_a_compiled_training_resumes_to_the_same_bits_and_learns_what_an_eager_o
     straight: dict, tmp_path: Path
 ) -> None:
     counters.clear()
-    spec = spec_of(hardware={"compile": True})
-    train(tmp_path / "straight", spec)
+    settings = spec_of(hardware={"compile": True})
+    train(tmp_path / "straight", settings)
     for _ in range(2):
         with pytest.raises(Interrupted):
-            train(tmp_path / "stopped", spec, time_budget_seconds=0)
-    metrics = train(tmp_path / "stopped", spec)
+            train(tmp_path / "stopped", settings, time_budget_seconds=0)
+    metrics = train(tmp_path / "stopped", settings)
     assert metrics["num_sessions"] == 3
     assert counters["aot_autograd"]["autograd_cache_bypass"] == 0  # what other jobs compiled is found again
     assert checkpoint_bytes(tmp_path / "stopped") == checkpoint_bytes(tmp_path / "straight")

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_train_checkpoint import order, run
+from test_train_checkpoint import run, spec
 from trainings import REGIME, SPEC, WORLD
 
 from capacity.artefacts.identity import SCRIPTS
-from capacity.artefacts.orders import Order
+from capacity.artefacts.spec import Spec
 from capacity.models.build import load_model
 from capacity.probe.score import score_people
 from capacity.tables.bits import person_bits
@@ -32,28 +32,28 @@ LONG = {"exposures": 200, "batch": 6}
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder with the tiny world and its tokenizer."""
     folder = tmp_path_factory.mktemp("results")
-    dataset, path = order(folder, "datasets", WORLD, {})
+    dataset, path = spec(folder, "datasets", WORLD, {})
     assert run("make_dataset.py", path).returncode == 0
-    _, path = order(folder, "tokenizers", {"kind": "word"}, {"dataset": dataset.name})
+    _, path = spec(folder, "tokenizers", {"kind": "word"}, {"dataset": dataset.name})
     assert run("make_tokenizer.py", path).returncode == 0
     return folder
 
 
-def ordered(results: Path, devices: int, **regime: object) -> tuple[Order, Path]:
+def ordered(results: Path, devices: int, **regime: object) -> tuple[Spec, Path]:
     """A training on so many devices."""
     parents = {
         role: f"{folder}/{next((results / folder).iterdir()).name}"
         for role, folder in (("dataset", "datasets"), ("tokenizer", "tokenizers"))
     }
-    spec = SPEC | {"hardware": SPEC["hardware"] | {"devices": devices}, "regime": REGIME | regime}
-    return order(results, "checkpoints", spec, parents)
+    settings = SPEC | {"hardware": SPEC["hardware"] | {"devices": devices}, "regime": REGIME | regime}
+    return spec(results, "checkpoints", settings, parents)
 
 
-def metrics(results: Path, checkpoint: Order) -> dict:
+def metrics(results: Path, checkpoint: Spec) -> dict:
     return json.loads((results / checkpoint.name / "manifest.json").read_text())["metrics"]
 
 
-def capacity_ratio(results: Path, checkpoint: Order) -> float:
+def capacity_ratio(results: Path, checkpoint: Spec) -> float:
     """R, the bits that a checkpoint stores per parameter."""
     world = load_world(results / checkpoint.parents["dataset"])
     renderer = Renderer(world, load_tokenizer(results / checkpoint.parents["tokenizer"]))

@@ -112,7 +112,7 @@ def test_a_module_of_ones_own_has_a_row_for_every_scheme_with_the_bits_that_its_
     check_calibrated(checkout.path / "results", rows_of(checkout, "gru"), CALIBRATED["gru"])
 
 
-ORDERS = """
+SPECS = """
 import json, sys
 from pathlib import Path
 sys.path.insert(0, "scripts")
@@ -124,7 +124,7 @@ print(json.dumps([*resolve(load_config([Path("config.yaml")])).orders]))
 
 def names_of(checkout: Checkout) -> set[str]:
     """Names of all artefacts of models; what follows from all of them together is left out."""
-    command = [sys.executable, "-c", ORDERS]
+    command = [sys.executable, "-c", SPECS]
     answer = subprocess.run(command, cwd=checkout.path, env=checkout.environment(), capture_output=True, check=True)
     stages = ("checkpoints", "variants", "probes")
     return {name for name in json.loads(answer.stdout) if name.partition("/")[0] in stages}

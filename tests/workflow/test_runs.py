@@ -60,14 +60,14 @@ def test_whoever_reads_a_damaged_artefact_stops_and_names_it(checkout: Checkout,
     content[len(content) // 2] ^= 1
     (folder / file).write_bytes(bytes(content))
     child = "tokenizers" if stage == "datasets" else "variants"
-    order = next(
+    spec = next(
         path
         for path in (checkout.path / "results" / "specs").glob("*.json")
         if (content := json.loads(path.read_text()))["stage"] == child
         and f"{stage}/{folder.name}" in content["parents"].values()
     )
     script = "make_tokenizer.py" if child == "tokenizers" else "quantize_checkpoint.py"
-    answer = checkout.script(script, "--spec", str(order))
+    answer = checkout.script(script, "--spec", str(spec))
     assert answer.returncode == 1
     assert answer.stderr.count("\n") == 1
     assert f"{folder.name}/{file}" in answer.stderr
@@ -154,12 +154,12 @@ def test_results_of_a_newer_schema_are_named_and_left_alone(checkout: Checkout):
 def test_make_runs_shows_every_state(checkout: Checkout):
     log = checkout.path / "results" / "logs" / "train_checkpoint"
     checkout.edit("config.yaml", lambda text: text.replace("lr: 1e-2", "lr: 5e-3", 1))
-    order = next(
+    spec = next(
         path
         for path in (json.loads(checkout.capacity("plan", "--json").stdout)["jobs"])
         if path["rule"] == "train_checkpoint"
     )
-    (log / f"{order['name'].split('/')[1]}.log").write_text("it broke\n")
+    (log / f"{spec['name'].split('/')[1]}.log").write_text("it broke\n")
     rows = json.loads(checkout.capacity("runs", "--format", "json").stdout)
     states = {row["run"]: (row["state"], row["note"]) for row in rows}
     assert states[RUNS["long"][2]][0] == "failed"

@@ -82,8 +82,10 @@ def test_all_names_that_are_left_can_be_junk_and_not_one_more() -> None:
 
 def test_a_junk_person_is_the_same_whoever_asks_and_costs_no_memory() -> None:
     """A hundred million junk people of the paper's pools: any of them alone, nothing made for the others."""
-    spec = SMALL_BIOS | {"pools": SMALL_BIOS["pools"] | {"first_names": 400, "middle_names": 400, "last_names": 1000}}
-    world = make_world(spec | {"junk": {"people": 100_000_000, "share": 0.875}})
+    settings = SMALL_BIOS | {
+        "pools": SMALL_BIOS["pools"] | {"first_names": 400, "middle_names": 400, "last_names": 1000}
+    }
+    world = make_world(settings | {"junk": {"people": 100_000_000, "share": 0.875}})
     tracemalloc.start()
     junk, some = JunkPeople(world), np.array([99_999_999, 0, 12_345_678])
     for column in junk.grammar.column_sizes:
@@ -183,8 +185,8 @@ def mixed_windows(
     name: str = "small_bios", exposures: int = 4, share: float = 0.875, **options: Any
 ) -> TrainingBatches:
     world = world_with(name, share=share, **options)
-    junk = world.spec["junk"] | {"windows": "mixed"}
-    return batches_like(make_world(world.spec | {"junk": junk}), WINDOWS | {"exposures": exposures})
+    junk = world.settings["junk"] | {"windows": "mixed"}
+    return batches_like(make_world(world.settings | {"junk": junk}), WINDOWS | {"exposures": exposures})
 
 
 def told_in(stream: np.ndarray) -> list[list[int]]:
@@ -282,7 +284,7 @@ def test_how_windows_are_mixed_changes_no_probe_and_is_pure_unless_asked() -> No
     ):
         assert np.array_equal(draws(pure).templates, draws(mixed).templates)
         assert np.array_equal(draws(pure).order, draws(mixed).order)
-    said = make_world(pure.spec | {"junk": pure.spec["junk"] | {"windows": "pure"}})
+    said = make_world(pure.settings | {"junk": pure.settings["junk"] | {"windows": "pure"}})
     steps = [batches_like(world, WINDOWS).steps(0, 3)[1] for world in (pure, said, mixed)]
     assert np.array_equal(steps[0], steps[1])
     assert not np.array_equal(steps[0], steps[2])
@@ -296,7 +298,7 @@ def test_mixed_windows_without_windows_are_refused_in_one_line_before_any_job() 
         return resolve(check(Config, {**raw, "study": ["prose"]}, "planted"))
 
     def ids(regime: str, **junk: Any) -> set[str]:
-        return {order.id for order in grid(regime, **junk).orders.values()}
+        return {spec.id for spec in grid(regime, **junk).specs.values()}
 
     with pytest.raises(UserError, match=r"^datasets.people.junk.windows: mixed with regimes.long.packing: rows; a row"):
         ids("long", windows="mixed")
@@ -304,8 +306,8 @@ def test_mixed_windows_without_windows_are_refused_in_one_line_before_any_job() 
         batches_like(mixed_windows().world, ROWS)
     assert ids("cut", windows="pure") == ids("cut")
     assert not ids("cut", windows="mixed") & ids("cut")
-    spec = of_stage(grid("cut", windows="pure"), "datasets").spec
-    assert without_introduced("datasets", spec)["junk"] == {"people": 20, "share": 0.875}  # an identity of before
+    settings = of_stage(grid("cut", windows="pure"), "datasets").settings
+    assert without_introduced("datasets", settings)["junk"] == {"people": 20, "share": 0.875}  # an identity of before
 
 
 def test_repetitive_junk_tells_each_junk_person_about_equally_often() -> None:

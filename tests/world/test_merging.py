@@ -60,8 +60,8 @@ def spec_of(folder: Path, tokenizer: Tokenizer, compact: bool = True) -> dict[st
 
 
 def merging(world: World, folder: Path, compact: bool = True) -> tuple[Tokenizer, Renderer]:
-    spec = spec_of(folder, learned(world, 600, WORDS_WITH_MARKS), compact)
-    tokenizer = build_tokenizer(spec, world)
+    settings = spec_of(folder, learned(world, 600, WORDS_WITH_MARKS), compact)
+    tokenizer = build_tokenizer(settings, world)
     return tokenizer, Renderer(world, tokenizer, all_rows=not compact)
 
 
@@ -201,12 +201,12 @@ PATTERNS = {
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 @pytest.mark.parametrize("vocabulary", [300, 600])
-@pytest.mark.parametrize("spec", [SMALL_BIOS, SENTENCE, ATOMIC], ids=["bios", "sentence", "atomic"])
+@pytest.mark.parametrize("settings", [SMALL_BIOS, SENTENCE, ATOMIC], ids=["bios", "sentence", "atomic"])
 def test_where_a_pattern_is_said_to_cut_no_two_pieces_merge(
-    spec: dict[str, Any], vocabulary: int, pattern: str
+    settings: dict[str, Any], vocabulary: int, pattern: str
 ) -> None:
-    grammar = world_of(spec).grammar
-    tokenizer = learned(world_of(spec), vocabulary, PATTERNS[pattern])
+    grammar = world_of(settings).grammar
+    tokenizer = learned(world_of(settings), vocabulary, PATTERNS[pattern])
     cuts, merging_there = Cuts(tokenizer), merging_junctions(tokenizer, grammar)
     for (lefts, rights), merges in zip(grammar.junctions(), merging_there, strict=True):
         assert not (merges and cuts.between([*filter(None, lefts)], [*filter(None, rights)]))
@@ -233,8 +233,8 @@ def test_the_rows_are_the_tokens_that_texts_hold(values: tuple[str, ...], merges
 
 def test_pieces_that_always_merge_are_no_rows(tmp_path: Path) -> None:
     """A world in which all is told, often: V is what its texts hold, and far less than the vocabulary."""
-    spec = SMALL_BIOS | {"N": 2000, "pools": SMALL_BIOS["pools"] | {"first_names": 30, "middle_names": 30}}
-    world = make_world(spec)
+    settings = SMALL_BIOS | {"N": 2000, "pools": SMALL_BIOS["pools"] | {"first_names": 30, "middle_names": 30}}
+    world = make_world(settings)
     _, renderer = merging(world, tmp_path)
     occurring = {EOS_ID}
     for exposure in range(6):
@@ -314,17 +314,17 @@ def test_a_rendering_that_is_not_the_texts_own_is_refused(monkeypatch: pytest.Mo
 
 def test_a_token_that_joins_two_facts_is_refused_and_named(tmp_path: Path) -> None:
     world = world_of(SMALL_BIOS)
-    spec = spec_of(tmp_path, learned(world, 900, None), compact=False)
-    tokenizer = build_tokenizer(spec, world)
+    settings = spec_of(tmp_path, learned(world, 900, None), compact=False)
+    tokenizer = build_tokenizer(settings, world)
     renderer = Renderer(world, tokenizer, all_rows=True)
     with pytest.raises(UserError, match=r"^tokenizer: its token '.*' joins two facts of a text; use one that splits"):
         renderer.tokens(training_draws(world, 7, 0, 0), labels=True)
     raw: dict[str, Any] = read_yaml(TINY)
     raw["tokenizers"]["bpe"] = spec_of(tmp_path, learned(world, 900, None), compact=False)
-    orders = resolve(check(Config, {**raw, "study": ["prose"]}, "planted")).orders.values()
-    make(tmp_path / "results", "make_dataset.py", next(each for each in orders if each.stage == "datasets"))
+    specs = resolve(check(Config, {**raw, "study": ["prose"]}, "planted")).specs.values()
+    make(tmp_path / "results", "make_dataset.py", next(each for each in specs if each.stage == "datasets"))
     with pytest.raises(AssertionError, match="joins two facts of a text"):  # before anything is trained
-        make(tmp_path / "results", "make_tokenizer.py", next(each for each in orders if each.stage == "tokenizers"))
+        make(tmp_path / "results", "make_tokenizer.py", next(each for each in specs if each.stage == "tokenizers"))
 
 
 def test_tokens_over_three_pieces_are_refused_where_they_are_no_rows_and_taken_where_all_are(tmp_path: Path) -> None:
@@ -423,12 +423,12 @@ def test_through_the_jobs_to_a_score(tmp_path: Path) -> None:
     raw: dict[str, Any] = read_yaml(TINY)
     raw["tokenizers"]["bpe"] = spec_of(tmp_path, learned(world, 600, WORDS_WITH_MARKS))
     raw["quantizers"]["int8"] = {"method": "gptq", "bits": 8, "calibration": 3}
-    orders = resolve(check(Config, {**raw, "study": ["prose"]}, "planted")).orders.values()
+    specs = resolve(check(Config, {**raw, "study": ["prose"]}, "planted")).specs.values()
     made = {}
     for stage in ("datasets", "tokenizers", "checkpoints", "variants", "probes"):
-        order = next(each for each in orders if each.stage == stage)
-        made[stage] = make(results, order.script, order)
-    about = json.loads((results / order.members[0].name / "about.json").read_text())
+        spec = next(each for each in specs if each.stage == stage)
+        made[stage] = make(results, spec.script, spec)
+    about = json.loads((results / spec.members[0].name / "about.json").read_text())
     assert about["training"]["vocabulary"] == made["tokenizers"]["metrics"]["vocab_size"]
 
 
@@ -444,6 +444,6 @@ def test_windows_over_more_text_than_can_be_counted_are_refused(tmp_path: Path) 
 def test_questions_are_refused_where_no_answer_reads_as_the_value_in_a_biography(tmp_path: Path) -> None:
     world = world_of(SMALL_BIOS)
     tokenizer, _ = merging(world, tmp_path)
-    spec = {"asked": 0.5, "choosing": 0.2, "wordings": {}, "seed": 1}
+    settings = {"asked": 0.5, "choosing": 0.2, "wordings": {}, "seed": 1}
     with pytest.raises(UserError, match=r"^extraction: the tokenizer joins the end of a value with what follows"):
-        write_questions(world, tokenizer, spec, tmp_path)
+        write_questions(world, tokenizer, settings, tmp_path)

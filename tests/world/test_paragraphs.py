@@ -26,10 +26,10 @@ def texts_by_person(world: World, draws: Draws) -> dict[int, str]:
     return dict(zip(draws.people.tolist(), renderer.texts(draws), strict=True))
 
 
-@pytest.mark.parametrize("spec", [ATOMIC, SMALL_BIOS], ids=["atomic", "small_bios"])
+@pytest.mark.parametrize("settings", [ATOMIC, SMALL_BIOS], ids=["atomic", "small_bios"])
 @pytest.mark.parametrize("paragraphs", [1, 3])
-def test_paragraphs_are_drawn_once_and_come_in_turn(spec: dict, paragraphs: int) -> None:
-    world = make_world(spec | {"paragraphs": paragraphs})
+def test_paragraphs_are_drawn_once_and_come_in_turn(settings: dict, paragraphs: int) -> None:
+    world = make_world(settings | {"paragraphs": paragraphs})
     told = [texts_by_person(world, training_draws(world, 7, exposure, 0)) for exposure in range(2 * paragraphs)]
     assert all(len(texts) == world.N for texts in told)
     assert told[:paragraphs] == told[paragraphs:]
@@ -70,10 +70,10 @@ def test_cutting_people_up_changes_no_kept_paragraph() -> None:
         probe_draws(world, 1, 0, 0, 401)
 
 
-@pytest.mark.parametrize("spec", [FULL_BIOS, SMALL_BIOS], ids=["full", "small"])
-def test_a_city_that_gives_its_employer_away_is_scored_as_part_of_it(spec: dict) -> None:
+@pytest.mark.parametrize("settings", [FULL_BIOS, SMALL_BIOS], ids=["full", "small"])
+def test_a_city_that_gives_its_employer_away_is_scored_as_part_of_it(settings: dict) -> None:
     """A kept paragraph cannot be told otherwise; the two together are a code for the employer."""
-    world = make_world(spec | SIMPLE)
+    world = make_world(settings | SIMPLE)
     tokenizer = build_tokenizer({"kind": "word"}, world)
     renderer, draws = Renderer(world, tokenizer), probe_draws(world, 1, 0, 0, 200)
     rendering = renderer.tokens(draws, labels=True)
@@ -138,6 +138,6 @@ def test_an_option_that_means_nothing_is_refused_in_one_line(change: dict, says:
 def test_options_that_do_not_go_together_are_refused_before_any_job(dataset: dict, says: str) -> None:
     raw = {"scale": "s", "study": ["s"], "scales": {}, "tokenizers": {}, "models": {}, "regimes": {}}
     raw |= {"quantizers": {}, "studies": {}}
-    spec = {key: value for key, value in ATOMIC.items() if key != "seed"} | dataset
+    settings = {key: value for key, value in ATOMIC.items() if key != "seed"} | dataset
     with pytest.raises(UserError, match=says):
-        check(Config, raw | {"datasets": {"x": spec}}, "config.yaml")
+        check(Config, raw | {"datasets": {"x": settings}}, "config.yaml")

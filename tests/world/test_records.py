@@ -13,7 +13,7 @@ from planted import TINY
 from scipy.stats import chisquare
 from test_quantize_checkpoint import make
 
-from capacity.artefacts.orders import make_order
+from capacity.artefacts.spec import make_spec
 from capacity.config.experiment import Config
 from capacity.config.load import check, read_yaml
 from capacity.errors import UserError
@@ -108,16 +108,16 @@ def test_no_more_of_a_file_is_held_than_what_is_told_of_it(
 ) -> None:
     """Forty megabytes of rows that are dropped, or of columns that are left out, in a tenth of that; else an error."""
     lines = [f"entity {i},{i % 7},{'' if i % 1000 else 'x'},{i:0200d}\n" for i in range(200_000)]
-    spec = spec_of(tmp_path, "country,capital,currency,note\n" + "".join(lines), attributes=["capital"], N=None)
+    settings = spec_of(tmp_path, "country,capital,currency,note\n" + "".join(lines), attributes=["capital"], N=None)
     if kind == "parquet":
         columns = [line.rstrip().split(",") for line in lines]
         names = ("country", "capital", "currency", "note")
         pq.write_table(pa.table(dict(zip(names, zip(*columns, strict=True), strict=True))), tmp_path / "facts.parquet")
-        spec["file"] = str(tmp_path / "facts.parquet")
+        settings["file"] = str(tmp_path / "facts.parquet")
     del lines
-    few = {**spec, "attributes": ["capital", "currency", "note"], "missing": "drop"}
+    few = {**settings, "attributes": ["capital", "currency", "note"], "missing": "drop"}
     read_records({**few, "N": 1})  # what the reader itself takes, once
-    for wanted, rows, most in ((few, 200, 1e6), (spec, 200_000, 8e6)):
+    for wanted, rows, most in ((few, 200, 1e6), (settings, 200_000, 8e6)):
         forget_records()
         before = pa.total_allocated_bytes()
         table = read_records(wanted)
@@ -128,10 +128,10 @@ def test_no_more_of_a_file_is_held_than_what_is_told_of_it(
     assert read_records(few).num_rows == 200
     says = r"its first [\d,]+ rows take more than 0.02 GB; tell fewer rows by N, or fewer columns by attributes"
     with pytest.raises(UserError, match=says):
-        read_records({**spec, "attributes": ["capital", "note"]})
+        read_records({**settings, "attributes": ["capital", "note"]})
     monkeypatch.setattr("capacity.world.records.MOST_VALUES", 200_006)
     with pytest.raises(UserError, match="200,007 different texts; at most 200,006, tell fewer rows by N"):
-        make_world({**spec, "N": 200_000})
+        make_world({**settings, "N": 200_000})
 
 
 @pytest.mark.parametrize("N", [None, 3, 1])
@@ -142,15 +142,15 @@ def test_rows_that_are_passed_over_are_counted_up_to_the_next_that_could_be_told
     """Exactly, whatever the reader takes at a time: first rows, many megabytes in between, and last rows."""
     rows = [["", "x", "y"], ["A", "x", "y"], ["gap", "", "y"], ["B", "x", "y"]]
     rows += [[f"gap {i} {'x' * 500}", "x", ""] for i in range(20_000)] + [["C", "x", "z"], ["gap", "", ""]]
-    spec = spec_of(tmp_path, "country,capital,currency\n" + "".join(",".join(row) + "\n" for row in rows))
+    settings = spec_of(tmp_path, "country,capital,currency\n" + "".join(",".join(row) + "\n" for row in rows))
     if kind == "parquet":
         columns = dict(zip(("country", "capital", "currency"), zip(*rows, strict=True), strict=True))
         pq.write_table(pa.table(columns), tmp_path / "facts.parquet", row_group_size=3000)
-        spec["file"] = str(tmp_path / "facts.parquet")
-    told = {**spec, "missing": "drop", "N": N}
+        settings["file"] = str(tmp_path / "facts.parquet")
+    told = {**settings, "missing": "drop", "N": N}
     assert read_records(told)["country"].to_pylist() == ["A", "B", "C"][:N]
     assert num_dropped(told) == {None: 20_003, 3: 20_003, 1: 2}[N]
-    first = {**spec, "missing": "error", "attributes": ["capital"], "N": 3}
+    first = {**settings, "missing": "error", "attributes": ["capital"], "N": 3}
     gaps = r"1 in country \(first in data row 1\), 1 in capital \(first in data row 3\)"
     with pytest.raises(UserError, match=f"has empty cells: {gaps}; fill them"):
         read_records(first)
@@ -172,14 +172,14 @@ def test_what_a_parquet_file_has_instead_of_text_is_text_or_an_empty_cell(tmp_pa
         "island": pa.array([True, False, True, None, False]),
     }
     pq.write_table(pa.table(columns), tmp_path / "facts.parquet")
-    spec = SPEC | {"file": str(tmp_path / "facts.parquet"), "attributes": ["area", "members", "island"], "N": None}
+    settings = SPEC | {"file": str(tmp_path / "facts.parquet"), "attributes": ["area", "members", "island"], "N": None}
     with pytest.raises(UserError, match=r"empty cells: 2 in country .*, 1 in area .*, 1 in island"):
-        read_records(spec)
-    assert read_records({**spec, "missing": "drop"}).to_pylist() == [
+        read_records(settings)
+    assert read_records({**settings, "missing": "drop"}).to_pylist() == [
         {"country": "A", "area": "1.5", "members": "1", "island": "true"},
         {"country": "C", "area": "2", "members": "3", "island": "true"},
     ]
-    assert num_dropped({**spec, "missing": "drop"}) == 3
+    assert num_dropped({**settings, "missing": "drop"}) == 3
 
 
 def test_csv_and_parquet_give_one_world_and_it_survives_saving(tmp_path: Path) -> None:
@@ -253,13 +253,13 @@ def test_rows_with_gaps_are_dropped_when_asked(tmp_path: Path) -> None:
 
 def test_dropped_rows_are_counted_in_the_manifest_and_in_the_preview(tmp_path: Path) -> None:
     text = COUNTRIES + "Chad,,franc,\nTogo,Lome,,TG\nMali,Bamako,franc,ML\n"
-    spec = spec_of(tmp_path, text, missing="drop", N=5)
-    manifest = make(tmp_path, "make_dataset.py", make_order("datasets", "records", spec, {}))
+    settings = spec_of(tmp_path, text, missing="drop", N=5)
+    manifest = make(tmp_path, "make_dataset.py", make_spec("datasets", "records", settings, {}))
     assert manifest["metrics"]["dropped"] == 2
     assert manifest["metrics"]["people"] == 5
-    notes = [line for line in account_lines(make_world(spec), 5) if line.startswith("note")]
-    assert notes == [f"note: 2 rows of {spec['file']} have an empty cell and are dropped"]
-    whole = make_order("datasets", "records", spec_of(tmp_path), {})
+    notes = [line for line in account_lines(make_world(settings), 5) if line.startswith("note")]
+    assert notes == [f"note: 2 rows of {settings['file']} have an empty cell and are dropped"]
+    whole = make_spec("datasets", "records", spec_of(tmp_path), {})
     assert make(tmp_path, "make_dataset.py", whole)["metrics"]["dropped"] == 0
 
 
@@ -270,19 +270,19 @@ def grid_with(dataset: dict[str, Any]) -> Grid:
 
 
 def test_the_configuration_reads_columns_and_rows_and_counts_the_file_by_content(tmp_path: Path) -> None:
-    def order() -> Any:
-        spec = spec_of(tmp_path, text)
-        orders = grid_with({"file": spec["file"]}).orders.values()
-        return next(each for each in orders if each.stage == "datasets" and each.spec["kind"] == "records")
+    def spec() -> Any:
+        settings = spec_of(tmp_path, text)
+        specs = grid_with({"file": settings["file"]}).specs.values()
+        return next(each for each in specs if each.stage == "datasets" and each.settings["kind"] == "records")
 
     text = COUNTRIES
-    before = order()
-    assert before.spec["attributes"] == ["capital", "currency", "code"]
-    assert before.spec["N"] == 4
+    before = spec()
+    assert before.settings["attributes"] == ["capital", "currency", "code"]
+    assert before.settings["N"] == 4
     text = COUNTRIES.replace("Seoul", "Busan")
-    assert order().id != before.id
+    assert spec().id != before.id
     text = COUNTRIES
-    assert order().id == before.id
+    assert spec().id == before.id
 
 
 @pytest.mark.parametrize(

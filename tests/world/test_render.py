@@ -69,8 +69,8 @@ def test_the_fast_route_gives_the_text_routes_ids(world_name: str, tokenizer_nam
 def test_the_routes_agree_for_any_biod(
     K: int, C: int, D: int, L: int, T: int, wording: str, tokenizer_name: str, seed: int
 ) -> None:
-    spec = {"kind": "bioD", "N": 40, "K": K, "C": C, "D": min(D, T**L), "L": L, "T": T}
-    world = make_world(spec | {"names": [5, 4, 3], "wording": wording, "seed": seed})
+    settings = {"kind": "bioD", "N": 40, "K": K, "C": C, "D": min(D, T**L), "L": L, "T": T}
+    world = make_world(settings | {"names": [5, 4, 3], "wording": wording, "seed": seed})
     with patch.object(tokenization, "TRAINING_BIOGRAPHIES", 100):
         tokenizer = build_tokenizer(TOKENIZERS[tokenizer_name], world)
     renderer, draws = Renderer(world, tokenizer), training_draws(world, seed, 0, 0)
@@ -107,12 +107,12 @@ def planted(world: World, person: int) -> tuple[str, dict[str, str]]:
     pools = world.grammar.pools
     code = {column: int(codes[person]) for column, codes in world.facts.items()}
     name = " ".join(pools[f"{part}_names"][code[f"{part}_name"]] for part in ("first", "middle", "last"))
-    if world.spec["kind"] == "bioD":
-        between = " " if world.spec["wording"] == "atomic" else ", "
-        C = world.spec["C"]
+    if world.settings["kind"] == "bioD":
+        between = " " if world.settings["wording"] == "atomic" else ", "
+        C = world.settings["C"]
         return name, {
             f"id_{k}": between.join(pools[f"id_{k}"][code[f"id_{k}_{c}"]] for c in range(1, C + 1))
-            for k in range(1, world.spec["K"] + 1)
+            for k in range(1, world.settings["K"] + 1)
         }
     month, day, year = pools["months"][code["birth_month"]], code["birth_day"] + 1, code["birth_year"] + 1900
     return name, {
@@ -166,16 +166,16 @@ def test_first_chunk_marks_the_first_chunk_of_biod_values(world_name: str, token
     world, tokenizer, renderer = setting(world_name, tokenizer_name)
     draws = probe_draws(world, 7, 0, 0, 100)
     rendering = renderer.tokens(draws, labels=True)
-    if world.spec["kind"] == "bioS":
+    if world.settings["kind"] == "bioS":
         assert not rendering.first_chunk.any()
         return
-    pools, L = world.grammar.pools, world.spec["L"]
+    pools, L = world.grammar.pools, world.settings["L"]
     for person, tokens, labels, first in zip(
         draws.people,
         *(split(part, rendering.lengths) for part in (rendering.tokens, rendering.labels, rendering.first_chunk)),
         strict=True,
     ):
-        for k in range(1, world.spec["K"] + 1):
+        for k in range(1, world.settings["K"] + 1):
             chunk = pools[f"id_{k}"][world.facts[f"id_{k}_1"][person]]
             assert tokenizer.decode(tokens[first & (labels == 1 + k)].tolist()) == " " + chunk
             assert len(chunk.split()) == L
@@ -191,12 +191,12 @@ def test_lengths_are_known_without_rendering(world_name: str, tokenizer_name: st
     assert lengths.max() <= renderer.max_length
 
 
-def every_person(spec: dict) -> World:
+def every_person(settings: dict) -> World:
     """A world with one person for every combination of codes of a small grammar."""
-    world = make_world(spec)
+    world = make_world(settings)
     grid = np.array(list(itertools.product(*(range(size) for size in world.grammar.column_sizes.values()))))
     facts = {column: codes.astype(np.uint16) for column, codes in zip(world.facts, grid.T, strict=True)}
-    return replace(world, facts=facts, spec=world.spec | {"N": len(grid)})
+    return replace(world, facts=facts, settings=world.settings | {"N": len(grid)})
 
 
 TWO_EACH = dict.fromkeys(FULL_POOLS, 2) | {"first_names": 1, "middle_names": 1, "months": 1, "days": 1}
@@ -205,7 +205,7 @@ SMALLEST = {"kind": "bioD", "N": 1, "K": 2, "C": 2, "D": 3, "L": 2, "T": 5, "nam
 
 @pytest.mark.parametrize("tokenizer_name", TOKENIZERS)
 @pytest.mark.parametrize(
-    "spec",
+    "settings",
     [
         {"kind": "bioS", "N": 1, "pools": TWO_EACH, "templates": 1, "seed": 1},
         SMALLEST | {"wording": "sentence"},
@@ -213,8 +213,8 @@ SMALLEST = {"kind": "bioD", "N": 1, "K": 2, "C": 2, "D": 3, "L": 2, "T": 5, "nam
     ],
     ids=["bios", "sentence", "atomic"],
 )
-def test_the_longest_biography_is_one_that_the_grammar_can_produce(spec: dict, tokenizer_name: str) -> None:
-    world = every_person(spec)
+def test_the_longest_biography_is_one_that_the_grammar_can_produce(settings: dict, tokenizer_name: str) -> None:
+    world = every_person(settings)
     tokenizer = build_tokenizer(TOKENIZERS[tokenizer_name], world)
     renderer = Renderer(world, tokenizer)
     texts = renderer.texts(training_draws(world, 1, 0, 0))

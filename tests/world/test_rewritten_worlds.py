@@ -31,8 +31,8 @@ PROBE = {"draws": 2, "seed": 7}
 
 def rewritten(folder: Path, corruption: float = 0.0, N: int = 40, W: int = 4, **pools: Any) -> World:
     world = make_world(SMALL_BIOS | {"N": N} | pools)
-    spec = {"kind": "bioR", "N": N, "seed": 3, "rewritings": W, "flawed": "keep"}
-    return rewrite_world(world, spec | {"rewriter": {"kind": "grammar", "corruption": corruption}}, folder)[0]
+    settings = {"kind": "bioR", "N": N, "seed": 3, "rewritings": W, "flawed": "keep"}
+    return rewrite_world(world, settings | {"rewriter": {"kind": "grammar", "corruption": corruption}}, folder)[0]
 
 
 def texts_of(world: World) -> Rewritings:
@@ -173,13 +173,13 @@ def test_a_token_that_reaches_over_the_end_of_a_fact_counts_with_it_and_one_over
     tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_next")
     tokenizer.decoder = decoders.Fuse()
     told = Rewritings.of(texts, [[(1, 0, 3), (2, 3, 6)], [(1, 0, 3)]], 1)
-    plain = World(world.spec, world.facts, world.grammar, world.account, told)
+    plain = World(world.settings, world.facts, world.grammar, world.account, told)
     rendering = TextRenderer(plain, tokenizer).tokens(probe_draws(plain, 1, 0, 0, 2), labels=True)
     assert rendering.labels is not None
     assert rendering.labels.tolist() == [1, 2, 1, 0]
     both = Rewritings.of(texts, [[(1, 0, 3), (2, 3, 5), (3, 5, 6)], []], 1)
     with pytest.raises(UserError, match=r"its token ' cd\.' joins two facts"):
-        TextRenderer(World(world.spec, world.facts, world.grammar, world.account, both), tokenizer)
+        TextRenderer(World(world.settings, world.facts, world.grammar, world.account, both), tokenizer)
 
 
 def test_a_tokenizer_of_other_texts_is_refused(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_a_tokenizer_of_other_texts_is_refused(tmp_path: Path) -> None:
     word_of_other = tokenizer_of("word", other, tmp_path)
     last = Rewritings(texts_of(other).table.slice(320), 4)
     with pytest.raises(UserError, match="it has rows that this dataset never uses"):
-        TextRenderer(World(other.spec, other.facts, other.grammar, other.account, last), word_of_other)
+        TextRenderer(World(other.settings, other.facts, other.grammar, other.account, last), word_of_other)
     with pytest.raises(UserError, match="cannot read this dataset's words"):
         TextRenderer(world, word_of_other)
 
@@ -198,7 +198,7 @@ def test_a_rewritten_world_is_read_as_it_was_written(tmp_path: Path) -> None:
     save_world(world, tmp_path)
     again = load_world(tmp_path)
     assert texts_of(again).table.equals(texts_of(world).table)
-    assert (texts_of(again).W, again.spec, again.account) == (4, world.spec, world.account)
+    assert (texts_of(again).W, again.settings, again.account) == (4, world.settings, world.account)
     assert all(np.array_equal(again.facts[column], codes) for column, codes in world.facts.items())
 
 

@@ -31,8 +31,10 @@ def own_spec(folder: Path, **lists: str) -> dict[str, Any]:
 
 
 def test_own_lists_replace_the_shipped_ones(tmp_path: Path) -> None:
-    spec = own_spec(tmp_path, cities="Ürümqi\nSão Paulo\nNew York, NY\n", employers="Acme; Bern\nUmbrella; Basel, BS\n")
-    world = make_world(spec)
+    settings = own_spec(
+        tmp_path, cities="Ürümqi\nSão Paulo\nNew York, NY\n", employers="Acme; Bern\nUmbrella; Basel, BS\n"
+    )
+    world = make_world(settings)
     assert world.grammar.pools["cities"] == ("Ürümqi", "São Paulo", "New York, NY")
     assert (world.grammar.pools["employers"], world.grammar.pools["working_cities"]) == (
         ("Acme", "Umbrella"),
@@ -51,8 +53,8 @@ def test_the_shipped_lists_given_as_files_make_the_shipped_world() -> None:
         name: f"scripts/capacity/world/value_lists/{name}.txt"
         for name in ("first_names", "cities", "employers", "majors")
     }
-    spec = {**FULL_BIOS, "value_lists": shipped, "template_folder": "scripts/capacity/world/value_lists/templates"}
-    world, plain = make_world(spec), make_world(FULL_BIOS)
+    settings = {**FULL_BIOS, "value_lists": shipped, "template_folder": "scripts/capacity/world/value_lists/templates"}
+    world, plain = make_world(settings), make_world(FULL_BIOS)
     assert world.grammar == plain.grammar
     assert all(np.array_equal(world.facts[column], codes) for column, codes in plain.facts.items())
 
@@ -67,9 +69,9 @@ def test_official_lists_make_a_round_trip_through_the_configuration(tmp_path: Pa
     raw = read_yaml(TINY)
     given = {name: str(path) for name, path in lists.items()}
     raw["datasets"]["people"] = {"kind": "bioS", "N": 500, "value_lists": given}
-    order = of_stage(resolve(check(Config, {**raw, "study": ["prose"]}, "planted")), "datasets")
-    make(tmp_path, "make_dataset.py", order)
-    world = load_world(tmp_path / order.name)
+    spec = of_stage(resolve(check(Config, {**raw, "study": ["prose"]}, "planted")), "datasets")
+    make(tmp_path, "make_dataset.py", spec)
+    world = load_world(tmp_path / spec.name)
     pools = {name: list(values) for name, values in world.grammar.pools.items()}
     pools["employers"] = [
         f"{name}; {city}" for name, city in zip(pools["employers"], pools["working_cities"], strict=True)
@@ -129,10 +131,10 @@ def test_a_configuration_with_own_lists_counts_them_by_content_and_refuses_both(
     def ids(dataset: dict[str, Any]) -> set[str]:
         raw = read_yaml(TINY)
         raw["datasets"]["people"] = {"kind": "bioS", "N": 5, **dataset}
-        return {order.id for order in resolve(check(Config, raw, "planted")).orders.values()}
+        return {spec.id for spec in resolve(check(Config, raw, "planted")).specs.values()}
 
-    spec = own_spec(tmp_path, cities="Bern\nBasel\n", first_names="Ann\nBob\n")
-    dataset = {"value_lists": spec["value_lists"]}
+    settings = own_spec(tmp_path, cities="Bern\nBasel\n", first_names="Ann\nBob\n")
+    dataset = {"value_lists": settings["value_lists"]}
     before = ids(dataset)
     own_spec(tmp_path, cities="Bern\nGenf\n")
     assert ids(dataset) != before

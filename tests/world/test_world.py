@@ -58,9 +58,9 @@ def test_the_bijection_scatters_neighbours() -> None:
     assert chi2_contingency(table).pvalue > RARE
 
 
-@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
-def test_full_names_are_unique(spec: dict) -> None:
-    world = world_of(spec)
+@pytest.mark.parametrize("settings", SPECS.values(), ids=SPECS)
+def test_full_names_are_unique(settings: dict) -> None:
+    world = world_of(settings)
     texts = {" ".join(name) for name in full_names(world)}
     assert len(texts) == world.N
 
@@ -78,10 +78,10 @@ def test_as_many_people_as_names_take_every_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", [ATOMIC, SENTENCE | {"names": [200, 200, 200]}, FULL_BIOS], ids=["atomic", "sentence", "bios"]
+    "settings", [ATOMIC, SENTENCE | {"names": [200, 200, 200]}, FULL_BIOS], ids=["atomic", "sentence", "bios"]
 )
-def test_every_column_is_uniform(spec: dict) -> None:
-    world = make_world(spec | {"N": 30_000})
+def test_every_column_is_uniform(settings: dict) -> None:
+    world = make_world(settings | {"N": 30_000})
     for column, size in world.grammar.column_sizes.items():
         assert chisquare(np.bincount(world.facts[column], minlength=size)).pvalue > RARE, column
 
@@ -95,9 +95,9 @@ def test_columns_are_independent() -> None:
         assert chi2_contingency(table).pvalue > RARE, (one, other)
 
 
-@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
-def test_the_same_spec_gives_the_same_world_and_another_seed_another(spec: dict) -> None:
-    world, again, other = world_of(spec), make_world(spec), make_world(spec | {"seed": 77})
+@pytest.mark.parametrize("settings", SPECS.values(), ids=SPECS)
+def test_the_same_spec_gives_the_same_world_and_another_seed_another(settings: dict) -> None:
+    world, again, other = world_of(settings), make_world(settings), make_world(settings | {"seed": 77})
     for column, codes in world.facts.items():
         assert np.array_equal(codes, again.facts[column])
         assert not np.array_equal(codes, other.facts[column]), column
@@ -208,8 +208,8 @@ def told(world: World) -> frozenset:
     return frozenset([people, frozenset((name, frozenset(values)) for name, values in chunks)])
 
 
-def reached(spec: dict, num_seeds: int) -> Counter:
-    return Counter(told(make_world(spec | {"seed": seed})) for seed in range(num_seeds))
+def reached(settings: dict, num_seeds: int) -> Counter:
+    return Counter(told(make_world(settings | {"seed": seed})) for seed in range(num_seeds))
 
 
 @pytest.mark.parametrize(
@@ -227,12 +227,12 @@ def test_the_account_counts_the_worlds_that_can_be_made(change: dict, names: int
     Their number against the account: the value bits are its log2 exactly; names and sets use log2 C(n, k) ~ k
     log2(n/k), which is short of the truth by less than k log2 e.
     """
-    spec = TINY_BIOD | change
-    worlds = reached(spec, 2500)
+    settings = TINY_BIOD | change
+    worlds = reached(settings, 2500)
     assert len(worlds) == names * values * sets
     assert len(worlds) == 1 or chisquare(list(worlds.values())).pvalue > RARE
-    account = make_world(spec | {"seed": 0}).account
-    N, K, D, T_pow_L = spec["N"], spec["K"], spec["D"], account.diversity["T_pow_L"]
+    account = make_world(settings | {"seed": 0}).account
+    N, K, D, T_pow_L = settings["N"], settings["K"], settings["D"], account.diversity["T_pow_L"]
     assert N * sum(bits for _, bits in account.items) == pytest.approx(math.log2(values))
     assert 0 <= math.log2(names) - N * account.name_offered_bits + 1e-9 < N * math.log2(math.e)
     assert 0 <= math.log2(sets) - K * D * math.log2(T_pow_L / D) + 1e-9 < K * D * math.log2(math.e)
@@ -246,12 +246,12 @@ def test_the_account_of_bios_counts_the_worlds_that_can_be_made() -> None:
     assert chisquare(list(worlds.values())).pvalue > RARE
 
 
-@pytest.mark.parametrize("spec", [ATOMIC, SENTENCE, SMALL_BIOS], ids=["atomic", "sentence", "bios"])
-def test_a_world_survives_saving(spec: dict, tmp_path) -> None:
-    world = world_of(spec)
+@pytest.mark.parametrize("settings", [ATOMIC, SENTENCE, SMALL_BIOS], ids=["atomic", "sentence", "bios"])
+def test_a_world_survives_saving(settings: dict, tmp_path) -> None:
+    world = world_of(settings)
     save_world(world, tmp_path)
     loaded = load_world(tmp_path)
-    assert (loaded.spec, loaded.grammar, loaded.account) == (world.spec, world.grammar, world.account)
+    assert (loaded.settings, loaded.grammar, loaded.account) == (world.settings, world.grammar, world.account)
     assert list(loaded.facts) == list(world.facts)
     for column, codes in world.facts.items():
         assert loaded.facts[column].dtype == codes.dtype
@@ -261,7 +261,7 @@ def test_a_world_survives_saving(spec: dict, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "says"),
+    ("settings", "says"),
     [
         (ATOMIC | {"N": 32**3 + 1}, ["N", "32769", "32768"]),
         (ATOMIC | {"N": 0}, ["N", "0", "1 to"]),
@@ -278,9 +278,9 @@ def test_a_world_survives_saving(spec: dict, tmp_path) -> None:
         (SMALL_BIOS | {"kind": "bioX"}, ["kind", "bioX", "bioD, bioS, random or records"]),
     ],
 )
-def test_an_impossible_world_is_refused_in_one_clear_line(spec: dict, says: list[str]) -> None:
+def test_an_impossible_world_is_refused_in_one_clear_line(settings: dict, says: list[str]) -> None:
     with pytest.raises(UserError) as refusal:
-        make_world(spec)
+        make_world(settings)
     message = str(refusal.value)
     assert "\n" not in message
     assert all(word in message for word in says), message

@@ -34,18 +34,18 @@ def num_templates(world: World) -> list[int]:
     return [len(attribute.templates) for attribute in world.grammar.attributes]
 
 
-@pytest.mark.parametrize("spec", [*SPECS.values(), BIG], ids=[*SPECS, "two_blocks"])
-def test_every_exposure_tells_each_person_once(spec: dict) -> None:
-    world = world_of(spec)
+@pytest.mark.parametrize("settings", [*SPECS.values(), BIG], ids=[*SPECS, "two_blocks"])
+def test_every_exposure_tells_each_person_once(settings: dict) -> None:
+    world = world_of(settings)
     for exposure in (0, 1, 999):
         blocks = [training_draws(world, 5, exposure, block).people for block in range(num_blocks(world))]
         assert np.array_equal(np.sort(np.concatenate(blocks)), np.arange(world.N))
         assert max(map(len, blocks)) <= BLOCK
 
 
-@pytest.mark.parametrize("spec", [*SPECS.values(), BIG], ids=[*SPECS, "two_blocks"])
-def test_every_biography_tells_each_attribute_once_by_one_of_its_templates(spec: dict) -> None:
-    world = world_of(spec)
+@pytest.mark.parametrize("settings", [*SPECS.values(), BIG], ids=[*SPECS, "two_blocks"])
+def test_every_biography_tells_each_attribute_once_by_one_of_its_templates(settings: dict) -> None:
+    world = world_of(settings)
     draws = [training_draws(world, 5, 0, block) for block in range(num_blocks(world))]
     draws += [probe_draws(world, 5, 0, 0, world.N), tokenizer_draws(world, 2000)]
     for part in draws:
@@ -91,7 +91,7 @@ def test_templates_and_orders_of_six_sentences_are_uniform() -> None:
     assert chi2_contingency(table).pvalue > RARE  # the words of a sentence do not hang on its place
 
 
-def test_orders_of_many_sentences_are_uniform() -> None:
+def test_spec_of_many_sentences_are_uniform() -> None:
     """Nine sentences are sorted by random keys: two places hold each pair of attributes equally often."""
     order = np.concatenate([training_draws(world_of(SENTENCE), 5, exposure, 0).order for exposure in range(40)])
     pairs = Counter(zip(order[:, 2].tolist(), order[:, 7].tolist(), strict=True))
@@ -106,9 +106,9 @@ def test_people_orders_are_uniform() -> None:
     assert chisquare(list(orders.values())).pvalue > RARE
 
 
-@pytest.mark.parametrize("spec", [SMALL_BIOS, FULL_BIOS], ids=["small", "full"])
-def test_a_probe_never_tells_the_working_city_before_the_employer(spec: dict) -> None:
-    world = world_of(spec)
+@pytest.mark.parametrize("settings", [SMALL_BIOS, FULL_BIOS], ids=["small", "full"])
+def test_a_probe_never_tells_the_working_city_before_the_employer(settings: dict) -> None:
+    world = world_of(settings)
     employer, city = (world.grammar.attribute_index(name) for name in ("employer", "working_city"))
     for draw in range(4):
         order = probe_draws(world, 5, draw, 0, world.N).order

@@ -1,10 +1,8 @@
-"""How a job makes an artefact: read the order, check code and parents, write to scratch, rename, manifest last.
+"""How an artefact is made: written to a scratch folder, renamed into place, manifest last.
 
-An order is the frozen description of one artefact, written by the engine's main process to `results/specs/<id>.json`
-before any job starts. Jobs read nothing else of the configuration. Artefacts are named `<stage>/<id>`.
+Artefacts are named `<stage>/<id>`.
 """
 
-import argparse
 import contextlib
 import errno
 import json
@@ -14,7 +12,6 @@ import shutil
 import socket
 import sys
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -27,14 +24,13 @@ from capacity.artefacts.manifest import (
     content_digest,
     list_outputs,
     manifest_digest,
-    noted,
     verify,
     write_atomically,
 )
-from capacity.artefacts.orders import Order, check_present, read_order
+from capacity.artefacts.spec import Spec
 from capacity.artefacts.store import Store
 from capacity.environment import environment, git_state, hardware, usage
-from capacity.errors import NotOurs, UserError, printable, unwritable
+from capacity.errors import NotOurs, UserError
 
 
 class Making:
@@ -43,13 +39,13 @@ class Making:
     Use as a context manager: write files into `.folder`, put a JSON-able summary into `.metrics`.
     """
 
-    def __init__(self, order: Order, results: Path, inputs: dict[str, dict[str, Any]]):
-        self.order = order
-        self.target = results / order.name
+    def __init__(self, spec: Spec, results: Path, inputs: dict[str, dict[str, Any]]):
+        self.spec = spec
+        self.target = results / spec.name
         self.inputs = inputs
         self.metrics: dict[str, Any] = {}
         self.store = Store.from_environment()
-        self.folder = results / "scratch" / f"{order.id}.{socket.gethostname()}.{os.getpid()}"
+        self.folder = results / "scratch" / f"{spec.id}.{socket.gethostname()}.{os.getpid()}"
 
     def __enter__(self) -> Self:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -62,19 +58,19 @@ class Making:
             if kind is None:
                 write_atomically(self.folder / MANIFEST, json.dumps(self.manifest(), indent=1, sort_keys=True) + "\n")
                 self._publish()
-                if self.store and not self.order.members:
-                    self.store.add(self.order.name, self.target)
+                if self.store and not self.spec.members:
+                    self.store.add(self.spec.name, self.target)
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def fetched(self) -> bool:
         """Whether the shared store had this artefact; it is in its place then."""
-        if self.store is None or self.order.members or self.order.remake:
+        if self.store is None or self.spec.members or self.spec.remake:
             return False
-        if not self.store.fetch(self.order.name, self.inputs, self.folder):
+        if not self.store.fetch(self.spec.name, self.inputs, self.folder):
             return False
         self._publish()
-        print(f"{self.order.name}: taken from the store {self.store.root}", flush=True)
+        print(f"{self.spec.name}: taken from the store {self.store.root}", flush=True)
         return True
 
     def _publish(self) -> None:
@@ -91,14 +87,14 @@ class Making:
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
-            if not self.order.remake and self._is_made():
+            if not self.spec.remake and self._is_made():
                 shutil.rmtree(self.folder)
                 return
             self._move_aside()
 
     def _is_made(self) -> bool:
         try:
-            verify(self.target, self.order.name)
+            verify(self.target, self.spec.name)
         except NotOurs:
             raise
         except UserError:
@@ -114,23 +110,23 @@ class Making:
 
     def manifest(self) -> dict[str, Any]:
         """What really happened: digests of outputs and inputs, code, environment, time, cost."""
-        order, outputs = self.order, list_outputs(self.folder)
+        spec, outputs = self.spec, list_outputs(self.folder)
         said = {
             "schema": SCHEMA,
-            "name": order.name,
-            "spec": order.spec,
-            "parents": order.parents,
-            "members": [member.name for member in order.members],
+            "name": spec.name,
+            "settings": spec.settings,
+            "parents": spec.parents,
+            "members": [member.name for member in spec.members],
             "inputs": self.inputs,
             "outputs": outputs,
             "content": content_digest(outputs, self._member_contents()),
             "code": {
-                "digest": order.code,
-                "script": order.script,
-                "for_model": order.for_model,
-                "modules": order.present_modules(),
+                "digest": spec.code,
+                "script": spec.script,
+                "for_model": spec.for_model,
+                "modules": spec.present_modules(),
             },
-            "packages": order.packages,
+            "packages": spec.packages,
             "git": git_state(),
             "environment": environment(),
             "hardware": hardware(),
@@ -144,104 +140,4 @@ class Making:
         return {**said, DIGEST: manifest_digest(said)}
 
     def _member_contents(self) -> dict[str, str]:
-        return {member.name: self.inputs[member.name]["content"] for member in self.order.members}
-
-
-def job_parser(description: str | None) -> argparse.ArgumentParser:
-    """The command line that all stage scripts share."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--spec", type=Path, required=True, help="the order: results/specs/<id>.json")
-    parser.add_argument("--results", type=Path, help="the results folder (default: the one that holds the order)")
-    return parser
-
-
-class Job(Making):
-    """One engine job: its order, its verified parents, and the folder to fill. Ends the process on a UserError."""
-
-    def __init__(self, args: argparse.Namespace):
-        try:
-            order = read_order(args.spec)
-            check_present(order)
-            self.results = args.results or args.spec.resolve().parents[1]
-            names = order.parent_names()
-            manifests = {name: verify(self.results / name, name) for name in names}
-        except UserError as error:
-            fail(error)
-        inputs = {name: noted(manifest) for name, manifest in manifests.items()}
-        super().__init__(order, self.results, inputs)
-        self.manifests = manifests
-        self.spec = order.spec
-        self.resume = self.results / "resume" / order.id
-
-    def __enter__(self) -> Self:
-        try:
-            super().__enter__()
-            fetched = self.fetched()
-        except OSError as error:
-            self._fail_where_unwritable(error)
-            raise
-        if fetched:
-            raise SystemExit(0)
-        return self
-
-    def _fail_where_unwritable(self, error: BaseException | None) -> None:
-        """End the process with one line where the disk takes no more."""
-        if told := unwritable(error, self.folder):
-            shutil.rmtree(self.folder, ignore_errors=True)
-            fail(UserError(f"{self.order.name}: {told}"))
-
-    def check_again(self) -> None:
-        """Refuse where the code was edited since the job began; to be called after imports that came late."""
-        check_present(self.order)
-
-    def parent(self, role: str) -> Path:
-        """The verified folder of the one parent in a role."""
-        return self.results / str(self.order.parents[role])
-
-    def parents(self, role: str) -> list[Path]:
-        """The verified folders of all parents in a role, in the order's order."""
-        return [self.results / name for name in self.order.parents[role]]
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
-        self._fail_where_unwritable(error)
-        try:
-            super().__exit__(kind, error, trace)
-        except UserError as refused:
-            fail(refused)
-        except OSError as refused:
-            self._fail_where_unwritable(refused)
-            raise
-        if isinstance(error, UserError):
-            fail(error)
-        if kind is None:
-            print(f"{self.order.name}: made in {time.monotonic() - self.clock:.1f} s", flush=True)
-
-    def missing_members(self) -> list[Order]:
-        """Members that are still to be made; an order to make the set again makes all of them again."""
-        if self.order.remake:
-            return self.order.members
-        return [m for m in self.order.members if not (self.results / m.name).exists() and not self._fetched_member(m)]
-
-    def _fetched_member(self, member: Order) -> bool:
-        making = self.making_member(member)
-        return making.store is not None and making.fetched()
-
-    def making_member(self, member: Order) -> Making:
-        """The scratch folder of one member; its parents are verified and become this job's inputs too."""
-        for name in member.parent_names():
-            if name not in self.inputs:
-                self.add_input(name)
-        ordered = replace(member, remake=self.order.remake)  # made again with its set
-        return Making(ordered, self.results, {name: self.inputs[name] for name in member.parent_names()})
-
-    def add_input(self, name: str) -> Path:
-        """Verify an artefact that a parent or this job made, and chain its content into the manifest."""
-        folder = self.results / name
-        self.inputs[name] = noted(verify(folder, name))
-        return folder
-
-
-def fail(error: UserError) -> None:
-    """One line for the user, exit code 1."""
-    print("error:", printable(str(error), kept="\n"), file=sys.stderr, flush=True)
-    raise SystemExit(1)
+        return {member.name: self.inputs[member.name]["content"] for member in self.spec.members}

@@ -18,7 +18,7 @@ from typing import Any
 from capacity.artefacts.identity import digest, file_digest
 from capacity.errors import OtherSchema, Unlisted, UserError, printable
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "manifest.json"
 REMEDY = "replace it with `make prune DAMAGED=1` and a rerun"
 

@@ -5,9 +5,8 @@ import shutil
 from pathlib import Path
 
 from capacity.artefacts.identity import file_digest
-from capacity.artefacts.making import fail
 from capacity.artefacts.manifest import MANIFEST, read_manifest, verify, write_atomically
-from capacity.errors import UserError
+from capacity.errors import UserError, fail
 
 
 def publish(description: str | None, sole: bool = False) -> None:

@@ -84,15 +84,15 @@ INTRODUCED: dict[str, dict[str, object]] = {
 }
 
 
-def without_introduced(stage: str, spec: dict) -> dict:
+def without_introduced(stage: str, settings: dict) -> dict:
     """The spec without options that are at their introduction value."""
     options = INTRODUCED.get(stage, {})
-    return _pruned(spec, options, "") if options else spec
+    return _pruned(settings, options, "") if options else settings
 
 
-def _pruned(spec: dict, options: dict[str, object], prefix: str) -> dict:
+def _pruned(settings: dict, options: dict[str, object], prefix: str) -> dict:
     kept = {}
-    for key, value in spec.items():
+    for key, value in settings.items():
         dotted = f"{prefix}{key}"
         if dotted in options and canonical_json(options[dotted]) == canonical_json(value):
             continue

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from capacity.artefacts.identity import code_digest, package_versions
-from capacity.artefacts.orders import Order, order_digest, order_text
+from capacity.artefacts.spec import Spec, spec_digest, spec_text
 from capacity.artefacts.stages import STAGES
 from capacity.audit.currency import own_changes
 from capacity.audit.engine import CleanCheckout
@@ -36,28 +36,28 @@ def retabulate(folder: Folder, artefact: Artefact, config: Config, scratch: Path
         if stage != artefact.stage and (folder.results / stage).is_dir():
             (checkout.results / stage).symlink_to((folder.results / stage).absolute())
     try:
-        order = _present_order(artefact)
+        spec = _present_spec(artefact)
         changed = own_changes(artefact)
     except UserError as error:
         level.warn("not retabulated", artefact.name, str(error))
         return
     (checkout.results / "specs").mkdir()
-    path = checkout.results / "specs" / f"{order.id}.json"
-    path.write_text(order_text(order))
-    run = checkout.script(order.script, "--spec", f"results/specs/{path.name}")
+    path = checkout.results / "specs" / f"{spec.id}.json"
+    path.write_text(spec_text(spec))
+    run = checkout.script(spec.script, "--spec", f"results/specs/{path.name}")
     if run.returncode:
         last = (run.stderr.strip().splitlines() or ["no message"])[-1]
         level.warn("not retabulated", artefact.name, last.removeprefix("error: ").replace(f"{checkout.path}/", ""))
         return
-    _compare(folder, artefact, checkout.results / order.name, Severity.WARNING if changed else Severity.FAULT, level)
+    _compare(folder, artefact, checkout.results / spec.name, Severity.WARNING if changed else Severity.FAULT, level)
 
 
-def _present_order(artefact: Artefact) -> Order:
+def _present_spec(artefact: Artefact) -> Spec:
     """The artefact's own order under the present code and packages. Raises UserError."""
     stage = STAGES[artefact.stage]
-    order = replace(artefact.as_order(), packages=package_versions(stage.packages), members=[])
-    order = replace(order, code=code_digest(order.script, for_model=tuple(order.for_model)))
-    return replace(order, id=f"{artefact.slug}-{order_digest(order)}")
+    spec = replace(artefact.as_spec(), packages=package_versions(stage.packages), members=[])
+    spec = replace(spec, code=code_digest(spec.script, for_model=tuple(spec.for_model)))
+    return replace(spec, id=f"{artefact.slug}-{spec_digest(spec)}")
 
 
 def _compare(folder: Folder, artefact: Artefact, made: Path, weight: Severity, level: Level) -> None:

@@ -81,7 +81,7 @@ def own_changes(artefact: Artefact) -> list[str]:
         now_version = package_version(package) if package in stage.packages else None
         if made != now_version:
             reasons.append(f"package {package} {made} -> {now_version}")
-    reasons += _changed_files(m.spec.get("files"))
+    reasons += _changed_files(m.settings.get("files"))
     return reasons
 
 
@@ -123,10 +123,12 @@ def _against_configuration(folder: Folder, grid: Grid, level: Level) -> None:
 
     Digests move with code, which is told elsewhere; so artefacts are matched by stage and readable slug.
     """
-    orders = [each for order in grid.orders.values() for each in (order, *order.members)]
-    wanted = _by_slug((order.stage, order.id, order.spec) for order in orders)
+    specs = [each for spec in grid.specs.values() for each in (spec, *spec.members)]
+    wanted = _by_slug((spec.stage, spec.id, spec.settings) for spec in specs)
     made = _by_slug(
-        (a.stage, a.id, a.manifest.spec) for name in folder.lineage(folder.roots()) if (a := folder.artefacts.get(name))
+        (a.stage, a.id, a.manifest.settings)
+        for name in folder.lineage(folder.roots())
+        if (a := folder.artefacts.get(name))
     )
     if not made:
         return
@@ -137,10 +139,10 @@ def _against_configuration(folder: Folder, grid: Grid, level: Level) -> None:
             "other configuration", slug, "is behind what is published, the present configuration asks not for it"
         )
     for slug in made.keys() & wanted.keys():
-        unmatched = [spec for spec in made[slug] if spec not in wanted[slug]]
-        for spec in unmatched:
-            nearest = min(wanted[slug], key=lambda other: len(compare(spec, other)))
-            changes = [f"{key} {_show(old)} -> {_show(new)}" for key, old, new in compare(spec, nearest)]
+        unmatched = [settings for settings in made[slug] if settings not in wanted[slug]]
+        for settings in unmatched:
+            nearest = min(wanted[slug], key=lambda other: len(compare(settings, other)))
+            changes = [f"{key} {_show(old)} -> {_show(new)}" for key, old, new in compare(settings, nearest)]
             more = f" and {len(changes) - 5} others" if len(changes) > 5 else ""
             level.warn("other configuration", slug, "; ".join(changes[:5]) + more)
 
@@ -148,16 +150,18 @@ def _against_configuration(folder: Folder, grid: Grid, level: Level) -> None:
 def _by_slug(entries: Iterable[tuple[str, str, dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
     """Stage and slug to specifications, without what names artefacts or outside files by digest."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for stage, identity, spec in entries:
-        found.setdefault(f"{stage}/{identity.rpartition('-')[0]}", []).append(without_ids(spec))
+    for stage, identity, settings in entries:
+        found.setdefault(f"{stage}/{identity.rpartition('-')[0]}", []).append(without_ids(settings))
     return found
 
 
-def without_ids(spec: Any) -> Any:
+def without_ids(settings: Any) -> Any:
     """A specification without digests: files by content, and rows' names of artefacts."""
-    if isinstance(spec, dict):
-        return {key: without_ids(value) for key, value in spec.items() if key != "files" and not _is_name(key, value)}
-    return [without_ids(value) for value in spec] if isinstance(spec, list) else spec
+    if isinstance(settings, dict):
+        return {
+            key: without_ids(value) for key, value in settings.items() if key != "files" and not _is_name(key, value)
+        }
+    return [without_ids(value) for value in settings] if isinstance(settings, list) else settings
 
 
 def _is_name(key: str, value: Any) -> bool:

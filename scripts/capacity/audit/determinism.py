@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from capacity.artefacts.manifest import MANIFEST
-from capacity.artefacts.orders import Order, order_digest, order_text
+from capacity.artefacts.spec import Spec, spec_digest, spec_text
 from capacity.audit.differences import compare_artefacts
 from capacity.audit.engine import CleanCheckout
 from capacity.audit.execution import Counterparts, cost
@@ -30,42 +30,42 @@ class Failed(Exception):
 class Trainings:
     """Trainings of one specification, or of a changed one, each in a folder of its own on the same dataset."""
 
-    def __init__(self, order: Order, config: Config, scratch: Path, folder: Folder, kept: list[str]):
+    def __init__(self, spec: Spec, config: Config, scratch: Path, folder: Folder, kept: list[str]):
         """kept: artefacts of the folder to be taken as they are."""
-        self.order, self.config, self.scratch = order, config, scratch
+        self.spec, self.config, self.scratch = spec, config, scratch
         self.first = CleanCheckout.new(scratch / "straight", config)
         take(folder, kept, self.first.results)
 
     def straight(self, jobs: int) -> Artefact:
         """By the engine, from nothing, dataset and tokenizer too."""
-        run = self.first.engine(f"results/{self.order.name}/{MANIFEST}", "--cores", str(jobs), "--nocolor")
-        return self._made(self.first, self.order, run.stdout)
+        run = self.first.engine(f"results/{self.spec.name}/{MANIFEST}", "--cores", str(jobs), "--nocolor")
+        return self._made(self.first, self.spec, run.stdout)
 
-    def once_more(self, label: str, order: Order | None = None, stopped: bool = False, threads: int = 1) -> Artefact:
+    def once_more(self, label: str, spec: Spec | None = None, stopped: bool = False, threads: int = 1) -> Artefact:
         """By the script alone, from the same dataset and tokenizer. stopped: after its first step, then resumed."""
-        order = order or self.order
+        spec = spec or self.spec
         checkout = CleanCheckout.new(self.scratch / label, self.config)
-        for stage in {name.partition("/")[0] for name in order.parent_names()}:
+        for stage in {name.partition("/")[0] for name in spec.parent_names()}:
             (checkout.results / stage).symlink_to(self.first.results / stage)
         (checkout.results / "specs").mkdir()
-        path = f"results/specs/{order.id}.json"
-        (checkout.path / path).write_text(order_text(order))
+        path = f"results/specs/{spec.id}.json"
+        (checkout.path / path).write_text(spec_text(spec))
         variables = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         words = ("--spec", path)
         if stopped:
-            run = checkout.script(order.script, *words, "--time-budget", "0", **variables)
+            run = checkout.script(spec.script, *words, "--time-budget", "0", **variables)
             if run.returncode != os.EX_TEMPFAIL:
                 raise Failed(f"told to stop, it ended with code {run.returncode}: {_last(run.stderr)}")
-        run = checkout.script(order.script, *words, **variables)
-        return self._made(checkout, order, run.stderr)
+        run = checkout.script(spec.script, *words, **variables)
+        return self._made(checkout, spec, run.stderr)
 
-    def changed(self, **spec: Any) -> Order:
+    def changed(self, **settings: Any) -> Spec:
         """The order with a changed specification, under a name of its own."""
-        order = replace(self.order, spec={**self.order.spec, **spec})
-        return replace(order, id=f"{self.order.id.rpartition('-')[0]}-{order_digest(order)}")
+        spec = replace(self.spec, settings={**self.spec.settings, **settings})
+        return replace(spec, id=f"{self.spec.id.rpartition('-')[0]}-{spec_digest(spec)}")
 
-    def _made(self, checkout: CleanCheckout, order: Order, output: str) -> Artefact:
-        artefact = read_folder(checkout.results, []).artefacts.get(order.name)
+    def _made(self, checkout: CleanCheckout, spec: Spec, output: str) -> Artefact:
+        artefact = read_folder(checkout.results, []).artefacts.get(spec.name)
         if artefact is None:
             raise Failed(_last(output))
         return artefact
@@ -84,26 +84,26 @@ def check_determinism(folder: Folder, grid: Grid, config: Config, jobs: int, scr
         name
         for name in lineage
         if name.startswith(f"{STAGE}/")
-        and (order := counterparts.order(name))
+        and (spec := counterparts.spec(name))
         and folder.artefacts[name].manifest.metrics.get("steps", 0) > 1
-        and not rests_on_lost(folder, counterparts.orders, order.name)
+        and not rests_on_lost(folder, counterparts.specs, spec.name)
     ]
     if not trained:
         level.skipped = "the present configuration has none of the trainings behind the table"
         return level
     name = min(trained, key=lambda each: cost(folder, [each]))
-    order = counterparts.order(name)
-    assert order is not None
+    spec = counterparts.spec(name)
+    assert spec is not None
     try:
-        kept = pinned(counterparts.orders, [order.name])
-        _compare_trainings(Trainings(order, config, scratch / "determinism", folder, kept), name, jobs, level)
+        kept = pinned(counterparts.specs, [spec.name])
+        _compare_trainings(Trainings(spec, config, scratch / "determinism", folder, kept), name, jobs, level)
     except Failed as failed:
         level.fault("not made again", name, str(failed))
     return level
 
 
 def _compare_trainings(trainings: Trainings, name: str, jobs: int, level: Level) -> None:
-    spec = trainings.order.spec
+    settings = trainings.spec.settings
     straight = trainings.straight(jobs)
     level.facts |= {"training": name, "device": straight.manifest.metrics.get("device"), "trainings": 6}
     again = compare_artefacts(straight, trainings.once_more("again"))
@@ -115,17 +115,17 @@ def _compare_trainings(trainings: Trainings, name: str, jobs: int, level: Level)
     stopped = compare_artefacts(straight, resumed)
     if not stopped.equal:
         level.fault("not deterministic", name, f"stopped and resumed, other bits ({stopped.where}, {stopped.files})")
-    other_seed = trainings.once_more("other-seed", trainings.changed(seed=spec["seed"] + 1))
+    other_seed = trainings.once_more("other-seed", trainings.changed(seed=settings["seed"] + 1))
     if _weights(other_seed) == _weights(straight):
         level.fault("seed without effect", name, "another seed gives the same weights")
     threads = compare_artefacts(straight, trainings.once_more("threads", threads=2))
     level.facts["two threads in the environment"] = "equal bits" if threads.equal else f"differ by {threads.files}"
-    flipped = {**spec["hardware"], "compile": not spec["hardware"]["compile"]}
+    flipped = {**settings["hardware"], "compile": not settings["hardware"]["compile"]}
     compiled = trainings.once_more("compile", trainings.changed(hardware=flipped))
     equal = _weights(compiled) == _weights(straight)
     far = compare_artefacts(straight, compiled)
     words = "equal weights" if equal else f"numbers differ by up to {far.files:.2g}, metrics by up to {far.metrics:.2g}"
-    level.facts[f"compile {spec['hardware']['compile']} -> {flipped['compile']}"] = words
+    level.facts[f"compile {settings['hardware']['compile']} -> {flipped['compile']}"] = words
 
 
 def _weights(artefact: Artefact) -> dict[str, str]:

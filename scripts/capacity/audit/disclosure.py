@@ -61,7 +61,7 @@ TOLD: dict[str, Callable[[Manifest], Any]] = {
 
 def _rows(folder: Folder) -> list[dict[str, Any]]:
     """What the published tables' specifications say of their rows."""
-    specs = [a.manifest.spec.get("rows") for root in folder.roots() if (a := folder.artefacts.get(root))]
+    specs = [a.manifest.settings.get("rows") for root in folder.roots() if (a := folder.artefacts.get(root))]
     return [row for rows in specs if isinstance(rows, list) for row in rows if isinstance(row, dict)]
 
 

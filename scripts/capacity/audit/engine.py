@@ -107,7 +107,7 @@ def check_engine(folder: Folder, grid: Grid, config: Config, damaged: set[str], 
     except UserError as error:
         level.fault("engine differs", INDEX, f"nothing can be planned: {error}")
         return
-    made = {order.name for order in grid.orders.values()}
+    made = {spec.name for spec in grid.specs.values()}
     mine = {(job.rule, job.name.partition("/")[2] if job.name in made else "") for job in answer.jobs}
     run = checkout.engine("-n", "-p", "--cores", "1")
     if run.returncode:
@@ -120,8 +120,8 @@ def check_engine(folder: Folder, grid: Grid, config: Config, damaged: set[str], 
         who, other = ("the engine", "the plan") if (rule, identity) in its else ("the plan", "the engine")
         level.fault("engine differs", identity or rule, f"{who} would run {rule}, {other} would not")
     again = {identity for _, identity in its}
-    wanted = {name for order in grid.orders.values() for name in (order.name, *(m.name for m in order.members))}
-    sets = {member.name: order.name for order in grid.orders.values() for member in order.members}
+    wanted = {name for spec in grid.specs.values() for name in (spec.name, *(m.name for m in spec.members))}
+    sets = {member.name: spec.name for spec in grid.specs.values() for member in spec.members}
     for name in sorted(damaged & wanted):
         if not {name.partition("/")[2], sets.get(name, name).partition("/")[2]} & again:
             level.fault("engine differs", name, "is damaged, and the engine would use it as it is")

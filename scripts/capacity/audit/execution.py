@@ -14,7 +14,7 @@ import numpy as np
 
 from capacity.artefacts.identity import digest
 from capacity.artefacts.manifest import MANIFEST
-from capacity.artefacts.orders import Order
+from capacity.artefacts.spec import Spec
 from capacity.audit.currency import Currency, Standing, without_ids
 from capacity.audit.differences import Comparison, compare_artefacts
 from capacity.audit.engine import CleanCheckout
@@ -46,18 +46,18 @@ class Counterparts:
 
     def __init__(self, folder: Folder, grid: Grid):
         self.folder, self.grid = folder, grid
-        self.orders = {each.name: each for order in grid.orders.values() for each in (order, *order.members)}
-        self.by_meaning = {self.meaning_of_order(name): order for name, order in self.orders.items()}
-        self.sets = {member.name: order for order in grid.orders.values() for member in order.members}
+        self.specs = {each.name: each for spec in grid.specs.values() for each in (spec, *spec.members)}
+        self.by_meaning = {self.meaning_of_spec(name): spec for name, spec in self.specs.items()}
+        self.sets = {member.name: spec for spec in grid.specs.values() for member in spec.members}
 
-    def order(self, name: str) -> Order | None:
+    def spec(self, name: str) -> Spec | None:
         """The order of the present configuration for an audited artefact."""
-        return self.orders.get(name) or self.by_meaning.get(self.meaning(name))
+        return self.specs.get(name) or self.by_meaning.get(self.meaning(name))
 
-    def job(self, name: str) -> Order | None:
+    def job(self, name: str) -> Spec | None:
         """The order whose job makes it: that of its set where it is a member."""
-        order = self.order(name)
-        return self.sets.get(order.name, order) if order else None
+        spec = self.spec(name)
+        return self.sets.get(spec.name, spec) if spec else None
 
     @functools.cache  # noqa: B019 - lives as long as one audit
     def meaning(self, name: str) -> str:
@@ -66,15 +66,15 @@ class Counterparts:
         if artefact is None:
             return name
         parents = sorted(self.meaning(parent) for parent in artefact.parents())
-        return digest([artefact.stage, artefact.slug, without_ids(artefact.manifest.spec), parents])
+        return digest([artefact.stage, artefact.slug, without_ids(artefact.manifest.settings), parents])
 
     @functools.cache  # noqa: B019
-    def meaning_of_order(self, name: str) -> str:
+    def meaning_of_spec(self, name: str) -> str:
         """What an order means, as a digest."""
-        order = self.orders[name]
-        above = dict.fromkeys([*order.parent_names(), *(member.name for member in order.members)])
-        parents = sorted(self.meaning_of_order(parent) for parent in above)
-        return digest([order.stage, order.id.rpartition("-")[0], without_ids(order.spec), parents])
+        spec = self.specs[name]
+        above = dict.fromkeys([*spec.parent_names(), *(member.name for member in spec.members)])
+        parents = sorted(self.meaning_of_spec(parent) for parent in above)
+        return digest([spec.stage, spec.id.rpartition("-")[0], without_ids(spec.settings), parents])
 
 
 def units(folder: Folder) -> list[str]:
@@ -157,14 +157,14 @@ def check_execution(
     level = Level(4)
     counterparts = Counterparts(folder, grid)
     chosen = choose(folder, choice)
-    orders = {name: counterparts.job(name) for name in chosen}
-    kept = keep_pinned(folder, counterparts.orders, orders, level)
-    for name in [name for name, order in orders.items() if order is None]:
+    specs = {name: counterparts.job(name) for name in chosen}
+    kept = keep_pinned(folder, counterparts.specs, specs, level)
+    for name in [name for name, spec in specs.items() if spec is None]:
         level.warn(
             "not made again", name, "the present configuration has no such artefact; use the one it was made with"
         )
-    targets = sorted({f"results/{order.name}/{MANIFEST}" for order in orders.values() if order})
-    level.facts |= {"seed": choice.seed, "chosen": [name for name, order in orders.items() if order]}
+    targets = sorted({f"results/{spec.name}/{MANIFEST}" for spec in specs.values() if spec})
+    level.facts |= {"seed": choice.seed, "chosen": [name for name, spec in specs.items() if spec]}
     level.facts["expected"] = "equal bits" if not differences else f"within tolerance: {'; '.join(differences)}"
     if not targets:
         level.skipped = "nothing that could be made again"
@@ -176,7 +176,7 @@ def check_execution(
         errors = [line for line in run.stdout.splitlines() if line.startswith("error") or "Error" in line]
         level.fault("not made again", chosen[0], f"the engine failed: {(errors or ['no message'])[-1].strip()[:200]}")
     again = read_folder(checkout.results, [])
-    by_meaning = {counterparts.meaning_of_order(name): name for name in again.artefacts if name in counterparts.orders}
+    by_meaning = {counterparts.meaning_of_spec(name): name for name in again.artefacts if name in counterparts.specs}
     remade: list[str] = []
     for name in (name for name in folder.lineage(folder.roots()) if name not in kept):
         twin = again.artefacts.get(by_meaning.get(counterparts.meaning(name), ""))

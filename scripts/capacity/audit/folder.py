@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from capacity.artefacts.manifest import MANIFEST, SCHEMA
-from capacity.artefacts.orders import Order
+from capacity.artefacts.spec import Spec
 from capacity.artefacts.stages import STAGES
 from capacity.audit.findings import Level
 
@@ -49,7 +49,7 @@ class Manifest(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
     name: str
-    spec: dict[str, Any]
+    settings: dict[str, Any]
     parents: dict[str, str | list[str]]
     members: list[str]
     inputs: dict[str, dict[str, str]]
@@ -96,11 +96,11 @@ class Artefact:
         groups = (value if isinstance(value, list) else [value] for value in self.manifest.parents.values())
         return list(dict.fromkeys([*(name for group in groups for name in group), *self.manifest.members]))
 
-    def as_order(self) -> Order:
+    def as_spec(self) -> Spec:
         """The order that this artefact says it was made from; members by name alone."""
-        members = [Order(*name.partition("/")[::2], {}, {}, "", {}) for name in self.manifest.members]
+        members = [Spec(*name.partition("/")[::2], {}, {}, "", {}) for name in self.manifest.members]
         m = self.manifest
-        return Order(self.stage, self.id, m.spec, m.parents, m.code.digest, m.packages, members, m.code.for_model)
+        return Spec(self.stage, self.id, m.settings, m.parents, m.code.digest, m.packages, members, m.code.for_model)
 
 
 @dataclass(frozen=True)

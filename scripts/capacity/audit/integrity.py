@@ -14,7 +14,7 @@ from typing import Any
 
 from capacity.artefacts.identity import DIGEST_LENGTH, digest, file_digest
 from capacity.artefacts.manifest import DIGEST, MANIFEST, content_digest, manifest_digest
-from capacity.artefacts.orders import order_digest, read_order
+from capacity.artefacts.spec import read_spec, spec_digest
 from capacity.audit.findings import Level, Severity
 from capacity.audit.folder import Artefact, Folder, Published, is_plain_file
 from capacity.audit.published_tables import first_difference
@@ -37,7 +37,7 @@ def check_integrity(folder: Folder, jobs: int = 1) -> Level:
         weight = Severity.FAULT if name in needed else Severity.WARNING  # an orphan can spoil nothing that is published
         for kind, where, what in faults:
             level.add(weight, kind, where, what)
-    _check_orders(folder, level)
+    _check_specs(folder, level)
     _check_states(folder, level)
     for each in folder.published:
         _check_copies(each, folder, level)
@@ -107,7 +107,7 @@ def _own_faults(artefact: Artefact) -> list[Fault]:
     faults = []
     if m.name != artefact.name:
         faults.append(("foreign manifest", where, f"is the manifest of {m.name}"))
-    elif (named := artefact.id.rpartition("-")[2]) != (follows := order_digest(artefact.as_order())):
+    elif (named := artefact.id.rpartition("-")[2]) != (follows := spec_digest(artefact.as_spec())):
         faults.append(
             ("edited manifest", where, f"its specification, parents, code and packages make {follows}, not {named}")
         )
@@ -153,20 +153,20 @@ def _short(content: str | None) -> str:
 AGAIN = "remove the file, and a run that needs it writes it anew"
 
 
-def _check_orders(folder: Folder, level: Level) -> None:
+def _check_specs(folder: Folder, level: Level) -> None:
     """Frozen orders: each under its own id, whole, and in step with the manifest of what was made from it."""
     count = 0
     for path in sorted((folder.results / "specs").glob("*.json")):
         where, count = f"specs/{path.name}", count + 1
         try:
-            order = read_order(path)
+            spec = read_spec(path)
         except UserError as error:
             level.fault("unreadable order", where, f"{str(error).partition(': ')[2].partition(';')[0]}; {AGAIN}")
             continue
-        if order.id != path.stem:
-            level.fault("foreign order", where, f"holds the order for {order.name}; {AGAIN}")
-        elif not order.id.endswith(f"-{order_digest(order)}"):
-            what = f"its content makes {order_digest(order)}, not the digest that it names"
+        if spec.id != path.stem:
+            level.fault("foreign order", where, f"holds the order for {spec.name}; {AGAIN}")
+        elif not spec.id.endswith(f"-{spec_digest(spec)}"):
+            what = f"its content makes {spec_digest(spec)}, not the digest that it names"
             level.fault("edited order", where, f"{what}; {AGAIN}")
     level.facts["orders"] = count
 
@@ -184,7 +184,7 @@ def _check_states(folder: Folder, level: Level) -> None:
         artefact = folder.artefacts.get(f"checkpoints/{path.parent.name}")
         if owner != path.parent.name:
             level.fault("foreign state", where, f"was saved by the training of {owner or 'an unnamed checkpoint'}")
-        elif artefact and conditions.get("spec") != artefact.manifest.spec:
+        elif artefact and conditions.get("settings") != artefact.manifest.settings:
             level.fault("foreign state", where, "was saved under another specification")
         else:
             level.note("saved state", where, "of a training that was stopped")

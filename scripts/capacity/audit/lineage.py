@@ -77,16 +77,16 @@ def lineage_of(cell: Cell, folder: Folder) -> Lineage:
     if not roots:
         raise UserError(f"{cell.path}, line {cell.line}: names no artefact of this folder; `make audit` tells why")
     table = folder.artefacts[tables[0]]
-    order = list(STAGES)
+    spec = list(STAGES)
     closure = [folder.artefacts[name] for name in folder.lineage(roots) if name in folder.artefacts]
-    closure.sort(key=lambda artefact: (order.index(artefact.stage), artefact.name))
+    closure.sort(key=lambda artefact: (spec.index(artefact.stage), artefact.name))
     inside = {artefact.name for artefact in closure}
     edges = [(parent, a.name) for a in closure for parent in a.parents() if parent in inside]
     parents = {parent for parent, _ in edges}
     edges += [(a.name, table.name) for a in closure if a.name not in parents]
     outside: dict[str, str] = {}
     for artefact in closure:
-        files = artefact.manifest.spec.get("files")
+        files = artefact.manifest.settings.get("files")
         outside |= {str(k): str(v) for k, v in files.items()} if isinstance(files, dict) else {}
     faults = artefact_faults(folder, [*inside, table.name], Level(2))
     return Lineage(cell, table, closure, edges, outside, {name for name in faults if faults[name]})
@@ -113,20 +113,20 @@ def as_text(lineage: Lineage) -> str:
 def _block(artefact: Artefact, is_damaged: bool) -> list[str]:
     m = artefact.manifest
     commit = str(m.git.get("commit") or "no commit")[:9] + (" with changes" if m.git.get("dirty") else "")
-    spec = _short(m.spec)
+    settings = _short(m.settings)
     return [
         artefact.name + ("   DAMAGED" if is_damaged else ""),
         f"    {m.code.script}, code {m.code.digest[:12]}, {commit}, {m.ended}, {m.cpu_seconds:.1f} CPU s, "
         f"{m.hardware.get('cpu')}",
-        f"    content {m.content[:12]}" + (f", {spec}" if spec else ""),
+        f"    content {m.content[:12]}" + (f", {settings}" if settings else ""),
     ]
 
 
-def _short(spec: dict[str, Any]) -> str:
+def _short(settings: dict[str, Any]) -> str:
     """A specification in one line, without rows and files."""
-    return re.sub(r'"', "", canonical_json({k: v for k, v in spec.items() if k not in ("rows", "files") and v != {}}))[
-        :220
-    ]
+    return re.sub(
+        r'"', "", canonical_json({k: v for k, v in settings.items() if k not in ("rows", "files") and v != {}})
+    )[:220]
 
 
 def draw(lineage: Lineage, path: Path) -> None:

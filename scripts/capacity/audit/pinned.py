@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from capacity.artefacts.manifest import verify
-from capacity.artefacts.orders import Order
+from capacity.artefacts.spec import Spec
 from capacity.audit.findings import Level
 from capacity.audit.folder import Folder
 from capacity.errors import UserError
 
-Orders = Mapping[str, Order]  # by name: all that the engine could be asked for, members of sets too
+Specs = Mapping[str, Spec]  # by name: all that the engine could be asked for, members of sets too
 
 
 def names_endpoint(value: Any) -> bool:
@@ -25,22 +25,22 @@ def names_endpoint(value: Any) -> bool:
     return isinstance(value, list) and any(map(names_endpoint, value))
 
 
-def pinned(orders: Orders, names: Iterable[str]) -> list[str]:
+def pinned(specs: Specs, names: Iterable[str]) -> list[str]:
     """Endpoints' texts among these orders and all that they follow from."""
     seen: dict[str, None] = {}
     waiting = list(names)[::-1]
     while waiting:
         name = waiting.pop()
-        if name not in seen and name in orders:
+        if name not in seen and name in specs:
             seen[name] = None
-            order = orders[name]
-            waiting += [*order.parent_names(), *(member.name for member in order.members)]
-    return [name for name in seen if names_endpoint(orders[name].spec)]
+            spec = specs[name]
+            waiting += [*spec.parent_names(), *(member.name for member in spec.members)]
+    return [name for name in seen if names_endpoint(specs[name].settings)]
 
 
-def rests_on_lost(folder: Folder, orders: Orders, name: str) -> bool:
+def rests_on_lost(folder: Folder, specs: Specs, name: str) -> bool:
     """Whether an order follows from texts of an endpoint that are not in the folder whole, under the same name."""
-    return not all(_usable(folder, each) for each in pinned(orders, [name]))
+    return not all(_usable(folder, each) for each in pinned(specs, [name]))
 
 
 def _usable(folder: Folder, name: str) -> bool:
@@ -51,21 +51,21 @@ def _usable(folder: Folder, name: str) -> bool:
     return True
 
 
-def keep_pinned(folder: Folder, orders: Orders, chosen: dict[str, Order | None], level: Level) -> list[str]:
+def keep_pinned(folder: Folder, specs: Specs, chosen: dict[str, Spec | None], level: Level) -> list[str]:
     """Endpoints' texts that the chosen orders follow from; what cannot be made without asking goes, with a finding.
 
     chosen: audited artefacts with the orders that would make them again.
     """
-    jobs = {name: order for name, order in chosen.items() if order}
-    for name, order in jobs.items():
-        if order.name in pinned(orders, [order.name]):
+    jobs = {name: spec for name, spec in chosen.items() if spec}
+    for name, spec in jobs.items():
+        if spec.name in pinned(specs, [spec.name]):
             level.note("not made again", name, "an endpoint's texts cannot be; their digests pin them")
             del chosen[name]
-        elif rests_on_lost(folder, orders, order.name):
+        elif rests_on_lost(folder, specs, spec.name):
             what = "it follows from an endpoint's texts that are missing, damaged or of other code, and none is asked"
             level.warn("not made again", name, what)
             del chosen[name]
-    kept = pinned(orders, [order.name for order in chosen.values() if order])
+    kept = pinned(specs, [spec.name for spec in chosen.values() if spec])
     if kept:
         level.facts["taken as they are, from endpoints"] = kept
     return kept

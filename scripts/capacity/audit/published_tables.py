@@ -61,7 +61,7 @@ def check_rows(table: Artefact, folder: Folder, level: Level, path: Path | None 
     """
     lineage = {name.partition("/")[2] for name in folder.lineage([table.name])}
     known = {name.partition("/")[2] for name in folder.artefacts}
-    said = table.manifest.spec.get("rows")
+    said = table.manifest.settings.get("rows")
     for name in [entry for entry in table.manifest.outputs if entry.endswith(".csv")]:
         file = path or table.folder / name
         try:
@@ -79,7 +79,7 @@ def check_rows(table: Artefact, folder: Folder, level: Level, path: Path | None 
 
 def check_runs(table: Artefact, folder: Folder, level: Level) -> None:
     """runs.csv says what the manifests of the table's trainings say."""
-    path, said = folder.results / RUNS, table.manifest.spec.get("rows")
+    path, said = folder.results / RUNS, table.manifest.settings.get("rows")
     if not is_plain_file(path) or not isinstance(said, list):
         return
     try:

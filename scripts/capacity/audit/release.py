@@ -133,9 +133,9 @@ def _copy_results(folder: Folder, whole: set[str], root: Path) -> list[str]:
             left_out.add(artefact.stage)
         for file in names:
             _copy(artefact.folder / file, root / "results" / name / file)
-        order = folder.results / "specs" / f"{artefact.id}.json"
-        if is_plain_file(order):
-            _copy(order, root / "results" / "specs" / order.name)
+        spec = folder.results / "specs" / f"{artefact.id}.json"
+        if is_plain_file(spec):
+            _copy(spec, root / "results" / "specs" / spec.name)
     copies = [path for each in folder.published for path in (*each.files.values(), each.id_file)]
     for path in [*copies, "runs.csv", "audit/audit.json", "audit/audit.md"]:
         if is_plain_file(folder.results / path):

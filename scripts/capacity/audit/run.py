@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from capacity.artefacts.orders import Order
+from capacity.artefacts.spec import Spec
 from capacity.audit.again import has_tables, retabulate
 from capacity.audit.currency import Standing, check_currency, standings
 from capacity.audit.determinism import check_determinism
@@ -54,7 +54,7 @@ class Options:
 
 def fixed_paths(grid: Grid) -> list[Published]:
     """What the present configuration publishes, whatever artefact lies there now."""
-    return [Published(order.stage, files, id_file) for order, files, id_file in published(grid)]
+    return [Published(spec.stage, files, id_file) for spec, files, id_file in published(grid)]
 
 
 def run_audit(options: Options, say: Callable[[str], None] = lambda line: None) -> Report:
@@ -110,7 +110,7 @@ class Work:
                 number, skipped=f"level {failed[0].number} found faults, and nothing of such an archive is run"
             )
         grid = self.options.grid
-        asked = factories(grid.orders.values()) if grid else []
+        asked = factories(grid.specs.values()) if grid else []
         if stranger := next((name for name in asked if name not in self.options.trusted), None):
             return Level(
                 number,
@@ -121,8 +121,8 @@ class Work:
 
     def inventory(self) -> Level:
         grid, release = self.options.grid, self.options.release
-        orders = grid.orders.values() if grid and not release else ()
-        declared = [name for order in orders for name in (order.name, *(m.name for m in order.members))]
+        specs = grid.specs.values() if grid and not release else ()
+        declared = [name for spec in specs for name in (spec.name, *(m.name for m in spec.members))]
         level = check_inventory(self.folder, declared, self.options.records)
         if release:
             level.findings += release.level.findings
@@ -172,10 +172,10 @@ class Work:
         return level
 
 
-def factories(orders: Iterable[Order]) -> list[str]:
+def factories(specs: Iterable[Spec]) -> list[str]:
     """The functions, `package.module:factory`, that making these orders would call."""
-    specs = [each.spec for order in orders for each in (order, *order.members)]
-    models = [spec.get("model") for spec in specs]
+    specs = [each.settings for spec in specs for each in (spec, *spec.members)]
+    models = [settings.get("model") for settings in specs]
     return sorted({model["python"] for model in models if isinstance(model, dict) and "python" in model})
 
 

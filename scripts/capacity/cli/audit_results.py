@@ -10,7 +10,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from capacity.artefacts.making import fail
 from capacity.artefacts.manifest import write_atomically
 from capacity.audit.execution import Choice
 from capacity.audit.findings import LEVELS
@@ -20,7 +19,7 @@ from capacity.audit.run import Options, run_audit
 from capacity.cli.arguments import RESULTS, add_config_options, read_config
 from capacity.config.load import load_config
 from capacity.config.study import Audit
-from capacity.errors import UserError
+from capacity.errors import UserError, fail
 from capacity.plan.grid import resolve
 
 CONFIG_FILE = Path("config.yaml")

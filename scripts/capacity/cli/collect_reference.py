@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from capacity.artefacts.making import fail
 from capacity.config.claim import read_claims
-from capacity.errors import UserError
+from capacity.errors import UserError, fail
 from capacity.figures.extraction_figure import plot_extraction
 from capacity.figures.figure1 import plot_figure_one
 from capacity.figures.storage import plot_storage

@@ -6,9 +6,8 @@ Exit status 1 where more cells differ than chance explains, or a verdict is anot
 import argparse
 from pathlib import Path
 
-from capacity.artefacts.making import fail
 from capacity.config.claim import read_claims
-from capacity.errors import UserError
+from capacity.errors import UserError, fail
 from capacity.tables.compare import OPEN, OTHER, compare_cells, compare_claims, too_many_differ
 from capacity.tables.reference import read_tables
 from capacity.tables.table import read_table

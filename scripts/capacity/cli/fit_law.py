@@ -6,8 +6,7 @@ Fits on one model's studies and is held against others: by default base-law-seed
 import argparse
 from pathlib import Path
 
-from capacity.artefacts.making import fail
-from capacity.errors import UserError
+from capacity.errors import UserError, fail
 from capacity.tables.reference import read_tables
 from capacity.tables.scaling_law import FittedLaw, fit_law, held_out
 

@@ -7,9 +7,8 @@ import sys
 from collections import Counter
 from typing import Any
 
-from capacity.artefacts.making import fail
 from capacity.cli.arguments import RESULTS, add_config_options, read_grid
-from capacity.errors import UserError
+from capacity.errors import UserError, fail
 from capacity.plan.runs import RUN_FIELDS, run_states
 from capacity.plan.survey import hold_against
 

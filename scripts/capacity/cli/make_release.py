@@ -4,14 +4,13 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from capacity.artefacts.making import fail
 from capacity.audit.folder import read_folder
 from capacity.audit.integrity import check_integrity
 from capacity.audit.inventory import check_inventory
 from capacity.audit.release import pack
 from capacity.audit.run import fixed_paths, still
 from capacity.cli.arguments import RESULTS, add_config_options, read_config
-from capacity.errors import UserError
+from capacity.errors import UserError, fail
 from capacity.plan.grid import resolve
 
 

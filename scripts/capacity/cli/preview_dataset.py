@@ -4,11 +4,10 @@ import argparse
 import os
 import sys
 
-from capacity.artefacts.making import fail
 from capacity.cli.arguments import add_config_options, read_config
 from capacity.config.dataset import BioR
 from capacity.config.experiment import Config
-from capacity.errors import UserError
+from capacity.errors import UserError, fail
 from capacity.plan.preview import account_lines, labelled_texts, rewritten_sample, sample_world, size_lines
 from capacity.plan.world_specs import tokenizer_spec, world_spec
 from capacity.tokenizers.tokenization import build_tokenizer
@@ -39,8 +38,8 @@ def main() -> None:
     try:
         config = read_config(args)
         name, regimes = chosen(config, args.dataset, args.tokenizer)
-        spec = world_spec(config.datasets[args.dataset], args.seed)
-        world = sample_world(spec)
+        settings = world_spec(config.datasets[args.dataset], args.seed)
+        world = sample_world(settings)
         dataset = config.datasets[args.dataset]
         if isinstance(dataset, BioR):
             world = rewritten_sample(world, dataset)
@@ -49,12 +48,12 @@ def main() -> None:
         texts = labelled_texts(world, tokenizer, args.count, colour)
         used = {regime: config.regimes[regime].model_dump() for regime in regimes}
         renderer = renderer_of(world, tokenizer, not getattr(config.tokenizers[name], "compact", True))
-        sizes = size_lines(world, renderer, spec["N"], used)
+        sizes = size_lines(world, renderer, settings["N"], used)
     except UserError as error:
         fail(error)
     print(f"{args.dataset}, {name} tokens, seed {args.seed}; what is scored is marked\n")
     print("\n".join(text.strip() for text in texts))
-    print("", *account_lines(world, spec["N"]), "", *sizes, sep="\n")
+    print("", *account_lines(world, settings["N"]), "", *sizes, sep="\n")
 
 
 if __name__ == "__main__":

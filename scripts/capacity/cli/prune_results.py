@@ -10,9 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from capacity.artefacts.making import fail
 from capacity.cli.arguments import RESULTS, add_config_options, config_files, config_values, read_grid
-from capacity.errors import UserError
+from capacity.errors import UserError, fail
 from capacity.plan.orphans import Orphan, damaged, folder_bytes, remove, unreached
 from capacity.plan.reach import artefacts, configurations, reached_by
 from capacity.plan.survey import hold_against, lock_run
@@ -33,8 +32,8 @@ def kept(why: dict[str, str]) -> str:
     for name in artefacts(RESULTS):
         if name in why:
             sizes.setdefault(why[name], []).append(folder_bytes(RESULTS / name))
-    order = [told for told in dict.fromkeys(why.values()) if told in sizes]
-    return "\n".join(f"{sum(sizes[told]) / 1e6:10.2f} MB  kept: {len(sizes[told])} folders of {told}" for told in order)
+    spec = [told for told in dict.fromkeys(why.values()) if told in sizes]
+    return "\n".join(f"{sum(sizes[told]) / 1e6:10.2f} MB  kept: {len(sizes[told])} folders of {told}" for told in spec)
 
 
 def confirmed(ask: Callable[[str], str] = input) -> bool:

@@ -7,12 +7,11 @@ CELL is LINE:COLUMN (the header is line 1), or key=value,...:COLUMN where that f
 import argparse
 from pathlib import Path
 
-from capacity.artefacts.making import fail
 from capacity.audit.folder import read_folder
 from capacity.audit.lineage import as_text, draw, find_cell, lineage_of
 from capacity.audit.run import fixed_paths
 from capacity.cli.arguments import RESULTS, add_config_options, read_grid
-from capacity.errors import UserError, printable
+from capacity.errors import UserError, fail, printable
 
 
 def main() -> None:

@@ -13,11 +13,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from capacity.artefacts.making import fail
 from capacity.cli.arguments import RESULTS, add_config_options, read_config
 from capacity.config.experiment import Config
 from capacity.config.load import load_config
-from capacity.errors import UserError
+from capacity.errors import UserError, fail
 from capacity.jobs.gpus import lack_of_gpus
 from capacity.plan.estimates import (
     PUBLISHED_DAYS,
@@ -68,7 +67,7 @@ def _show(value: Any) -> str:
 def new_runs(grid: Grid, answer: Forecast) -> list[str]:
     """Runs whose checkpoint would be trained, by the configuration's own names, with the studies that ask for them."""
     trained = {job.name.split("/")[1] for job in answer.jobs if job.rule == "train_checkpoint"}
-    rows = grid.table.spec["rows"]
+    rows = grid.table.settings["rows"]
     names: dict[str, str] = {}
     studies: dict[str, dict[str, None]] = {}
     for row, name in zip(rows, run_names(rows), strict=True):
@@ -115,14 +114,14 @@ def duration(seconds: float, device: str) -> str:
 def training_costs(grid: Grid, pattern: str) -> list[str]:
     """A line for each training whose name fits a pattern: its FLOPs, the rate that is assumed, the time."""
     lines = []
-    for order in grid.orders.values():
-        if order.stage == "checkpoints" and fnmatchcase(order.id, pattern):
-            dataset, tokenizer = (grid.orders[str(order.parents[role])].spec for role in ("dataset", "tokenizer"))
-            hardware = order.spec["hardware"]
-            flops, rate = training_flops(dataset, tokenizer, order.spec), assumed_rate(hardware)
+    for spec in grid.specs.values():
+        if spec.stage == "checkpoints" and fnmatchcase(spec.id, pattern):
+            dataset, tokenizer = (grid.specs[str(spec.parents[role])].settings for role in ("dataset", "tokenizer"))
+            hardware = spec.settings["hardware"]
+            flops, rate = training_flops(dataset, tokenizer, spec.settings), assumed_rate(hardware)
             device = "core" if hardware["accelerator"] == "cpu" else "GPU"
             cost = f"at {rate:.1e} FLOP/s of one {device}, assumed: {duration(flops / rate, device)}"
-            lines.append(f"{order.id.rpartition('-')[0]}: {flops:.3g} FLOPs; {cost}")
+            lines.append(f"{spec.id.rpartition('-')[0]}: {flops:.3g} FLOPs; {cost}")
     paper = (
         f"the paper: {PUBLISHED_DAYS} days on {PUBLISHED_GPUS} A100 for gpt2-20-16 on bioS(10M), {PUBLISHED_FLOPS:.3g} "
         f"FLOPs, which implies {published_rate():.1e} FLOP/s of each"

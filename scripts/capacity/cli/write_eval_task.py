@@ -7,11 +7,10 @@ Then, in an environment that has lm-eval: lm_eval run --model hf --model_args pr
 import argparse
 from pathlib import Path
 
-from capacity.artefacts.making import fail
 from capacity.cli.arguments import add_config_options, read_config
 from capacity.config.experiment import Config
 from capacity.config.load import check, parse_overrides
-from capacity.errors import UserError
+from capacity.errors import UserError, fail
 from capacity.extraction.harness import write_task
 from capacity.extraction.wordings import wordings_of
 from capacity.plan.world_specs import counted, tokenizer_spec, world_spec
@@ -43,12 +42,12 @@ def world_and_spec(config: Config, args: argparse.Namespace) -> tuple[World, dic
     dataset, extraction = config.datasets[args.dataset], config.extractions[args.extraction]
     values = parse_overrides(args.set, "--set")
     dataset = counted(check(type(dataset), {**dataset.model_dump(exclude_unset=True), **values}, "--set"))
-    spec = world_spec(dataset, args.seed)
-    if not wordings_of(spec, {}):
+    settings = world_spec(dataset, args.seed)
+    if not wordings_of(settings, {}):
         raise UserError(f"{args.dataset} is of kind {dataset.kind}, which has no attributes to ask for")
     choosing = extraction.choosing if len(extraction.tries()) > 1 else 0.0
     own = {attribute: list(texts) for attribute, texts in extraction.wordings.items()}
-    return make_world(spec), {"asked": extraction.asked, "choosing": choosing, "wordings": own, "seed": args.seed}
+    return make_world(settings), {"asked": extraction.asked, "choosing": choosing, "wordings": own, "seed": args.seed}
 
 
 def main() -> None:
@@ -57,10 +56,10 @@ def main() -> None:
     name = args.name or f"{args.dataset}-{args.extraction}"
     try:
         config = read_config(args)
-        world, spec = world_and_spec(config, args)
+        world, settings = world_and_spec(config, args)
         tokenizer = build_tokenizer(tokenizer_spec(config.tokenizers[args.tokenizer]), world)
         args.output.mkdir(parents=True, exist_ok=True)
-        count = write_task(world, tokenizer, spec, name, args.output)
+        count = write_task(world, tokenizer, settings, name, args.output)
     except UserError as error:
         fail(error)
     print(f"{args.output}: {count} questions; lm_eval run --tasks {name} --include_path {args.output}")

@@ -149,18 +149,18 @@ class Model(Section):
     def _applies(self) -> Self:
         if not self.architecture:
             return self
-        spec = self.spec()
-        turning = self.rotary * spec["head_dim"]
+        settings = self.to_settings()
+        turning = self.rotary * settings["head_dim"]
         if turning != int(turning) or int(turning) % 2:
             raise problem(
-                f"rotary: {self.rotary} of head_dim {spec['head_dim']} is {turning:g} channels; use an even number"
+                f"rotary: {self.rotary} of head_dim {settings['head_dim']} is {turning:g} channels; use an even number"
             )
-        if self.experts and spec["mlp"] == "gated":
+        if self.experts and settings["mlp"] == "gated":
             raise problem("experts: with a gated mlp; experts are standard MLPs, add mlp: standard")
         if self.mlp_ratio == 0 and (self.mlp or self.activation or self.experts):
             key = next(key for key in ("mlp", "activation", "experts") if getattr(self, key))
             raise problem(f"{key}: given with mlp_ratio: 0, which has no MLP; remove {key}")
-        if self.mlp_ratio > 0 and mlp_width(spec) == 0:
+        if self.mlp_ratio > 0 and mlp_width(settings) == 0:
             raise problem(
                 f"mlp_ratio: {self.mlp_ratio} rounds to no hidden unit at this width; use 0 or a larger ratio"
             )
@@ -178,7 +178,7 @@ class Model(Section):
             return str(self.hf["model_type"]).replace("_", "-")
         return self.architecture or (self.python or "").replace(".", "-").replace(":", "-").replace("_", "-")
 
-    def spec(self) -> dict[str, Any]:
+    def to_settings(self) -> dict[str, Any]:
         """The model as training reads it, every switch set."""
         if self.hf:
             return {"hf": self.hf}

@@ -82,12 +82,12 @@ class Quantizer(Section):
             raise problem(f"format: {self.format} with method: gptq; rounding to {self.format} needs method: rtn")
         return self
 
-    def spec(self, people: int, seed: int) -> dict[str, Any]:
+    def to_settings(self, people: int, seed: int) -> dict[str, Any]:
         """The scheme as the quantiser reads it, without options that mean nothing to it."""
         idle = {*IGNORED_OPTIONS.get(f"method: {self.method}", ()), *IGNORED_OPTIONS.get(f"format: {self.format}", ())}
-        spec = {key: value for key, value in self.model_dump().items() if key not in idle}
-        if "tensors" in spec:
-            spec["tensors"] = [role for role in ROLES if role in self.tensors]
+        settings = {key: value for key, value in self.model_dump().items() if key not in idle}
+        if "tensors" in settings:
+            settings["tensors"] = [role for role in ROLES if role in self.tensors]
         if self.method == "gptq":
-            spec |= {"calibration": self.calibration or min(PAPER_CALIBRATION, people), "seed": seed}
-        return spec
+            settings |= {"calibration": self.calibration or min(PAPER_CALIBRATION, people), "seed": seed}
+        return settings

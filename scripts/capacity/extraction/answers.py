@@ -53,11 +53,11 @@ def answer_texts(
 def greedy(model: Model, prompts: Tokens, num_new: int, device: str, batch_tokens: int) -> Tokens:
     """The most likely tokens after each prompt, one after another, without EOS and what would follow it."""
     answers: Tokens = [[] for _ in prompts]
-    order = np.argsort([len(prompt) for prompt in prompts], kind="stable")
+    spec = np.argsort([len(prompt) for prompt in prompts], kind="stable")
     first = 0
-    while first < len(order):
-        width = len(prompts[order[first]]) + 1 + num_new
-        rows = order[first : first + max(1, batch_tokens // width)]
+    while first < len(spec):
+        width = len(prompts[spec[first]]) + 1 + num_new
+        rows = spec[first : first + max(1, batch_tokens // width)]
         for row, tokens in zip(rows, _continued(model, [prompts[row] for row in rows], num_new, device), strict=True):
             ends = np.flatnonzero(tokens == EOS_ID)
             answers[row] = tokens[: ends[0] if len(ends) else num_new].tolist()

@@ -48,33 +48,33 @@ def check_asked(asked: dict[str, Any]) -> None:
 @functools.cache
 def check_ready(model_text: str, spec_text: str) -> None:
     """Make a small model ready, change its low-rank matrices, merge them, save it and load it. Raises UserError."""
-    model, spec = json.loads(model_text), json.loads(spec_text)
-    name = f"{name_of(model)}: method: {spec['method']}"
+    model, settings = json.loads(model_text), json.loads(spec_text)
+    name = f"{name_of(model)}: method: {settings['method']}"
     if too_large(model):
         with torch.device("meta"):
             targets = build_foreign(model, V, T)
-        if spec["method"] == "lora":
+        if settings["method"] == "lora":
             query_and_value_modules(targets)
         return
     try:
-        fault = _fault_of_ready(shaken(model).eval(), spec)
+        fault = _fault_of_ready(shaken(model).eval(), settings)
     except UserError as error:
         raise UserError(f"{name_of(model)}: {error}") from None
     except Exception as error:  # whatever a class of others raises
         raise UserError(f"{name}: cannot be applied: {one_line(error)}; use method: mixed") from error
     if fault:
-        raise UserError(f"{name}: {fault}; use method: {'full' if spec['method'] == 'lora' else 'mixed'}")
+        raise UserError(f"{name}: {fault}; use method: {'full' if settings['method'] == 'lora' else 'mixed'}")
 
 
 @torch.no_grad()
-def _fault_of_ready(model: PreTrainedModel, spec: dict[str, Any]) -> str:
+def _fault_of_ready(model: PreTrainedModel, settings: dict[str, Any]) -> str:
     inputs = torch.arange(12).view(2, 6)
     before = logits_of(model, inputs)
-    ready = ready_model(model, V + NEW_ROWS, 0, spec).eval()  # positions are looked at apart
+    ready = ready_model(model, V + NEW_ROWS, 0, settings).eval()  # positions are looked at apart
     after = logits_of(ready, inputs)
     if after.shape[2] != V + NEW_ROWS or not torch.allclose(after[:, :, :V], before, atol=TOLERANCE):
         return "gives other logits with rows for the questions' words"
-    if spec["method"] == "lora":
+    if settings["method"] == "lora":
         for name, parameter in ready.named_parameters():
             if "lora_" in name:
                 parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))

@@ -79,9 +79,9 @@ def question_rows(prompts: list[list[int]], answers: list[list[int]]) -> Steps:
 class Finetuning:
     """One fine-tuning under way: the model, the vector of what is trained in it, and the steps done."""
 
-    def __init__(self, spec: dict[str, Any], model: Any, batches: QuestionBatches):
-        self.spec, self.model, self.batches = spec, model, batches
-        self.regime = {**ADAMW, **LINE, "lr": spec["lr"], "weight_decay": spec["weight_decay"]}
+    def __init__(self, settings: dict[str, Any], model: Any, batches: QuestionBatches):
+        self.settings, self.model, self.batches = settings, model, batches
+        self.regime = {**ADAMW, **LINE, "lr": settings["lr"], "weight_decay": settings["weight_decay"]}
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.vector = torch.cat([parameter.detach().reshape(-1) for parameter in trained])
         start = 0
@@ -90,7 +90,7 @@ class Finetuning:
             start += parameter.numel()
         self.trained = trained
         self.optimizer = Optimizer(self.regime, self.vector)
-        self.num_steps, self.step, self.row = spec["steps"], 0, 0
+        self.num_steps, self.step, self.row = settings["steps"], 0, 0
         rows = min(NUM_ROWS, self.num_steps)
         self.row_steps = [self.num_steps * (row + 1) // rows for row in range(rows)]
         self.row_losses = torch.zeros(rows, dtype=torch.float64)
@@ -123,7 +123,7 @@ class Finetuning:
     def _close_row(self) -> None:
         mean = float(self.loss_sum) / (self.step - (self.row_steps[self.row - 1] if self.row else 0))
         if not math.isfinite(mean):
-            raise UserError(f"lr: {self.spec['lr']}; the loss on questions is {mean} by step {self.step}; lower lr")
+            raise UserError(f"lr: {self.settings['lr']}; the loss on questions is {mean} by step {self.step}; lower lr")
         self.row_losses[self.row] = mean
         self.loss_sum.zero_()
         self.row += 1
@@ -143,20 +143,20 @@ class Finetuning:
 
     def finish(self) -> Any:
         """The fine-tuned model, a stock one."""
-        return (merged(self.model) if self.spec["method"] == "lora" else self.model).eval()
+        return (merged(self.model) if self.settings["method"] == "lora" else self.model).eval()
 
 
-def ready_model(model: Any, rows: int, positions: int, spec: dict[str, Any]) -> Any:
+def ready_model(model: Any, rows: int, positions: int, settings: dict[str, Any]) -> Any:
     """A model with rows for the questions' words, and low-rank matrices where the method is lora."""
-    grown(model, rows, positions, spec["seed"])
-    if spec["method"] == "full":
+    grown(model, rows, positions, settings["seed"])
+    if settings["method"] == "full":
         return model
-    embedding_rank, attention_rank = spec["ranks"]
-    return with_lora(untied(model), embedding_rank, attention_rank, spec["seed"])
+    embedding_rank, attention_rank = settings["ranks"]
+    return with_lora(untied(model), embedding_rank, attention_rank, settings["seed"])
 
 
 def finetune(
-    spec: dict[str, Any], checkpoint: Path, asked: Asked, resume: Path, budget: float | None = None
+    settings: dict[str, Any], checkpoint: Path, asked: Asked, resume: Path, budget: float | None = None
 ) -> tuple[Any, Finetuning]:
     """Fine-tune a checkpoint on questions; the model, and what the fine-tuning was.
 
@@ -164,13 +164,13 @@ def finetune(
     resume: where the state lies while it runs, a folder that the artefact's id names. Stopped and started again it
     ends with the same bits. Raises Interrupted after a stop, UserError for what cannot be run.
     """
-    fabric = make_fabric(spec["hardware"])
-    model = load_model(checkpoint, spec["hardware"]["accelerator"])
-    model = fabric.to_device(ready_model(model, rows_of(asked.tokenizer), asked.lengths.positions, spec))
-    batches = QuestionBatches(asked, spec["batch"], spec["seed"])
-    training = Finetuning(spec, model, batches)
+    fabric = make_fabric(settings["hardware"])
+    model = load_model(checkpoint, settings["hardware"]["accelerator"])
+    model = fabric.to_device(ready_model(model, rows_of(asked.tokenizer), asked.lengths.positions, settings))
+    batches = QuestionBatches(asked, settings["batch"], settings["seed"])
+    training = Finetuning(settings, model, batches)
     versions = {"transformers": transformers.__version__, "peft": peft.__version__}
-    conditions = {"finetune": resume.name, "spec": spec, **versions, **numeric_conditions(fabric.device)}
+    conditions = {"finetune": resume.name, "settings": settings, **versions, **numeric_conditions(fabric.device)}
     saved = load_state(resume, conditions)
     if saved is not None:
         training.restore(*saved)

@@ -17,14 +17,14 @@ from capacity.tokenizers.tokenization import EOS_TOKEN
 from capacity.world.facts import World
 
 
-def write_task(world: World, tokenizer: Tokenizer, spec: Mapping[str, Any], name: str, folder: Path) -> int:
+def write_task(world: World, tokenizer: Tokenizer, settings: Mapping[str, Any], name: str, folder: Path) -> int:
     """Write <name>.yaml and <name>.jsonl; the number of questions.
 
     spec: as `capacity.extraction.questions.write_questions` takes it. A prompt begins with EOS, as every text of
     training does. Answers may be one token longer than the longest right one, as our own probe lets them be.
     """
-    held_out = groups_of(world, spec)[-1]
-    table = texts(world, asked_attributes(world, spec["wordings"]), held_out)
+    held_out = groups_of(world, settings)[-1]
+    table = texts(world, asked_attributes(world, settings["wordings"]), held_out)
     data = folder / f"{name}.jsonl"
     with open(data, "w", encoding="utf-8") as file:
         for row in table.to_pylist():

@@ -54,10 +54,10 @@ class Asked:
     lengths: Lengths
 
 
-def groups_of(world: World, spec: Mapping[str, Any]) -> list[NDArray[np.int64]]:
+def groups_of(world: World, settings: Mapping[str, Any]) -> list[NDArray[np.int64]]:
     """The people of each group, in ascending order; a keyed shuffle, cut by `split_sizes`."""
-    sizes = split_sizes(world.N, spec["asked"], spec["choosing"])
-    people = generator(spec["seed"], SPLIT).permutation(world.N)
+    sizes = split_sizes(world.N, settings["asked"], settings["choosing"])
+    people = generator(settings["seed"], SPLIT).permutation(world.N)
     cuts = [sizes.asked, sizes.asked + sizes.choosing]
     return [np.sort(part) for part in np.split(people, cuts)]
 
@@ -84,7 +84,7 @@ def _read(world: World, slots: Sequence[Slot], people: NDArray[np.int64]) -> lis
 
 def asked_attributes(world: World, own: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """The wordings of every attribute in the order of the account; those of attributes that cannot be asked are out."""
-    wordings = wordings_of(world.spec, own)
+    wordings = wordings_of(world.settings, own)
     return {name: wordings[name] for name, _ in world.account.items if name in wordings}
 
 
@@ -124,13 +124,13 @@ def write_texts(world: World, wordings: Mapping[str, Sequence[str]], people: NDA
     return kinds * len(people)
 
 
-def write_questions(world: World, tokenizer: Tokenizer, spec: Mapping[str, Any], folder: Path) -> Tokenizer:
+def write_questions(world: World, tokenizer: Tokenizer, settings: Mapping[str, Any], folder: Path) -> Tokenizer:
     """Write asked, choosing and held_out.parquet, wordings.json, lengths.json; returns the tokenizer that reads them.
 
     spec: {"asked": share of people, "choosing": share of the others, "wordings": own, by attribute, "seed": ...}.
     Raises UserError where the tokenizer reads names or values otherwise than in a biography.
     """
-    wordings, groups = asked_attributes(world, spec["wordings"]), groups_of(world, spec)
+    wordings, groups = asked_attributes(world, settings["wordings"]), groups_of(world, settings)
     known = questions_tokenizer(tokenizer, wordings, world)
     sample = np.arange(min(world.N, CHECKED_PEOPLE))
     check_reads(

@@ -67,21 +67,21 @@ def training_steps(dataset: dict[str, Any], regime: dict[str, Any]) -> int:
     return -(-training_tokens(dataset, regime) // (regime["batch"] * regime["context"]))
 
 
-def training_parameters(dataset: dict[str, Any], tokenizer: dict[str, Any], spec: dict[str, Any]) -> int:
+def training_parameters(dataset: dict[str, Any], tokenizer: dict[str, Any], settings: dict[str, Any]) -> int:
     """About how many parameters a training trains."""
-    return parameter_count(spec["model"], vocabulary(dataset, tokenizer))
+    return parameter_count(settings["model"], vocabulary(dataset, tokenizer))
 
 
-def training_flops(dataset: dict[str, Any], tokenizer: dict[str, Any], spec: dict[str, Any]) -> float:
+def training_flops(dataset: dict[str, Any], tokenizer: dict[str, Any], settings: dict[str, Any]) -> float:
     """6 P tokens, forward and backward."""
-    return 6.0 * training_parameters(dataset, tokenizer, spec) * training_tokens(dataset, spec["regime"])
+    return 6.0 * training_parameters(dataset, tokenizer, settings) * training_tokens(dataset, settings["regime"])
 
 
-def training_seconds(dataset: dict[str, Any], tokenizer: dict[str, Any], spec: dict[str, Any]) -> float:
+def training_seconds(dataset: dict[str, Any], tokenizer: dict[str, Any], settings: dict[str, Any]) -> float:
     """About how long a training takes on the hardware of its spec, start-up included."""
-    hardware = spec["hardware"]
+    hardware = settings["hardware"]
     devices = 1 if hardware["accelerator"] == "cpu" else hardware["devices"]
-    return STARTUP_SECONDS + training_flops(dataset, tokenizer, spec) / (assumed_rate(hardware) * devices)
+    return STARTUP_SECONDS + training_flops(dataset, tokenizer, settings) / (assumed_rate(hardware) * devices)
 
 
 def assumed_rate(hardware: dict[str, Any]) -> float:

@@ -4,7 +4,7 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-from capacity.artefacts.orders import Order, make_order
+from capacity.artefacts.spec import Spec, make_spec
 from capacity.config.extractions import Extraction
 from capacity.errors import UserError
 from capacity.extraction.people import split_sizes
@@ -22,11 +22,11 @@ class RunToAsk:
     names: dict[str, str]  # section -> config name
     dataset: dict[str, Any]  # specs
     model: dict[str, Any]
-    checkpoint: Order
+    checkpoint: Spec
     draws: int  # of the probe
 
 
-def orders_of(asked: RunToAsk) -> tuple[list[Order], dict[str, Any]]:
+def specs_of(asked: RunToAsk) -> tuple[list[Spec], dict[str, Any]]:
     """Questions, the set of fine-tuned models and that of answers, in the order of the flow; the table's part of them.
 
     That is the extraction's name, and of each try the identity of its answers, ranks and rate. Raises UserError for
@@ -36,23 +36,23 @@ def orders_of(asked: RunToAsk) -> tuple[list[Order], dict[str, Any]]:
     check(asked, len(tries))
     checkpoint, slug = asked.checkpoint, asked.checkpoint.id.rpartition("-")[0]
     world = {role: str(checkpoint.parents[role]) for role in ("dataset", "tokenizer")}
-    seed = checkpoint.spec["seed"]
+    seed = checkpoint.settings["seed"]
     choosing = asked.extraction.choosing if len(tries) > 1 else 0.0
     own = {attribute: list(texts) for attribute, texts in asked.extraction.wordings.items()}
-    spec = {"asked": asked.extraction.asked, "choosing": choosing, "wordings": own, "seed": seed}
-    questions = make_order("questions", str(world["dataset"]).split("/")[1].rpartition("-")[0], spec, world)
+    settings = {"asked": asked.extraction.asked, "choosing": choosing, "wordings": own, "seed": seed}
+    questions = make_spec("questions", str(world["dataset"]).split("/")[1].rpartition("-")[0], settings, world)
     parents = {**world, "questions": questions.name}
     if asked.extraction.method != "mixed":
         parents = {"checkpoint": checkpoint.name, "questions": questions.name}
-    order = functools.partial(make_order, for_model=checkpoint.for_model)
-    models = [order("finetunes", slug, _spec(asked, attempt), parents) for attempt in tries]
-    finetunes = order("finetunes", f"{slug}-{asked.extraction.method}", {}, parents, models)
+    spec = functools.partial(make_spec, for_model=checkpoint.for_model)
+    models = [spec("finetunes", slug, _spec(asked, attempt), parents) for attempt in tries]
+    finetunes = spec("finetunes", f"{slug}-{asked.extraction.method}", {}, parents, models)
     parents = {**world, "questions": questions.name}
-    accelerator = checkpoint.spec["hardware"]["accelerator"]
-    spec = {"draws": asked.draws, "seed": seed, "accelerator": accelerator}
-    probes = [order("answers", slug, spec, {**parents, "finetune": model.name}) for model in models]
+    accelerator = checkpoint.settings["hardware"]["accelerator"]
+    settings = {"draws": asked.draws, "seed": seed, "accelerator": accelerator}
+    probes = [spec("answers", slug, settings, {**parents, "finetune": model.name}) for model in models]
     parents |= {"finetunes": finetunes.name}
-    answers = order("answers", f"{slug}-{asked.extraction.method}", spec, parents, probes)
+    answers = spec("answers", f"{slug}-{asked.extraction.method}", settings, parents, probes)
     lines = [
         {
             "answers_id": probe.id,
@@ -67,7 +67,7 @@ def orders_of(asked: RunToAsk) -> tuple[list[Order], dict[str, Any]]:
 
 def _spec(asked: RunToAsk, attempt: dict[str, Any]) -> dict[str, Any]:
     """One try as fine-tuning reads it: on one device; mixed training as the checkpoint's own."""
-    whole = asked.checkpoint.spec
+    whole = asked.checkpoint.settings
     if attempt["method"] == "mixed":
         return {**whole, **attempt, "hardware": {**whole["hardware"], "devices": 1}}
     hardware = {"accelerator": whole["hardware"]["accelerator"], "precision": "fp32", "devices": 1, "compile": False}

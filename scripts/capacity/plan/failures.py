@@ -14,7 +14,7 @@ from typing import Any
 
 from capacity.artefacts.identity import SCRIPTS
 from capacity.artefacts.manifest import MANIFEST, write_atomically
-from capacity.artefacts.orders import Order, make_order, order_text
+from capacity.artefacts.spec import Spec, make_spec, spec_text
 from capacity.plan.survey import Plan, published
 from capacity.tables.naming import run_names
 
@@ -32,7 +32,7 @@ class FailedJob:
     """A job that the engine gave up on. order: None where it only copies files. log: of its last attempt."""
 
     rule: str
-    order: Order | None
+    spec: Spec | None
     log: Path
 
 
@@ -43,7 +43,7 @@ def after_failure(plan: Plan, results: Path, failed: Sequence[FailedJob]) -> Non
     """
     if not failed:
         return
-    rows, made = plan.grid.table.spec["rows"], _made(plan, results)
+    rows, made = plan.grid.table.settings["rows"], _made(plan, results)
     run_of = {
         row["probe_set"]: f"{name} (study {row['study']})" for row, name in zip(rows, run_names(rows), strict=True)
     }
@@ -66,7 +66,7 @@ def after_failure(plan: Plan, results: Path, failed: Sequence[FailedJob]) -> Non
     forget_partial(results)
     there = [row for row in rows if row["probe_set"] in made]
     if there and (missing or unasked):
-        _publish_partial(_partial_order(plan, there, made), results)
+        _publish_partial(_partial_spec(plan, there, made), results)
 
 
 def after_success(plan: Plan, results: Path) -> None:
@@ -98,24 +98,24 @@ def last_line(log: Path) -> str:
 def _made(plan: Plan, results: Path) -> set[str]:
     """Artefacts that are there and, where they were to be made again, were made since their order was written."""
 
-    def is_made(order: Order) -> bool:
-        manifest, asked = results / order.name / MANIFEST, results / "specs" / f"{order.id}.json"
-        if order.name not in plan.remake or not manifest.is_file():
+    def is_made(spec: Spec) -> bool:
+        manifest, asked = results / spec.name / MANIFEST, results / "specs" / f"{spec.id}.json"
+        if spec.name not in plan.remake or not manifest.is_file():
             return manifest.is_file()
         return manifest.stat().st_mtime >= asked.stat().st_mtime
 
-    return {order.name for order in plan.orders.values() if is_made(order)}
+    return {spec.name for spec in plan.specs.values() if is_made(spec)}
 
 
 def _tops(plan: Plan, row: Row) -> list[str]:
     """The sets of scores, and of answers where the row has any, that a row is tabulated from."""
     asked = {attempt["answers_id"] for attempt in row.get("answers", {}).get("tries", [])}
     sets = plan.grid.table.parents.get("answers", []) if asked else []
-    return [row["probe_set"], *(name for name in sets if asked & _member_ids(plan.orders[name]))]
+    return [row["probe_set"], *(name for name in sets if asked & _member_ids(plan.specs[name]))]
 
 
-def _member_ids(order: Order) -> set[str]:
-    return {member.id for member in order.members}
+def _member_ids(spec: Spec) -> set[str]:
+    return {member.id for member in spec.members}
 
 
 def _rests_on(plan: Plan, row: Row) -> set[str]:
@@ -125,13 +125,13 @@ def _rests_on(plan: Plan, row: Row) -> set[str]:
         name = left.pop()
         if name not in found:
             found.add(name)
-            left += plan.orders[name].parent_names()
+            left += plan.specs[name].parent_names()
     return found
 
 
 def _whose(job: FailedJob, used_by: dict[str, dict[str, None]]) -> str:
     """The runs that a failed job was for, in words."""
-    runs = list(used_by.get(job.order.name, ())) if job.order else []
+    runs = list(used_by.get(job.spec.name, ())) if job.spec else []
     return f" of {runs[0]}" + (f" and {len(runs) - 1} more" if len(runs) > 1 else "") if runs else ""
 
 
@@ -143,7 +143,7 @@ def _shown(names: Iterable[str]) -> list[str]:
     )
 
 
-def _partial_order(plan: Plan, there: list[Row], made: set[str]) -> Order:
+def _partial_spec(plan: Plan, there: list[Row], made: set[str]) -> Spec:
     """The table of some rows; what a row's extraction lacks is left out of it."""
     rows: list[Row] = []
     parents: dict[str, set[str]] = {"probes": set(), "answers": set()}
@@ -155,24 +155,24 @@ def _partial_order(plan: Plan, there: list[Row], made: set[str]) -> Order:
             rows.append(row)
         else:
             rows.append({key: value for key, value in row.items() if key != "answers"})
-    spec = {**plan.grid.table.spec, "rows": rows}
-    return make_order("tables", "capacity", spec, {role: sorted(names) for role, names in parents.items() if names})
+    settings = {**plan.grid.table.settings, "rows": rows}
+    return make_spec("tables", "capacity", settings, {role: sorted(names) for role, names in parents.items() if names})
 
 
-def _publish_partial(order: Order, results: Path) -> None:
+def _publish_partial(spec: Spec, results: Path) -> None:
     """Make the table of the finished rows as the engine's job would, copy it, and show it."""
-    spec, log = results / "specs" / f"{order.id}.json", results / "logs" / "tabulate_capacity" / f"{order.id}.log"
-    if not (results / order.name / MANIFEST).is_file():
-        write_atomically(spec, order_text(order), durable=False)
+    settings, log = results / "specs" / f"{spec.id}.json", results / "logs" / "tabulate_capacity" / f"{spec.id}.log"
+    if not (results / spec.name / MANIFEST).is_file():
+        write_atomically(settings, spec_text(spec), durable=False)
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "w") as output:
-            command = [sys.executable, str(SCRIPTS / order.script), "--spec", str(spec)]
+            command = [sys.executable, str(SCRIPTS / spec.script), "--spec", str(settings)]
             ended = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)
         if ended.returncode:
             print(f"error: no table of the finished rows: {last_line(log)} ({log})", file=sys.stderr, flush=True)
             return
-    write_atomically(results / PARTIAL, (results / order.name / "capacity_table.csv").read_text())
-    write_atomically(results / PARTIAL_ID, order.id + "\n")
+    write_atomically(results / PARTIAL, (results / spec.name / "capacity_table.csv").read_text())
+    write_atomically(results / PARTIAL_ID, spec.id + "\n")
     _show(results / PARTIAL)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from capacity.artefacts.identity import canonical_json
 from capacity.artefacts.manifest import read_manifest
-from capacity.artefacts.orders import Order
+from capacity.artefacts.spec import Spec
 from capacity.artefacts.stages import STAGES
 from capacity.errors import UserError
 from capacity.plan.estimates import STARTUP_SECONDS, assumed_rate, training_flops, training_parameters
@@ -78,13 +78,13 @@ def forecast(plan: Plan, results: Path) -> Forecast:
     """The jobs that the engine would run now, in the order of the flow."""
     wanted = wanted_names(plan, results)
     past = functools.cache(lambda stage: Past(results, stage))
-    again = {name for key in plan.remake for name in (key, *(member.name for member in plan.orders[key].members))}
+    again = {name for key in plan.remake for name in (key, *(member.name for member in plan.specs[key].members))}
     answer = Forecast(reused=sum(state == State.DONE for name, state in plan.states.items() if name not in again))
-    for order in plan.orders.values():
-        if order.name in wanted:
-            reason = plan.remake.get(order.name) or past(order.stage).reason(order)
-            cost = past(order.stage).cost(order, plan)
-            answer.jobs.append(PlannedJob(STAGES[order.stage].rule, order.name, reason, cost))
+    for spec in plan.specs.values():
+        if spec.name in wanted:
+            reason = plan.remake.get(spec.name) or past(spec.stage).reason(spec)
+            cost = past(spec.stage).cost(spec, plan)
+            answer.jobs.append(PlannedJob(STAGES[spec.stage].rule, spec.name, reason, cost))
     for artefact, files, id_file in published(plan.grid):
         if artefact.name in wanted or not is_published(artefact, files, id_file, results):
             rule = "publish_table" if artefact.stage == "tables" else f"publish_{artefact.stage}"
@@ -99,7 +99,7 @@ def wanted_names(plan: Plan, results: Path) -> set[str]:
     def want(name: str) -> None:
         if name not in wanted and (plan.states[name] != State.DONE or name in plan.remake):
             wanted.add(name)
-            for parent in plan.orders[name].parent_names():
+            for parent in plan.specs[name].parent_names():
                 want(parent)
 
     for artefact, files, id_file in published(plan.grid):
@@ -107,9 +107,9 @@ def wanted_names(plan: Plan, results: Path) -> set[str]:
             want(artefact.name)
     for name in plan.remake:
         want(name)
-    for order in plan.orders.values():  # what follows from an artefact that is made again is made again too
-        if any(parent in wanted and parent in plan.remake for parent in order.parent_names()):
-            want(order.name)
+    for spec in plan.specs.values():  # what follows from an artefact that is made again is made again too
+        if any(parent in wanted and parent in plan.remake for parent in spec.parent_names()):
+            want(spec.name)
     return wanted
 
 
@@ -119,45 +119,47 @@ class Past:
     def __init__(self, results: Path, stage: str):
         folders = sorted((results / stage).iterdir()) if (results / stage).is_dir() else []
         self.manifests = list(_readable(folders))
-        self.examples = {_traits(m["spec"], m["code"]["modules"], m["packages"]): m for m in reversed(self.manifests)}
+        self.examples = {
+            _traits(m["settings"], m["code"]["modules"], m["packages"]): m for m in reversed(self.manifests)
+        }
         kinds: dict[str, list[dict[str, Any]]] = {}  # by shape, and all that ran on one kind of device
-        specs = {manifest["name"]: manifest["spec"] for manifest in self.manifests}
+        specs = {manifest["name"]: manifest["settings"] for manifest in self.manifests}
         for manifest in self.manifests:
-            spec = _telling(manifest["spec"], [specs.get(name, {}) for name in manifest["members"]])
-            kinds.setdefault(_shape(manifest["name"], spec), []).append(manifest | {"spec": spec})
-            kinds.setdefault(device_of(spec), []).append(manifest | {"spec": spec})
+            settings = _telling(manifest["settings"], [specs.get(name, {}) for name in manifest["members"]])
+            kinds.setdefault(_shape(manifest["name"], settings), []).append(manifest | {"settings": settings})
+            kinds.setdefault(device_of(settings), []).append(manifest | {"settings": settings})
         self.costs = {kind: _typical(manifests) for kind, manifests in kinds.items()}
 
-    def reason(self, order: Order) -> str:
+    def reason(self, spec: Spec) -> str:
         """Why an artefact is new: what differs from the most similar one that exists."""
         if not self.manifests:
             return "nothing like it was made yet"
-        mine = _traits(order.spec, order.present_modules(), order.packages)
+        mine = _traits(spec.settings, spec.present_modules(), spec.packages)
         nearest = min(reversed(self.examples), key=lambda other: len(other ^ mine))
-        best = differences(order, self.examples[nearest])
+        best = differences(spec, self.examples[nearest])
         if not best:
             return "its parents are new"
         return "; ".join(best[:4]) + (f" (and {len(best) - 4} more)" if len(best) > 4 else "")
 
-    def cost(self, order: Order, plan: Plan) -> Cost:
+    def cost(self, spec: Spec, plan: Plan) -> Cost:
         """What a job takes, from jobs of the same shape; without one an estimate, for bytes by the stage's others."""
-        spec = _telling(order.spec, [member.spec for member in order.members])
-        device = device_of(spec)
-        same, others = self.costs.get(_shape(order.name, spec)), self.costs.get(device)
-        if order.stage == "checkpoints":
-            return self._training_cost(order, plan, Cost(*(same or (0.0, others[1] if others else 0)), device), same)
+        settings = _telling(spec.settings, [member.settings for member in spec.members])
+        device = device_of(settings)
+        same, others = self.costs.get(_shape(spec.name, settings)), self.costs.get(device)
+        if spec.stage == "checkpoints":
+            return self._training_cost(spec, plan, Cost(*(same or (0.0, others[1] if others else 0)), device), same)
         seconds, size = same or others or (OTHER_STAGE_SECONDS, 0)
         return Cost(seconds, size, device, Basis.JOB if same else Basis.ASSUMED)
 
-    def _training_cost(self, order: Order, plan: Plan, cost: Cost, same: tuple[float, int] | None) -> Cost:
-        dataset, tokenizer = (plan.orders[str(order.parents[role])].spec for role in ("dataset", "tokenizer"))
-        P = training_parameters(dataset, tokenizer, order.spec)
+    def _training_cost(self, spec: Spec, plan: Plan, cost: Cost, same: tuple[float, int] | None) -> Cost:
+        dataset, tokenizer = (plan.specs[str(spec.parents[role])].settings for role in ("dataset", "tokenizer"))
+        P = training_parameters(dataset, tokenizer, spec.settings)
         if same:
             return replace(cost, P=P)
-        hardware = order.spec["hardware"]
+        hardware = spec.settings["hardware"]
         measured = self.rate(hardware, P)
         rate = measured or assumed_rate(hardware)
-        seconds = STARTUP_SECONDS * _devices(hardware) + training_flops(dataset, tokenizer, order.spec) / rate
+        seconds = STARTUP_SECONDS * _devices(hardware) + training_flops(dataset, tokenizer, spec.settings) / rate
         basis = Basis.RATE if measured else Basis.ASSUMED
         return replace(cost, seconds=seconds, basis=basis, P=P, rate=rate)
 
@@ -173,18 +175,18 @@ class Past:
         for manifest in self.manifests:
             size, rate = manifest["metrics"].get("parameters"), _rate(manifest)
             if size and rate:
-                found[_conditions(manifest["spec"]["hardware"])].append((size, rate))
+                found[_conditions(manifest["settings"]["hardware"])].append((size, rate))
         return found
 
 
-def _telling(spec: dict[str, Any], members: list[dict[str, Any]]) -> dict[str, Any]:
+def _telling(settings: dict[str, Any], members: list[dict[str, Any]]) -> dict[str, Any]:
     """The spec of a job; of a set that has none, its first member's."""
-    return spec or next(iter(members), {})
+    return settings or next(iter(members), {})
 
 
-def device_of(spec: dict[str, Any]) -> str:
+def device_of(settings: dict[str, Any]) -> str:
     """What a job's seconds are of, as its spec asks for: "core" or "GPU"."""
-    asked = spec.get("hardware") or spec.get("rewriter") or spec
+    asked = settings.get("hardware") or settings.get("rewriter") or settings
     return "GPU" if asked.get("accelerator") == "gpu" else "core"
 
 
@@ -199,14 +201,14 @@ def _conditions(hardware: dict[str, Any]) -> tuple[str, str]:
 
 def _rate(manifest: dict[str, Any]) -> float:
     """FLOP/s of one core or GPU in the steps of a training; 0 where its manifest does not tell."""
-    hardware, metrics = manifest["spec"]["hardware"], manifest["metrics"]
+    hardware, metrics = manifest["settings"]["hardware"], manifest["metrics"]
     steps = metrics.get("seconds", {}).get("steps" if hardware["accelerator"] == "gpu" else "steps_cpu")
     return metrics["flops"] / (steps * _devices(hardware)) if steps and metrics.get("flops") else 0.0
 
 
-def _traits(spec: dict[str, Any], modules: dict[str, str], packages: dict[str, str]) -> frozenset[tuple[str, str]]:
+def _traits(settings: dict[str, Any], modules: dict[str, str], packages: dict[str, str]) -> frozenset[tuple[str, str]]:
     """All that can differ between two artefacts of a stage, such that the most similar one is found quickly."""
-    return frozenset([*_leaves(spec), *modules.items(), *packages.items()])
+    return frozenset([*_leaves(settings), *modules.items(), *packages.items()])
 
 
 def _leaves(value: Any, key: str = "") -> list[tuple[str, str]]:
@@ -231,27 +233,27 @@ def _typical(manifests: list[dict[str, Any]]) -> tuple[float, int]:
 
 def _seconds(manifest: dict[str, Any]) -> float:
     """A GPU is held for as long as its job runs; of a core only what the job used counts."""
-    if device_of(manifest["spec"]) == "GPU":
-        return manifest["seconds"] * manifest["spec"].get("hardware", {}).get("devices", 1)
+    if device_of(manifest["settings"]) == "GPU":
+        return manifest["seconds"] * manifest["settings"].get("hardware", {}).get("devices", 1)
     return manifest["cpu_seconds"]
 
 
-def _shape(name: str, spec: dict[str, Any]) -> str:
+def _shape(name: str, settings: dict[str, Any]) -> str:
     """What decides a job's cost, as text: all of its name and spec but digest and seed; people are in the name."""
     slug = [part for part in name.split("-")[:-1] if not re.fullmatch(r"s\d+", part)]
-    return canonical_json([slug, {key: value for key, value in spec.items() if key != "seed"}])
+    return canonical_json([slug, {key: value for key, value in settings.items() if key != "seed"}])
 
 
-def differences(order: Order, manifest: dict[str, Any]) -> list[str]:
+def differences(spec: Spec, manifest: dict[str, Any]) -> list[str]:
     """What differs between an order and a made artefact: spec keys, code modules, packages; in words."""
-    words = [_words(key, old, new) for key, old, new in compare(manifest["spec"], order.spec)]
-    if manifest["code"]["digest"] != order.code:
-        now, then = order.present_modules(), manifest["code"]["modules"]
+    words = [_words(key, old, new) for key, old, new in compare(manifest["settings"], spec.settings)]
+    if manifest["code"]["digest"] != spec.code:
+        now, then = spec.present_modules(), manifest["code"]["modules"]
         changed = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
-        words += [f"code of {name.replace('__main__', order.script)} changed" for name in changed]
+        words += [f"code of {name.replace('__main__', spec.script)} changed" for name in changed]
     words += [
         f"{package} {manifest['packages'].get(package)} -> {version}"
-        for package, version in order.packages.items()
+        for package, version in spec.packages.items()
         if manifest["packages"].get(package) != version
     ]
     return words

@@ -9,8 +9,8 @@ from capacity.plan.survey import Plan, State, published
 def gaps(plan: Plan, results: Path) -> list[str]:
     """Names of artefacts and members of sets that are missing and that no job of this run would make."""
     wanted = wanted_names(plan, results)
-    made = [order for order in plan.orders.values() if order.name not in wanted]
-    names = [each.name for order in made for each in (order, *order.members)]
+    made = [spec for spec in plan.specs.values() if spec.name not in wanted]
+    names = [each.name for spec in made for each in (spec, *spec.members)]
     return [name for name in dict.fromkeys(names) if plan.states[name] == State.MISSING]
 
 
@@ -20,8 +20,8 @@ def told_gaps(plan: Plan, results: Path) -> list[str]:
     if not missing:
         return []
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    order = next(o for o in plan.orders.values() if missing[0] in (o.name, *(m.name for m in o.members)))
-    remedy = f'make table ARGS="--force {results}/{order.name}/manifest.json"'
+    spec = next(o for o in plan.specs.values() if missing[0] in (o.name, *(m.name for m in o.members)))
+    remedy = f'make table ARGS="--force {results}/{spec.name}/manifest.json"'
     lines = [f"missing from {results}/: {missing[0]}{more}; what follows is there, so no job makes it; `{remedy}` does"]
     lost = set(missing)
     for artefact, files, _ in published(plan.grid):
@@ -35,8 +35,8 @@ def ancestry(plan: Plan, name: str) -> set[str]:
     found: set[str] = set()
     ahead = [name]
     while ahead:
-        order = plan.orders.get(ahead.pop())
-        if order and order.name not in found:
-            found |= {order.name, *(member.name for member in order.members)}
-            ahead += order.parent_names()
+        spec = plan.specs.get(ahead.pop())
+        if spec and spec.name not in found:
+            found |= {spec.name, *(member.name for member in spec.members)}
+            ahead += spec.parent_names()
     return found

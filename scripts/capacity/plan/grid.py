@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from capacity.artefacts.identity import model_modules
-from capacity.artefacts.orders import Order, make_order
+from capacity.artefacts.spec import Spec, make_spec
 from capacity.artefacts.stages import REWRITER_PACKAGES
 from capacity.config.claim import read_claims
 from capacity.config.dataset import BioR
@@ -23,7 +23,7 @@ from capacity.errors import UserError
 from capacity.models.architectures import mlp_width, parameter_count, sizes
 from capacity.models.factories import source_digests
 from capacity.plan.estimates import training_steps, vocabulary
-from capacity.plan.extraction_specs import RunToAsk, orders_of
+from capacity.plan.extraction_specs import RunToAsk, specs_of
 from capacity.plan.world_specs import counted, rewriting_spec, tokenizer_spec, world_spec
 from capacity.quantization.schemes import needs_text, scheme_slug
 
@@ -36,18 +36,18 @@ COMPILE_PAYS_FROM = 4000  # steps; compiling costs a job about as much as it sav
 class Grid:
     """All orders of the selected studies by name, in the order of the flow, and the two that are published."""
 
-    orders: dict[str, Order] = field(default_factory=dict)
+    specs: dict[str, Spec] = field(default_factory=dict)
     store: str | None = None
     scale: str = ""
     cpu_scales: list[str] = field(default_factory=list)  # names of scales that need no GPU
     studies: dict[str, dict[str, str]] = field(default_factory=dict)  # name -> what people are told of it
-    table: Order = field(init=False)
-    figures: Order = field(init=False)
-    claims: Order | None = None
+    table: Spec = field(init=False)
+    figures: Spec = field(init=False)
+    claims: Spec | None = None
 
-    def add(self, order: Order) -> Order:
+    def add(self, spec: Spec) -> Spec:
         """Keep an order, or return the equal one that another study asked for."""
-        return self.orders.setdefault(order.name, order)
+        return self.specs.setdefault(spec.name, spec)
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,16 @@ def resolve(config: Config) -> Grid:
             rows += _add_run(grid, config, run, {q: _scheme(run, q, scheme) for q, scheme in schemes.items()})
     parents = {"probes": sorted({row["probe_set"] for row in rows})}
     answers = sorted({row.pop("answer_set") for row in rows if "answer_set" in row})
-    spec = {"rows": rows, "resamples": config.table.resamples}
-    grid.table = grid.add(make_order("tables", "capacity", spec, parents | ({"answers": answers} if answers else {})))
+    settings = {"rows": rows, "resamples": config.table.resamples}
+    grid.table = grid.add(
+        make_spec("tables", "capacity", settings, parents | ({"answers": answers} if answers else {}))
+    )
     grid.studies = {name: config.studies[name].model_dump(include={"question", "paper"}) for name in config.study}
-    spec = {"display": config.display.model_dump(), "studies": config.study}
-    grid.figures = grid.add(make_order("figures", "capacity", spec, {"table": grid.table.name}))
+    settings = {"display": config.display.model_dump(), "studies": config.study}
+    grid.figures = grid.add(make_spec("figures", "capacity", settings, {"table": grid.table.name}))
     if config.claims:
-        spec = {"claims": read_claims(Path(config.claims)), "scale": config.scale}
-        grid.claims = grid.add(make_order("claims", "capacity", spec, {"table": grid.table.name}))
+        settings = {"claims": read_claims(Path(config.claims)), "scale": config.scale}
+        grid.claims = grid.add(make_spec("claims", "capacity", settings, {"table": grid.table.name}))
     return grid
 
 
@@ -172,7 +174,7 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
     _check_packing(run)
     people, dataset = _add_dataset(grid, config, run)
     tokenizer = grid.add(
-        make_order(
+        make_spec(
             "tokenizers",
             f"{run.tokenizer.kind}-{_dataset_slug(run)}",
             tokenizer_spec(run.tokenizer),
@@ -180,26 +182,26 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
         )
     )
     world = {"dataset": dataset.name, "tokenizer": tokenizer.name}
-    spec: dict[str, Any] = {
-        "model": run.model.spec(),
+    settings: dict[str, Any] = {
+        "model": run.model.to_settings(),
         "regime": _regime(config, run),
         "hardware": _hardware(config, run),
         "seed": run.seed,
     }
     if run.model.python:
-        spec["files"] = source_digests(run.model.python)
-    _check_size(run, dataset.spec, tokenizer.spec)
+        settings["files"] = source_digests(run.model.python)
+    _check_size(run, dataset.settings, tokenizer.settings)
     slug = _run_slug(run)
-    order = functools.partial(make_order, for_model=model_modules(spec["model"]))
-    checkpoint = grid.add(order("checkpoints", slug, spec, world))
+    spec = functools.partial(make_spec, for_model=model_modules(settings["model"]))
+    checkpoint = grid.add(spec("checkpoints", slug, settings, world))
     variant_of = {
-        label: order("variants", f"{slug}-{scheme_slug(scheme)}", scheme, _parents_of(scheme, checkpoint))
+        label: spec("variants", f"{slug}-{scheme_slug(scheme)}", scheme, _parents_of(scheme, checkpoint))
         for label, scheme in schemes.items()
     }
     # The set of the checkpoint's variants; each member is an artefact of its own, so that schemes are reused.
     parents = {role: name for variant in variant_of.values() for role, name in variant.parents.items()}
-    variants = grid.add(order("variants", slug, {}, parents, list(variant_of.values())))
-    probes = grid.add(_probes(slug, config, run, variants, world, spec["hardware"]["accelerator"]))
+    variants = grid.add(spec("variants", slug, {}, parents, list(variant_of.values())))
+    probes = grid.add(_probes(slug, config, run, variants, world, settings["hardware"]["accelerator"]))
     ids = {"dataset_id": people.id, "tokenizer_id": tokenizer.id, "checkpoint_id": checkpoint.id}
     score_of = {str(score.parents["variant"]): score for score in probes.members}
     rows = []
@@ -213,7 +215,7 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
 
 def _check_size(run: Run, dataset: dict[str, Any], tokenizer: dict[str, Any]) -> None:
     """Refuse a model that no machine holds. Raises UserError."""
-    P = parameter_count(run.model.spec(), vocabulary(dataset, tokenizer))
+    P = parameter_count(run.model.to_settings(), vocabulary(dataset, tokenizer))
     if P > MOST_PARAMETERS:
         raise UserError(
             f"models.{run.names['model']}: about {P:.3g} parameters on {run.names['dataset']}; "
@@ -232,7 +234,7 @@ def _check_packing(run: Run) -> None:
 
 
 def _ask(
-    grid: Grid, config: Config, run: Run, dataset: Order, checkpoint: Order, schemes: dict[str, Any], rows: list[dict]
+    grid: Grid, config: Config, run: Run, dataset: Spec, checkpoint: Spec, schemes: dict[str, Any], rows: list[dict]
 ) -> None:
     """Add the artefacts of the study's extraction, if it has one, and name them in the row of the checkpoint itself."""
     label = config.studies[run.study].extraction
@@ -247,51 +249,58 @@ def _ask(
             "add a quantizer with method: none"
         )
     asked = RunToAsk(
-        run.study, label, extraction, run.names, dataset.spec, run.model.spec(), checkpoint, config.probe.draws
+        run.study,
+        label,
+        extraction,
+        run.names,
+        dataset.settings,
+        run.model.to_settings(),
+        checkpoint,
+        config.probe.draws,
     )
-    orders, columns = orders_of(asked)
-    for order in orders:
-        grid.add(order)
+    specs, columns = specs_of(asked)
+    for spec in specs:
+        grid.add(spec)
     row = next(row for row in rows if row["scheme"] == plain)
-    row |= {"answers": columns, "answer_set": orders[-1].name}
+    row |= {"answers": columns, "answer_set": specs[-1].name}
 
 
-def _add_dataset(grid: Grid, config: Config, run: Run) -> tuple[Order, Order]:
+def _add_dataset(grid: Grid, config: Config, run: Run) -> tuple[Spec, Spec]:
     """A run's people, and what training reads: the same, or the texts that a rewriter told them in."""
-    dataset, spec = run.dataset, world_spec(run.dataset, run.seed)
+    dataset, settings = run.dataset, world_spec(run.dataset, run.seed)
     if not isinstance(dataset, BioR):
-        people = grid.add(make_order("datasets", _dataset_slug(run), spec, {}))
+        people = grid.add(make_spec("datasets", _dataset_slug(run), settings, {}))
         return people, people
-    people = grid.add(make_order("datasets", f"bioS-N{dataset.N}-s{run.seed}", spec, {}))
+    people = grid.add(make_spec("datasets", f"bioS-N{dataset.N}-s{run.seed}", settings, {}))
     scale = _known(config.scales, config.scale, "scale", "scales")
-    spec = rewriting_spec(dataset, run.seed, scale)
+    settings = rewriting_spec(dataset, run.seed, scale)
     packages = REWRITER_PACKAGES.get(dataset.rewriter.kind, ())
-    texts = make_order("rewritings", _dataset_slug(run), spec, {"dataset": people.name}, packages=packages)
+    texts = make_spec("rewritings", _dataset_slug(run), settings, {"dataset": people.name}, packages=packages)
     return people, grid.add(texts)
 
 
 def _regime(config: Config, run: Run) -> dict[str, Any]:
     """The regime as training reads it, with the scheme that it rounds by in place of the scheme's name."""
     label, start = run.regime.quantizer, run.regime.quantize_from
-    spec = run.regime.model_dump(exclude={"quantizer", "quantize_from"})
+    settings = run.regime.model_dump(exclude={"quantizer", "quantize_from"})
     if label is None:
-        return spec
+        return settings
     key = f"regimes.{run.names['regime']}.quantizer"
     scheme = _scheme(run, label, _known(config.quantizers, label, key, "quantizers"))
     if scheme["method"] != "rtn" or scheme["rest"]:
         raise UserError(f"{key}: {label}; training takes a scheme with method: rtn and rest: null")
-    return {**spec, "quantization": {**scheme, "start": start}}
+    return {**settings, "quantization": {**scheme, "start": start}}
 
 
 def _scheme(run: Run, label: str, quantizer: Quantizer) -> dict[str, Any]:
     """A scheme as the quantiser reads it. Raises UserError where it fits no such model or dataset."""
-    scheme = quantizer.spec(run.dataset.N, run.seed)
+    scheme = quantizer.to_settings(run.dataset.N, run.seed)
     if scheme.get("calibration", 0) > run.dataset.N:
         raise UserError(
             f"quantizers.{label}.calibration: {scheme['calibration']} biographies, but {run.names['dataset']} has "
             f"N: {run.dataset.N} people; use at most so many"
         )
-    group, model = scheme.get("group"), run.model.spec()
+    group, model = scheme.get("group"), run.model.to_settings()
     d = sizes(model)["d"]
     widths = {d} if d else set()  # of a model of others the quantiser itself checks every layer
     if "family" in model and {"linear", "experts"} & set(scheme.get("tensors", ())):
@@ -304,21 +313,21 @@ def _scheme(run: Run, label: str, quantizer: Quantizer) -> dict[str, Any]:
     return scheme
 
 
-def _parents_of(scheme: dict[str, Any], checkpoint: Order) -> dict[str, str | list[str]]:
+def _parents_of(scheme: dict[str, Any], checkpoint: Spec) -> dict[str, str | list[str]]:
     """What a variant is made from: the checkpoint, and the dataset where the scheme is calibrated on text."""
     parents: dict[str, str | list[str]] = {"checkpoint": checkpoint.name}
     return {**parents, "dataset": checkpoint.parents["dataset"]} if needs_text(scheme) else parents
 
 
-def _probes(slug: str, config: Config, run: Run, variants: Order, world: dict[str, str], accelerator: str) -> Order:
+def _probes(slug: str, config: Config, run: Run, variants: Spec, world: dict[str, str], accelerator: str) -> Spec:
     """The set of scores of a checkpoint's variants, one member a variant."""
-    spec = {"draws": config.probe.draws, "seed": run.seed, "accelerator": accelerator}
-    order = functools.partial(make_order, for_model=variants.for_model)
+    settings = {"draws": config.probe.draws, "seed": run.seed, "accelerator": accelerator}
+    spec = functools.partial(make_spec, for_model=variants.for_model)
     members = [
-        order("probes", variant.id.rsplit("-", 1)[0], spec, {**world, "variant": variant.name})
+        spec("probes", variant.id.rsplit("-", 1)[0], settings, {**world, "variant": variant.name})
         for variant in variants.members
     ]
-    return order("probes", slug, spec, {**world, "variants": variants.name}, members)
+    return spec("probes", slug, settings, {**world, "variants": variants.name}, members)
 
 
 def _run_slug(run: Run) -> str:
@@ -339,7 +348,7 @@ def _hardware(config: Config, run: Run) -> dict[str, Any]:
     if run.regime.batch % scale["devices"]:
         regime = f"regimes.{run.names['regime']}.batch: {run.regime.batch}"
         raise UserError(f"{regime} does not share out over devices: {scale['devices']}; use a multiple")
-    if scale["devices"] > 1 and run.model.spec().get("experts"):
+    if scale["devices"] > 1 and run.model.to_settings().get("experts"):
         asked = f"scales.{config.scale}.devices: {scale['devices']}"
         raise UserError(f"{asked}, but models.{run.names['model']} has experts, whose capacity is a batch's; use 1")
     if scale["compile"] == "auto":
@@ -361,7 +370,7 @@ def has_compiler() -> bool:
 
 def _row(run: Run, label: str, scheme: dict[str, Any]) -> dict[str, Any]:
     """What the capacity table says of one variant before anything is measured."""
-    model = run.model.spec()
+    model = run.model.to_settings()
     return {
         "study": run.study,
         "run": _run_slug(run),

@@ -7,19 +7,19 @@ import sys
 from typing import Any
 
 from capacity.artefacts.identity import SCRIPTS, canonical_json
-from capacity.artefacts.orders import Order
+from capacity.artefacts.spec import Spec
 from capacity.errors import UserError
 
 
-def check_models(orders: dict[str, Order], done: set[str]) -> None:
+def check_models(specs: dict[str, Spec], done: set[str]) -> None:
     """Build what is not of the paper and still to be made, in a process of its own. Raises UserError.
 
     That is models to be trained, those to be quantised with the schemes to be applied, and such as are to be
     fine-tuned on questions or trained on windows of them.
     orders: of a grid. done: names of artefacts, members of sets too, that are there.
     """
-    models = [order.spec["model"] for order in _of_others(orders, "checkpoints") if order.name not in done]
-    asked, schemes = _asked_models(orders, done), _quantised_models(orders, done)
+    models = [spec.settings["model"] for spec in _of_others(specs, "checkpoints") if spec.name not in done]
+    asked, schemes = _asked_models(specs, done), _quantised_models(specs, done)
     wanted = {"models": _distinct(models), "quantised": _distinct(schemes), "asked": _distinct(asked)}
     if not any(wanted.values()):
         return
@@ -33,43 +33,43 @@ def check_models(orders: dict[str, Order], done: set[str]) -> None:
         raise UserError(lines[-1] if lines else f"capacity check-models ended with code {answer.returncode}")
 
 
-def _of_others(orders: dict[str, Order], stage: str) -> list[Order]:
+def _of_others(specs: dict[str, Spec], stage: str) -> list[Spec]:
     """Orders of a stage whose checkpoint, themselves where they are one, is of a model that is not of the paper."""
-    found = [order for order in orders.values() if order.stage == stage]
-    return [order for order in found if "family" not in _checkpoint(order, orders).spec["model"]]
+    found = [spec for spec in specs.values() if spec.stage == stage]
+    return [spec for spec in found if "family" not in _checkpoint(spec, specs).settings["model"]]
 
 
-def _checkpoint(order: Order, orders: dict[str, Order]) -> Order:
-    return order if order.stage == "checkpoints" else orders[str(order.parents["checkpoint"])]
+def _checkpoint(spec: Spec, specs: dict[str, Spec]) -> Spec:
+    return spec if spec.stage == "checkpoints" else specs[str(spec.parents["checkpoint"])]
 
 
-def _quantised_models(orders: dict[str, Order], done: set[str]) -> list[dict[str, Any]]:
+def _quantised_models(specs: dict[str, Spec], done: set[str]) -> list[dict[str, Any]]:
     """Models with each scheme that they are still to be quantised or trained by."""
     wanted = []
-    for order in _of_others(orders, "variants"):
-        schemes = [member.spec for member in order.members if member.name not in done]
-        wanted.append({"model": _checkpoint(order, orders).spec["model"], "schemes": schemes})
-    for order in _of_others(orders, "checkpoints"):
-        scheme = order.spec["regime"].get("quantization")
-        schemes = [scheme] if scheme and order.name not in done else []
-        wanted.append({"model": order.spec["model"], "schemes": schemes})
+    for spec in _of_others(specs, "variants"):
+        schemes = [member.settings for member in spec.members if member.name not in done]
+        wanted.append({"model": _checkpoint(spec, specs).settings["model"], "schemes": schemes})
+    for spec in _of_others(specs, "checkpoints"):
+        scheme = spec.settings["regime"].get("quantization")
+        schemes = [scheme] if scheme and spec.name not in done else []
+        wanted.append({"model": spec.settings["model"], "schemes": schemes})
     return [each for each in wanted if each["schemes"]]
 
 
-def _asked_models(orders: dict[str, Order], done: set[str]) -> list[dict[str, Any]]:
+def _asked_models(specs: dict[str, Spec], done: set[str]) -> list[dict[str, Any]]:
     """What `capacity.extraction.askable` must see: all that a model of others is asked, and windows of questions."""
     wanted = []
-    for order in orders.values():
-        tries = [member.spec for member in order.members if member.name not in done]
-        if order.stage != "finetunes" or not tries:
+    for spec in specs.values():
+        tries = [member.settings for member in spec.members if member.name not in done]
+        if spec.stage != "finetunes" or not tries:
             continue
         mixed = tries[0]["method"] == "mixed"
-        training = tries[0] if mixed else orders[str(order.parents["checkpoint"])].spec
-        questions = orders[str(order.parents["questions"])]
+        training = tries[0] if mixed else specs[str(spec.parents["checkpoint"])].settings
+        questions = specs[str(spec.parents["questions"])]
         if "family" not in training["model"] or (mixed and training["regime"]["packing"] == "windows"):
             part = {key: training[key] for key in ("model", "regime", "seed")}
-            world = {role: orders[str(questions.parents[role])].spec for role in ("dataset", "tokenizer")}
-            wanted.append({**part, **world, "tries": tries, "questions": questions.spec})
+            world = {role: specs[str(questions.parents[role])].settings for role in ("dataset", "tokenizer")}
+            wanted.append({**part, **world, "tries": tries, "questions": questions.settings})
     return wanted
 
 

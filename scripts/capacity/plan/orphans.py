@@ -50,8 +50,8 @@ def unreached(reached: Collection[str], results: Path) -> list[Orphan]:
 def damaged(plan: Plan, results: Path) -> list[Orphan]:
     """Damaged artefacts and what followed from them, members of sets included."""
     bad = [name for name, state in plan.states.items() if state == State.DAMAGED]
-    again = [name for name in plan.remake if any(parent in plan.remake for parent in plan.orders[name].parent_names())]
-    members = [member.name for name in again for member in plan.orders[name].members]
+    again = [name for name in plan.remake if any(parent in plan.remake for parent in plan.specs[name].parent_names())]
+    members = [member.name for name in again for member in plan.specs[name].members]
     after = [name for name in dict.fromkeys([*plan.remake, *members]) if plan.states[name] == State.DONE]
     return [
         *(Orphan(results / name, "damaged", folder_bytes(results / name)) for name in bad),

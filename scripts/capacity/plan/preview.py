@@ -28,22 +28,22 @@ JUNK_BIOGRAPHIES = 2
 REWRITTEN_PEOPLE = 100
 
 
-def sample_world(spec: dict[str, Any]) -> World:
+def sample_world(settings: dict[str, Any]) -> World:
     """The world of a spec, or its first people where there are many, with the account of all of them."""
-    if spec["kind"] == "records" or spec["N"] <= SAMPLE:
-        return make_world(spec)
-    world = make_world({**spec, "N": SAMPLE})
-    return World(world.spec, world.facts, world.grammar, account_of(world.grammar, spec))
+    if settings["kind"] == "records" or settings["N"] <= SAMPLE:
+        return make_world(settings)
+    world = make_world({**settings, "N": SAMPLE})
+    return World(world.settings, world.facts, world.grammar, account_of(world.grammar, settings))
 
 
 def rewritten_sample(world: World, dataset: BioR) -> World:
     """A few people of a world in a few texts each. Raises UserError where only the job can write them."""
     if dataset.rewriter.kind != "grammar":
         raise UserError(f"rewriter.kind: {dataset.rewriter.kind}; a preview shows texts of kind grammar alone")
-    few = make_world({**world.spec, "N": min(world.N, REWRITTEN_PEOPLE)})
-    spec = dataset.model_dump() | {"N": few.N, "seed": few.seed, "rewritings": min(dataset.rewritings, 4)}
+    few = make_world({**world.settings, "N": min(world.N, REWRITTEN_PEOPLE)})
+    settings = dataset.model_dump() | {"N": few.N, "seed": few.seed, "rewritings": min(dataset.rewritings, 4)}
     with tempfile.TemporaryDirectory() as scratch:
-        return replace(rewrite_world(few, spec, Path(scratch))[0], account=world.account)
+        return replace(rewrite_world(few, settings, Path(scratch))[0], account=world.account)
 
 
 def labelled_texts(world: World, tokenizer: Tokenizer, count: int, colour: bool) -> list[str]:
@@ -51,7 +51,7 @@ def labelled_texts(world: World, tokenizer: Tokenizer, count: int, colour: bool)
     renderer = renderer_of(world, tokenizer, all_rows=True)  # only texts are shown
     draws = training_draws(world, world.seed, 0, 0)[:count]
     texts = [_marked(world, renderer, tokenizer, draws[row : row + 1], colour) for row in range(len(draws))]
-    if world.spec.get("junk"):
+    if world.settings.get("junk"):
         junk = JunkPeople(world)
         assert isinstance(renderer, Renderer)
         for text in renderer.for_junk(junk).texts(junk_draws(junk, world.seed, 0, JUNK_BIOGRAPHIES)):
@@ -87,9 +87,9 @@ def account_lines(world: World, num_people: int) -> list[str]:
     if sets:
         lines.append(f"{'sets of values':24s} {sets:10.1f} bits  once for all people: K D log2(T^L / D)")
     lines.append(f"{'the dataset':24s} {num_people * person + sets:10.4g} bits  N = {num_people:,}")
-    dropped = num_dropped(world.spec) if world.spec["kind"] == "records" else 0
+    dropped = num_dropped(world.settings) if world.settings["kind"] == "records" else 0
     if dropped:
-        lines.append(f"note: {dropped:,} rows of {world.spec['file']} have an empty cell and are dropped")
+        lines.append(f"note: {dropped:,} rows of {world.settings['file']} have an empty cell and are dropped")
     beginnings = world.grammar.num_beginnings()
     for pool, count in beginnings.items():
         lines.append(f"note: {count} values of {pool} begin another; a loss does not tell where they end")
@@ -108,9 +108,9 @@ def size_lines(
         f"tokens a biography, end included: {mean:.1f} on average, {renderer.max_length + 1} at most",
         f"vocabulary: {renderer.vocab_size:,} tokens, of which {told} can use {renderer.num_used:,}",
         f"facts: at most {row_bytes * num_people / 1e6:,.1f} MB on disk, "
-        f"about {world_bytes({**world.spec, 'N': num_people}) / 1e6:,.1f} MB of memory while training",
+        f"about {world_bytes({**world.settings, 'N': num_people}) / 1e6:,.1f} MB of memory while training",
     ]
-    junk = world.spec.get("junk")
+    junk = world.settings.get("junk")
     for name, regime in regimes.items():
         useful = mean * num_people * regime["exposures"]
         total = f", {useful / (1 - junk['share']):,.0f} with junk" if junk else ""

@@ -76,12 +76,12 @@ class Reached:
 
     def add(self, grid: Grid, told: str) -> None:
         """What one grid reaches, by the words that tell of it."""
-        for order in grid.orders.values():
-            for each in (order, *order.members):
+        for spec in grid.specs.values():
+            for each in (spec, *spec.members):
                 self.why.setdefault(each.name, told)
-            if order.stage in TOGETHER:
-                self._parts[order.stage].update(_parts(order.stage, order.spec))
-                self._alike.add(_alike(order.stage, order.spec, order.code, order.packages))
+            if spec.stage in TOGETHER:
+                self._parts[spec.stage].update(_parts(spec.stage, spec.settings))
+                self._alike.add(_alike(spec.stage, spec.settings, spec.code, spec.packages))
 
     def add_selections(self, results: Path) -> None:
         """Tables, figures and claims that lie in a results folder, of any selection of the studies that are known."""
@@ -99,8 +99,8 @@ class Reached:
         """Whether an artefact is made of parts that are reached, as each study's own would be made."""
         try:
             made = read_manifest(folder)
-            alike = _alike(stage, made["spec"], made["code"]["digest"], made["packages"])
-            parts, groups = _parts(stage, made["spec"]), made["parents"].values()
+            alike = _alike(stage, made["settings"], made["code"]["digest"], made["packages"])
+            parts, groups = _parts(stage, made["settings"]), made["parents"].values()
         except OtherSchema:
             raise
         except (UserError, KeyError, TypeError, AttributeError):  # damaged
@@ -109,16 +109,16 @@ class Reached:
         return alike in self._alike and parts <= self._parts[stage] and all(name in self.why for name in parents)
 
 
-def _parts(stage: str, spec: dict[str, Any]) -> set[str]:
+def _parts(stage: str, settings: dict[str, Any]) -> set[str]:
     """What each study brings to an artefact of several: the rows of a table, the names of figures."""
     if stage != "tables":
-        return set(spec.get(TOGETHER[stage] or "", []))
+        return set(settings.get(TOGETHER[stage] or "", []))
     rows = defaultdict(list)
-    for row in spec["rows"]:
+    for row in settings["rows"]:
         rows[row["study"]].append(row)
     return {canonical_json(of_study) for of_study in rows.values()}
 
 
-def _alike(stage: str, spec: dict[str, Any], code: str, packages: dict[str, str]) -> str:
+def _alike(stage: str, settings: dict[str, Any], code: str, packages: dict[str, str]) -> str:
     """What all artefacts of a stage share, whichever studies they are of."""
-    return canonical_json([stage, {key: spec[key] for key in spec if key != TOGETHER[stage]}, code, packages])
+    return canonical_json([stage, {key: settings[key] for key in settings if key != TOGETHER[stage]}, code, packages])

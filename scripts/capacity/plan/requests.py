@@ -39,17 +39,17 @@ def growing(amount: float, attempt: int) -> int:
     return math.ceil(amount * (1 + attempt) / 2)
 
 
-def training_mb(dataset: Spec, tokenizer: Spec, spec: Spec) -> int:
+def training_mb(dataset: Spec, tokenizer: Spec, settings: Spec) -> int:
     """Host memory of a training, in MB.
 
     For each process: weights, gradient, two moments and a copy to save: 20 bytes a parameter. On a CPU also
     what a step keeps for its backward pass, in float32: logits, their softmax and gradient, and about 34
     numbers a token, layer and channel.
     """
-    model, regime, V = spec["model"], spec["regime"], vocabulary(dataset, tokenizer)
+    model, regime, V = settings["model"], settings["regime"], vocabulary(dataset, tokenizer)
     fixed = 20 * parameter_count(model, V) + world_bytes(dataset)
-    processes = spec["hardware"]["devices"]
-    if spec["hardware"]["accelerator"] == "gpu":
+    processes = settings["hardware"]["devices"]
+    if settings["hardware"]["accelerator"] == "gpu":
         return processes * math.ceil(GPU_BASE_MB + fixed / 1e6)
     context = regime["context"] if regime["packing"] == "windows" else biography_tokens(dataset)
     known = sizes(model)
@@ -58,37 +58,37 @@ def training_mb(dataset: Spec, tokenizer: Spec, spec: Spec) -> int:
     return processes * math.ceil(BASE_MB + (fixed + step) / 1e6)
 
 
-def training_minutes(dataset: Spec, tokenizer: Spec, spec: Spec) -> int:
+def training_minutes(dataset: Spec, tokenizer: Spec, settings: Spec) -> int:
     """Wall time of a training, in minutes; one that needs more goes on in its next attempt."""
-    seconds = training_seconds(dataset, tokenizer, spec)
-    if spec["hardware"]["accelerator"] == "gpu":
-        seconds = max(seconds, GPU_STEP_SECONDS * training_steps(dataset, spec["regime"]))
+    seconds = training_seconds(dataset, tokenizer, settings)
+    if settings["hardware"]["accelerator"] == "gpu":
+        seconds = max(seconds, GPU_STEP_SECONDS * training_steps(dataset, settings["regime"]))
     return STARTUP_MINUTES + math.ceil(ROOM * seconds / MINUTE)
 
 
-def scoring_mb(dataset: Spec, tokenizer: Spec, spec: Spec) -> int:
+def scoring_mb(dataset: Spec, tokenizer: Spec, settings: Spec) -> int:
     """Host memory of quantising or probing a checkpoint, in MB: some copies of the weights."""
-    base = GPU_BASE_MB if spec["hardware"]["accelerator"] == "gpu" else BASE_MB
-    fixed = 24 * parameter_count(spec["model"], vocabulary(dataset, tokenizer)) + world_bytes(dataset)
+    base = GPU_BASE_MB if settings["hardware"]["accelerator"] == "gpu" else BASE_MB
+    fixed = 24 * parameter_count(settings["model"], vocabulary(dataset, tokenizer)) + world_bytes(dataset)
     return math.ceil(base + 500 + fixed / 1e6)
 
 
-def scoring_minutes(dataset: Spec, tokenizer: Spec, spec: Spec, texts: int) -> int:
+def scoring_minutes(dataset: Spec, tokenizer: Spec, settings: Spec, texts: int) -> int:
     """Wall time of probing a checkpoint, in minutes, as if on one CPU core: 2 P a token, two contexts.
 
     texts: wordings of every person that are scored, over all variants.
     """
     tokens = texts * dataset["N"] * biography_tokens(dataset)
-    flops = 4.0 * parameter_count(spec["model"], vocabulary(dataset, tokenizer)) * tokens
+    flops = 4.0 * parameter_count(settings["model"], vocabulary(dataset, tokenizer)) * tokens
     return STARTUP_MINUTES + math.ceil(ROOM * flops / CPU_FLOPS / MINUTE)
 
 
-def question_minutes(dataset: Spec, tokenizer: Spec, spec: Spec, texts: int) -> int:
+def question_minutes(dataset: Spec, tokenizer: Spec, settings: Spec, texts: int) -> int:
     """Wall time of fine-tuning on questions, or of asking them, in minutes, as if on one CPU core: 6 P a token.
 
     texts: questions that are trained on or asked, repeats included.
     """
-    flops = 6.0 * parameter_count(spec["model"], vocabulary(dataset, tokenizer)) * texts * QUESTION_TOKENS
+    flops = 6.0 * parameter_count(settings["model"], vocabulary(dataset, tokenizer)) * texts * QUESTION_TOKENS
     return STARTUP_MINUTES + math.ceil(ROOM * flops / CPU_FLOPS / MINUTE)
 
 
@@ -102,15 +102,15 @@ def world_mb(dataset: Spec) -> int:
     return math.ceil(BASE_MB + (9 * PERSON_BYTES * dataset["N"] + world_bytes(dataset)) / 1e6)
 
 
-def rewriting_mb(spec: Spec) -> int:
+def rewriting_mb(settings: Spec) -> int:
     """Host memory of rewriting, in MB."""
-    return world_mb(spec) + (MODEL_MB if spec["rewriter"]["kind"] == "model" else 0)
+    return world_mb(settings) + (MODEL_MB if settings["rewriter"]["kind"] == "model" else 0)
 
 
-def rewriting_minutes(spec: Spec) -> int:
+def rewriting_minutes(settings: Spec) -> int:
     """Wall time of rewriting, in minutes; a job that needs more goes on in its next attempt."""
-    texts = spec["N"] * spec["rewritings"]
-    return STARTUP_MINUTES + math.ceil(ROOM * texts / TEXTS_A_SECOND[spec["rewriter"]["kind"]] / MINUTE)
+    texts = settings["N"] * settings["rewritings"]
+    return STARTUP_MINUTES + math.ceil(ROOM * texts / TEXTS_A_SECOND[settings["rewriter"]["kind"]] / MINUTE)
 
 
 def world_minutes(dataset: Spec) -> int:

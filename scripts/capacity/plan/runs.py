@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from capacity.artefacts.manifest import read_manifest
-from capacity.artefacts.orders import Order
+from capacity.artefacts.spec import Spec
 from capacity.artefacts.stages import STAGES
 from capacity.errors import UserError
 from capacity.plan.failures import PARTIAL
@@ -63,7 +63,7 @@ def _cost(results: Path, checkpoint_id: str) -> dict[str, Any]:
         "steps": metrics.get("steps"),
         "device": metrics.get("device"),
         "threads": manifest["environment"]["variables"].get("OMP_NUM_THREADS"),
-        "compile": manifest["spec"]["hardware"]["compile"],
+        "compile": manifest["settings"]["hardware"]["compile"],
         "host": manifest["hardware"]["host"],
         "started": manifest["started"],
         "ended": manifest["ended"],
@@ -79,7 +79,7 @@ def run_states(plan: Plan, results: Path) -> list[dict[str, Any]]:
     state: done, missing, running, stopped or failed (with the log's path), damaged. R is that of the scheme `none`,
     from the published capacity table or that of the finished rows, else from the scores themselves.
     """
-    rows = plan.grid.table.spec["rows"]
+    rows = plan.grid.table.settings["rows"]
     rows_of: dict[tuple[str, str], list[dict[str, Any]]] = {}
     names: dict[tuple[str, str], str] = {}
     for row, name in zip(rows, run_names(rows), strict=True):
@@ -99,9 +99,9 @@ def run_states(plan: Plan, results: Path) -> list[dict[str, Any]]:
     return runs
 
 
-def _chain(plan: Plan, row: dict[str, Any]) -> list[Order]:
+def _chain(plan: Plan, row: dict[str, Any]) -> list[Spec]:
     """The artefacts of one run in the order of the flow."""
-    probes = plan.orders[row["probe_set"]]
+    probes = plan.specs[row["probe_set"]]
     names = [
         f"datasets/{row['dataset_id']}",
         str(probes.parents["dataset"]),  # the same, or texts that a rewriter made from it
@@ -110,28 +110,28 @@ def _chain(plan: Plan, row: dict[str, Any]) -> list[Order]:
         str(probes.parents["variants"]),
         probes.name,
     ]
-    return [plan.orders[name] for name in dict.fromkeys(names)]
+    return [plan.specs[name] for name in dict.fromkeys(names)]
 
 
-def _state(plan: Plan, chain: list[Order], making: set[str], results: Path) -> tuple[str, str, str]:
+def _state(plan: Plan, chain: list[Spec], making: set[str], results: Path) -> tuple[str, str, str]:
     """State of a run, the stage that decides it, and a note. making: ids of artefacts that jobs are making."""
-    for order in chain:
-        for name in (order.name, *(member.name for member in order.members)):
+    for spec in chain:
+        for name in (spec.name, *(member.name for member in spec.members)):
             if plan.states[name] == State.DAMAGED:
-                return "damaged", order.stage, plan.faults[name]
+                return "damaged", spec.stage, plan.faults[name]
     if plan.states[chain[-1].name] == State.DONE:
         return "done", "", ""
-    for order in chain:
-        if plan.states[order.name] != State.DONE:
-            log = log_of(order, results)
-            state = "running" if order.id in making else state_told(log)
-            return state, order.stage, "" if state == "missing" else str(log)
+    for spec in chain:
+        if plan.states[spec.name] != State.DONE:
+            log = log_of(spec, results)
+            state = "running" if spec.id in making else state_told(log)
+            return state, spec.stage, "" if state == "missing" else str(log)
     return "missing", chain[-1].stage, ""
 
 
-def log_of(order: Order, results: Path) -> Path:
+def log_of(spec: Spec, results: Path) -> Path:
     """Where a job's output goes."""
-    return results / "logs" / STAGES[order.stage].rule / f"{order.id}.log"
+    return results / "logs" / STAGES[spec.stage].rule / f"{spec.id}.log"
 
 
 def state_told(log: Path) -> str:

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from capacity.artefacts.identity import check_bytecode_by_hash, file_digest
 from capacity.artefacts.manifest import MANIFEST, contents, read_manifest, verify, write_atomically
-from capacity.artefacts.orders import Order, order_text
+from capacity.artefacts.spec import Spec, spec_text
 from capacity.artefacts.store import VARIABLE
 from capacity.errors import NotOurs, Unlisted, UserError, unwritable
 from capacity.plan.model_checks import check_models
@@ -117,7 +117,7 @@ def _stat(path: str) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
 
 
-def survey(orders: Iterable[Order], results: Path) -> tuple[dict[str, State], dict[str, str]]:
+def survey(specs: Iterable[Spec], results: Path) -> tuple[dict[str, State], dict[str, str]]:
     """State of every artefact and set member, and the faults of damaged ones.
 
     Raises Unlisted where artefacts hold what their manifests do not list: nobody but a person may remove that.
@@ -125,7 +125,7 @@ def survey(orders: Iterable[Order], results: Path) -> tuple[dict[str, State], di
     watch = Survey(results)
     states: dict[str, State] = {}
     refused: list[Unlisted] = []
-    for name in (name for order in orders for name in (order.name, *(m.name for m in order.members))):
+    for name in (name for spec in specs for name in (spec.name, *(m.name for m in spec.members))):
         try:
             states[name] = watch.state(name)
         except Unlisted as error:
@@ -137,17 +137,17 @@ def survey(orders: Iterable[Order], results: Path) -> tuple[dict[str, State], di
     return states, watch.faults
 
 
-def to_remake(orders: dict[str, Order], states: dict[str, State], faults: dict[str, str]) -> dict[str, str]:
+def to_remake(specs: dict[str, Spec], states: dict[str, State], faults: dict[str, str]) -> dict[str, str]:
     """Artefacts to make again although they exist, with the reason: damaged ones and all that followed from them.
 
     orders: in the order of the flow, parents before children.
     """
     reasons: dict[str, str] = {}
-    needed = {p for order in orders.values() if states[order.name] != State.DONE for p in order.parent_names()}
-    for name, order in orders.items():
-        bad = next((m for m in (name, *(m.name for m in order.members)) if states[m] == State.DAMAGED), None)
-        lost = next((m.name for m in order.members if states[m.name] == State.MISSING), None)
-        parent = next((p for p in order.parent_names() if p in reasons), None)
+    needed = {p for spec in specs.values() if states[spec.name] != State.DONE for p in spec.parent_names()}
+    for name, spec in specs.items():
+        bad = next((m for m in (name, *(m.name for m in spec.members)) if states[m] == State.DAMAGED), None)
+        lost = next((m.name for m in spec.members if states[m.name] == State.MISSING), None)
+        parent = next((p for p in spec.parent_names() if p in reasons), None)
         if bad:
             reasons[name] = f"damaged: {faults[bad]}"
         elif lost and name in needed and states[name] == State.DONE:
@@ -159,7 +159,7 @@ def to_remake(orders: dict[str, Order], states: dict[str, State], faults: dict[s
     return {name: reason for name, reason in reasons.items() if reason}
 
 
-def write_orders(plan: "Plan", results: Path) -> None:
+def write_specs(plan: "Plan", results: Path) -> None:
     """Put every order into `results/specs/`, where jobs read it; those of artefacts to make again stand there already.
 
     It has the oldest time there is, by which it is known to ask for nothing new.
@@ -167,31 +167,31 @@ def write_orders(plan: "Plan", results: Path) -> None:
     folder = results / "specs"
     folder.mkdir(parents=True, exist_ok=True)
     present = {entry.name: entry.stat().st_mtime for entry in os.scandir(folder)}
-    for order in plan.orders.values():
-        path = folder / f"{order.id}.json"
-        if order.name in plan.remake:
+    for spec in plan.specs.values():
+        path = folder / f"{spec.id}.json"
+        if spec.name in plan.remake:
             continue
-        if present.get(path.name) != 0 or (plan.states[order.name] != State.DONE and not _holds(path, order)):
-            write_atomically(path, order_text(order), durable=False, time=0)
+        if present.get(path.name) != 0 or (plan.states[spec.name] != State.DONE and not _holds(path, spec)):
+            write_atomically(path, spec_text(spec), durable=False, time=0)
 
 
-def _order_again(plan: "Plan", results: Path) -> None:
+def _spec_again(plan: "Plan", results: Path) -> None:
     """Write orders of artefacts to make again: inputs of their rules, newer than what is there, since the engine
     compares times. They name the reason, so that their checksum differs too.
     """
     for name, reason in plan.remake.items():
         print(f"{name} is made again: {reason}", file=sys.stderr)
-        order = replace(plan.orders[name], remake=reason)
+        spec = replace(plan.specs[name], remake=reason)
         with told_where_unwritable(results):
             (results / "specs").mkdir(parents=True, exist_ok=True)
-            write_atomically(results / "specs" / f"{order.id}.json", order_text(order), durable=False)
+            write_atomically(results / "specs" / f"{spec.id}.json", spec_text(spec), durable=False)
 
 
-def _holds(path: Path, order: Order) -> bool:
-    return path.read_bytes() == order_text(order).encode()
+def _holds(path: Path, spec: Spec) -> bool:
+    return path.read_bytes() == spec_text(spec).encode()
 
 
-def is_published(artefact: Order, files: dict[str, str], id_file: str, results: Path) -> bool:
+def is_published(artefact: Spec, files: dict[str, str], id_file: str, results: Path) -> bool:
     """Whether the fixed paths hold copies of this artefact and say so.
 
     files: name in the artefact -> fixed path below results.
@@ -202,7 +202,7 @@ def is_published(artefact: Order, files: dict[str, str], id_file: str, results: 
     return published_id == artefact.id and beside and _copies_match(artefact, files, results)
 
 
-def stamp_copy(artefact: Order, files: dict[str, str], id_file: str, results: Path) -> None:
+def stamp_copy(artefact: Spec, files: dict[str, str], id_file: str, results: Path) -> None:
     """Write the stamp of a fixed path, an input of its rule: old while the copy is current, else newer than the copy.
 
     The text differs each time something is to be published, because the engine takes equal bytes for no change.
@@ -223,7 +223,7 @@ def stamp_copy(artefact: Order, files: dict[str, str], id_file: str, results: Pa
             raise (unwritable(error, stamp) or error) from None
 
 
-def _copies_match(artefact: Order, files: dict[str, str], results: Path) -> bool:
+def _copies_match(artefact: Spec, files: dict[str, str], results: Path) -> bool:
     paths = {name: results / file for name, file in files.items()}
     try:
         outputs = read_manifest(results / artefact.name)["outputs"]
@@ -242,18 +242,18 @@ class Plan:
     remake: dict[str, str]  # artefact name -> why it is made again
 
     @property
-    def orders(self) -> dict[str, Order]:
-        return self.grid.orders
+    def specs(self) -> dict[str, Spec]:
+        return self.grid.specs
 
     @property
-    def by_id(self) -> dict[str, Order]:
-        return {order.id: order for order in self.orders.values()}
+    def by_id(self) -> dict[str, Spec]:
+        return {spec.id: spec for spec in self.specs.values()}
 
 
 def hold_against(grid: "Grid", results: Path) -> Plan:
     """Survey the artefacts of a grid; changes nothing but the index of hashed files."""
-    states, faults = survey(grid.orders.values(), results)
-    return Plan(grid, states, faults, to_remake(grid.orders, states, faults))
+    states, faults = survey(grid.specs.values(), results)
+    return Plan(grid, states, faults, to_remake(grid.specs, states, faults))
 
 
 def prepare_run(grid: "Grid", results: Path) -> Plan:
@@ -261,8 +261,8 @@ def prepare_run(grid: "Grid", results: Path) -> Plan:
     check_bytecode_by_hash()
     plan = hold_against(grid, results)
     done = {name for name, state in plan.states.items() if state == State.DONE}
-    check_models(grid.orders, done)
-    _order_again(plan, results)
+    check_models(grid.specs, done)
+    _spec_again(plan, results)
     _write_studies(grid, results)
     for artefact, files, id_file in published(grid):
         stamp_copy(artefact, files, id_file, results)
@@ -277,7 +277,7 @@ def _write_studies(grid: "Grid", results: Path) -> None:
         write_atomically(path, text, durable=False)
 
 
-def published(grid: "Grid") -> list[tuple[Order, dict[str, str], str]]:
+def published(grid: "Grid") -> list[tuple[Spec, dict[str, str], str]]:
     """Fixed paths: the artefact, its files and where each is copied, and where the copy's identity stands."""
     table = {"capacity_table.csv": "capacity_table.csv", "capacity_summary.csv": "capacity_summary.csv"}
     figures = {
@@ -292,9 +292,9 @@ def published(grid: "Grid") -> list[tuple[Order, dict[str, str], str]]:
     return fixed
 
 
-def figure_names(figures: Order) -> list[str]:
+def figure_names(figures: Spec) -> list[str]:
     """The figures of a grid: of all its studies together, the paper's first one, and one a study."""
-    return ["capacity", "figure1", *(f"study-{study}" for study in figures.spec["studies"])]
+    return ["capacity", "figure1", *(f"study-{study}" for study in figures.settings["studies"])]
 
 
 def use_store(variables: MutableMapping[str, str], store: str | None) -> None:

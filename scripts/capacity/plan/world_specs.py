@@ -50,57 +50,57 @@ def world_spec(dataset: Dataset, seed: int) -> dict[str, Any]:
     Of bioR: the people whom its texts tell.
     """
     dataset = dataset.people() if isinstance(dataset, BioR) else counted(dataset)
-    spec = {**dataset.model_dump(), "seed": seed}
+    settings = {**dataset.model_dump(), "seed": seed}
     if isinstance(dataset, BioS):
-        spec["files"] = _pool_digests("**/*.txt") | _own_files(dataset, spec)
+        settings["files"] = _pool_digests("**/*.txt") | _own_files(dataset, settings)
     elif isinstance(dataset, Records):
         from capacity.world.records import status
 
-        spec["files"] = {dataset.file: _table_digest(dataset.file, status(REPOSITORY / dataset.file))}
+        settings["files"] = {dataset.file: _table_digest(dataset.file, status(REPOSITORY / dataset.file))}
     elif isinstance(dataset, BioD) and dataset.wording == "sentence":
-        spec["files"] = _pool_digests("*_names.txt")
-    return spec
+        settings["files"] = _pool_digests("*_names.txt")
+    return settings
 
 
 def rewriting_spec(dataset: BioR, seed: int, scale: Scale) -> dict[str, Any]:
     """The texts as rewrite_dataset reads them; a model's folder enters by content. Raises UserError without it."""
-    spec = dataset.model_dump(include={"kind", "N", "rewritings", "rewriter", "flawed", "tries"}) | {"seed": seed}
-    if spec["flawed"] == "keep":
-        del spec["tries"]
+    settings = dataset.model_dump(include={"kind", "N", "rewritings", "rewriter", "flawed", "tries"}) | {"seed": seed}
+    if settings["flawed"] == "keep":
+        del settings["tries"]
     rewriter = dataset.rewriter
     if isinstance(rewriter, LocalModel):
-        spec["rewriter"] |= {"accelerator": scale.accelerator, "precision": scale.precision}
+        settings["rewriter"] |= {"accelerator": scale.accelerator, "precision": scale.precision}
         folder = REPOSITORY / rewriter.model
         if os.path.isdir(folder) and rewriter.revision is None:
             files = sorted(path for path in folder.iterdir() if path.is_file())
-            spec["files"] = {f"{rewriter.model.rstrip('/')}/{path.name}": input_digest(path) for path in files}
+            settings["files"] = {f"{rewriter.model.rstrip('/')}/{path.name}": input_digest(path) for path in files}
         elif rewriter.revision is None:
             raise UserError(f"rewriter.model: {rewriter.model} is no folder here; a name needs a revision, its commit")
-    return spec
+    return settings
 
 
 def tokenizer_spec(tokenizer: Tokenizer) -> dict[str, Any]:
     """The tokenizer as make_tokenizer reads it; a published one enters by content. Raises UserError without it."""
-    spec = tokenizer.model_dump()
+    settings = tokenizer.model_dump()
     if not isinstance(tokenizer, Pretrained):
-        return spec
+        return settings
     if tokenizer.folder is not None:
         file = f"{tokenizer.folder}/tokenizer.json"
         if not os.path.isfile(REPOSITORY / file):
             raise UserError(f"folder: {tokenizer.folder} has no tokenizer.json; give the folder of a tokenizer")
-        spec["files"] = {file: input_digest(REPOSITORY / file)}
+        settings["files"] = {file: input_digest(REPOSITORY / file)}
     if tokenizer.name is not None or not tokenizer.compact:
         from capacity.tokenizers.published import published_file, published_rows  # heavy
 
-        path = published_file(spec)
+        path = published_file(settings)
         if tokenizer.name is not None:
-            spec["sha256"] = file_digest(path)
+            settings["sha256"] = file_digest(path)
         if not tokenizer.compact:
-            spec["rows"] = published_rows(path)
-    return spec
+            settings["rows"] = published_rows(path)
+    return settings
 
 
-def _own_files(dataset: BioS, spec: dict[str, Any]) -> dict[str, str]:
+def _own_files(dataset: BioS, settings: dict[str, Any]) -> dict[str, str]:
     """Path to content digest of the user's value lists and templates. Raises UserError where they cannot be used."""
     files = list(dataset.value_lists.values())
     if not files and not dataset.template_folder:
@@ -109,7 +109,7 @@ def _own_files(dataset: BioS, spec: dict[str, Any]) -> dict[str, str]:
     from capacity.world.facts import check_names
     from capacity.world.junk import check_names_left
 
-    grammar = make_grammar(spec)
+    grammar = make_grammar(settings)
     check_names(grammar, dataset.N)
     if dataset.junk:
         check_names_left(grammar, dataset.N, dataset.junk.people)

@@ -46,12 +46,12 @@ def make_rewriter(settings: dict[str, Any], world: World, seed: int) -> Rewriter
     return REWRITERS[settings["kind"]](settings, world, seed)
 
 
-def rewrite_world(world: World, spec: dict[str, Any], resume: Path) -> tuple[World, dict[str, Any]]:
+def rewrite_world(world: World, settings: dict[str, Any], resume: Path) -> tuple[World, dict[str, Any]]:
     """The world told in `rewritings` texts a person, and counts of what was asked, missing and wrong.
 
     resume: a folder for the batches that are done. Raises UserError for a rewriter that tells nothing.
     """
-    writing = Writing(world, spec)
+    writing = Writing(world, settings)
     resume.mkdir(parents=True, exist_ok=True)
     done = _read(resume / KEPT)
     _write(writing, done, resume / KEPT)
@@ -59,7 +59,7 @@ def rewrite_world(world: World, spec: dict[str, Any], resume: Path) -> tuple[Wor
     checks = [writing.check(row, text) for row, text in enumerate(texts)]
     told = Rewritings.of(texts, [each.marks for each in checks], writing.W)
     metrics = _counts(checks, done, writing)
-    return replace(world, spec=spec, rewritings=told), metrics
+    return replace(world, settings=settings, rewritings=told), metrics
 
 
 def _write(writing: "Writing", done: list[dict[str, Any]], path: Path) -> None:
@@ -97,12 +97,12 @@ def _check_silence(entries: list[dict[str, Any]], total: int) -> None:
 class Writing:
     """One spec's batches; any of them can be written on its own."""
 
-    def __init__(self, world: World, spec: dict[str, Any]):
-        self.W, self.tries = spec["rewritings"], spec["tries"] if spec["flawed"] == "resample" else 1
+    def __init__(self, world: World, settings: dict[str, Any]):
+        self.W, self.tries = settings["rewritings"], settings["tries"] if settings["flawed"] == "resample" else 1
         self.total = world.N * self.W
-        self.size = spec["rewriter"].get("batch", BATCH)
+        self.size = settings["rewriter"].get("batch", BATCH)
         self.num_batches = -(-self.total // self.size)
-        self.rewriter = make_rewriter(spec["rewriter"], world, spec["seed"])
+        self.rewriter = make_rewriter(settings["rewriter"], world, settings["seed"])
         self.checker = Checker(world.grammar)
         self.facts = world.facts
 

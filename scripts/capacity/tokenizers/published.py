@@ -19,21 +19,21 @@ TOKENIZER_FILE = "tokenizer.json"
 ENDS = (EOS_TOKEN, "</s>", "<|end_of_text|>", "<eos>")  # as published vocabularies write it
 
 
-def read_published(spec: dict[str, Any]) -> tuple[Tokenizer, list[str]]:
+def read_published(settings: dict[str, Any]) -> tuple[Tokenizer, list[str]]:
     """The tokenizer of a spec, without what it puts around a text, and its rows. Raises UserError for a bad one."""
-    path = published_file(spec)
-    if "sha256" in spec and spec["sha256"] != file_digest(path):
+    path = published_file(settings)
+    if "sha256" in settings and settings["sha256"] != file_digest(path):
         raise UserError(f"name: {path} changed since the run began; start the run again")
     state = _published(path)
     rows = _rows(state)
     return _plain(state, path), rows
 
 
-def published_file(spec: dict[str, Any]) -> Path:
+def published_file(settings: dict[str, Any]) -> Path:
     """Where a published tokenizer lies. Raises UserError for a name that is not in Hugging Face's cache."""
-    if spec.get("name"):
-        return _hub_file(spec["name"], spec["revision"])
-    return REPOSITORY / spec["folder"] / TOKENIZER_FILE
+    if settings.get("name"):
+        return _hub_file(settings["name"], settings["revision"])
+    return REPOSITORY / settings["folder"] / TOKENIZER_FILE
 
 
 def _hub_file(repository: str, revision: str) -> Path:

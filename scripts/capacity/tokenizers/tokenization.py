@@ -31,15 +31,17 @@ DIGITS_PATTERN = rf"{CONTRACTION}| ?\p{{L}}+| ?\p{{N}}|{MARK}"  # every digit ap
 WORD_PATTERN = rf"{CONTRACTION}| ?[\p{{L}}\p{{N}}]+|{MARK}"  # a word may hold digits: v17
 
 
-def build_tokenizer(spec: dict[str, Any], world: World) -> Tokenizer:
+def build_tokenizer(settings: dict[str, Any], world: World) -> Tokenizer:
     """A world's tokenizer; EOS has id 0. Raises UserError where it cannot say what the world tells."""
-    if spec["kind"] == "word":
+    if settings["kind"] == "word":
         return _word_tokenizer(world)
-    if spec["kind"] == "bpe":
-        return _bpe_tokenizer(world, spec["vocabulary"], DIGITS_PATTERN if spec.get("split_digits") else BPE_PATTERN)
-    if spec["kind"] == "pretrained":
-        return _pretrained_tokenizer(spec, world)
-    raise UserError(f"kind: {spec['kind']}; use word, bpe or pretrained")
+    if settings["kind"] == "bpe":
+        return _bpe_tokenizer(
+            world, settings["vocabulary"], DIGITS_PATTERN if settings.get("split_digits") else BPE_PATTERN
+        )
+    if settings["kind"] == "pretrained":
+        return _pretrained_tokenizer(settings, world)
+    raise UserError(f"kind: {settings['kind']}; use word, bpe or pretrained")
 
 
 def check_rendering(renderer: Renderer | TextRenderer, tokenizer: Tokenizer) -> None:
@@ -141,10 +143,10 @@ def _encoded(tokenizer: Tokenizer, world: World) -> Iterator[list[int]]:
         yield from (each.ids for each in encodings)
 
 
-def _pretrained_tokenizer(spec: dict[str, Any], world: World) -> Tokenizer:
+def _pretrained_tokenizer(settings: dict[str, Any], world: World) -> Tokenizer:
     """A published tokenizer, with all its rows or cut to those that the world uses. Raises UserError for a bad one."""
-    tokenizer, rows = read_published(spec)
-    return _compact(tokenizer, world) if spec.get("compact", True) else _whole(tokenizer, rows, world)
+    tokenizer, rows = read_published(settings)
+    return _compact(tokenizer, world) if settings.get("compact", True) else _whole(tokenizer, rows, world)
 
 
 def _whole(tokenizer: Tokenizer, rows: list[str], world: World) -> Tokenizer:

@@ -45,7 +45,7 @@ class TrainingBatches:
         self.world, self.seed = world, seed
         self.renderer = renderer_of(world, tokenizer, all_rows)
         self.batch, self.exposures = regime["batch"], regime["exposures"]
-        junk = world.spec.get("junk")
+        junk = world.settings.get("junk")
         self._mixed_windows = junk is not None and junk.get("windows") == "mixed"
         _check(regime, self._mixed_windows)
         self._windows = regime["packing"] == "windows"
@@ -115,7 +115,7 @@ class TrainingBatches:
         """How useful units and units of junk are mixed; None where there are none of junk alone."""
         if self.junk is None or self._mixed_windows:
             return None
-        return Mixture.of_share(self.num_useful_units, self.world.spec["junk"]["share"], self.seed)
+        return Mixture.of_share(self.num_useful_units, self.world.settings["junk"]["share"], self.seed)
 
     def steps(self, first: int, count: int) -> Steps:
         """Steps first..first+count-1. Any step has the same bits whichever steps it is asked for with.
@@ -186,7 +186,7 @@ class TrainingBatches:
         if not self._mixed_windows:
             return useful
         assert junk is not None
-        share = self.world.spec["junk"]["share"]
+        share = self.world.settings["junk"]["share"]
         num_junk = junk.num_biographies(useful.num_tokens * share / (1 - share))
         return mixed_stream(useful, junk, num_junk, self.seed)
 

@@ -25,16 +25,16 @@ NUM_ROWS = 200  # of metrics.csv, at most
 class Training:
     """One training under way. Everything that decides the rest of it is in `state()`, and nothing else is."""
 
-    def __init__(self, spec: dict[str, Any], batches: TrainingBatches, fabric: Fabric):
-        self.regime, self.batches, self.device = spec["regime"], batches, fabric.device
+    def __init__(self, settings: dict[str, Any], batches: TrainingBatches, fabric: Fabric):
+        self.regime, self.batches, self.device = settings["regime"], batches, fabric.device
         self.num_steps = batches.num_steps
         self.team = Team(fabric)
         check_schedule(self.regime, self.num_steps)
-        model = build_model(spec["model"], batches.vocab_size, batches.context, spec["seed"])
+        model = build_model(settings["model"], batches.vocab_size, batches.context, settings["seed"])
         fabric.to_device(model)
-        hardware = spec["hardware"]
-        balance = (spec["model"].get("experts") or {}).get("balance", 0.0)
-        plain = "family" not in spec["model"]
+        hardware = settings["hardware"]
+        balance = (settings["model"].get("experts") or {}).get("balance", 0.0)
+        plain = "family" not in settings["model"]
         scheme = self.regime.get("quantization")
         # The first step with quantised weights; after the last one where there is no scheme.
         self.quantised_from = round(scheme["start"] * self.num_steps) if scheme else self.num_steps

@@ -48,7 +48,7 @@ tokenizer = AutoTokenizer.from_pretrained(folder)
 """
 
 
-def write_checkpoint(training: Training, spec: dict[str, Any], dataset: str, tokenizer: Path, folder: Path) -> dict:
+def write_checkpoint(training: Training, settings: dict[str, Any], dataset: str, tokenizer: Path, folder: Path) -> dict:
     """Write model, tokenizer, metrics.csv, training.json and README.md; the facts of training.json."""
     flops = flops_a_token(training)
     model = training.objective.finish(training.vector)
@@ -57,12 +57,12 @@ def write_checkpoint(training: Training, spec: dict[str, Any], dataset: str, tok
         shutil.copyfile(tokenizer / name, folder / name)
     write_metrics(training, folder / "metrics.csv")
     facts = (
-        training_facts(training, spec, active_parameters(model))
+        training_facts(training, settings, active_parameters(model))
         | {"flops_a_token": flops}
         | routing_facts(training, model)
     )
     (folder / "training.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
-    words = architecture_in_words(spec["model"])
+    words = architecture_in_words(settings["model"])
     card = {"title": f"{words.partition(':')[0]} on {dataset}", "dataset": dataset, "architecture": words}
     card["trust"] = ", trust_remote_code=True" if any(folder.glob("*.py")) else ""  # the code lies in the folder
     (folder / "README.md").write_text(CARD.format(**card, **facts))
@@ -81,9 +81,9 @@ def architecture_in_words(model: dict[str, Any]) -> str:
     return f"{model['family']}-{model['l']}-{model['h']}: {', '.join(parts + changes)}"
 
 
-def training_facts(training: Training, spec: dict[str, Any], active: int) -> dict[str, Any]:
+def training_facts(training: Training, settings: dict[str, Any], active: int) -> dict[str, Any]:
     """Numbers that a table needs beside the scores; final_loss is the mean of the last row of metrics.csv."""
-    regime, batches = spec["regime"], training.batches
+    regime, batches = settings["regime"], training.batches
     parameters = training.vector.numel()
     return {
         "parameters": parameters,
@@ -93,7 +93,7 @@ def training_facts(training: Training, spec: dict[str, Any], active: int) -> dic
         "exposures": regime["exposures"],
         "steps": training.num_steps,
         "tokens": training.tokens,
-        "flops": training_flops(spec["model"], active, batches.context) * training.tokens,
+        "flops": training_flops(settings["model"], active, batches.context) * training.tokens,
         "final_loss": _rounded(float(training.row_losses[-1])),
     }
 

@@ -25,13 +25,13 @@ __all__ = ["Interrupted", "follow", "forget", "train_checkpoint"]
 class Session:
     """One process's part of a training, from start or resume to its end or an interruption."""
 
-    def __init__(self, spec: dict[str, Any], batches: TrainingBatches, resume: Path):
-        fabric = make_fabric(spec["hardware"])
+    def __init__(self, settings: dict[str, Any], batches: TrainingBatches, resume: Path):
+        fabric = make_fabric(settings["hardware"])
         self.device, self.resume = fabric.device, resume
-        self.training = Training(spec, batches, fabric)
+        self.training = Training(settings, batches, fabric)
         self.conditions = {
             "checkpoint": resume.name,  # the spec does not name the data
-            "spec": spec,
+            "settings": settings,
             "transformers": transformers.__version__,
             **numeric_conditions(fabric.device),
         }
@@ -112,16 +112,16 @@ class Session:
             raise Interrupted(f"stopped by {reason} at {position}; the state is saved")
 
 
-def follow(spec: dict[str, Any], batches: TrainingBatches, resume: Path) -> None:
+def follow(settings: dict[str, Any], batches: TrainingBatches, resume: Path) -> None:
     """Do the steps of another process's training with it, until it ends or stops; arguments as there."""
-    training = Session(spec, batches, resume).training
+    training = Session(settings, batches, resume).training
     for _ in training.steps():
         pass
     training.team.part()
 
 
 def train_checkpoint(
-    spec: dict[str, Any],
+    settings: dict[str, Any],
     batches: TrainingBatches,
     dataset: str,
     tokenizer: Path,
@@ -139,7 +139,7 @@ def train_checkpoint(
     """
     started = time.monotonic()
     with StopRequest(time_budget_seconds) as stop:
-        session = Session(spec, batches, resume)
+        session = Session(settings, batches, resume)
         setup_seconds = time.monotonic() - started
         try:
             session.run(stop)
@@ -147,7 +147,7 @@ def train_checkpoint(
             session.training.team.part()
     training = session.training
     trained = time.monotonic()
-    facts = write_checkpoint(training, spec, dataset, tokenizer, folder)
+    facts = write_checkpoint(training, settings, dataset, tokenizer, folder)
     return {
         **facts,
         "device": device_name(session.device),

@@ -16,13 +16,15 @@ MOST_ATTRIBUTES = 250  # labels and attribute numbers are bytes
 MOST_NAMES = 2**62  # what the keyed bijection can number
 
 
-def make_grammar(spec: dict[str, Any]) -> Grammar:
+def make_grammar(settings: dict[str, Any]) -> Grammar:
     """The grammar of a bioD spec, its chunk sets drawn. Raises UserError where the letters do not match."""
-    _check(spec)
-    K, C = spec["K"], spec["C"]
-    atomic = {"atomic": True, "sentence": False}[spec["wording"]]
-    pools = _names(spec["names"], atomic)
-    pools |= {f"id_{k}": chunk_set(spec["seed"], k, spec["D"], spec["L"], spec["T"]) for k in range(1, K + 1)}
+    _check(settings)
+    K, C = settings["K"], settings["C"]
+    atomic = {"atomic": True, "sentence": False}[settings["wording"]]
+    pools = _names(settings["names"], atomic)
+    pools |= {
+        f"id_{k}": chunk_set(settings["seed"], k, settings["D"], settings["L"], settings["T"]) for k in range(1, K + 1)
+    }
     if not atomic:
         pools["pronouns"] = ["Her"]  # tells nothing: one word for everybody, as in the paper
     between = " " if atomic else ", "
@@ -37,13 +39,13 @@ def make_grammar(spec: dict[str, Any]) -> Grammar:
         name_suffix="" if atomic else "'s",
         pronoun=None if atomic else Slot(None, "pronouns"),
         attributes=tuple(attributes),
-        **wording_options(spec),
+        **wording_options(settings),
     )
 
 
-def diversity(spec: dict[str, Any]) -> dict[str, int]:
+def diversity(settings: dict[str, Any]) -> dict[str, int]:
     """The sizes that the diversity term K D log2(T^L / D) needs: K sets of D out of T^L strings."""
-    return {"K": spec["K"], "D": spec["D"], "T_pow_L": spec["T"] ** spec["L"]}
+    return {"K": settings["K"], "D": settings["D"], "T_pow_L": settings["T"] ** settings["L"]}
 
 
 def chunk_set(seed: int, attribute: int, D: int, L: int, T: int) -> list[str]:
@@ -75,16 +77,16 @@ def _names(sizes: list[int], atomic: bool) -> dict[str, list[str]]:
     return {f"{part}_names": read_pool(f"{part}_names", size) for part, size in zip(NAME_PARTS, sizes, strict=True)}
 
 
-def _check(spec: dict[str, Any]) -> None:
+def _check(settings: dict[str, Any]) -> None:
     for letter in "KCDLT":
-        if spec[letter] < 1:
-            raise UserError(f"{letter}: {spec[letter]}; use 1 or more")
-    if spec["K"] > MOST_ATTRIBUTES:
-        raise UserError(f"K: {spec['K']} attributes; use at most {MOST_ATTRIBUTES}")
-    if spec["T"] ** spec["L"] < spec["D"]:
-        total = f"T^L = {spec['T']}^{spec['L']} = {spec['T'] ** spec['L']}"
-        raise UserError(f"D: {spec['D']} distinct chunks, but only {total} strings exist; lower D, or raise T or L")
-    if min(spec["names"]) < 1 or math.prod(spec["names"]) > MOST_NAMES:
-        raise UserError(f"names: {spec['names']}; use three sizes of 1 or more, with a product of at most 2^62")
-    if spec["wording"] not in ("atomic", "sentence"):
-        raise UserError(f"wording: {spec['wording']}; use atomic or sentence")
+        if settings[letter] < 1:
+            raise UserError(f"{letter}: {settings[letter]}; use 1 or more")
+    if settings["K"] > MOST_ATTRIBUTES:
+        raise UserError(f"K: {settings['K']} attributes; use at most {MOST_ATTRIBUTES}")
+    if settings["T"] ** settings["L"] < settings["D"]:
+        total = f"T^L = {settings['T']}^{settings['L']} = {settings['T'] ** settings['L']}"
+        raise UserError(f"D: {settings['D']} distinct chunks, but only {total} strings exist; lower D, or raise T or L")
+    if min(settings["names"]) < 1 or math.prod(settings["names"]) > MOST_NAMES:
+        raise UserError(f"names: {settings['names']}; use three sizes of 1 or more, with a product of at most 2^62")
+    if settings["wording"] not in ("atomic", "sentence"):
+        raise UserError(f"wording: {settings['wording']}; use atomic or sentence")

@@ -15,14 +15,14 @@ FIRST_YEAR = 1900
 MOST = {"months": 12, "days": 28, "years": 200}  # the paper's birth dates: 12 * 28 * 200 = 67,200
 
 
-def make_grammar(spec: dict[str, Any]) -> Grammar:
+def make_grammar(settings: dict[str, Any]) -> Grammar:
     """The grammar of a bioS spec. Raises UserError where a pool is larger than what ships."""
-    sizes, lists = spec["pools"], spec.get("value_lists", {})
+    sizes, lists = settings["pools"], settings.get("value_lists", {})
     pools = {name: choose_pool(name, sizes, lists) for name in ("first_names", "middle_names", "last_names")}
     pools |= _birth_dates(sizes)
     pools |= {name: choose_pool(name, sizes, lists) for name in ("cities", "universities", "majors")}
     pools["employers"], pools["working_cities"] = split_employers(choose_pool("employers", sizes, lists))
-    pools["pronouns"] = spec.get("pronouns", ["He", "She"])
+    pools["pronouns"] = settings.get("pronouns", ["He", "She"])
     gender = "gender" if len(pools["pronouns"]) > 1 else None  # one word for everybody tells nothing
     date = (Slot("birth_month", "months"), Slot("birth_day", "days", after=","), Slot("birth_year", "years"))
     attributes = {
@@ -38,8 +38,8 @@ def make_grammar(spec: dict[str, Any]) -> Grammar:
         name=tuple(Slot(f"{part}_name", f"{part}_names") for part in ("first", "middle", "last")),
         name_suffix="",
         pronoun=Slot(gender, "pronouns"),
-        attributes=tuple(_attribute(name, slots, spec) for name, slots in attributes.items()),
-        **wording_options(spec),
+        attributes=tuple(_attribute(name, slots, settings) for name, slots in attributes.items()),
+        **wording_options(settings),
     )
 
 
@@ -54,7 +54,7 @@ def _birth_dates(sizes: dict[str, int]) -> dict[str, list[str]]:
     }
 
 
-def _attribute(name: str, slots: tuple[Slot, ...], spec: dict[str, Any]) -> Attribute:
+def _attribute(name: str, slots: tuple[Slot, ...], settings: dict[str, Any]) -> Attribute:
     determined_by = "employer" if name == "working_city" else None
-    templates = read_templates(name, spec["templates"], spec.get("template_folder"))
+    templates = read_templates(name, settings["templates"], settings.get("template_folder"))
     return Attribute(name, slots, tuple(templates), determined_by)

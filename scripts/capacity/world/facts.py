@@ -27,7 +27,7 @@ MOST_PEOPLE = 2**31 - 1  # person numbers are int32 while they are shuffled
 class World:
     """N people. facts: column name to codes (N,), an unsigned type that just fits."""
 
-    spec: dict[str, Any]
+    settings: dict[str, Any]
     facts: dict[str, NDArray[np.unsignedinteger]]
     grammar: Grammar
     account: Account
@@ -35,30 +35,30 @@ class World:
 
     @property
     def N(self) -> int:
-        return self.spec["N"]
+        return self.settings["N"]
 
     @property
     def seed(self) -> int:
-        return self.spec["seed"]
+        return self.settings["seed"]
 
     def codes(self, column: str, people: NDArray[np.int64]) -> NDArray[np.unsignedinteger]:
         """What a column says of some people, (len(people),)."""
         return self.facts[column].take(people)
 
 
-def make_world(spec: dict[str, Any]) -> World:
+def make_world(settings: dict[str, Any]) -> World:
     """The world of a spec; equal specs, equal worlds. Raises UserError for impossible ones."""
-    if spec["kind"] == "records":
-        return World(spec, *records.make_parts(spec))
-    if spec["kind"] not in GRAMMARS:
-        raise UserError(f"kind: {spec['kind']}; use {', '.join(GRAMMARS)} or records")
-    grammar = GRAMMARS[spec["kind"]](spec)
-    return World(spec, draw_facts(grammar, spec["N"], spec["seed"]), grammar, account_of(grammar, spec))
+    if settings["kind"] == "records":
+        return World(settings, *records.make_parts(settings))
+    if settings["kind"] not in GRAMMARS:
+        raise UserError(f"kind: {settings['kind']}; use {', '.join(GRAMMARS)} or records")
+    grammar = GRAMMARS[settings["kind"]](settings)
+    return World(settings, draw_facts(grammar, settings["N"], settings["seed"]), grammar, account_of(grammar, settings))
 
 
-def account_of(grammar: Grammar, spec: dict[str, Any]) -> Account:
+def account_of(grammar: Grammar, settings: dict[str, Any]) -> Account:
     """The account of a drawn world's spec."""
-    return make_account(grammar, spec["N"], biod.diversity(spec) if spec["kind"] == "bioD" else {})
+    return make_account(grammar, settings["N"], biod.diversity(settings) if settings["kind"] == "bioD" else {})
 
 
 def draw_facts(grammar: Grammar, num_people: int, seed: int) -> dict[str, NDArray[np.unsignedinteger]]:
@@ -110,7 +110,7 @@ def save_world(world: World, folder: Path) -> None:
     """Write facts.parquet (one row a person), grammar.json (spec, grammar, items, account), and texts if it has any."""
     pq.write_table(pa.table(world.facts), folder / "facts.parquet", compression="zstd", use_dictionary=False)
     content = {
-        "spec": world.spec,
+        "settings": world.settings,
         "items": world.grammar.items,
         "account": asdict(world.account),
         "grammar": world.grammar.to_json(),
@@ -126,13 +126,13 @@ def load_world(folder: Path) -> World:
     table = pq.read_table(folder / "facts.parquet", use_threads=False)
     account = content["account"] | {"items": [(item, bits) for item, bits in content["account"]["items"]]}
     return World(
-        spec=content["spec"],
+        settings=content["settings"],
         facts={name: table[name].to_numpy() for name in table.column_names},
         grammar=Grammar.from_json(content["grammar"]),
         account=Account(**account),
-        rewritings=_load_rewritings(folder / TEXTS, content["spec"]),
+        rewritings=_load_rewritings(folder / TEXTS, content["settings"]),
     )
 
 
-def _load_rewritings(path: Path, spec: dict[str, Any]) -> Rewritings | None:
-    return Rewritings(pq.read_table(path, use_threads=False), spec["rewritings"]) if path.is_file() else None
+def _load_rewritings(path: Path, settings: dict[str, Any]) -> Rewritings | None:
+    return Rewritings(pq.read_table(path, use_threads=False), settings["rewritings"]) if path.is_file() else None

@@ -7,12 +7,12 @@ from capacity.errors import UserError
 TAG = " TAG"  # one token in front of what is worth learning; a word that no pool and no template has
 
 
-def wording_options(spec: dict[str, Any]) -> dict[str, Any]:
+def wording_options(settings: dict[str, Any]) -> dict[str, Any]:
     """The grammar's fields for a spec's `sentences`, `paragraphs` and `tag`; left out, they are as in bioS.
 
     Raises UserError for values that mean nothing.
     """
-    sentences, paragraphs = spec.get("sentences", "shuffled"), spec.get("paragraphs")
+    sentences, paragraphs = settings.get("sentences", "shuffled"), settings.get("paragraphs")
     if sentences not in ("shuffled", "in_order"):
         raise UserError(f"sentences: {sentences}; use shuffled or in_order")
     if paragraphs is not None and paragraphs < 1:
@@ -20,5 +20,5 @@ def wording_options(spec: dict[str, Any]) -> dict[str, Any]:
     return {
         "shuffled": sentences == "shuffled",
         "paragraphs": paragraphs,
-        "tag": TAG if spec.get("tag", False) else "",
+        "tag": TAG if settings.get("tag", False) else "",
     }

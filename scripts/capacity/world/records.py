@@ -38,44 +38,44 @@ TEXT = pa.dictionary(pa.int32(), pa.string())
 Parts = tuple[dict[str, NDArray[np.unsignedinteger]], Grammar, Account]
 
 
-def make_parts(spec: dict[str, Any]) -> Parts:
+def make_parts(settings: dict[str, Any]) -> Parts:
     """Facts, grammar and account of a spec of records. Raises UserError for a table that cannot be told."""
-    return parts_of(read_records(spec), spec)
+    return parts_of(read_records(settings), settings)
 
 
-def parts_of(table: pa.Table, spec: dict[str, Any]) -> Parts:
+def parts_of(table: pa.Table, settings: dict[str, Any]) -> Parts:
     """The same of a table that was read, of the columns and rows of the spec."""
-    if table.num_rows < spec["N"]:
-        raise UserError(f"N: {spec['N']} records, but {spec['file']} has {table.num_rows} that can be told")
+    if table.num_rows < settings["N"]:
+        raise UserError(f"N: {settings['N']} records, but {settings['file']} has {table.num_rows} that can be told")
     if not table.num_rows:
-        raise UserError(f"file: {spec['file']} has no row that can be told; give one without empty cells")
-    columns = [spec["entity"], *spec["attributes"]]
+        raise UserError(f"file: {settings['file']} has no row that can be told; give one without empty cells")
+    columns = [settings["entity"], *settings["attributes"]]
     coded = {column: _coded(table[column]) for column in columns}
     num_texts = sum(len(texts) for texts, _ in coded.values())
     if num_texts > MOST_VALUES:
-        raise UserError(f"file: {spec['file']}: {num_texts:,} different texts; at most {MOST_VALUES:,}, {FEWER}")
+        raise UserError(f"file: {settings['file']}: {num_texts:,} different texts; at most {MOST_VALUES:,}, {FEWER}")
     values = {column: texts.to_pylist() for column, (texts, _) in coded.items()}
-    if len(values[spec["entity"]]) < spec["N"]:
-        raise _repeated(spec)
-    _check_values(spec, values)
+    if len(values[settings["entity"]]) < settings["N"]:
+        raise _repeated(settings)
+    _check_values(settings, values)
     facts = {column: codes for column, (_, codes) in coded.items()}
-    return facts, _grammar(spec, values), _account(spec, facts)
+    return facts, _grammar(settings, values), _account(settings, facts)
 
 
-def read_records(spec: dict[str, Any]) -> pa.Table:
+def read_records(settings: dict[str, Any]) -> pa.Table:
     """The rows that a spec tells: columns that it names, dictionary-coded, N rows without an empty cell or all."""
-    return _table_and_dropped(spec)[0]
+    return _table_and_dropped(settings)[0]
 
 
-def num_dropped(spec: dict[str, Any]) -> int:
+def num_dropped(settings: dict[str, Any]) -> int:
     """Rows with an empty cell that are passed over: all before the first row that is not told because of N."""
-    return _table_and_dropped(spec)[1]
+    return _table_and_dropped(settings)[1]
 
 
-def _table_and_dropped(spec: dict[str, Any]) -> tuple[pa.Table, int]:
-    path = REPOSITORY / spec["file"]
-    columns = (spec["entity"], *spec["attributes"]) if spec["attributes"] else None
-    return _read(path, columns, spec["entity"], spec["missing"], spec["N"], status(path))
+def _table_and_dropped(settings: dict[str, Any]) -> tuple[pa.Table, int]:
+    path = REPOSITORY / settings["file"]
+    columns = (settings["entity"], *settings["attributes"]) if settings["attributes"] else None
+    return _read(path, columns, settings["entity"], settings["missing"], settings["N"], status(path))
 
 
 def status(path: Path) -> tuple[int, int]:
@@ -227,23 +227,23 @@ def _coded(column: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.uint32]]:
     return combined.dictionary.take(pa.array(used[order])), rank[codes]
 
 
-def _repeated(spec: dict[str, Any]) -> UserError:
+def _repeated(settings: dict[str, Any]) -> UserError:
     """The message for a name that stands twice: which, and in which rows of the file."""
-    entity, row = spec["entity"], 0
+    entity, row = settings["entity"], 0
     row_of: dict[str, int] = {}
-    for block in _blocks(REPOSITORY / spec["file"], [entity, *spec["attributes"]]):
+    for block in _blocks(REPOSITORY / settings["file"], [entity, *settings["attributes"]]):
         for cells in zip(*(column.to_pylist() for column in block.columns), strict=True):
             row += 1
             if None in cells:
                 continue  # dropped
             if (first := row_of.setdefault(cells[0], row)) != row:
-                rows = f"data rows {first} and {row} of {spec['file']}"
+                rows = f"data rows {first} and {row} of {settings['file']}"
                 return UserError(f"entity: {cells[0]!r} stands in {rows}; each row needs a {entity!r} of its own")
-    return UserError(f"entity: {spec['file']} changed while it was read; start again")
+    return UserError(f"entity: {settings['file']} changed while it was read; start again")
 
 
-def _check_values(spec: dict[str, Any], values: dict[str, list[str]]) -> None:
-    entity = spec["entity"]
+def _check_values(settings: dict[str, Any], values: dict[str, list[str]]) -> None:
+    entity = settings["entity"]
     for column, texts in values.items():
         if len(texts) == 1:
             raise UserError(f"attributes: {column!r} is {texts[0]!r} in every row and tells nothing; leave it out")
@@ -261,11 +261,11 @@ def _check_ends(column: str, texts: list[str], mark: str) -> None:
             raise UserError(f"{column}: {other[:-1]!r} goes on after {one!r}; write it without {mark!r}")
 
 
-def _grammar(spec: dict[str, Any], values: dict[str, list[str]]) -> Grammar:
-    entity, attributes = spec["entity"], []
+def _grammar(settings: dict[str, Any], values: dict[str, list[str]]) -> Grammar:
+    entity, attributes = settings["entity"], []
     seen: dict[str, str] = {}
-    for column in spec["attributes"]:
-        phrases = (spec["phrases"] or {}).get(column) or [f"{column.replace('_', ' ')} is"]
+    for column in settings["attributes"]:
+        phrases = (settings["phrases"] or {}).get(column) or [f"{column.replace('_', ' ')} is"]
         for phrase in phrases:
             if seen.setdefault(phrase, column) != column:
                 raise UserError(f"phrases: {phrase!r} stands for both {seen[phrase]!r} and {column!r}; use two")
@@ -277,15 +277,15 @@ def _grammar(spec: dict[str, Any], values: dict[str, list[str]]) -> Grammar:
         name_suffix="",
         pronoun=None,
         attributes=tuple(attributes),
-        **wording_options(spec),
+        **wording_options(settings),
     )
 
 
-def _account(spec: dict[str, Any], facts: dict[str, NDArray[np.unsignedinteger]]) -> Account:
+def _account(settings: dict[str, Any], facts: dict[str, NDArray[np.unsignedinteger]]) -> Account:
     """Entities are known, so N0 = N; a column of n values holds log2 n bits, or their frequencies' entropy."""
     items = []
-    for column in spec["attributes"]:
-        shares = np.bincount(facts[column]) / spec["N"]
+    for column in settings["attributes"]:
+        shares = np.bincount(facts[column]) / settings["N"]
         entropy = float(-(shares * np.log2(shares)).sum())
-        items.append((column, {"uniform": math.log2(len(shares)), "frequencies": entropy}[spec["account"]]))
-    return Account(name_prior_bits=math.log2(spec["N"]), name_offered_bits=0.0, items=items, diversity={})
+        items.append((column, {"uniform": math.log2(len(shares)), "frequencies": entropy}[settings["account"]]))
+    return Account(name_prior_bits=math.log2(settings["N"]), name_offered_bits=0.0, items=items, diversity={})

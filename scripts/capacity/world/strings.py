@@ -12,9 +12,9 @@ from capacity.errors import UserError
 from capacity.world.grammar import Attribute, Grammar, Slot
 
 
-def make_grammar(spec: dict[str, Any]) -> Grammar:
+def make_grammar(settings: dict[str, Any]) -> Grammar:
     """The grammar of a spec of random strings. Raises UserError where strings are too short to differ."""
-    V, S, N = spec["vocabulary"], spec["length"], spec["N"]
+    V, S, N = settings["vocabulary"], settings["length"], settings["N"]
     opening = opening_length(N, V)
     if opening >= S:
         raise UserError(f"length: {S} tokens of {V}; {N} strings need at least {opening + 1} to differ")

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capacity.artefacts import orders
+from capacity.artefacts import spec as specs
 from capacity.artefacts.identity import file_digest
-from capacity.artefacts.orders import Order, check_present, make_order, order_text, read_order
+from capacity.artefacts.spec import Spec, check_present, make_spec, read_spec, spec_text
 from capacity.artefacts.stages import INTRODUCED, STAGES
 from capacity.config.model import Model
 from capacity.environment import REPOSITORY
@@ -31,35 +31,35 @@ PARENTS: dict[str, str | list[str]] = {
 }
 
 
-def training(spec: dict[str, Any] = SPEC, parents: dict[str, str | list[str]] = PARENTS) -> Order:
-    return make_order("checkpoints", "gpt2-2-4", spec, parents)
+def training(settings: dict[str, Any] = SPEC, parents: dict[str, str | list[str]] = PARENTS) -> Spec:
+    return make_spec("checkpoints", "gpt2-2-4", settings, parents)
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
     """The spec with one value replaced, or added."""
-    spec = copy.deepcopy(SPEC)
+    settings = copy.deepcopy(SPEC)
     *sections, key = path.split(".")
-    section = spec
+    section = settings
     for name in sections:
         section = section.setdefault(name, {})
     section[key] = value
-    return spec
+    return settings
 
 
-def variants(*bits: int) -> Order:
+def variants(*bits: int) -> Spec:
     """A set with a variant for each number of bits."""
     parents: dict[str, str | list[str]] = {"checkpoint": training().name}
-    members = [make_order("variants", f"int{b}", {"method": "rtn", "bits": b}, parents) for b in bits]
-    return make_order("variants", "set", {}, parents, members)
+    members = [make_spec("variants", f"int{b}", {"method": "rtn", "bits": b}, parents) for b in bits]
+    return make_spec("variants", "set", {}, parents, members)
 
 
 # --- what moves an id
 
 
 def test_an_id_is_the_readable_slug_and_twelve_hex_digits():
-    order = training()
-    assert order.name == f"checkpoints/{order.id}"
-    slug, digest = order.id.rsplit("-", 1)
+    spec = training()
+    assert spec.name == f"checkpoints/{spec.id}"
+    slug, digest = spec.id.rsplit("-", 1)
     assert (slug, len(digest)) == ("gpt2-2-4", 12)
     int(digest, 16)
 
@@ -103,20 +103,20 @@ def test_two_parents_that_change_places_move_the_id():
 
 
 def test_code_packages_and_stage_move_the_id(monkeypatch: pytest.MonkeyPatch):
-    ids = {training().id, make_order("probes", "gpt2-2-4", SPEC, PARENTS).id}
+    ids = {training().id, make_spec("probes", "gpt2-2-4", SPEC, PARENTS).id}
     with monkeypatch.context() as patch:
-        patch.setattr(orders, "code_digest", lambda *_, **__: "other code")
+        patch.setattr(specs, "code_digest", lambda *_, **__: "other code")
         ids.add(training().id)
     with monkeypatch.context() as patch:
-        patch.setattr(orders, "package_versions", lambda names: dict.fromkeys(names, "99.0"))
+        patch.setattr(specs, "package_versions", lambda names: dict.fromkeys(names, "99.0"))
         ids.add(training().id)
     assert len(ids) == 4
 
 
 def test_two_stages_with_the_same_code_and_packages_have_different_ids(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(orders, "code_digest", lambda *_, **__: "code")
-    monkeypatch.setattr(orders, "package_versions", lambda names: {})
-    ids = {make_order(stage, "slug", {}, {}).id for stage in STAGES}
+    monkeypatch.setattr(specs, "code_digest", lambda *_, **__: "code")
+    monkeypatch.setattr(specs, "package_versions", lambda names: {})
+    ids = {make_spec(stage, "slug", {}, {}).id for stage in STAGES}
     assert len(ids) == len(STAGES)
 
 
@@ -127,10 +127,10 @@ def test_members_move_the_id_of_their_set_and_their_order_and_repetition_do_not(
 
 
 def test_a_reason_to_make_an_artefact_again_is_not_part_of_its_identity():
-    order = training()
-    again = replace(order, remake="damaged")
-    assert again.name == order.name
-    assert orders.order_digest(again) == orders.order_digest(order)
+    spec = training()
+    again = replace(spec, remake="damaged")
+    assert again.name == spec.name
+    assert specs.spec_digest(again) == specs.spec_digest(spec)
 
 
 # --- options that came later
@@ -148,7 +148,7 @@ def test_an_option_at_its_introduction_value_leaves_the_id_alone_and_any_other_v
     for other in (True, 0, 0.5, [2, 1], "linear", {"a": 1.0}, ""):
         assert training(changed("regime.added", other)).id != before
     assert training(changed("hardware.added", value)).id != before, "the key is dotted from the top of the spec"
-    assert make_order("probes", "p", {"added": value}, {}).id != make_order("probes", "p", {}, {}).id
+    assert make_spec("probes", "p", {"added": value}, {}).id != make_spec("probes", "p", {}, {}).id
 
 
 def test_an_introduction_value_is_not_mistaken_for_one_of_another_type(monkeypatch: pytest.MonkeyPatch):
@@ -173,24 +173,24 @@ def test_a_gpt2_of_before_the_switches_has_the_identity_of_one_with_every_switch
     switches = {
         key.removeprefix("model."): value for key, value in INTRODUCED["checkpoints"].items() if "model." in key
     }
-    before, after = (make_order("checkpoints", "m", {"model": model}, {}).id for model in (size, size | switches))
+    before, after = (make_spec("checkpoints", "m", {"model": model}, {}).id for model in (size, size | switches))
     assert before == after
-    assert Model(architecture="gpt2-2-2", head_dim=8, init_std=0.25).spec() == size | switches
+    assert Model(architecture="gpt2-2-2", head_dim=8, init_std=0.25).to_settings() == size | switches
 
 
 # --- orders on disk
 
 
 def test_an_order_that_is_written_and_read_back_is_equal(tmp_path: Path):
-    for order in (
+    for spec in (
         training(),
         variants(4, 8),
         replace(training(changed("note", "µ \n ü")), remake='damaged: "x"'),
     ):
-        path = tmp_path / f"{order.id}.json"
-        path.write_text(order_text(order), encoding="utf-8")
-        assert read_order(path) == order
-        check_present(read_order(path))
+        path = tmp_path / f"{spec.id}.json"
+        path.write_text(spec_text(spec), encoding="utf-8")
+        assert read_spec(path) == spec
+        check_present(read_spec(path))
 
 
 PLAIN = st.recursive(
@@ -202,20 +202,20 @@ PLAIN = st.recursive(
 
 @settings(deadline=None)
 @given(st.dictionaries(st.text(), PLAIN, max_size=4))
-def test_any_spec_survives_its_file_with_its_id(spec: dict[str, Any]):
-    order = make_order("datasets", "world", spec, {})
-    content = json.loads(order_text(order))
-    assert content.pop("schema") == orders.SCHEMA
-    again = orders._from_json(content)
-    assert again == order
-    assert again.id.endswith(orders.order_digest(again))
+def test_any_spec_survives_its_file_with_its_id(settings: dict[str, Any]):
+    spec = make_spec("datasets", "world", settings, {})
+    content = json.loads(spec_text(spec))
+    assert content.pop("schema") == specs.SCHEMA
+    again = specs._from_json(content)
+    assert again == spec
+    assert again.id.endswith(specs.spec_digest(again))
 
 
 def test_the_text_of_an_order_does_not_depend_on_the_order_of_keys():
-    assert order_text(training(dict(reversed(SPEC.items())))) == order_text(training())
+    assert spec_text(training(dict(reversed(SPEC.items())))) == spec_text(training())
 
 
-TEXT = order_text(variants(8))
+TEXT = spec_text(variants(8))
 
 
 @pytest.mark.parametrize(
@@ -223,10 +223,10 @@ TEXT = order_text(variants(8))
     [
         b"",
         TEXT[: len(TEXT) // 2].encode(),
-        TEXT.replace('"schema": 1', '"schema": 2').encode(),
-        TEXT.replace('"schema": 1', '"scheme": 1').encode(),
-        TEXT.replace('"schema": 1,\n', "").encode(),
-        TEXT.replace('"spec"', '"specs"', 1).encode(),
+        TEXT.replace('"schema": 2', '"schema": 1').encode(),
+        TEXT.replace('"schema": 2', '"scheme": 1').encode(),
+        TEXT.replace('"schema": 2,\n', "").encode(),
+        TEXT.replace('"settings"', '"setting"', 1).encode(),
         TEXT.replace('"stage": "variants",\n', "", 1).encode(),
         TEXT.replace('"members": [', '"members": [3, ', 1).encode(),
         b"[1, 2]",
@@ -240,57 +240,55 @@ def test_a_file_that_is_no_order_is_one_line_with_its_path(tmp_path: Path, conte
     path = tmp_path / "order.json"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"order\.json: .*run the workflow again") as caught:
-        read_order(path)
+        read_spec(path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_order_or_a_folder_in_its_place_is_one_line(tmp_path: Path):
     with pytest.raises(UserError, match=r"none\.json: no such order"):
-        read_order(tmp_path / "none.json")
+        read_spec(tmp_path / "none.json")
     with pytest.raises(UserError, match="not an order"):
-        read_order(tmp_path)
+        read_spec(tmp_path)
 
 
 # --- what a job refuses
 
 
 def test_a_job_refuses_code_that_changed_since_the_run_began(monkeypatch: pytest.MonkeyPatch):
-    order = training()
-    check_present(order)
-    monkeypatch.setattr(orders, "code_digest", lambda *_, **__: "other code")
+    spec = training()
+    check_present(spec)
+    monkeypatch.setattr(specs, "code_digest", lambda *_, **__: "other code")
     with pytest.raises(UserError, match=r"the code of train_checkpoint\.py changed"):
-        check_present(order)
+        check_present(spec)
 
 
 def test_a_job_reads_the_code_anew_each_time_it_checks(monkeypatch: pytest.MonkeyPatch):
-    order, calls = training(), []
-    monkeypatch.setattr(orders, "forget_sources", lambda: calls.append(1))
-    check_present(order)
-    check_present(order)
+    spec, calls = training(), []
+    monkeypatch.setattr(specs, "forget_sources", lambda: calls.append(1))
+    check_present(spec)
+    check_present(spec)
     assert len(calls) == 2
 
 
 def test_a_job_refuses_another_version_of_a_package(monkeypatch: pytest.MonkeyPatch):
-    order = training()
-    monkeypatch.setattr(orders, "package_versions", lambda names: {**order.packages, "torch": "99.0"})
-    with pytest.raises(
-        UserError, match=rf"torch 99\.0 is installed here, the run began with {order.packages['torch']}"
-    ):
-        check_present(order)
+    spec = training()
+    monkeypatch.setattr(specs, "package_versions", lambda names: {**spec.packages, "torch": "99.0"})
+    with pytest.raises(UserError, match=rf"torch 99\.0 is installed here, the run began with {spec.packages['torch']}"):
+        check_present(spec)
 
 
 @pytest.mark.parametrize("change", [lambda path: path.write_text("Basel\n"), lambda path: path.unlink()])
 def test_a_job_refuses_a_file_that_changed_or_vanished(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, change: Callable[[Path], Any]
 ):
-    monkeypatch.setattr(orders, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(specs, "REPOSITORY", tmp_path)
     pool = tmp_path / "cities.txt"
     pool.write_text("Paris\n")
-    order = make_order("datasets", "world", {"files": {"cities.txt": file_digest(pool)}}, {})
-    check_present(order)
+    spec = make_spec("datasets", "world", {"files": {"cities.txt": file_digest(pool)}}, {})
+    check_present(spec)
     change(pool)
     with pytest.raises(UserError, match=r"cities\.txt changed or vanished"):
-        check_present(order)
+        check_present(spec)
 
 
 def test_files_of_a_spec_are_found_from_the_repository():
@@ -300,32 +298,32 @@ def test_files_of_a_spec_are_found_from_the_repository():
 @pytest.mark.parametrize(
     "edit",
     [
-        lambda order: replace(order, spec={**order.spec, "seed": 9}),
-        lambda order: replace(order, parents={**order.parents, "dataset": "datasets/other-000000000000"}),
-        lambda order: replace(order, packages={}),
-        lambda order: replace(order, id=f"{order.id[:-1]}{'0' if order.id[-1] != '0' else '1'}"),
-        lambda order: replace(order, stage="tables"),
+        lambda spec: replace(spec, settings={**spec.settings, "seed": 9}),
+        lambda spec: replace(spec, parents={**spec.parents, "dataset": "datasets/other-000000000000"}),
+        lambda spec: replace(spec, packages={}),
+        lambda spec: replace(spec, id=f"{spec.id[:-1]}{'0' if spec.id[-1] != '0' else '1'}"),
+        lambda spec: replace(spec, stage="tables"),
     ],
 )
-def test_a_job_refuses_an_order_that_was_edited_by_hand(edit: Callable[[Order], Order]):
+def test_a_job_refuses_an_order_that_was_edited_by_hand(edit: Callable[[Spec], Spec]):
     with pytest.raises(UserError, match="edited by hand"):
         check_present(edit(training()))
 
 
 def test_a_job_refuses_a_set_whose_member_was_edited_by_hand():
-    order = variants(4, 8)
-    check_present(order)
-    member = replace(order.members[0], spec={"method": "rtn", "bits": 2})
+    spec = variants(4, 8)
+    check_present(spec)
+    member = replace(spec.members[0], settings={"method": "rtn", "bits": 2})
     with pytest.raises(UserError, match="edited by hand"):
-        check_present(replace(order, members=[member, order.members[1]]))
+        check_present(replace(spec, members=[member, spec.members[1]]))
 
 
 def test_every_part_of_an_order_but_its_reason_is_in_its_identity():
     """A field that is added to orders must be hashed, or said here not to be."""
-    assert {field.name for field in fields(Order)} == {
+    assert {field.name for field in fields(Spec)} == {
         "stage",
         "id",
-        "spec",
+        "settings",
         "parents",
         "code",
         "packages",
@@ -338,5 +336,5 @@ def test_every_part_of_an_order_but_its_reason_is_in_its_identity():
 def test_parents_are_listed_in_an_order_that_does_not_depend_on_how_they_were_given():
     parents: dict[str, str | list[str]] = {"variants": "v/1", "dataset": "d/1", "probes": ["p/2", "p/1"]}
     names = ["d/1", "p/2", "p/1", "v/1"]
-    assert make_order("tables", "t", {}, parents).parent_names() == names
-    assert make_order("tables", "t", {}, dict(reversed(parents.items()))).parent_names() == names
+    assert make_spec("tables", "t", {}, parents).parent_names() == names
+    assert make_spec("tables", "t", {}, dict(reversed(parents.items()))).parent_names() == names

@@ -18,7 +18,7 @@ from test_rewriting import Server, biography, learn_by_heart, remote, server  # 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from capacity.artefacts.orders import Order
+from capacity.artefacts.spec import Spec
 from capacity.artefacts.stages import STAGES
 from capacity.audit import run
 from capacity.audit.execution import Choice
@@ -59,8 +59,8 @@ def grid_of(**changes: Any) -> Grid:
     return resolve(check(Config, raw(**changes), "planted"))
 
 
-def rewriting(grid: Grid) -> Order:
-    return next(order for order in grid.orders.values() if order.stage == "rewritings")
+def rewriting(grid: Grid) -> Spec:
+    return next(spec for spec in grid.specs.values() if spec.stage == "rewritings")
 
 
 @pytest.mark.parametrize("extraction", [MIXED, LORA], ids=["mixed", "lora"])
@@ -68,20 +68,20 @@ def test_rewritten_people_can_be_asked(extraction: dict[str, Any]) -> None:
     content = raw(N=20) | {"extractions": {"ask": extraction}}
     content["studies"]["prose"]["extraction"] = "ask"
     grid = resolve(check(Config, content, "planted"))
-    questions = next(order for order in grid.orders.values() if order.stage == "questions")
+    questions = next(spec for spec in grid.specs.values() if spec.stage == "questions")
     assert questions.parents["dataset"] == rewriting(grid).name
-    check_models(grid.orders, set())  # models of the paper; what texts will be like is not known yet
+    check_models(grid.specs, set())  # models of the paper; what texts will be like is not known yet
 
 
 def test_a_rewriting_stands_between_people_and_all_that_reads_them() -> None:
     grid = grid_of()
-    order = rewriting(grid)
-    people = next(each for each in grid.orders.values() if each.stage == "datasets")
-    assert order.parents == {"dataset": people.name}
-    readers = [each for each in grid.orders.values() if each.stage in ("tokenizers", "checkpoints", "probes")]
+    spec = rewriting(grid)
+    people = next(each for each in grid.specs.values() if each.stage == "datasets")
+    assert spec.parents == {"dataset": people.name}
+    readers = [each for each in grid.specs.values() if each.stage in ("tokenizers", "checkpoints", "probes")]
     assert len(readers) == 3
-    assert all(each.parents["dataset"] == order.name for each in readers)
-    assert [row["dataset_id"] for row in grid.table.spec["rows"]] == [people.id] * 2
+    assert all(each.parents["dataset"] == spec.name for each in readers)
+    assert [row["dataset_id"] for row in grid.table.settings["rows"]] == [people.id] * 2
 
 
 def test_people_who_are_rewritten_are_those_of_bios_and_are_made_once() -> None:
@@ -90,7 +90,7 @@ def test_people_who_are_rewritten_are_those_of_bios_and_are_made_once() -> None:
     content["datasets"]["plain"] = told | {"kind": "bioS"}
     content["studies"]["prose"]["datasets"] = ["people", "plain"]
     grid = resolve(check(Config, content, "planted"))
-    assert sum(order.stage == "datasets" for order in grid.orders.values()) == 1
+    assert sum(spec.stage == "datasets" for spec in grid.specs.values()) == 1
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_people_who_are_rewritten_are_those_of_bios_and_are_made_once() -> None:
 )
 def test_what_decides_the_texts_is_in_their_identity_and_not_in_that_of_the_people(change: dict[str, Any]) -> None:
     before, after = grid_of(), grid_of(**change)
-    names = [{order.name for order in grid.orders.values() if order.stage == "datasets"} for grid in (before, after)]
+    names = [{spec.name for spec in grid.specs.values() if spec.stage == "datasets"} for grid in (before, after)]
     assert names[0] == names[1]
     assert rewriting(before).name != rewriting(after).name
 
@@ -107,15 +107,15 @@ def test_what_decides_the_texts_is_in_their_identity_and_not_in_that_of_the_peop
 def test_forty_texts_a_person_are_the_default() -> None:
     content = raw()
     del content["datasets"]["people"]["rewritings"]
-    assert rewriting(resolve(check(Config, content, "planted"))).spec["rewritings"] == 40
+    assert rewriting(resolve(check(Config, content, "planted"))).settings["rewritings"] == 40
 
 
 def test_a_model_counts_by_content_or_by_commit_and_runs_on_the_hardware_of_the_scale(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     folder = {"kind": "model", "model": str(tmp_path)}
     before = rewriting(grid_of(rewriter=folder))
-    assert before.spec["rewriter"]["accelerator"] == "cpu"
-    assert before.spec["rewriter"]["precision"] == "fp32"
+    assert before.settings["rewriter"]["accelerator"] == "cpu"
+    assert before.settings["rewriter"]["precision"] == "fp32"
     assert "transformers" in before.packages
     (tmp_path / "config.json").write_text("{ }")
     assert rewriting(grid_of(rewriter=folder)).name != before.name
@@ -152,29 +152,29 @@ def test_a_shared_value_of_two_own_lists_is_refused_by_the_job_in_one_line(tmp_p
     (tmp_path / "universities.txt").write_text("Harvard\nYale\n")
     pools = {key: value for key, value in BIOR["pools"].items() if key not in ("majors", "universities")}  # type: ignore[attr-defined]
     lists = {name: str(tmp_path / f"{name}.txt") for name in ("majors", "universities")}
-    order = rewriting(grid := grid_of(pools=pools, value_lists=lists))
-    people = next(each for each in grid.orders.values() if each.stage == "datasets")
+    spec = rewriting(grid := grid_of(pools=pools, value_lists=lists))
+    people = next(each for each in grid.specs.values() if each.stage == "datasets")
     make(tmp_path / "results", "make_dataset.py", people)
     with pytest.raises(AssertionError, match="error: value_lists: 'Harvard' is both university and major"):
-        make(tmp_path / "results", "rewrite_dataset.py", order)
+        make(tmp_path / "results", "rewrite_dataset.py", spec)
 
 
 def test_the_job_reports_its_counts_and_leaves_no_state(tmp_path: Path) -> None:
     grid = grid_of(rewriter={"kind": "grammar", "corruption": 0.2}, flawed="keep", rewritings=9)
-    make(tmp_path, "make_dataset.py", next(each for each in grid.orders.values() if each.stage == "datasets"))
+    make(tmp_path, "make_dataset.py", next(each for each in grid.specs.values() if each.stage == "datasets"))
     manifest = make(tmp_path, "rewrite_dataset.py", rewriting(grid))
     assert manifest["metrics"]["texts"] == manifest["metrics"]["asked"] == 36
     assert 0 < manifest["metrics"]["flaws_kept"]["flawed"] <= 36
     assert not list((tmp_path / "resume").iterdir())
     assert sorted(manifest["outputs"]) == ["facts.parquet", "grammar.json", "texts.parquet"]
-    make(tmp_path, "make_tokenizer.py", next(each for each in grid.orders.values() if each.stage == "tokenizers"))
+    make(tmp_path, "make_tokenizer.py", next(each for each in grid.specs.values() if each.stage == "tokenizers"))
 
 
 def test_plan_and_runs_know_the_stage(tmp_path: Path) -> None:
     grid = grid_of()
     plan = hold_against(grid, tmp_path)
     assert STAGES["rewritings"].rule in {job.rule for job in forecast(plan, tmp_path).jobs}
-    plant(next(each for each in grid.orders.values() if each.stage == "datasets"), tmp_path)
+    plant(next(each for each in grid.specs.values() if each.stage == "datasets"), tmp_path)
     runs = run_states(hold_against(grid, tmp_path), tmp_path)
     assert {run["stage"] for run in runs} == {"rewritings"}
 
@@ -231,14 +231,14 @@ def test_a_llama_rewrites_through_the_engine_and_what_it_says_beside_the_facts_i
     content = raw(rewriter=model_settings(folder), flawed="keep")
     (checkout.path / "config.yaml").write_text(json.dumps(content))
     checkout.build()
-    order = rewriting(resolve(check(Config, content, "planted")))
-    metrics = json.loads((checkout.path / "results" / order.name / "manifest.json").read_text())["metrics"]
+    spec = rewriting(resolve(check(Config, content, "planted")))
+    metrics = json.loads((checkout.path / "results" / spec.name / "manifest.json").read_text())["metrics"]
     assert metrics["texts"] == metrics["asked"] == 8
     flaws = metrics["flaws_kept"]
     assert flaws["flawed"] == 4
     assert flaws.get("name: missing", 0) + flaws.get("name: wrong", 0) == 4
     assert metrics["facts_never_told"] == 2 * 7
-    told = load_world(checkout.path / "results" / order.name).rewritings
+    told = load_world(checkout.path / "results" / spec.name).rewritings
     assert told
     texts = told.texts(slice(None))
     world = people_of_the_tiny_world()
@@ -253,10 +253,10 @@ def test_a_llama_that_never_learned_anything_ends_its_job_in_one_line(tmp_path: 
     content = raw(rewriter=model_settings(llama(tmp_path / "llama", [])))
     (checkout.path / "config.yaml").write_text(json.dumps(content))
     assert checkout.engine().returncode != 0
-    order = rewriting(resolve(check(Config, content, "planted")))
-    log = (checkout.path / "results" / "logs" / "rewrite_dataset" / f"{order.id}.log").read_text().splitlines()
+    spec = rewriting(resolve(check(Config, content, "planted")))
+    log = (checkout.path / "results" / "logs" / "rewrite_dataset" / f"{spec.id}.log").read_text().splitlines()
     assert log[-1].startswith("error: rewriter: none of 8 texts tells a single fact of its person; the first begins ")
-    assert not (checkout.path / "results" / order.name).exists()
+    assert not (checkout.path / "results" / spec.name).exists()
 
 
 # --- an audit

@@ -1,4 +1,4 @@
-"""Orders: the frozen description of one artefact, and the identity that follows from it."""
+"""Specs: the frozen description of one artefact, and the identity that follows from it."""
 
 import json
 from collections.abc import Mapping
@@ -16,24 +16,25 @@ from capacity.artefacts.identity import (
     module_digests,
     package_versions,
 )
+from capacity.artefacts.settings import Settings
 from capacity.artefacts.stages import STAGES, without_introduced
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
-class Order:
+class Spec:
     """One artefact to make: everything that decides its bytes, and nothing else. Its name is `<stage>/<id>`."""
 
     stage: str  # the folder below results/, for example "checkpoints"
     id: str  # readable slug and digest
-    spec: dict[str, Any]
+    settings: dict[str, Any]
     parents: Mapping[str, str | list[str]]  # role -> artefact name(s)
     code: str  # digest of the code that the stage's script can reach
     packages: dict[str, str]  # versions that can change the numbers
-    members: list["Order"] = field(default_factory=list)  # artefacts that the same job makes or reuses
+    members: list["Spec"] = field(default_factory=list)  # artefacts that the same job makes or reuses
     for_model: list[str] = field(default_factory=list)  # modules in `code` that only this kind of model reaches
     remake: str | None = None  # why an artefact that exists is to be made again; not part of the identity
 
@@ -55,16 +56,16 @@ class Order:
         return [name for group in groups for name in group]
 
 
-def make_order(
+def make_spec(
     stage: str,
     slug: str,
-    spec: dict[str, Any],
+    settings: Settings | dict[str, Any],
     parents: Mapping[str, str | list[str]],
-    members: list[Order] | None = None,
+    members: list[Spec] | None = None,
     packages: tuple[str, ...] = (),
     for_model: list[str] | None = None,
-) -> Order:
-    """The order for a spec under the present code and packages: the stage's, and others that this spec needs.
+) -> Spec:
+    """The spec for settings under the present code and packages: the stage's, and others that these settings need.
 
     for_model: from `capacity.artefacts.identity.model_modules`, where the job builds or loads a model.
     """
@@ -72,65 +73,66 @@ def make_order(
     for_model = for_model or []
     code = code_digest(STAGES[stage].script, for_model=tuple(for_model))
     versions = package_versions((*STAGES[stage].packages, *packages))
-    order = Order(stage, slug, spec, parents, code, versions, members, for_model)
-    return replace(order, id=f"{slug}-{order_digest(order)}")
+    plain = settings.plain() if isinstance(settings, Settings) else settings
+    spec = Spec(stage, slug, plain, parents, code, versions, members, for_model)
+    return replace(spec, id=f"{slug}-{spec_digest(spec)}")
 
 
-def order_digest(order: Order) -> str:
-    """The digest that an order's id ends with: of all that decides the artefact's bytes."""
+def spec_digest(spec: Spec) -> str:
+    """The digest that a spec's id ends with: of all that decides the artefact's bytes."""
     identity = {
-        "stage": order.stage,
-        "spec": without_introduced(order.stage, order.spec),
-        "parents": order.parents,
-        "members": [member.name for member in order.members],
-        "code": order.code,
-        "packages": order.packages,
+        "stage": spec.stage,
+        "settings": without_introduced(spec.stage, spec.settings),
+        "parents": spec.parents,
+        "members": [member.name for member in spec.members],
+        "code": spec.code,
+        "packages": spec.packages,
     }
     return digest(identity)[:DIGEST_LENGTH]
 
 
-def order_text(order: Order) -> str:
-    """The order as it stands in `results/specs/`: a line a key."""
-    content = {"schema": SCHEMA, **vars(order), "members": [vars(member) for member in order.members]}
+def spec_text(spec: Spec) -> str:
+    """The spec as it stands in `results/specs/`: a line a key."""
+    content = {"schema": SCHEMA, **vars(spec), "members": [vars(member) for member in spec.members]}
     return "{\n" + ",\n".join(f'"{key}": {canonical_json(value)}' for key, value in content.items()) + "\n}\n"
 
 
-def read_order(path: Path) -> Order:
-    """The order in a file. Raises UserError where it is missing or not an order of this schema."""
+def read_spec(path: Path) -> Spec:
+    """The spec in a file. Raises UserError where it is missing or not a spec of this schema."""
     try:
         content = json.loads(path.read_text())
         if content.pop("schema") != SCHEMA:
             raise UserError(f"{path}: written by another version of this project; run the workflow again")
         return _from_json(content)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such order; run the workflow (without --no-hooks), which writes it") from None
+        raise UserError(f"{path}: no such spec; run the workflow (without --no-hooks), which writes it") from None
     except UserError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not an order ({error}); run the workflow again to write it anew") from None
+        raise UserError(f"{path}: not a spec ({error}); run the workflow again to write it anew") from None
 
 
-def _from_json(content: dict[str, Any]) -> Order:
+def _from_json(content: dict[str, Any]) -> Spec:
     members = [_from_json(member) for member in content.pop("members")]
-    return Order(**content, members=members)
+    return Spec(**content, members=members)
 
 
-def check_present(order: Order) -> None:
+def check_present(spec: Spec) -> None:
     """Refuse to make an artefact of another spec, code, packages or files than its name says. Raises UserError."""
-    for each in (order, *order.members):
-        if not each.id.endswith(f"-{order_digest(each)}"):
-            raise UserError(f"{each.name}: its order was edited by hand; change config.yaml and start the run again")
+    for each in (spec, *spec.members):
+        if not each.id.endswith(f"-{spec_digest(each)}"):
+            raise UserError(f"{each.name}: its spec was edited by hand; change config.yaml and start the run again")
     forget_sources()
-    if code_digest(order.script, for_model=tuple(order.for_model)) != order.code:
-        raise UserError(f"{order.name}: the code of {order.script} changed since the run began; start the run again")
-    installed = package_versions(tuple(order.packages))
-    for package, version in order.packages.items():
+    if code_digest(spec.script, for_model=tuple(spec.for_model)) != spec.code:
+        raise UserError(f"{spec.name}: the code of {spec.script} changed since the run began; start the run again")
+    installed = package_versions(tuple(spec.packages))
+    for package, version in spec.packages.items():
         if installed[package] != version:
             raise UserError(
-                f"{order.name}: {package} {installed[package]} is installed here, the run began with {version}; "
+                f"{spec.name}: {package} {installed[package]} is installed here, the run began with {version}; "
                 "use one environment for the whole run"
             )
-    for file, expected in order.spec.get("files", {}).items():
+    for file, expected in spec.settings.get("files", {}).items():
         path = REPOSITORY / file
         if not path.is_file() or input_digest(path) != expected:
-            raise UserError(f"{order.name}: {file} changed or vanished since the run began; start the run again")
+            raise UserError(f"{spec.name}: {file} changed or vanished since the run began; start the run again")

@@ -1,0 +1,118 @@
+"""One job of the engine: read its spec, check code and parents, make the artefact, end with one line where that fails.
+
+A spec is the frozen description of one artefact, written by the engine's main process to `results/specs/<id>.json`
+before any job starts. Jobs read nothing else of the configuration.
+"""
+
+import argparse
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from capacity.artefacts.making import Making
+from capacity.artefacts.manifest import noted, verify
+from capacity.artefacts.spec import Spec, check_present, read_spec
+from capacity.errors import UserError, fail, unwritable
+
+T = TypeVar("T")
+
+
+def job_parser(description: str | None) -> argparse.ArgumentParser:
+    """The command line that all stage scripts share."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--spec", type=Path, required=True, help="the order: results/specs/<id>.json")
+    parser.add_argument("--results", type=Path, help="the results folder (default: the one that holds the order)")
+    return parser
+
+
+class Job(Making, Generic[T]):
+    """One engine job: its spec, its verified parents, and the folder to fill. Ends the process on a UserError.
+
+    read: from the spec's JSON to the stage's settings, typed; `.settings` has them.
+    """
+
+    def __init__(self, args: argparse.Namespace, read: Callable[[dict[str, Any]], T]):
+        try:
+            spec = read_spec(args.spec)
+            check_present(spec)
+            self.results = args.results or args.spec.resolve().parents[1]
+            names = spec.parent_names()
+            manifests = {name: verify(self.results / name, name) for name in names}
+        except UserError as error:
+            fail(error)
+        inputs = {name: noted(manifest) for name, manifest in manifests.items()}
+        super().__init__(spec, self.results, inputs)
+        self.manifests = manifests
+        self.settings = read(spec.settings)
+        self.resume = self.results / "resume" / spec.id
+
+    def __enter__(self) -> Self:
+        try:
+            super().__enter__()
+            fetched = self.fetched()
+        except OSError as error:
+            self._fail_where_unwritable(error)
+            raise
+        if fetched:
+            raise SystemExit(0)
+        return self
+
+    def _fail_where_unwritable(self, error: BaseException | None) -> None:
+        """End the process with one line where the disk takes no more."""
+        if told := unwritable(error, self.folder):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            fail(UserError(f"{self.spec.name}: {told}"))
+
+    def check_again(self) -> None:
+        """Refuse where the code was edited since the job began; to be called after imports that came late."""
+        check_present(self.spec)
+
+    def parent(self, role: str) -> Path:
+        """The verified folder of the one parent in a role."""
+        return self.results / str(self.spec.parents[role])
+
+    def parents(self, role: str) -> list[Path]:
+        """The verified folders of all parents in a role, in the order's order."""
+        return [self.results / name for name in self.spec.parents[role]]
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+        self._fail_where_unwritable(error)
+        try:
+            super().__exit__(kind, error, trace)
+        except UserError as refused:
+            fail(refused)
+        except OSError as refused:
+            self._fail_where_unwritable(refused)
+            raise
+        if isinstance(error, UserError):
+            fail(error)
+        if kind is None:
+            print(f"{self.spec.name}: made in {time.monotonic() - self.clock:.1f} s", flush=True)
+
+    def missing_members(self) -> list[Spec]:
+        """Members that are still to be made; an order to make the set again makes all of them again."""
+        if self.spec.remake:
+            return self.spec.members
+        return [m for m in self.spec.members if not (self.results / m.name).exists() and not self._fetched_member(m)]
+
+    def _fetched_member(self, member: Spec) -> bool:
+        making = self.making_member(member)
+        return making.store is not None and making.fetched()
+
+    def making_member(self, member: Spec) -> Making:
+        """The scratch folder of one member; its parents are verified and become this job's inputs too."""
+        for name in member.parent_names():
+            if name not in self.inputs:
+                self.add_input(name)
+        ordered = replace(member, remake=self.spec.remake)  # made again with its set
+        return Making(ordered, self.results, {name: self.inputs[name] for name in member.parent_names()})
+
+    def add_input(self, name: str) -> Path:
+        """Verify an artefact that a parent or this job made, and chain its content into the manifest."""
+        folder = self.results / name
+        self.inputs[name] = noted(verify(folder, name))
+        return folder
