@@ -10,6 +10,7 @@ from trainings import WORLD
 from capacity.config.quantizer import Quantizer
 from capacity.models.build import build_model
 from capacity.quantization.calibration import calibration_batches
+from capacity.quantization.spec import Numbers, Rounding, Unquantized
 from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world.facts import make_world
 from capacity.world.render import Renderer
@@ -17,10 +18,25 @@ from capacity.world.render import Renderer
 COUNT = 20  # people of the tiny world
 
 
-def scheme_of(bits: int | None = None, method: str = "rtn", **options: Any) -> dict[str, Any]:
+NONE = Unquantized(method="none")
+
+
+def scheme_of(bits: int | None = None, method: str = "rtn", **options: Any) -> Rounding:
     """The scheme of a quantizer section."""
     given = {"method": method, **({"bits": bits} if bits else {}), **options}
-    return Quantizer.model_validate(given).to_settings(people=COUNT, seed=1)
+    scheme = Quantizer.model_validate(given).to_settings(people=COUNT, seed=1)
+    assert not isinstance(scheme, Unquantized)
+    return scheme
+
+
+def numbers_of(bits: int | None = None, **options: Any) -> Numbers:
+    """The numbers that such a scheme rounds to."""
+    return scheme_of(bits, **options).numbers
+
+
+def changed(numbers: Numbers, **options: Any) -> Numbers:
+    """Numbers with other options; those that they do not have are left out."""
+    return numbers.model_copy(update={key: value for key, value in options.items() if hasattr(numbers, key)})
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from planted import tiny
-from quantizers import scheme_of
+from quantizers import NONE, scheme_of
 from trainings import batches_of, checkpoint_bytes, spec_of, train
 from transformers import AutoModelForCausalLM
 
@@ -18,6 +18,7 @@ from capacity.models.build import build_model, load_model
 from capacity.models.external_checks import check, logits_of
 from capacity.plan.model_checks import check_models
 from capacity.quantization.scheme_checks import check_schemes
+from capacity.quantization.spec import Scheme
 from capacity.training.cost import active_parameters
 from capacity.training.objective import Objective
 from capacity.training.train import Interrupted
@@ -144,16 +145,16 @@ def test_what_cannot_be_measured_is_refused_in_one_line(model: dict, words: list
         (factory("gru"), scheme_of(4, tensors=["experts"]), ["own_models:gru: rtn4: tensors: experts; this model has"]),
         (factory("gru"), scheme_of(4, group=3), ["rtn4-3: module.", "group: 3 does not divide 8 inputs"]),
         (factory("gru"), scheme_of(4, tensors=["head"]), ["are one tensor: name both or neither"]),
-        (factory("gru"), {**scheme_of(4, tensors=["linear"]), "start": 0.0}, []),
+        (factory("gru"), scheme_of(4, tensors=["linear"]), []),
         (factory("wrong", fault="no product"), scheme_of(4), []),
         (factory("wrong", fault="no product"), scheme_of(4, "gptq"), ["gptq4: module.head", "use method: rtn"]),
-        (factory("wrong", fault="cannot be copied"), {"method": "none"}, ["none: cannot be applied: no copies"]),
+        (factory("wrong", fault="cannot be copied"), NONE, ["none: cannot be applied: no copies"]),
         (hf("mamba"), scheme_of(4, "gptq", group=4), ["mamba: gptq4-4", "group: 4 does not divide 1 inputs"]),
         (hf("gpt2"), scheme_of(4, "gptq", tensors=["router"]), ["tensors: router; this model has none"]),
     ],
 )
 def test_a_scheme_that_cannot_be_applied_to_a_model_is_refused_in_one_line(
-    model: dict, scheme: dict, words: list[str]
+    model: dict, scheme: Scheme, words: list[str]
 ) -> None:
     if not words:
         check_schemes(model, [scheme])

@@ -268,7 +268,7 @@ def test_a_scheme_left_at_introduction_values_has_the_digest_of_one_without_them
     explicit |= {"scale_format": "fp32", "tensors": ["experts", "router", "embeddings", "head", "linear"]}
     every = {**explicit, "tensors": [*explicit["tensors"], "other"]}  # the default since schemes name all tensors
     assert moved(with_value("quantizers/int8", every)) == ""
-    old = make_spec("variants", "a", {"method": "rtn", "bits": 8}, {})
+    old = make_spec("variants", "a", {"method": "rtn", "numbers": {"bits": 8}}, {})
     new = make_spec("variants", "a", Quantizer(**explicit).to_settings(people=6, seed=1), {})
     assert old.id == new.id
 
@@ -490,7 +490,8 @@ def test_every_row_of_the_table_names_the_artefacts_it_comes_from():
         assert score.parents["variant"] == f"variants/{row['variant_id']}"
         variants = grid.specs[str(probes.parents["variants"])]
         variant = next(member for member in variants.members if member.id == row["variant_id"])
-        assert RAW["quantizers"][row["scheme"]].items() <= variant.settings.items()
+        scheme = {**variant.settings, **variant.settings.get("numbers", {})}
+        assert RAW["quantizers"][row["scheme"]].items() <= scheme.items()
         assert variant.parents == {"checkpoint": f"checkpoints/{row['checkpoint_id']}"}
         checkpoint = grid.specs[f"checkpoints/{row['checkpoint_id']}"]
         assert checkpoint.parents["dataset"] == f"datasets/{row['dataset_id']}" == probes.parents["dataset"]

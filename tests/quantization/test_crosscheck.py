@@ -23,7 +23,7 @@ STORED = json.loads((Path(__file__).parents[1] / "crosscheck" / "references.json
 @pytest.mark.parametrize(("bits", "symmetric", "group", "values"), STORED["rtn"])
 def test_rounding_to_nearest_is_torchaos(bits, symmetric, group, values):
     scheme = scheme_of(bits, symmetric=symmetric, group=group)
-    torch.testing.assert_close(round_to_nearest(matrix(), scheme), torch.tensor(values), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(round_to_nearest(matrix(), scheme.numbers), torch.tensor(values), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(("family", "bits", "group", "act_order", "errors"), STORED["gptq"])
@@ -36,7 +36,7 @@ def test_layer_errors_of_gptq_are_within_3_percent_of_llm_compressors(family, bi
     if PIPELINES[family] == "sequential":
         after = linear_layers(quantize_model(original, scheme, [tokens()])[0])
     else:
-        grids = {name: make_grid(weight, scheme) for name, weight in before.items()}
+        grids = {name: make_grid(weight, scheme.numbers) for name, weight in before.items()}
         after = {name: gptq(before[name], grids[name], sums[name], 0.01, act_order) for name in before}
     ratios = {name: layer_error(before[name], after[name], sums[name]) / errors[name] for name in before}
     assert ratios.keys() == errors.keys()

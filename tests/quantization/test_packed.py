@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from quantizers import scheme_of
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
@@ -14,21 +15,19 @@ from capacity.errors import UserError
 from capacity.models.build import build_model
 from capacity.quantization.packed import export_packed
 from capacity.quantization.quantize import quantize_model
+from capacity.quantization.spec import Rounding
 
-SCHEME = {
-    "method": "rtn", "format": "int", "bits": 4, "symmetric": True, "group": "row", "tensors": ["linear"],
-    "scale_format": "fp32", "rest": None,
-}  # fmt: skip
+SCHEME = {"bits": 4, "tensors": ["linear"]}
 MODEL = {"family": "gpt2", "l": 2, "h": 2, "head_dim": 32, "init_std": 0.25}
 
 
-def variant(folder: Path, scheme: dict, **switches: object) -> torch.nn.Module:
+def variant(folder: Path, scheme: Rounding, **switches: object) -> torch.nn.Module:
     """A folder as quantize_checkpoint.py writes it."""
     quantised, report, parts = quantize_model(build_model({**MODEL, **switches}, 170, 64, 1), scheme)
     quantised.save_pretrained(folder)
     if parts:
         save_file(parts, folder / "quantization.safetensors")
-    (folder / "quantization.json").write_text(json.dumps({"scheme": scheme, **report}))
+    (folder / "quantization.json").write_text(json.dumps({"scheme": scheme.plain(), **report}))
     (folder / "vocab.json").write_text("{}")
     return quantised
 
@@ -36,7 +35,7 @@ def variant(folder: Path, scheme: dict, **switches: object) -> torch.nn.Module:
 @pytest.mark.parametrize("bits", [8, 5, 4, 3, 2])
 @pytest.mark.parametrize("family", ["gpt2", "llama", "mistral"])
 def test_what_transformers_loads_is_the_variant(family: str, bits: int, tmp_path: Path) -> None:
-    measured = variant(tmp_path / "variant", {**SCHEME, "bits": bits}, family=family)
+    measured = variant(tmp_path / "variant", scheme_of(bits, tensors=["linear"]), family=family)
     export_packed(tmp_path / "variant", tmp_path / "packed")
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "packed", attn_implementation="eager")
     tokens = torch.arange(48).reshape(4, 12)
@@ -46,7 +45,7 @@ def test_what_transformers_loads_is_the_variant(family: str, bits: int, tmp_path
 
 
 def test_groups_are_packed_too_and_the_file_is_as_small_as_its_bits(tmp_path: Path) -> None:
-    measured = variant(tmp_path / "variant", {**SCHEME, "group": 8})
+    measured = variant(tmp_path / "variant", scheme_of(**SCHEME, group=8))
     export_packed(tmp_path / "variant", tmp_path / "packed")
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "packed", attn_implementation="eager")
     tokens = torch.arange(48).reshape(4, 12)
@@ -63,19 +62,19 @@ def test_groups_are_packed_too_and_the_file_is_as_small_as_its_bits(tmp_path: Pa
         ({"tensors": ["linear", "head", "embeddings"]}, "use tensors: [linear]"),
         ({"symmetric": False}, "asymmetric"),
         ({"group": "tensor"}, "whole tensor"),
-        ({"format": "ternary"}, "ternary"),
+        ({"format": "ternary", "bits": None}, "ternary"),
         ({"scale_format": "fp16"}, "16-bit"),
     ],
 )
 def test_a_scheme_that_the_format_cannot_say_is_refused(change: dict, named: str, tmp_path: Path) -> None:
-    variant(tmp_path / "variant", {**SCHEME, **change})
+    variant(tmp_path / "variant", scheme_of(**{**SCHEME, **change}))
     with pytest.raises(UserError, match=named.replace("[", r"\[")):
         export_packed(tmp_path / "variant", tmp_path / "packed")
     assert not (tmp_path / "packed").exists()
 
 
 def test_a_model_of_an_own_class_is_refused(tmp_path: Path) -> None:
-    variant(tmp_path / "variant", SCHEME, mlp_ratio=0)
+    variant(tmp_path / "variant", scheme_of(**SCHEME), mlp_ratio=0)
     with pytest.raises(UserError, match="own class"):
         export_packed(tmp_path / "variant", tmp_path / "packed")
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from quantizers import batches, model_of, scheme_of
+from quantizers import batches, changed, model_of, numbers_of
 
 from capacity.quantization.calibration import InputMoments, input_moments
 from capacity.quantization.gptq import gptq, layer_error
@@ -23,9 +23,9 @@ def random_layer(seed):
     return torch.randn(rows, columns, generator=generator), inputs
 
 
-def errors(weight, inputs, scheme, damping=0.01, act_order=True):
+def errors(weight, inputs, numbers, damping=0.01, act_order=True):
     """Layer errors of GPTQ and RTN on one grid."""
-    grid, moment = make_grid(weight, scheme), inputs.double().T @ inputs.double()
+    grid, moment = make_grid(weight, numbers), inputs.double().T @ inputs.double()
     solved = gptq(weight, grid, moment, damping, act_order)
     return layer_error(weight, solved, moment), layer_error(weight, grid.snap(weight), moment)
 
@@ -35,7 +35,7 @@ def errors(weight, inputs, scheme, damping=0.01, act_order=True):
 def test_gptq_is_never_much_worse_than_rtn_and_better_on_average(bits, act_order):
     ratios = []
     for seed in range(NUM_LAYERS):
-        solved, nearest = errors(*random_layer(seed), scheme_of(bits), act_order=act_order)
+        solved, nearest = errors(*random_layer(seed), numbers_of(bits), act_order=act_order)
         ratios.append(solved / nearest)
     assert max(ratios) <= 1.05
     assert sum(ratios) / len(ratios) < 0.9
@@ -44,8 +44,8 @@ def test_gptq_is_never_much_worse_than_rtn_and_better_on_average(bits, act_order
 def test_gptq_comes_near_the_best_of_all_codes():
     """Two inputs, correlated; every pair of 2-bit codes is tried."""
     inputs = torch.tensor([[1.0, 0.9], [0.9, 1.0], [1.0, 1.1], [-1.0, -0.8]])
-    weight, scheme = torch.tensor([[0.6, 0.55], [0.3, -0.8]]), scheme_of(2)
-    grid, moment = make_grid(weight, scheme), inputs.double().T @ inputs.double()
+    weight, numbers = torch.tensor([[0.6, 0.55], [0.3, -0.8]]), numbers_of(2)
+    grid, moment = make_grid(weight, numbers), inputs.double().T @ inputs.double()
     solved = gptq(weight, grid, moment, 1e-6, act_order=False)
     for row in range(2):
         levels = [code * float(grid.scale[row]) for code in range(-2, 2)]
@@ -57,16 +57,16 @@ def test_gptq_comes_near_the_best_of_all_codes():
 @pytest.mark.parametrize("act_order", [True, False])
 def test_without_correlation_gptq_rounds_to_nearest(act_order):
     weight = torch.randn(8, 12, generator=torch.Generator().manual_seed(3))
-    grid, moment = make_grid(weight, scheme_of(4)), torch.diag(torch.arange(1.0, 13.0))
+    grid, moment = make_grid(weight, numbers_of(4)), torch.diag(torch.arange(1.0, 13.0))
     assert torch.equal(gptq(weight, grid, moment, 0.01, act_order), grid.snap(weight))
 
 
 @pytest.mark.parametrize("act_order", [True, False])
 @pytest.mark.parametrize("group", ["row", "tensor", 8])
-@pytest.mark.parametrize("scheme", [scheme_of(4), scheme_of(3, symmetric=False), scheme_of(format="fp4")], ids=str)
-def test_every_weight_is_on_the_grid_in_its_own_place(scheme, group, act_order):
+@pytest.mark.parametrize("numbers", [numbers_of(4), numbers_of(3, symmetric=False), numbers_of(format="fp4")], ids=str)
+def test_every_weight_is_on_the_grid_in_its_own_place(numbers, group, act_order):
     weight, inputs = torch.randn(20, 16), torch.randn(100, 16) @ torch.randn(16, 16)
-    grid = make_grid(weight, scheme | {"group": group})
+    grid = make_grid(weight, changed(numbers, group=group))
     solved = gptq(weight, grid, inputs.double().T @ inputs.double(), 0.01, act_order)
     torch.testing.assert_close(grid.snap(solved), solved)
 
@@ -74,7 +74,7 @@ def test_every_weight_is_on_the_grid_in_its_own_place(scheme, group, act_order):
 def test_columns_beyond_a_block_are_made_good_too(monkeypatch):
     """Blocks change the order of sums and nothing else."""
     weight, inputs = random_layer(5)
-    moment, grid = inputs.double().T @ inputs.double(), make_grid(weight, scheme_of(4))
+    moment, grid = inputs.double().T @ inputs.double(), make_grid(weight, numbers_of(4))
     whole = gptq(weight, grid, moment, 0.01, True)
     monkeypatch.setattr("capacity.quantization.gptq.BLOCK", 3)
     blocked = gptq(weight, grid, moment, 0.01, True)
@@ -88,7 +88,7 @@ def test_dead_and_dependent_inputs_are_survived(damping, act_order):
     inputs = torch.randn(5, 16, generator=torch.Generator().manual_seed(2))  # rank 5 of 16
     inputs[:, 3:6] = 0
     inputs[:, 9] = inputs[:, 8]
-    grid, moment = make_grid(weight, scheme_of(4)), inputs.double().T @ inputs.double()
+    grid, moment = make_grid(weight, numbers_of(4)), inputs.double().T @ inputs.double()
     solved = gptq(weight, grid, moment, damping, act_order)
     assert torch.isfinite(solved).all()
     assert torch.equal(solved[:, 3:6], grid.snap(weight)[:, 3:6])
@@ -97,7 +97,7 @@ def test_dead_and_dependent_inputs_are_survived(damping, act_order):
 
 def test_inputs_that_are_all_zero_leave_rounding_to_nearest():
     weight = torch.randn(4, 8)
-    grid = make_grid(weight, scheme_of(4))
+    grid = make_grid(weight, numbers_of(4))
     assert torch.equal(gptq(weight, grid, torch.zeros(8, 8), 0.01, True), grid.snap(weight))
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from quantizers import COUNT, FAMILIES, batches, logits, model_of, scheme_of
+from quantizers import COUNT, FAMILIES, NONE, batches, logits, model_of, numbers_of, scheme_of
 from test_foreign import OTHERS, factory, hf
 from trainings import WORLD
 
@@ -24,7 +24,7 @@ from capacity.world.pieces import EOS_ID
 from capacity.world.render import Renderer
 
 SCHEMES = {
-    "none": {"method": "none"},
+    "none": NONE,
     "int8": scheme_of(8),
     "int4-group": scheme_of(4, group=8, symmetric=False, rest="fp16", scale_format="fp16"),
     "int2-tensor": scheme_of(2, group="tensor"),
@@ -126,7 +126,7 @@ def test_a_tensor_is_made_of_its_matrices(name):
 @pytest.mark.parametrize(
     ("scheme", "bits"),
     [
-        ({"method": "none"}, 32),
+        (NONE, 32),
         (scheme_of(4, tensors=["linear"]), 4),
         (scheme_of(format="ternary"), 1.6),
         (scheme_of(3, rest="fp16"), 3),
@@ -172,7 +172,7 @@ def test_rows_are_outputs_also_where_a_layer_is_stored_transposed():
     model = model_of("conv1d")
     quantised, _, _ = quantize_model(model, scheme_of(4))
     name = "transformer.h.0.attn.c_attn.weight"
-    expected = round_to_nearest(model.get_parameter(name).detach().T, scheme_of(4)).T
+    expected = round_to_nearest(model.get_parameter(name).detach().T, numbers_of(4)).T
     assert torch.equal(quantised.get_parameter(name), expected)
 
 
@@ -181,7 +181,7 @@ def test_each_expert_is_a_matrix_of_its_own():
     scheme = scheme_of(4, group="tensor")
     quantised, report, parts = quantize_model(model, scheme)
     name = "model.layers.0.mlp.experts.down_proj"
-    expected = [round_to_nearest(matrix, scheme) for matrix in model.get_parameter(name).detach()]
+    expected = [round_to_nearest(matrix, scheme.numbers) for matrix in model.get_parameter(name).detach()]
     assert torch.equal(quantised.get_parameter(name), torch.stack(expected))
     assert report["tensors"][name]["num_scales"] == len(expected) == len(parts[f"{name}.scale"])
 
@@ -191,7 +191,7 @@ def test_a_tied_head_is_quantised_once_and_stays_tied():
     quantised, _, _ = quantize_model(model, scheme_of(3))
     head, embeddings = quantised.get_output_embeddings().weight, quantised.get_input_embeddings().weight
     assert head is embeddings
-    assert torch.equal(head, round_to_nearest(model.get_input_embeddings().weight.detach(), scheme_of(3)))
+    assert torch.equal(head, round_to_nearest(model.get_input_embeddings().weight.detach(), numbers_of(3)))
 
 
 @pytest.mark.parametrize("tensors", [["head"], ["embeddings"], ["linear", "head"]])
@@ -249,7 +249,7 @@ def test_the_report_counts_codes_scales_zeros_and_the_rest():
 @pytest.mark.parametrize(
     ("scheme", "bits"),
     [
-        ({"method": "none"}, 32 * 512),
+        (NONE, 32 * 512),
         (scheme_of(8), 8 * 512 + 32 * 32),
         (scheme_of(3, group="tensor"), 3 * 512 + 32),
         (scheme_of(format="ternary"), 8 * 103 + 32 * 32),
@@ -263,7 +263,7 @@ def test_stored_bits_of_a_matrix_of_32_rows_of_16(scheme, bits):
 
 
 def test_none_keeps_every_tensor():
-    _, report, parts = quantize_model(model_of("gpt2"), {"method": "none"})
+    _, report, parts = quantize_model(model_of("gpt2"), NONE)
     assert report["stored_bits_per_weight"] == 32
     assert all(tensor["relative_error"] == 0 for tensor in report["tensors"].values())
     assert parts == {}
@@ -302,7 +302,7 @@ def test_a_tensor_that_was_not_to_be_quantised_and_was_is_an_error(monkeypatch):
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("scheme", [{"method": "none"}, scheme_of(8)], ids=str)
+@pytest.mark.parametrize("scheme", [NONE, scheme_of(8)], ids=str)
 def test_a_diverged_checkpoint_is_refused(broken, scheme):
     model = model_of("gpt2")
     with torch.no_grad():

@@ -7,15 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from quantizers import scheme_of
+from quantizers import NONE, scheme_of
 from safetensors.torch import load_file
 from trainings import SPEC, WORLD
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from capacity.artefacts.identity import SCRIPTS
 from capacity.artefacts.spec import Spec, make_spec, spec_text
+from capacity.quantization.spec import Scheme
 
-FIRST = {"none": {"method": "none"}, "gptq": scheme_of(4, "gptq", group=4, symmetric=False)}
+FIRST = {"none": NONE, "gptq": scheme_of(4, "gptq", group=4, symmetric=False)}
 MORE = FIRST | {"int3": scheme_of(3)}
 
 
@@ -43,7 +44,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Spec]:
     return results, spec
 
 
-def variants(checkpoint: Spec, schemes: dict[str, dict]) -> Spec:
+def variants(checkpoint: Spec, schemes: dict[str, Scheme]) -> Spec:
     parents = {"checkpoint": checkpoint.name, "dataset": checkpoint.parents["dataset"]}
     members = [make_spec("variants", name, scheme, parents) for name, scheme in schemes.items()]
     return make_spec("variants", "tiny", {}, parents, members)

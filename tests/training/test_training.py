@@ -168,7 +168,7 @@ def losses(settings: dict) -> list[float]:
 def test_quantisation_begins_at_its_share_of_the_training() -> None:
     plain = losses(spec_of())
     for start, first in ((0.0, 0), (0.75, 45)):
-        quantised = losses(spec_of(quantization=INT2 | {"start": start}))
+        quantised = losses(spec_of(quantization={"scheme": INT2.plain(), "start": start}))
         different = [step for step, (a, b) in enumerate(zip(plain, quantised, strict=True)) if a != b]
         assert different[0] == first
 
@@ -177,7 +177,7 @@ def test_a_model_trained_with_two_bits_loses_less_by_them_than_one_that_was_not(
     """And its checkpoint holds the weights before rounding."""
     model = {"model": {"family": "gpt2", "l": 1, "h": 2, "head_dim": 8}}
     damage = []
-    for name, changes in (("plain", {}), ("trained", {"quantization": INT2 | {"start": 0.0}})):
+    for name, changes in (("plain", {}), ("trained", {"quantization": {"scheme": INT2.plain(), "start": 0.0}})):
         settings = spec_of(exposures=400, lr=0.02, **changes) | model
         train(tmp_path / name, settings)
         checkpoint = load_model(tmp_path / name / "checkpoint")

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from capacity.models.build import build_model
 from capacity.quantization.quantize import quantize_model
+from capacity.quantization.spec import RoundToNearest
 from capacity.training.batches import IGNORED
 from capacity.training.objective import Objective
 
@@ -92,7 +93,7 @@ SCHEMES = [
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=str)
-def test_quantised_training_sees_the_variant_that_rounding_to_nearest_makes(scheme: dict) -> None:
+def test_quantised_training_sees_the_variant_that_rounding_to_nearest_makes(scheme: RoundToNearest) -> None:
     """Same loss, and each weight has the gradient of the rounded weight in its place."""
     objective = Objective(model_of(), T, "fp32", compiled=False, scheme=scheme)
     gradient, loss = objective.gradient(objective.initial_vector(), *batch_of(), quantised=True)

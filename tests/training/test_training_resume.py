@@ -135,7 +135,7 @@ def test_a_training_stopped_after_every_single_step_ends_with_the_same_bits(stra
 
 
 def test_a_training_whose_quantised_part_comes_after_a_stop_ends_with_the_same_bits(tmp_path: Path) -> None:
-    settings = spec_of(quantization=scheme_of(3) | {"start": 0.5})
+    settings = spec_of(quantization={"scheme": scheme_of(3).plain(), "start": 0.5})
     train(tmp_path / "straight", settings)
     with pytest.raises(Interrupted):
         train(tmp_path / "stopped", settings, time_budget_seconds=0)

@@ -48,11 +48,11 @@ REWRITER_PACKAGES = {"model": ("tokenizers", "torch", "transformers")}
 # Stage -> dotted key of the spec -> introduction value.
 INTRODUCED: dict[str, dict[str, object]] = {
     "variants": {
-        "format": "int",
-        "symmetric": True,
-        "group": "row",
+        "numbers.format": "int",
+        "numbers.symmetric": True,
+        "numbers.group": "row",
+        "numbers.scale_format": "fp32",
         "tensors": ["linear", "head", "embeddings", "router", "experts"],
-        "scale_format": "fp32",
         "rest": None,
     },
     "checkpoints": {

@@ -1,7 +1,7 @@
 """Build models that are not of the paper, before any job, and say in one line what is wrong with them.
 
-Reads JSON from standard input: {"models": those to be trained, "quantised": those to be quantised, as
-`capacity.quantization.scheme_checks.check_schemes` takes them, "asked": those to be fine-tuned on questions, as
+Reads JSON from standard input: {"models": those to be trained, "quantised": {"model", "schemes"} of those to be
+quantised, "asked": those to be fine-tuned on questions, as
 `capacity.extraction.askable` takes them}. Run by the main process in a process of its own, since it needs torch.
 """
 
@@ -14,6 +14,7 @@ from capacity.jobs.startup import lean_imports
 with lean_imports():
     from capacity.models.external_checks import check
     from capacity.quantization.scheme_checks import check_schemes
+    from capacity.quantization.spec import read_scheme
 
 
 def main() -> None:
@@ -23,7 +24,7 @@ def main() -> None:
         for model in wanted["models"]:
             check(model)
         for quantised in wanted["quantised"]:
-            check_schemes(**quantised)
+            check_schemes(quantised["model"], [read_scheme(scheme) for scheme in quantised["schemes"]])
         if wanted["asked"]:
             with lean_imports():  # peft, a second more
                 from capacity.extraction.askable import check_asked

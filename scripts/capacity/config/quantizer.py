@@ -1,11 +1,25 @@
 """Quantisation schemes, as `config.yaml` describes them."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
 from capacity.config.sections import Count, Section, problem, unique
-from capacity.quantization.schemes import HALF_PRECISION, MAX_BITS, MIN_BITS, ROLES, Role
+from capacity.quantization.spec import (
+    MAX_BITS,
+    MIN_BITS,
+    ROLES,
+    FewLevels,
+    Gptq,
+    HalfFormat,
+    HalfPrecision,
+    Integers,
+    Numbers,
+    Role,
+    RoundToNearest,
+    Scheme,
+    Unquantized,
+)
 
 PAPER_CALIBRATION = 1000  # biographies: arXiv 2404.05405, Section 7
 
@@ -24,7 +38,7 @@ IGNORED_OPTIONS: dict[str, tuple[str, ...]] = {
     ),
     "method: rtn": ("damping", "act_order", "calibration"),
     **{f"format: {name}": ("bits", "symmetric") for name in ("ternary", "fp8", "fp4")},
-    **{f"format: {name}": ("bits", "symmetric", "group", "scale_format") for name in HALF_PRECISION},
+    **{f"format: {name}": ("bits", "symmetric", "group", "scale_format") for name in get_args(HalfFormat)},
 }
 
 
@@ -78,16 +92,31 @@ class Quantizer(Section):
                     raise problem(f"{option}: {getattr(self, option)} with {choice}, which takes none; remove {option}")
         if self.method != "none" and self.format == "int" and self.bits is None:
             raise problem(f"bits: missing; method: {self.method} with integers needs bits, {MIN_BITS} to {MAX_BITS}")
-        if self.method == "gptq" and self.format in HALF_PRECISION:
+        if self.method == "gptq" and self.format in get_args(HalfFormat):
             raise problem(f"format: {self.format} with method: gptq; rounding to {self.format} needs method: rtn")
         return self
 
-    def to_settings(self, people: int, seed: int) -> dict[str, Any]:
-        """The scheme as the quantiser reads it, without options that mean nothing to it."""
-        idle = {*IGNORED_OPTIONS.get(f"method: {self.method}", ()), *IGNORED_OPTIONS.get(f"format: {self.format}", ())}
-        settings = {key: value for key, value in self.model_dump().items() if key not in idle}
-        if "tensors" in settings:
-            settings["tensors"] = [role for role in ROLES if role in self.tensors]
-        if self.method == "gptq":
-            settings |= {"calibration": self.calibration or min(PAPER_CALIBRATION, people), "seed": seed}
-        return settings
+    def to_settings(self, people: int, seed: int) -> Scheme:
+        """The scheme as the quantiser reads it."""
+        if self.method == "none":
+            return Unquantized(method="none")
+        tensors = tuple(role for role in ROLES if role in self.tensors)
+        nearest = RoundToNearest(method="rtn", numbers=self._numbers(), tensors=tensors, rest=self.rest)
+        if self.method == "rtn":
+            return nearest
+        return Gptq(
+            **{**dict(nearest), "method": "gptq"},
+            damping=self.damping,
+            act_order=self.act_order,
+            calibration=self.calibration or min(PAPER_CALIBRATION, people),
+            seed=seed,
+        )
+
+    def _numbers(self) -> Numbers:
+        scaled = {"group": self.group, "scale_format": self.scale_format}
+        if self.format == "int":
+            assert self.bits is not None, "checked"
+            return Integers(format="int", bits=self.bits, symmetric=self.symmetric, **scaled)
+        if self.format in get_args(HalfFormat):
+            return HalfPrecision(format=self.format)
+        return FewLevels(format=self.format, **scaled)

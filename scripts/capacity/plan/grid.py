@@ -25,7 +25,7 @@ from capacity.models.factories import source_digests
 from capacity.plan.estimates import training_steps, vocabulary
 from capacity.plan.extraction_specs import RunToAsk, specs_of
 from capacity.plan.world_specs import counted, rewriting_spec, tokenizer_spec, world_spec
-from capacity.quantization.schemes import needs_text, scheme_slug
+from capacity.quantization.spec import Gptq, HalfPrecision, RoundToNearest, Scheme, Unquantized, VariantSet, scheme_slug
 
 MOST_RUNS = 100_000  # of all selected studies
 MOST_PARAMETERS = 10**12
@@ -169,7 +169,7 @@ def _laid(section: Any, path: list[str], value: Any) -> Any:
     return {**section, path[0]: _laid(section.get(path[0]), path[1:], value)}
 
 
-def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, Scheme]) -> list[dict[str, Any]]:
     """Add one run's artefacts; returns its table rows."""
     _check_packing(run)
     people, dataset = _add_dataset(grid, config, run)
@@ -200,7 +200,7 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
     }
     # The set of the checkpoint's variants; each member is an artefact of its own, so that schemes are reused.
     parents = {role: name for variant in variant_of.values() for role, name in variant.parents.items()}
-    variants = grid.add(spec("variants", slug, {}, parents, list(variant_of.values())))
+    variants = grid.add(spec("variants", slug, VariantSet(), parents, list(variant_of.values())))
     probes = grid.add(_probes(slug, config, run, variants, world, settings["hardware"]["accelerator"]))
     ids = {"dataset_id": people.id, "tokenizer_id": tokenizer.id, "checkpoint_id": checkpoint.id}
     score_of = {str(score.parents["variant"]): score for score in probes.members}
@@ -208,7 +208,7 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, dict[str, 
     for label, variant in variant_of.items():
         member = {"variant_id": variant.id, "probe_id": score_of[variant.name].id, "probe_set": probes.name}
         law = {"zipf": run.regime.zipf} if run.regime.zipf else {}
-        rows.append({**_row(run, label, schemes[label]), **ids, **member, **law})
+        rows.append({**_row(run, label), **ids, **member, **law})
     _ask(grid, config, run, dataset, checkpoint, schemes, rows)
     return rows
 
@@ -234,14 +234,14 @@ def _check_packing(run: Run) -> None:
 
 
 def _ask(
-    grid: Grid, config: Config, run: Run, dataset: Spec, checkpoint: Spec, schemes: dict[str, Any], rows: list[dict]
+    grid: Grid, config: Config, run: Run, dataset: Spec, checkpoint: Spec, schemes: dict[str, Scheme], rows: list[dict]
 ) -> None:
     """Add the artefacts of the study's extraction, if it has one, and name them in the row of the checkpoint itself."""
     label = config.studies[run.study].extraction
     if label is None:
         return
     extraction = _known(config.extractions, label, f"studies.{run.study}.extraction", "extractions")
-    plain = next((name for name, scheme in schemes.items() if scheme["method"] == "none"), None)
+    plain = next((name for name, scheme in schemes.items() if isinstance(scheme, Unquantized)), None)
     if plain is None:
         named = ", ".join(schemes)
         raise UserError(
@@ -287,23 +287,26 @@ def _regime(config: Config, run: Run) -> dict[str, Any]:
         return settings
     key = f"regimes.{run.names['regime']}.quantizer"
     scheme = _scheme(run, label, _known(config.quantizers, label, key, "quantizers"))
-    if scheme["method"] != "rtn" or scheme["rest"]:
+    if not isinstance(scheme, RoundToNearest) or scheme.rest:
         raise UserError(f"{key}: {label}; training takes a scheme with method: rtn and rest: null")
-    return {**settings, "quantization": {**scheme, "start": start}}
+    return {**settings, "quantization": {"scheme": scheme.plain(), "start": start}}
 
 
-def _scheme(run: Run, label: str, quantizer: Quantizer) -> dict[str, Any]:
+def _scheme(run: Run, label: str, quantizer: Quantizer) -> Scheme:
     """A scheme as the quantiser reads it. Raises UserError where it fits no such model or dataset."""
     scheme = quantizer.to_settings(run.dataset.N, run.seed)
-    if scheme.get("calibration", 0) > run.dataset.N:
+    if isinstance(scheme, Unquantized):
+        return scheme
+    if isinstance(scheme, Gptq) and scheme.calibration > run.dataset.N:
         raise UserError(
-            f"quantizers.{label}.calibration: {scheme['calibration']} biographies, but {run.names['dataset']} has "
+            f"quantizers.{label}.calibration: {scheme.calibration} biographies, but {run.names['dataset']} has "
             f"N: {run.dataset.N} people; use at most so many"
         )
-    group, model = scheme.get("group"), run.model.to_settings()
+    group = None if isinstance(scheme.numbers, HalfPrecision) else scheme.numbers.group
+    model = run.model.to_settings()
     d = sizes(model)["d"]
     widths = {d} if d else set()  # of a model of others the quantiser itself checks every layer
-    if "family" in model and {"linear", "experts"} & set(scheme.get("tensors", ())):
+    if "family" in model and {"linear", "experts"} & set(scheme.tensors):
         widths |= {mlp_width(model)} - {0}
     if isinstance(group, int) and any(each % group for each in widths):
         raise UserError(
@@ -313,10 +316,10 @@ def _scheme(run: Run, label: str, quantizer: Quantizer) -> dict[str, Any]:
     return scheme
 
 
-def _parents_of(scheme: dict[str, Any], checkpoint: Spec) -> dict[str, str | list[str]]:
+def _parents_of(scheme: Scheme, checkpoint: Spec) -> dict[str, str | list[str]]:
     """What a variant is made from: the checkpoint, and the dataset where the scheme is calibrated on text."""
     parents: dict[str, str | list[str]] = {"checkpoint": checkpoint.name}
-    return {**parents, "dataset": checkpoint.parents["dataset"]} if needs_text(scheme) else parents
+    return {**parents, "dataset": checkpoint.parents["dataset"]} if isinstance(scheme, Gptq) else parents
 
 
 def _probes(slug: str, config: Config, run: Run, variants: Spec, world: dict[str, str], accelerator: str) -> Spec:
@@ -368,7 +371,7 @@ def has_compiler() -> bool:
     return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
 
 
-def _row(run: Run, label: str, scheme: dict[str, Any]) -> dict[str, Any]:
+def _row(run: Run, label: str) -> dict[str, Any]:
     """What the capacity table says of one variant before anything is measured."""
     model = run.model.to_settings()
     return {

@@ -50,8 +50,8 @@ def _quantised_models(specs: dict[str, Spec], done: set[str]) -> list[dict[str, 
         schemes = [member.settings for member in spec.members if member.name not in done]
         wanted.append({"model": _checkpoint(spec, specs).settings["model"], "schemes": schemes})
     for spec in _of_others(specs, "checkpoints"):
-        scheme = spec.settings["regime"].get("quantization")
-        schemes = [scheme] if scheme and spec.name not in done else []
+        trained_by = spec.settings["regime"].get("quantization")
+        schemes = [trained_by["scheme"]] if trained_by and spec.name not in done else []
         wanted.append({"model": spec.settings["model"], "schemes": schemes})
     return [each for each in wanted if each["schemes"]]
 

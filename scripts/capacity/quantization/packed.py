@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from capacity.errors import UserError
 from capacity.models.build import OWN_CLASSES, load_model
-from capacity.quantization.schemes import Scheme
+from capacity.quantization.spec import Integers, Scheme, Unquantized, read_scheme
 
 WRITTEN = ("config.json", "model.safetensors", "manifest.json", "README.md", "quantization.json")
 
@@ -32,41 +32,44 @@ def export_packed(variant: Path, output: Path) -> None:
     would be unpacked otherwise than the variant has it.
     """
     try:
-        scheme = json.loads((variant / "quantization.json").read_text())["scheme"]
+        scheme = read_scheme(json.loads((variant / "quantization.json").read_text())["scheme"])
     except FileNotFoundError:
         raise UserError(f"{variant}: no quantization.json; name a folder of results/variants") from None
-    _refuse_unpackable(variant, scheme)
+    integers = _packable(variant, scheme)
     if output.exists():
         raise UserError(f"{output}: exists already; name another folder")
     model = load_model(variant)
     if type(model) in OWN_CLASSES.values():
         raise UserError(f"{variant}: {type(model).__name__} is this project's own class, which no other tool loads")
-    state, packed = _pack(model, scheme, load_file(variant / "quantization.safetensors"))
+    state, packed = _pack(model, integers, load_file(variant / "quantization.safetensors"))
     config = json.loads((variant / "config.json").read_text())
     output.mkdir(parents=True)
     save_file(state, output / "model.safetensors", metadata={"format": "pt"})
     (output / "model.safetensors").chmod(0o644)  # safetensors makes files that only their owner may read
-    (output / "config.json").write_text(json.dumps(config | _described(model, scheme, packed), indent=1) + "\n")
+    (output / "config.json").write_text(json.dumps(config | _described(model, integers, packed), indent=1) + "\n")
     for path in variant.iterdir():
         if path.is_file() and path.name not in WRITTEN and path.suffix != ".safetensors":
             shutil.copyfile(path, output / path.name)
 
 
-def _refuse_unpackable(variant: Path, scheme: Scheme) -> None:
-    if scheme["method"] == "none" or scheme["format"] != "int":
-        what = scheme.get("format", "none")
-    elif not scheme["symmetric"]:
+def _packable(variant: Path, scheme: Scheme) -> Integers:
+    """The numbers of a scheme. Raises UserError where they cannot be packed."""
+    if isinstance(scheme, Unquantized):
+        what = "none"
+    elif not isinstance(scheme.numbers, Integers):
+        what = scheme.numbers.format
+    elif not scheme.numbers.symmetric:
         what = "an asymmetric scheme"
-    elif scheme["group"] == "tensor":
+    elif scheme.numbers.group == "tensor":
         what = "a scale for a whole tensor"
-    elif scheme["scale_format"] != "fp32" or scheme.get("rest"):
+    elif scheme.numbers.scale_format != "fp32" or scheme.rest:
         what = "16-bit scales or rest"
     else:
-        return
+        return scheme.numbers
     raise UserError(f"{variant}: {what} has no packed form here; use symmetric integers, a scale a row or a group")
 
 
-def _pack(model: PreTrainedModel, scheme: Scheme, parts: dict[str, Tensor]) -> tuple[dict[str, Tensor], set[str]]:
+def _pack(model: PreTrainedModel, integers: Integers, parts: dict[str, Tensor]) -> tuple[dict[str, Tensor], set[str]]:
     """The packed state of a model, and the names of its packed modules. parts: scales by `<tensor>.scale`."""
     modules = dict(model.named_modules())
     state = dict(model.named_parameters())  # a tied one once
@@ -76,8 +79,8 @@ def _pack(model: PreTrainedModel, scheme: Scheme, parts: dict[str, Tensor]) -> t
         if not isinstance(modules.get(module), nn.Linear):
             raise UserError(f"{name.removesuffix('.scale')}: quantised and no linear layer; use tensors: [linear]")
         weight = state.pop(f"{module}.weight").detach()
-        local = PackedQuantizationCompressor.compress({"weight": weight, "weight_scale": scale}, _packing(scheme))
-        unpacked = PackedQuantizationCompressor.decompress(dict(local), _packing(scheme))["weight"]
+        local = PackedQuantizationCompressor.compress({"weight": weight, "weight_scale": scale}, _packing(integers))
+        unpacked = PackedQuantizationCompressor.decompress(dict(local), _packing(integers))["weight"]
         if not torch.equal(unpacked, weight):
             raise UserError(f"{module}.weight: would be unpacked otherwise than the variant has it")
         state |= {f"{module}.{part}": tensor for part, tensor in local.items()}
@@ -85,18 +88,18 @@ def _pack(model: PreTrainedModel, scheme: Scheme, parts: dict[str, Tensor]) -> t
     return {name: tensor.detach().contiguous() for name, tensor in state.items()}, packed
 
 
-def _packing(scheme: Scheme) -> QuantizationScheme:
-    group = None if scheme["group"] == "row" else scheme["group"]
+def _packing(integers: Integers) -> QuantizationScheme:
+    group = None if integers.group == "row" else integers.group
     strategy = "group" if group else "channel"
-    weights = QuantizationArgs(num_bits=scheme["bits"], type="int", symmetric=True, strategy=strategy, group_size=group)
+    weights = QuantizationArgs(num_bits=integers.bits, type="int", symmetric=True, strategy=strategy, group_size=group)
     return QuantizationScheme(targets=["Linear"], weights=weights)
 
 
-def _described(model: PreTrainedModel, scheme: Scheme, packed: set[str]) -> dict[str, Any]:
+def _described(model: PreTrainedModel, integers: Integers, packed: set[str]) -> dict[str, Any]:
     """What config.json says of the packing; linear layers that are not packed are named."""
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     described = QuantizationConfig(
-        config_groups={"group_0": _packing(scheme)},
+        config_groups={"group_0": _packing(integers)},
         ignore=[name for name in linear if name not in packed],
         format="pack-quantized",
         quantization_status="compressed",

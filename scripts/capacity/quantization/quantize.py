@@ -19,7 +19,7 @@ from capacity.errors import UserError
 from capacity.quantization.calibration import Batches, InputMoments, input_moments
 from capacity.quantization.gptq import gptq, layer_error
 from capacity.quantization.rounding import DTYPES, RoundingGrid, make_grid
-from capacity.quantization.schemes import HALF_PRECISION, Scheme, needs_text, weight_bits
+from capacity.quantization.spec import Gptq, HalfPrecision, Numbers, Scheme, Unquantized, weight_bits
 from capacity.quantization.tensors import TIED, Place, chosen_places, places_of
 
 SCALE_BITS = {"fp32": 32, "fp16": 16, "bf16": 16}
@@ -44,12 +44,11 @@ def quantize_model(
     _refuse_broken(model)
     quantised = copy.deepcopy(model)
     places = {place.name: place for place in places_of(model)}
-    chosen = chosen_places(model, scheme) if scheme["method"] != "none" else []
+    chosen = _chosen(model, scheme)
     work = _Work(quantised, scheme, batches)
     for _, stage in groupby(chosen, key=_stage):
         work.quantise(list(stage))
-    if scheme.get("rest"):
-        work.round_rest([name for name in places if name not in work.grids])
+    work.round_rest([name for name in places if name not in work.grids])
     check_quantised(model, quantised, scheme, work.grids)
     before, after = dict(model.named_parameters()), dict(quantised.named_parameters())
     tensors = {name: work.describe(place, before[name], after[name]) for name, place in places.items()}
@@ -63,10 +62,18 @@ def check_fits(model: PreTrainedModel, scheme: Scheme, batches: Batches) -> None
     batches: token ids, more of them than the widest layer has inputs. Nothing is solved for: every grid is laid, and
     GPTQ must see the products that it calibrates.
     """
-    quantize_model(model, {**scheme, "method": "rtn"} if needs_text(scheme) else scheme)
-    if needs_text(scheme):
+    quantize_model(model, scheme.to_nearest() if isinstance(scheme, Gptq) else scheme)
+    if isinstance(scheme, Gptq):
         work = _Work(model, scheme, batches)
         work.moments(work.calibrated_places(chosen_places(model, scheme)))
+
+
+def _chosen(model: PreTrainedModel, scheme: Scheme) -> list[Place]:
+    return [] if isinstance(scheme, Unquantized) else chosen_places(model, scheme)
+
+
+def _rest(scheme: Scheme) -> str | None:
+    return None if isinstance(scheme, Unquantized) else scheme.rest
 
 
 def _stage(place: Place) -> str:
@@ -80,23 +87,25 @@ class _Work:
 
     def __init__(self, model: PreTrainedModel, scheme: Scheme, batches: Batches | None):
         self.model, self.scheme, self.batches = model, scheme, batches
+        self.rest = _rest(scheme)
         self.parameters = dict(model.named_parameters())
         self.grids: dict[str, list[RoundingGrid]] = {}  # one a matrix
         self.calibrated: dict[str, Report] = {}
 
     def quantise(self, stage: list[Place]) -> None:
         """Round the tensors of a stage in place."""
+        assert not isinstance(self.scheme, Unquantized), "it names no tensors"
         calibrate = self.calibrated_places(stage)
         moments = self.moments(calibrate) if calibrate else None
         for place in stage:
             matrices = self._matrices(place)
             try:
-                grids = [make_grid(matrix, self.scheme) for matrix in matrices]
+                grids = [make_grid(matrix, self.scheme.numbers) for matrix in matrices]
             except UserError as error:
                 raise UserError(f"{place.name}: {error}") from None
             self.grids[place.name] = grids
-            if moments and place in calibrate:
-                self.calibrated[place.name] = self._calibrated(matrices, grids, moments)
+            if moments and isinstance(self.scheme, Gptq) and place in calibrate:
+                self.calibrated[place.name] = _calibrated(matrices, grids, moments, self.scheme)
             else:
                 for matrix, grid in zip(matrices, grids, strict=True):
                     matrix.copy_(grid.snap(matrix))
@@ -106,7 +115,7 @@ class _Work:
 
     def calibrated_places(self, places: list[Place]) -> list[Place]:
         """Those that GPTQ calibrates; the others are rounded to nearest."""
-        return [place for place in places if needs_text(self.scheme) and place.role not in NO_PRODUCTS]
+        return [place for place in places if isinstance(self.scheme, Gptq) and place.role not in NO_PRODUCTS]
 
     def moments(self, places: list[Place]) -> InputMoments:
         """What GPTQ must know of the inputs of some tensors. Raises UserError where too little of them is seen."""
@@ -124,41 +133,26 @@ class _Work:
                 )
         return moments
 
-    def _calibrated(self, matrices: list[Tensor], grids: list[RoundingGrid], moments: InputMoments) -> Report:
-        """GPTQ of the matrices of one tensor, in place; errors are of the worst matrix, tokens of the rarest."""
-        damping, act_order = self.scheme["damping"], self.scheme["act_order"]
-        errors, nearest_errors = [], []
-        for matrix, grid in zip(matrices, grids, strict=True):
-            moment_CC = moments.sums[matrix.data_ptr()]
-            snapped_RC = gptq(matrix, grid, moment_CC, damping, act_order)
-            errors.append(layer_error(matrix, snapped_RC, moment_CC))
-            nearest_errors.append(layer_error(matrix, grid.snap(matrix), moment_CC))
-            matrix.copy_(snapped_RC)
-        return {
-            "layer_error": max(errors),
-            "layer_error_rtn": max(nearest_errors),
-            "calibration_tokens": min(moments.counts[matrix.data_ptr()] for matrix in matrices),
-        }
-
     def round_rest(self, names: list[str]) -> None:
-        """Round what the scheme does not quantise to its 16-bit format."""
-        for name in names:
-            self.parameters[name].copy_(self.parameters[name].to(DTYPES[self.scheme["rest"]]))
+        """Round what the scheme does not quantise to its 16-bit format, where it has one."""
+        if self.rest:
+            for name in names:
+                self.parameters[name].copy_(self.parameters[name].to(DTYPES[self.rest]))
 
     def describe(self, place: Place, before: Tensor, after: Tensor) -> Report:
         """Role, method, bits of a weight, counts, relative error (Frobenius), stored bits; layer errors of GPTQ."""
         grids = self.grids.get(place.name)
         if grids is None:
-            rest = self.scheme.get("rest")
-            bits: float = 16 if rest else 8 * before.element_size()
-            counts, method = {"num_scales": 0, "num_zeros": 0}, rest or "none"
+            bits: float = 16 if self.rest else 8 * before.element_size()
+            counts, method = {"num_scales": 0, "num_zeros": 0}, self.rest or "none"
             stored = bits * before.numel()
         else:
-            bits, method = weight_bits(self.scheme), "gptq" if place.name in self.calibrated else "rtn"
+            numbers = grids[0].numbers
+            bits, method = weight_bits(numbers), "gptq" if place.name in self.calibrated else "rtn"
             counts = {f"num_{part}s": sum(_count(grid, part) for grid in grids) for part in ("scale", "zero")}
-            stored = _code_bits(before.numel(), self.scheme) + counts["num_zeros"] * math.ceil(bits)
-            if self.scheme["format"] not in HALF_PRECISION:
-                stored += counts["num_scales"] * SCALE_BITS[self.scheme["scale_format"]]
+            stored = _code_bits(before.numel(), numbers) + counts["num_zeros"] * math.ceil(bits)
+            if not isinstance(numbers, HalfPrecision):
+                stored += counts["num_scales"] * SCALE_BITS[numbers.scale_format]
         norm, error = float(before.double().norm()), float((after.double() - before.double()).norm())
         return {
             "role": place.role,
@@ -182,11 +176,27 @@ class _Work:
         return found
 
 
+def _calibrated(matrices: list[Tensor], grids: list[RoundingGrid], moments: InputMoments, scheme: Gptq) -> Report:
+    """GPTQ of the matrices of one tensor, in place; errors are of the worst matrix, tokens of the rarest."""
+    errors, nearest_errors = [], []
+    for matrix, grid in zip(matrices, grids, strict=True):
+        moment_CC = moments.sums[matrix.data_ptr()]
+        snapped_RC = gptq(matrix, grid, moment_CC, scheme.damping, scheme.act_order)
+        errors.append(layer_error(matrix, snapped_RC, moment_CC))
+        nearest_errors.append(layer_error(matrix, grid.snap(matrix), moment_CC))
+        matrix.copy_(snapped_RC)
+    return {
+        "layer_error": max(errors),
+        "layer_error_rtn": max(nearest_errors),
+        "calibration_tokens": min(moments.counts[matrix.data_ptr()] for matrix in matrices),
+    }
+
+
 def check_quantised(
     model: PreTrainedModel, quantised: PreTrainedModel, scheme: Scheme, grids: dict[str, list[RoundingGrid]]
 ) -> None:
     """Raise UserError where a tensor was to be quantised and was not, or the other way round."""
-    chosen = {place.name for place in chosen_places(model, scheme)} if scheme["method"] != "none" else set()
+    chosen, rest = {place.name for place in _chosen(model, scheme)}, _rest(scheme)
     after = dict(quantised.named_parameters())
     for place in places_of(model):
         weight, before = after[place.name].detach(), model.get_parameter(place.name).detach()
@@ -199,7 +209,7 @@ def check_quantised(
             if not on_grid:
                 raise UserError(f"{place.name}: was to be quantised and is not on its grid")
         else:
-            kept = before.to(DTYPES[scheme["rest"]]).to(before.dtype) if scheme.get("rest") else before
+            kept = before.to(DTYPES[rest]).to(before.dtype) if rest else before
             if not torch.equal(weight, kept):
                 raise UserError(f"{place.name}: was not to be quantised and was changed")
 
@@ -209,11 +219,11 @@ def _count(grid: RoundingGrid, part: str) -> int:
     return 0 if tensor is None else tensor.numel()
 
 
-def _code_bits(num_weights: int, scheme: Scheme) -> int:
+def _code_bits(num_weights: int, numbers: Numbers) -> int:
     """Bits of the codes of a tensor; ternary ones come five to a byte."""
-    if scheme["format"] == "ternary":
+    if numbers.format == "ternary":
         return 8 * math.ceil(num_weights / 5)
-    return int(weight_bits(scheme)) * num_weights
+    return int(weight_bits(numbers)) * num_weights
 
 
 def _refuse_broken(model: PreTrainedModel) -> None:

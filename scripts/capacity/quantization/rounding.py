@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from capacity.errors import UserError
-from capacity.quantization.schemes import HALF_PRECISION, Scheme
+from capacity.quantization.spec import Group, HalfPrecision, Integers, Numbers, Scaled, ScaleFormat
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 SMALLEST = {"fp32": torch.finfo(torch.float32).tiny, "fp16": 2.0**-24, "bf16": torch.finfo(torch.bfloat16).tiny}
@@ -30,7 +30,7 @@ class RoundingGrid(NamedTuple):
     columns that share a scale.
     """
 
-    scheme: Scheme
+    numbers: Numbers
     size: int
     scale: Tensor | None
     zero: Tensor | None
@@ -46,72 +46,69 @@ class RoundingGrid(NamedTuple):
         return self._nearest(weight_R, scale, zero)
 
     def _nearest(self, weight: Tensor, scale: Tensor | None, zero: Tensor | None) -> Tensor:
-        number = self.scheme["format"]
+        numbers = self.numbers
         if scale is None:
-            return weight.to(DTYPES[number]).float()
+            return weight.to(DTYPES[numbers.format]).float()
         steps = weight * scale.reciprocal()
-        if number == "int":
-            lowest, highest = code_range(self.scheme)
+        if isinstance(numbers, Integers):
+            lowest, highest = code_range(numbers)
             if zero is None:
                 return torch.round(steps).clamp(lowest, highest) * scale
             return ((torch.round(steps) + zero).clamp(lowest, highest) - zero) * scale
-        if number == "ternary":
+        if numbers.format == "ternary":
             return torch.round(steps).clamp(-1, 1) * scale
-        return (_e4m3(steps) if number == "fp8" else _e2m1(steps)) * scale
+        return (_e4m3(steps) if numbers.format == "fp8" else _e2m1(steps)) * scale
 
 
-def code_range(scheme: Scheme) -> tuple[int, int]:
+def code_range(numbers: Integers) -> tuple[int, int]:
     """Lowest and highest integer code."""
-    bits = scheme["bits"]
-    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if scheme["symmetric"] else (0, 2**bits - 1)
+    bits = numbers.bits
+    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if numbers.symmetric else (0, 2**bits - 1)
 
 
-def make_grid(weight_RC: Tensor, scheme: Scheme) -> RoundingGrid:
+def make_grid(weight_RC: Tensor, numbers: Numbers) -> RoundingGrid:
     """The grid that a matrix's own weights set. Raises UserError where the group does not divide the columns."""
     num_columns = weight_RC.shape[1]
-    if scheme["format"] in HALF_PRECISION:
-        return RoundingGrid(scheme, num_columns, None, None)
-    blocks = _blocks(weight_RC.detach().float(), scheme["group"])
-    scale, zero = _scale_and_zero(blocks, scheme)
-    size = num_columns if scheme["group"] in ("tensor", "row") else scheme["group"]
-    return RoundingGrid(scheme, size, scale, zero)
+    if isinstance(numbers, HalfPrecision):
+        return RoundingGrid(numbers, num_columns, None, None)
+    blocks = _blocks(weight_RC.detach().float(), numbers.group)
+    scale, zero = _scale_and_zero(blocks, numbers)
+    return RoundingGrid(numbers, numbers.group if isinstance(numbers.group, int) else num_columns, scale, zero)
 
 
-def round_to_nearest(weight_RC: Tensor, scheme: Scheme) -> Tensor:
+def round_to_nearest(weight_RC: Tensor, numbers: Numbers) -> Tensor:
     """A matrix rounded to its own grid, in its dtype, without calibration."""
-    return make_grid(weight_RC, scheme).snap(weight_RC).to(weight_RC.dtype)
+    return make_grid(weight_RC, numbers).snap(weight_RC).to(weight_RC.dtype)
 
 
-def _blocks(weight_RC: Tensor, group: int | str) -> Tensor:
+def _blocks(weight_RC: Tensor, group: Group) -> Tensor:
     """What shares a scale as the last axis, (R or 1, G, weights)."""
     if group == "tensor":
         return weight_RC.reshape(1, 1, -1)
     rows, columns = weight_RC.shape
-    size = columns if group == "row" else int(group)
+    size = columns if group == "row" else group
     if columns % size:
         raise UserError(f"group: {size} does not divide {columns} inputs; use a divisor of {columns}, row or tensor")
     return weight_RC.reshape(rows, columns // size, size)
 
 
-def _scale_and_zero(blocks: Tensor, scheme: Scheme) -> tuple[Tensor, Tensor | None]:
-    number, symmetric = scheme["format"], scheme.get("symmetric", True)
-    if number == "int" and not symmetric:
-        lowest, highest = code_range(scheme)
+def _scale_and_zero(blocks: Tensor, numbers: Scaled) -> tuple[Tensor, Tensor | None]:
+    if isinstance(numbers, Integers) and not numbers.symmetric:
+        lowest, highest = code_range(numbers)
         smallest, largest = blocks.amin(dim=2).clamp_max(0), blocks.amax(dim=2).clamp_min(0)
-        scale = _stored((largest - smallest) / (highest - lowest), scheme)
+        scale = _stored((largest - smallest) / (highest - lowest), numbers.scale_format)
         return scale, (lowest - torch.round(smallest / scale)).clamp(lowest, highest)
-    if number == "ternary":
-        return _stored(blocks.abs().mean(dim=2), scheme), None
+    if numbers.format == "ternary":
+        return _stored(blocks.abs().mean(dim=2), numbers.scale_format), None
     largest = blocks.abs().amax(dim=2)
-    if number == "int":
-        lowest, highest = code_range(scheme)
-        return _stored(largest / ((highest - lowest) / 2), scheme), None
-    return _stored(largest / LARGEST[number], scheme), None
+    if isinstance(numbers, Integers):
+        lowest, highest = code_range(numbers)
+        return _stored(largest / ((highest - lowest) / 2), numbers.scale_format), None
+    return _stored(largest / LARGEST[numbers.format], numbers.scale_format), None
 
 
-def _stored(scale: Tensor, scheme: Scheme) -> Tensor:
+def _stored(scale: Tensor, number: ScaleFormat) -> Tensor:
     """Scales as their format holds them; zeros, which have no scale, get the smallest one."""
-    number = scheme["scale_format"]
     return scale.to(DTYPES[number]).float().clamp_min(SMALLEST[number])
 
 

@@ -4,7 +4,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from capacity.quantization.rounding import make_grid
-from capacity.quantization.schemes import Scheme
+from capacity.quantization.spec import RoundToNearest
 from capacity.quantization.tensors import chosen_places
 
 
@@ -15,8 +15,8 @@ class StraightThrough:
     trained weights to nearest by the same scheme gives the model that was trained, up to the last bit of a sum.
     """
 
-    def __init__(self, model: PreTrainedModel, scheme: Scheme):
-        self.scheme = scheme
+    def __init__(self, model: PreTrainedModel, scheme: RoundToNearest):
+        self.numbers = scheme.numbers
         self.places = {place.name: place for place in chosen_places(model, scheme)}
 
     def __call__(self, name: str, weight: Tensor) -> Tensor:
@@ -25,5 +25,5 @@ class StraightThrough:
         if place is None:
             return weight
         fixed = weight.detach()
-        rounded = [make_grid(matrix, self.scheme).snap(matrix) for matrix in place.matrices(fixed)]
+        rounded = [make_grid(matrix, self.numbers).snap(matrix) for matrix in place.matrices(fixed)]
         return weight + (place.whole(rounded, weight) - fixed)

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from capacity.errors import UserError
-from capacity.quantization.schemes import Scheme
+from capacity.quantization.spec import Rounding
 
 TIED = "tied"  # one tensor that is embeddings and head
 VECTOR = "vector"  # biases, norms, and all else with fewer than two dimensions: no scheme quantises it
@@ -24,7 +24,7 @@ LINEAR = (
 
 @dataclass(frozen=True)
 class Place:
-    """A parameter of a model: its name, its role (one of schemes.ROLES, TIED or VECTOR), how its matrices lie."""
+    """A parameter of a model: its name, its role (one of spec.ROLES, TIED or VECTOR), how its matrices lie."""
 
     name: str
     role: str
@@ -71,18 +71,17 @@ def _place(model: PreTrainedModel, owner: nn.Module, name: str, parameter: Tenso
     return Place(name, "other", kernel=isinstance(owner, _ConvNd) and parameter.ndim > 2)
 
 
-def chosen_places(model: PreTrainedModel, scheme: Scheme) -> list[Place]:
+def chosen_places(model: PreTrainedModel, scheme: Rounding) -> list[Place]:
     """The parameters that the scheme quantises, in the model's order.
 
     Raises UserError where it names none of this model's, or one role of a tensor that has two.
     """
-    tensors, named = set(scheme["tensors"]), ", ".join(scheme["tensors"])
+    tensors, named = {*scheme.tensors}, ", ".join(scheme.tensors)
     places = places_of(model)
     if len(tensors & {"head", "embeddings"}) == 1 and any(place.role == TIED for place in places):
         raise UserError(f"tensors: {named}; head and embeddings of this model are one tensor: name both or neither")
-    if {"head", "embeddings"} <= tensors:
-        tensors.add(TIED)
-    chosen = [place for place in places if place.role in tensors]
+    roles = {*tensors, TIED} if {"head", "embeddings"} <= tensors else tensors
+    chosen = [place for place in places if place.role in roles]
     if not chosen:
         raise UserError(f"tensors: {named}; this model has none of them")
     return chosen

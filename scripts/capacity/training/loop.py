@@ -12,6 +12,7 @@ from torch import Tensor
 
 from capacity.errors import UserError
 from capacity.models.build import build_model
+from capacity.quantization.spec import RoundToNearest
 from capacity.training.batches import IGNORED, TrainingBatches
 from capacity.training.objective import Objective
 from capacity.training.optimizer import check_schedule, learning_rate, make_optimizer
@@ -35,9 +36,10 @@ class Training:
         hardware = settings["hardware"]
         balance = (settings["model"].get("experts") or {}).get("balance", 0.0)
         plain = "family" not in settings["model"]
-        scheme = self.regime.get("quantization")
+        quantization = self.regime.get("quantization")
         # The first step with quantised weights; after the last one where there is no scheme.
-        self.quantised_from = round(scheme["start"] * self.num_steps) if scheme else self.num_steps
+        self.quantised_from = round(quantization["start"] * self.num_steps) if quantization else self.num_steps
+        scheme = RoundToNearest.read(quantization["scheme"]) if quantization else None
         how = hardware["precision"], hardware["compile"]
         self.objective = Objective(model, batches.context, *how, balance, plain, scheme)
         self.vector = self.objective.initial_vector()

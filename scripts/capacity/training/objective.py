@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from capacity.errors import UserError
 from capacity.models.external import balance_weight
 from capacity.models.modeling_switched import Routing
-from capacity.quantization.schemes import Scheme
+from capacity.quantization.spec import RoundToNearest
 from capacity.quantization.straight_through import StraightThrough
 from capacity.training.batches import IGNORED
 
@@ -49,7 +49,7 @@ class Objective:
         compiled: bool,
         balance: float = 0.0,
         plain: bool = False,
-        scheme: Scheme | None = None,
+        scheme: RoundToNearest | None = None,
     ):
         self.compiled = compiled
         self._on_cpu = model.device.type == "cpu"
