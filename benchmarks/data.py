@@ -20,6 +20,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 
 from capacity.config.dataset import Records
 from capacity.plan.world_specs import world_spec
+from capacity.tokenizers.spec import OwnBpe, WordVocabulary, read_tokenizer
 from capacity.tokenizers.tokenization import EOS_TOKEN, build_tokenizer
 from capacity.world.facts import make_world
 from capacity.world.junk import JunkPeople, junk_draws
@@ -37,7 +38,7 @@ BIO_D = {
 }  # fmt: skip
 SYLLABLES = ["ba", "ko", "mi", "ta", "re", "lu", "so", "ni", "va", "de", "pa", "ge"]
 CASES = {
-    "bioS, full pools, BPE": (BIO_S, {"kind": "bpe", "vocabulary": 3275}),
+    "bioS, full pools, BPE": (BIO_S, {"kind": "bpe", "vocabulary": 3275, "split_digits": False}),
     "bioD, atomic, words": (BIO_D, {"kind": "word"}),
 }
 
@@ -55,7 +56,7 @@ def best_rate(make: Callable[[], object], num_tokens: int, rounds: int) -> float
 def measure(title: str, world_spec: dict, tokenizer_spec: dict, rounds: int, text_people: int) -> None:
     """Print one table: a row a route, with its rate and its multiple of the whole text route."""
     world = make_world(world_spec)
-    tokenizer = build_tokenizer(tokenizer_spec, world)
+    tokenizer = build_tokenizer(read_tokenizer(tokenizer_spec), world)
     renderer = Renderer(world, tokenizer)
     draws = training_draws(world, 1, 0, 0)
     few = draws[:text_people]
@@ -94,7 +95,7 @@ def measure_merging(rounds: int, people: int) -> None:
     word = pre_tokenizers.Split(Regex(r" ?\S+|\s"), "isolated")  # marks and all: "Newark,"
     byte = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Sequence([word, byte]), decoders.ByteLevel()
-    texts = Renderer(world, build_tokenizer({"kind": "word"}, world)).texts(draws)
+    texts = Renderer(world, build_tokenizer(WordVocabulary(kind="word"), world)).texts(draws)
     trainer = trainers.BpeTrainer(vocab_size=3275, special_tokens=[EOS_TOKEN], show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
     start = time.process_time()
@@ -123,7 +124,7 @@ def measure_table(num_rows: int) -> None:
         world = make_world(world_spec(Records(kind="records", file=str(file), entity="entity"), 1))
     print(f"\ntable of {num_rows:,} entities and two attributes, seconds of processor time and MB at most:")
     clock = _tell("read and checked", clock)
-    tokenizer = build_tokenizer({"kind": "bpe", "vocabulary": 2000}, world)
+    tokenizer = build_tokenizer(OwnBpe(kind="bpe", vocabulary=2000, split_digits=False), world)
     clock = _tell("BPE learned", clock)
     Renderer(world, tokenizer)
     _tell("pieces tokenised", clock)
@@ -144,7 +145,7 @@ def measure_facts(num_people: int) -> None:
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"\nfacts of {num_people:,} people of bioS: {seconds:.1f} s of one core, {megabytes:,.0f} MB in all at most")
     junk = JunkPeople(world)
-    renderer = Renderer(world, build_tokenizer({"kind": "word"}, world)).for_junk(junk)
+    renderer = Renderer(world, build_tokenizer(WordVocabulary(kind="word"), world)).for_junk(junk)
     num_tokens = len(renderer.tokens(junk_draws(junk, 1, 0), labels=False).tokens)
     rate = best_rate(lambda: renderer.tokens(junk_draws(junk, 1, 1), labels=False), num_tokens, 3)
     more = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - megabytes

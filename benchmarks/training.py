@@ -40,6 +40,7 @@ from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallb
 from transformers.utils import logging as transformers_logging
 
 from capacity.models.build import build_model
+from capacity.tokenizers.spec import WordVocabulary
 from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.training.batches import TrainingBatches
 from capacity.training.device import make_fabric
@@ -163,7 +164,7 @@ def matrix_peak(seconds: float = 1.0) -> float:
 def contestants(model: dict[str, Any], num_steps: int, with_trainer: bool) -> tuple[Training, dict[str, Round]]:
     """Our training of a model, and all rounds by name, each with a model of its own."""
     world = make_world(WORLD)
-    batches = TrainingBatches(world, build_tokenizer({"kind": "word"}, world), REGIME, seed=1)
+    batches = TrainingBatches(world, build_tokenizer(WordVocabulary(kind="word"), world), REGIME, seed=1)
     ours = "family" in model  # a model of others is not compiled, as in the workflow
     settings = {"model": model, "regime": REGIME, "hardware": HARDWARE | {"compile": ours}, "seed": 1}
     training = Training(settings, batches, make_fabric(HARDWARE))

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 import transformers
 from trainings import WORLD
+from worlds import made_tokenizer
 
 from capacity.config.quantizer import Quantizer
 from capacity.models.build import build_model
 from capacity.quantization.calibration import calibration_batches
 from capacity.quantization.spec import Numbers, Rounding, Unquantized
-from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world.facts import make_world
 from capacity.world.render import Renderer
 
@@ -43,7 +43,7 @@ def changed(numbers: Numbers, **options: Any) -> Numbers:
 def batches() -> list[torch.Tensor]:
     """The tiny world's biographies."""
     world = make_world(WORLD)
-    return calibration_batches(Renderer(world, build_tokenizer({"kind": "word"}, world)), COUNT, seed=1)
+    return calibration_batches(Renderer(world, made_tokenizer({"kind": "word"}, world)), COUNT, seed=1)
 
 
 EXPERTS = {"count": 3, "top": 1, "capacity": 3.0, "test_capacity": 3.0, "balance": 0.01}

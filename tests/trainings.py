@@ -4,7 +4,9 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from capacity.tokenizers.tokenization import build_tokenizer, save_tokenizer
+from worlds import made_tokenizer
+
+from capacity.tokenizers.tokenization import save_tokenizer
 from capacity.training.batches import TrainingBatches
 from capacity.training.train import train_checkpoint
 from capacity.world.facts import make_world
@@ -33,7 +35,7 @@ def spec_of(seed: int = 1, hardware: dict[str, Any] | None = None, **regime: Any
 @functools.cache
 def _world_and_tokenizer() -> tuple[Any, Any]:
     world = make_world(WORLD)
-    return world, build_tokenizer({"kind": "word"}, world)
+    return world, made_tokenizer({"kind": "word"}, world)
 
 
 def batches_of(settings: dict[str, Any]) -> TrainingBatches:

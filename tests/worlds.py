@@ -6,6 +6,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from capacity.tokenizers.spec import read_tokenizer
 from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world.facts import World, make_world
 from capacity.world.render import Renderer
@@ -33,6 +34,12 @@ TOKENIZERS = {"word": {"kind": "word"}, "bpe": {"kind": "bpe", "vocabulary": 700
 PAIRS = [(world, tokenizer) for world in SPECS for tokenizer in TOKENIZERS]
 
 
+def made_tokenizer(settings: dict[str, Any], world: World) -> Tokenizer:
+    """A world's tokenizer by settings of which all that is not given is as in most tests."""
+    usual = {"bpe": {"split_digits": False}, "pretrained": {"compact": True, "rows": None, "files": {}}}
+    return build_tokenizer(read_tokenizer(usual.get(settings["kind"], {}) | settings), world)
+
+
 def world_of(settings: dict[str, Any]) -> World:
     """The world of a spec, made once a test session."""
     return _world(json.dumps(settings))
@@ -47,7 +54,7 @@ def _world(text: str) -> World:
 def setting(world_name: str, tokenizer_name: str) -> tuple[World, Tokenizer, Renderer]:
     """World, tokenizer and renderer by name, made once a test session."""
     world = world_of(SPECS[world_name])
-    tokenizer = build_tokenizer(TOKENIZERS[tokenizer_name], world)
+    tokenizer = made_tokenizer(TOKENIZERS[tokenizer_name], world)
     return world, tokenizer, Renderer(world, tokenizer)
 
 

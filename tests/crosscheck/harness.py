@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from worlds import made_tokenizer
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 HARNESS = ROOT / ".venv-harness" / "bin" / "lm_eval"
@@ -27,7 +29,7 @@ def make_model_and_task(folder: Path) -> float:
     from capacity.extraction.harness import write_task
     from capacity.extraction.questions import read_asked, read_texts, write_questions
     from capacity.extraction.record import write_finetuned
-    from capacity.tokenizers.tokenization import build_tokenizer, save_tokenizer
+    from capacity.tokenizers.tokenization import save_tokenizer
     from capacity.world.facts import make_world
 
     train(folder, spec_of())
@@ -35,7 +37,7 @@ def make_model_and_task(folder: Path) -> float:
     world, questions, model_folder, task = make_world(WORLD), folder / "questions", folder / "model", folder / "task"
     for each in (questions, model_folder, task):
         each.mkdir()
-    known = write_questions(world, build_tokenizer({"kind": "word"}, world), asked, questions)
+    known = write_questions(world, made_tokenizer({"kind": "word"}, world), asked, questions)
     save_tokenizer(known, questions)
     texts = read_texts(questions, "held_out")
     settings: dict[str, Any] = {

@@ -11,12 +11,11 @@ import pyarrow as pa
 import pytest
 import torch
 from test_questions import KINDS, SPEC
-from worlds import TOKENIZERS, ids_of, world_of
+from worlds import TOKENIZERS, ids_of, made_tokenizer, world_of
 
 from capacity.extraction.answers import answer_texts, greedy, memorised, nats
 from capacity.extraction.questions import encode, full_names, groups_of, read_texts, rows_of, write_questions
 from capacity.models.build import build_model
-from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world.pieces import EOS_ID
 from capacity.world.render import Renderer
 from capacity.world.sampling import probe_draws
@@ -49,7 +48,7 @@ def asked(request, tmp_path_factory):
     settings = {**KINDS[request.param], "N": 30}
     world = world_of(settings)
     folder = tmp_path_factory.mktemp("questions")
-    known = write_questions(world, build_tokenizer(TOKENIZERS["word"], world), SPEC, folder)
+    known = write_questions(world, made_tokenizer(TOKENIZERS["word"], world), SPEC, folder)
     return world, known, read_texts(folder, "held_out")
 
 
@@ -84,7 +83,7 @@ def test_a_lookup_that_answers_one_of_two_is_right_in_exactly_those(asked):
 
 def test_a_right_beginning_is_a_right_first_token_and_a_wrong_answer():
     world = world_of(KINDS["bioS"])
-    known = build_tokenizer(TOKENIZERS["word"], world)
+    known = made_tokenizer(TOKENIZERS["word"], world)
     date, longer, other = " May 3, 1950", " May 3, 1950 1950", " June 3, 1950"
     prompt = full_names(world, np.arange(1))[0]
     columns = {"prompt": [prompt], "answer": [date]}
@@ -145,7 +144,7 @@ def test_answers_and_losses_are_those_of_transformers_itself(network):
 
 def test_memorised_is_the_share_of_values_that_follow_the_words_of_a_biography(asked):
     world, known, _ = asked
-    renderer = Renderer(world, build_tokenizer(TOKENIZERS["word"], world))
+    renderer = Renderer(world, made_tokenizer(TOKENIZERS["word"], world))
     attributes = list(dict.fromkeys(asked[2]["attribute"].to_pylist()))
     probe = {"draws": 1, "seed": 1}
     rendering = renderer.tokens(probe_draws(world, 1, 0, 0, world.N), labels=True)
@@ -171,5 +170,5 @@ def test_a_model_that_says_nothing_is_right_nowhere(asked):
 def test_groups_of_no_people_have_no_texts(tmp_path: Path):
     world = world_of(KINDS["bioS"])
     assert len(groups_of(world, SPEC | {"choosing": 0.0})[1]) == 0
-    write_questions(world, build_tokenizer(TOKENIZERS["word"], world), SPEC | {"choosing": 0.0}, tmp_path)
+    write_questions(world, made_tokenizer(TOKENIZERS["word"], world), SPEC | {"choosing": 0.0}, tmp_path)
     assert len(read_texts(tmp_path, "choosing")) == 0

@@ -11,6 +11,7 @@ import torch
 from test_questions import SPEC as QUESTIONS
 from trainings import HARDWARE, WORLD, spec_of, train
 from transformers import AutoModelForCausalLM
+from worlds import made_tokenizer
 
 from capacity.errors import UserError
 from capacity.extraction.adapt import grown, merged, query_and_value_modules, untied, with_lora
@@ -20,7 +21,7 @@ from capacity.extraction.mixed import MixedBatches
 from capacity.extraction.questions import Asked, Lengths, read_asked, rows_of, write_questions
 from capacity.extraction.record import write_finetuned
 from capacity.models.build import build_model, load_model
-from capacity.tokenizers.tokenization import build_tokenizer, save_tokenizer
+from capacity.tokenizers.tokenization import save_tokenizer
 from capacity.training.batches import IGNORED, TrainingBatches
 from capacity.training.train import Interrupted, train_checkpoint
 from capacity.world.facts import make_world
@@ -47,7 +48,7 @@ def made(tmp_path_factory) -> Any:
     questions = root / "questions"
     questions.mkdir()
     world = make_world(WORLD)
-    known = write_questions(world, build_tokenizer({"kind": "word"}, world), QUESTIONS, questions)
+    known = write_questions(world, made_tokenizer({"kind": "word"}, world), QUESTIONS, questions)
     save_tokenizer(known, questions)
     return root / "checkpoint", questions, read_asked(questions, known)
 
@@ -201,7 +202,7 @@ def test_people_with_longer_names_than_all_who_were_asked_about_can_be_asked(mad
 
 def test_rows_of_mixed_training_have_room_for_every_question_that_will_be_asked(made):
     asked, world = replace(made[2], lengths=LONGER), make_world(WORLD)
-    batches = MixedBatches(world, build_tokenizer({"kind": "word"}, world), spec_of()["regime"], 1, asked, 0.25)
+    batches = MixedBatches(world, made_tokenizer({"kind": "word"}, world), spec_of()["regime"], 1, asked, 0.25)
     model = build_model(FAMILIES["hf-gpt2"], batches.vocab_size, batches.context, 1)  # learned positions
     answer_texts(model, asked.tokenizer, long_question(asked))
 
@@ -223,7 +224,7 @@ def test_a_query_without_a_value_beside_it_is_no_target_of_lora():
 def test_mixed_training_tells_every_biography_as_without_and_questions_in_their_share(made, packing):
     asked = made[2]
     world = make_world(WORLD)
-    tokenizer, settings = build_tokenizer({"kind": "word"}, world), spec_of(**packing)
+    tokenizer, settings = made_tokenizer({"kind": "word"}, world), spec_of(**packing)
     plain = TrainingBatches(world, tokenizer, settings["regime"], 1)
     mixed = MixedBatches(world, tokenizer, settings["regime"], 1, asked, 0.25)
     inputs, targets = (array.reshape(-1, mixed.context) for array in mixed.steps(0, mixed.num_steps))
@@ -241,7 +242,7 @@ def test_mixed_training_tells_every_biography_as_without_and_questions_in_their_
 def test_mixed_training_is_resumable_and_leaves_a_checkpoint_with_rows_for_questions(made, tmp_path):
     _, questions, asked = made
     world = make_world(WORLD)
-    tokenizer, settings = build_tokenizer({"kind": "word"}, world), spec_of(exposures=8)
+    tokenizer, settings = made_tokenizer({"kind": "word"}, world), spec_of(exposures=8)
     batches = MixedBatches(world, tokenizer, settings["regime"], 1, asked, 0.25)
     for name in ("whole", "stopped"):
         (tmp_path / name).mkdir()
@@ -259,4 +260,4 @@ def test_a_window_that_holds_no_question_is_refused(made):
     world = make_world(WORLD)
     settings = spec_of(packing="windows", context=8)
     with pytest.raises(UserError, match="context: 8, but questions with their answers have up to"):
-        MixedBatches(world, build_tokenizer({"kind": "word"}, world), settings["regime"], 1, made[2], 0.25)
+        MixedBatches(world, made_tokenizer({"kind": "word"}, world), settings["regime"], 1, made[2], 0.25)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import yaml
 from test_questions import KINDS, SPEC
-from worlds import TOKENIZERS, world_of
+from worlds import TOKENIZERS, made_tokenizer, world_of
 
 from capacity.extraction.harness import write_task
 from capacity.extraction.questions import encode, full_names, groups_of
-from capacity.tokenizers.tokenization import EOS_TOKEN, build_tokenizer
+from capacity.tokenizers.tokenization import EOS_TOKEN
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "crosscheck"))
 
@@ -22,7 +22,7 @@ from harness import HARNESS, make_model_and_task, run_harness
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_task_asks_every_held_out_person_every_question_and_nobody_else(kind: str, tmp_path: Path):
     world = world_of(KINDS[kind])
-    tokenizer = build_tokenizer(TOKENIZERS["word"], world)
+    tokenizer = made_tokenizer(TOKENIZERS["word"], world)
     count = write_task(world, tokenizer, SPEC, "task", tmp_path)
     task = yaml.safe_load((tmp_path / "task.yaml").read_text())
     rows = [json.loads(line) for line in Path(task["dataset_kwargs"]["data_files"]["test"]).read_text().splitlines()]

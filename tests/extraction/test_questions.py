@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds import ATOMIC, SENTENCE, SMALL_BIOS, TOKENIZERS, ids_of, world_of
+from worlds import ATOMIC, SENTENCE, SMALL_BIOS, TOKENIZERS, ids_of, made_tokenizer, world_of
 
 from capacity.errors import UserError
 from capacity.extraction.people import split_sizes
@@ -27,7 +27,6 @@ from capacity.extraction.questions import (
     write_questions,
 )
 from capacity.extraction.wordings import wordings_of
-from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world.facts import World
 from capacity.world.render import Renderer
 
@@ -48,7 +47,7 @@ def pair(request):
     kind, tokenizer = request.param
     vocabulary = {"kind": "bpe", "vocabulary": 1200} if tokenizer == "bpe" else TOKENIZERS[tokenizer]
     world = world_of(KINDS[kind])
-    return world, build_tokenizer(vocabulary, world)
+    return world, made_tokenizer(vocabulary, world)
 
 
 def written(world: World, tokenizer: Any, folder: Path, **changes: Any) -> Any:
@@ -138,7 +137,7 @@ def test_the_lengths_are_those_of_the_longest_question_where_everybody_lives_in_
     pools = {**SMALL_BIOS["pools"], "first_names": 3, "middle_names": 3, "last_names": 3, "majors": 1, "cities": 1}
     pools |= {"months": 1, "days": 1, "years": 1, "universities": 1, "employers": 1}
     world = world_of({**SMALL_BIOS, "N": 27, "pools": pools})
-    known = written(world, build_tokenizer(TOKENIZERS[tokenizer], world), tmp_path)
+    known = written(world, made_tokenizer(TOKENIZERS[tokenizer], world), tmp_path)
     lengths = read_asked(tmp_path, known).lengths
     for column, most in (("prompt", lengths.prompt), ("answer", lengths.answer)):
         found = [len(ids_of(known, t)) for group in GROUPS for t in read_texts(tmp_path, group)[column].to_pylist()]
@@ -148,7 +147,7 @@ def test_the_lengths_are_those_of_the_longest_question_where_everybody_lives_in_
 def test_own_wordings_take_the_place_of_those_that_ship(tmp_path: Path):
     world = world_of(SMALL_BIOS)
     own = {"major": ["{name} majored in"]}
-    written(world, build_tokenizer({"kind": "word"}, world), tmp_path, wordings=own)
+    written(world, made_tokenizer({"kind": "word"}, world), tmp_path, wordings=own)
     table = read_texts(tmp_path, "asked").to_pylist()
     majors = [row["prompt"] for row in table if row["attribute"] == "major"]
     assert all(prompt.endswith(" majored in") for prompt in majors)
@@ -157,7 +156,7 @@ def test_own_wordings_take_the_place_of_those_that_ship(tmp_path: Path):
 
 def test_a_tokenizer_that_reads_a_name_otherwise_in_a_question_is_refused():
     world = world_of(SMALL_BIOS)
-    tokenizer = build_tokenizer({"kind": "word"}, world)
+    tokenizer = made_tokenizer({"kind": "word"}, world)
     people = np.arange(5)
     wordings = {"major": ["({name}) majored in"]}
     with pytest.raises(ValueError, match="not enough values"):

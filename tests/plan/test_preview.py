@@ -3,11 +3,10 @@
 import re
 
 import pytest
-from worlds import ATOMIC, FULL_BIOS, SMALL_BIOS, TOKENIZERS, world_of
+from worlds import ATOMIC, FULL_BIOS, SMALL_BIOS, TOKENIZERS, made_tokenizer, world_of
 
 from capacity.plan.preview import SAMPLE, account_lines, labelled_texts, sample_world, size_lines
 from capacity.tables.bits import bits_offered
-from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world.facts import make_world
 from capacity.world.render import Renderer
 from capacity.world.sampling import training_draws
@@ -16,7 +15,7 @@ from capacity.world.sampling import training_draws
 @pytest.mark.parametrize("tokenizer_name", TOKENIZERS)
 def test_marks_stand_around_items_and_the_text_is_the_trainings(tokenizer_name: str) -> None:
     world = world_of(SMALL_BIOS)
-    tokenizer = build_tokenizer(TOKENIZERS[tokenizer_name], world)
+    tokenizer = made_tokenizer(TOKENIZERS[tokenizer_name], world)
     draws = training_draws(world, world.seed, 0, 0)[:5]
     texts = labelled_texts(world, tokenizer, 5, colour=False)
     for text, plain in zip(texts, Renderer(world, tokenizer).texts(draws), strict=True):
@@ -29,7 +28,7 @@ def test_marks_stand_around_items_and_the_text_is_the_trainings(tokenizer_name: 
 
 def test_junk_is_shown_without_marks() -> None:
     world = make_world(ATOMIC | {"junk": {"people": 9, "share": 0.5}, "tag": True})
-    texts = labelled_texts(world, build_tokenizer({"kind": "word"}, world), 2, colour=False)
+    texts = labelled_texts(world, made_tokenizer({"kind": "word"}, world), 2, colour=False)
     assert [text.startswith("(junk)") for text in texts] == [False, False, True, True]
     assert "TAG" in texts[0]
     assert "TAG" not in texts[2]
@@ -51,7 +50,7 @@ def test_of_a_large_world_only_a_sample_is_made_and_all_are_counted() -> None:
     assert float(line.split()[2]) == pytest.approx(515.9e6, rel=1e-3)  # arXiv 2404.05405, 10M people
     small = make_world(FULL_BIOS)
     assert all((world.facts[column][:800] == codes).all() for column, codes in small.facts.items())
-    tokenizer = build_tokenizer({"kind": "word"}, world)
+    tokenizer = made_tokenizer({"kind": "word"}, world)
     lines = size_lines(world, Renderer(world, tokenizer), settings["N"], {"long": {"exposures": 10}})
     tokens = int(re.search(r"exposures are ([\d,]+) tokens", lines[-1])[1].replace(",", ""))
     assert 5e9 < tokens < 9e9

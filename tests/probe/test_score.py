@@ -14,12 +14,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+from worlds import made_tokenizer
 
 from capacity.errors import UserError
 from capacity.probe.score import EXACT, NATS, _batches, score_items, score_people
 from capacity.tables.bits import bits_offered, bits_stored, person_bits
 from capacity.tables.table import GIVEN_COLUMNS, variant_row
-from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world.account import Account
 from capacity.world.facts import make_world
 from capacity.world.pieces import EOS_ID
@@ -47,7 +47,7 @@ BIOS = {"kind": "bioS", "N": 30, "pools": POOLS, "templates": 4}
 def make(settings, tokenizer={"kind": "word"}):  # noqa: B006
     """A small world with its renderer and the token sequences that each item can have."""
     world = make_world({**settings, "seed": 1})
-    tokens = build_tokenizer(tokenizer, world)
+    tokens = made_tokenizer(tokenizer, world)
     grammar = world.grammar
     slots = {"name": grammar.name} | {attribute.name: attribute.slots for attribute in grammar.attributes}
     if grammar.pronoun and grammar.pronoun.column:

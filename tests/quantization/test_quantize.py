@@ -9,6 +9,7 @@ import torch
 from quantizers import COUNT, FAMILIES, NONE, batches, logits, model_of, numbers_of, scheme_of
 from test_foreign import OTHERS, factory, hf
 from trainings import WORLD
+from worlds import made_tokenizer
 
 from capacity.errors import UserError
 from capacity.models.build import build_model, load_model
@@ -18,7 +19,6 @@ from capacity.quantization.quantize import quantize_model
 from capacity.quantization.reload import check_reloads
 from capacity.quantization.rounding import round_to_nearest
 from capacity.quantization.tensors import places_of
-from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world.facts import make_world
 from capacity.world.pieces import EOS_ID
 from capacity.world.render import Renderer
@@ -338,7 +338,7 @@ def test_a_group_that_fits_no_layer_is_named_with_the_layer():
 
 def test_calibration_tells_of_different_people_in_whole_biographies():
     world = make_world(WORLD)
-    renderer = Renderer(world, build_tokenizer({"kind": "word"}, world))
+    renderer = Renderer(world, made_tokenizer({"kind": "word"}, world))
     rows = [row for batch in calibration_batches(renderer, 12, seed=1) for row in batch.tolist()]
     assert len({tuple(row[1:4]) for row in rows}) == len(rows) == 12  # full names
     assert all(row[0] == EOS_ID and EOS_ID not in row[1:] for row in rows)
@@ -350,6 +350,6 @@ def test_calibration_tells_of_different_people_in_whole_biographies():
 @pytest.mark.parametrize("count", [0, COUNT + 1])
 def test_a_calibration_set_that_the_world_cannot_give_is_refused(count):
     world = make_world(WORLD)
-    renderer = Renderer(world, build_tokenizer({"kind": "word"}, world))
+    renderer = Renderer(world, made_tokenizer({"kind": "word"}, world))
     with pytest.raises(UserError, match=f"calibration: {count} biographies of a world of {COUNT} people"):
         calibration_batches(renderer, count, seed=1)

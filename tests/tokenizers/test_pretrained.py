@@ -16,7 +16,7 @@ from planted import TINY
 from test_quantize_checkpoint import make
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer
-from worlds import SMALL_BIOS, SPECS, KnowsAll, world_of
+from worlds import SMALL_BIOS, SPECS, KnowsAll, made_tokenizer, world_of
 
 from capacity.config.experiment import Config
 from capacity.config.load import check, read_yaml
@@ -24,7 +24,7 @@ from capacity.config.tokenizer import Pretrained
 from capacity.errors import UserError
 from capacity.plan.estimates import vocabulary
 from capacity.plan.grid import resolve
-from capacity.plan.world_specs import tokenizer_spec
+from capacity.plan.world_specs import tokenizer_settings
 from capacity.probe.score import score_people
 from capacity.tables.bits import person_bits
 from capacity.tables.table import score_matrices
@@ -80,7 +80,7 @@ def test_a_published_tokenizer_is_cut_to_what_the_world_uses_without_changing_a_
     tmp_path: Path, form: str, world_name: str
 ) -> None:
     world = world_of(SPECS[world_name])
-    compact = build_tokenizer({"kind": "pretrained", "folder": folder_of(tmp_path, form)}, world)
+    compact = made_tokenizer({"kind": "pretrained", "folder": folder_of(tmp_path, form)}, world)
     renderer, draws = Renderer(world, compact), training_draws(world, 7, 0, 0)[:60]
     texts = renderer.texts(draws)
     whole = published(form)
@@ -103,7 +103,7 @@ def test_not_compact_it_keeps_every_row_and_no_token_of_a_text_changes(
 ) -> None:
     world, whole = world_of(SPECS[world_name]), published(form)
     folder = folder_of(tmp_path, form)
-    kept = build_tokenizer({"kind": "pretrained", "folder": folder, "compact": False}, world)
+    kept = made_tokenizer({"kind": "pretrained", "folder": folder, "compact": False}, world)
     rows = whole.get_vocab_size() + (form == "endless")  # which has no end of a text, so that one is added
     assert published_rows(tmp_path / "tokenizer.json") == kept.get_vocab_size() == rows
     assert sorted(kept.get_vocab().values()) == list(range(rows))
@@ -127,15 +127,15 @@ def test_tokens_that_were_added_to_a_published_vocabulary_are_rows_too(tmp_path:
     tokenizer.add_tokens(["<|tool|>", "<|pad|>"])
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     settings = {"kind": "pretrained", "folder": str(tmp_path)}
-    assert build_tokenizer(settings | {"compact": False}, world_of(SMALL_BIOS)).get_vocab_size() == 1502
-    assert build_tokenizer(settings, world_of(SMALL_BIOS)).get_vocab_size() < 1000
+    assert made_tokenizer(settings | {"compact": False}, world_of(SMALL_BIOS)).get_vocab_size() == 1502
+    assert made_tokenizer(settings, world_of(SMALL_BIOS)).get_vocab_size() < 1000
 
 
 def test_a_model_that_knows_all_stores_all_whatever_rows_it_has_besides(tmp_path: Path) -> None:
     world, folder = world_of(SMALL_BIOS), folder_of(tmp_path, "gpt2")
     stored = []
     for compact in (True, False):
-        tokenizer = build_tokenizer({"kind": "pretrained", "folder": folder, "compact": compact}, world)
+        tokenizer = made_tokenizer({"kind": "pretrained", "folder": folder, "compact": compact}, world)
         renderer = Renderer(world, tokenizer, all_rows=not compact)
         scores = score_people(KnowsAll(renderer.vocab_size), renderer, world, {"draws": 1, "seed": 7}).to_pandas()
         stored.append(person_bits(score_matrices(scores, world.account)["nats"], None, world.account).total.sum())
@@ -167,7 +167,7 @@ def test_p_counts_every_row_and_the_checkpoint_is_read_with_them(tmp_path: Path)
 def test_a_tokenizer_with_all_its_rows_is_read_by_transformers_and_says_so(tmp_path: Path) -> None:
     world = world_of(SMALL_BIOS)
     settings = {"kind": "pretrained", "folder": folder_of(tmp_path, "gpt2"), "compact": False}
-    kept, saved = build_tokenizer(settings, world), tmp_path / "saved"
+    kept, saved = made_tokenizer(settings, world), tmp_path / "saved"
     saved.mkdir()
     save_tokenizer(kept, saved, all_rows=True)
     text = Renderer(world, kept, all_rows=True).texts(training_draws(world, 7, 0, 0)[:1])[0]
@@ -181,7 +181,7 @@ def test_a_tokenizer_with_all_its_rows_is_read_by_transformers_and_says_so(tmp_p
 
 def test_it_survives_saving(tmp_path: Path) -> None:
     world = world_of(SMALL_BIOS)
-    compact = build_tokenizer({"kind": "pretrained", "folder": folder_of(tmp_path, "gpt2")}, world)
+    compact = made_tokenizer({"kind": "pretrained", "folder": folder_of(tmp_path, "gpt2")}, world)
     save_tokenizer(compact, tmp_path)
     text = Renderer(world, compact).texts(training_draws(world, 7, 0, 0)[:1])[0]
     assert load_tokenizer(tmp_path).encode(text).ids == compact.encode(text).ids
@@ -199,7 +199,7 @@ def test_a_folder_without_a_usable_tokenizer_is_named(tmp_path: Path, content: s
     if content:
         (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(UserError, match=says):
-        build_tokenizer({"kind": "pretrained", "folder": str(tmp_path)}, world_of(SMALL_BIOS))
+        made_tokenizer({"kind": "pretrained", "folder": str(tmp_path)}, world_of(SMALL_BIOS))
 
 
 def test_the_configuration_counts_it_by_content_and_refuses_a_folder_without_one(tmp_path: Path) -> None:
@@ -248,14 +248,14 @@ def test_a_name_stands_for_the_file_in_the_cache_and_counts_by_content(
 ) -> None:
     by_name = named(tmp_path, monkeypatch)
     file = cached(tmp_path / "hub", published("gpt2").to_str())
-    settings = tokenizer_spec(by_name)
-    assert settings["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    settings = tokenizer_settings(by_name)
+    assert settings.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
     world = world_of(SMALL_BIOS)
-    by_folder = build_tokenizer({"kind": "pretrained", "folder": str(file.parent)}, world)
+    by_folder = made_tokenizer({"kind": "pretrained", "folder": str(file.parent)}, world)
     assert build_tokenizer(settings, world).to_str() == by_folder.to_str()
-    assert tokenizer_spec(by_name.model_copy(update={"compact": False}))["rows"] == 1500
+    assert tokenizer_settings(by_name.model_copy(update={"compact": False})).rows == 1500
     file.write_text(published("llama").to_str(), encoding="utf-8")
-    assert tokenizer_spec(by_name)["sha256"] != settings["sha256"]
+    assert tokenizer_settings(by_name).sha256 != settings.sha256
     with pytest.raises(UserError, match=r"^name: .* changed since the run began; start the run again$"):
         build_tokenizer(settings, world)
 
@@ -264,7 +264,7 @@ def test_a_name_that_was_not_downloaded_is_refused_with_the_command_that_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UserError) as refused:
-        tokenizer_spec(named(tmp_path, monkeypatch))
+        tokenizer_settings(named(tmp_path, monkeypatch))
     assert str(refused.value).endswith(f"hf download someone/english tokenizer.json --revision {COMMIT}")
     assert "\n" not in str(refused.value)
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import ATOMIC, PAIRS, setting, world_of
+from worlds import ATOMIC, PAIRS, made_tokenizer, setting, world_of
 
 from capacity.errors import UserError
-from capacity.tokenizers.tokenization import EOS_ID, build_tokenizer
+from capacity.tokenizers.tokenization import EOS_ID
 from capacity.training.batches import IGNORED, TrainingBatches
 from capacity.world.render import Renderer
 from capacity.world.sampling import BLOCK, num_blocks, training_draws
@@ -82,7 +82,7 @@ def test_windows_are_the_stream_cut_every_context_targets(world_name: str, token
 @settings(deadline=None)
 def test_every_person_is_told_e_times(N: int, exposures: int, batch: int, context: int, packing: str) -> None:
     world = world_of(ATOMIC | {"N": N})
-    tokenizer = build_tokenizer({"kind": "word"}, world)
+    tokenizer = made_tokenizer({"kind": "word"}, world)
     regime = {"packing": packing, "batch": batch, "exposures": exposures}
     batches = TrainingBatches(world, tokenizer, regime | {"context": context if packing == "windows" else None}, 1)
     _, targets = all_steps(batches)
@@ -118,7 +118,7 @@ def test_a_step_alone_equals_the_step_among_others(packing: str, data: st.DataOb
 @pytest.mark.parametrize("packing", ["rows", "windows"])
 def test_steps_run_on_across_blocks_and_exposures(packing: str) -> None:
     world = world_of(BIG)
-    tokenizer, context = build_tokenizer({"kind": "word"}, world), 100 if packing == "windows" else None
+    tokenizer, context = made_tokenizer({"kind": "word"}, world), 100 if packing == "windows" else None
     batches = TrainingBatches(
         world, tokenizer, {"packing": packing, "context": context, "batch": 500, "exposures": 3}, 1
     )

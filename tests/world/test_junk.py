@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted import TINY, of_stage
 from scipy.stats import chisquare
-from worlds import ATOMIC, SMALL_BIOS, TOKENIZERS, KnowsAll, ids_of
+from worlds import ATOMIC, SMALL_BIOS, TOKENIZERS, KnowsAll, ids_of, made_tokenizer
 
 from capacity.artefacts.stages import without_introduced
 from capacity.config.dataset import BioD
@@ -20,7 +20,6 @@ from capacity.plan.grid import Grid, resolve
 from capacity.probe.score import score_junk
 from capacity.tables.bits import item_bits
 from capacity.tables.table import score_matrices
-from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.training.batches import IGNORED, TrainingBatches
 from capacity.training.mixture import GROUP, Mixture
 from capacity.world.facts import World, make_world
@@ -42,7 +41,7 @@ def world_with(name: str, people: int = 5000, share: float = 0.875, **options: A
 
 
 def batches_of(world: World, regime: dict[str, Any]) -> TrainingBatches:
-    return TrainingBatches(world, build_tokenizer({"kind": "word"}, world), regime, 5)
+    return TrainingBatches(world, made_tokenizer({"kind": "word"}, world), regime, 5)
 
 
 def all_units(batches: TrainingBatches) -> tuple[np.ndarray, np.ndarray]:
@@ -107,7 +106,7 @@ def test_adding_junk_or_a_tag_changes_no_useful_person_and_no_wording() -> None:
 
 
 def batches_like(world: World, regime: dict[str, Any]) -> TrainingBatches:
-    return TrainingBatches(world, build_tokenizer(TOKENIZERS["word"], world), regime, 5)
+    return TrainingBatches(world, made_tokenizer(TOKENIZERS["word"], world), regime, 5)
 
 
 @REGIMES
@@ -145,7 +144,7 @@ def test_a_step_of_a_mixture_alone_equals_the_step_among_others(regime: dict[str
 def test_junk_rows_are_the_junk_peoples_biographies_without_a_tag() -> None:
     world = world_with("small_bios", tag=True)
     batches = batches_like(world, ROWS)
-    tokenizer = build_tokenizer({"kind": "word"}, world)
+    tokenizer = made_tokenizer({"kind": "word"}, world)
     inputs, _ = all_units(batches)
     useful, _, _ = batches.mixture.split(0, batches.mixture.num_units)
     tag = tokenizer.token_to_id(TAG)
@@ -166,7 +165,7 @@ def test_junk_windows_are_pure_and_run_on_like_text() -> None:
     junk_inputs, junk_targets = inputs[~useful], targets[~useful]
     stream = np.concatenate([[EOS_ID], junk_targets[:9].ravel()])
     assert np.array_equal(junk_inputs[:9].ravel(), stream[:-1])
-    tokenizer = build_tokenizer({"kind": "word"}, world)
+    tokenizer = made_tokenizer({"kind": "word"}, world)
     told = [tokenizer.decode(part[1:].tolist()) for part in np.split(stream, np.flatnonzero(stream == EOS_ID))[1:-1]]
     assert len(told) >= 3
     columns = [slot.column for slot in world.grammar.name]
@@ -196,7 +195,7 @@ def told_in(stream: np.ndarray) -> list[list[int]]:
 
 def tell_of_its_people(told: list[list[int]], world: World) -> list[bool]:
     """Whether each biography begins with the name of one of the world's people."""
-    tokenizer, parts = build_tokenizer({"kind": "word"}, world), world.grammar.name
+    tokenizer, parts = made_tokenizer({"kind": "word"}, world), world.grammar.name
     texts = [
         "".join(world.grammar.read(slot, code) for slot, code in zip(parts, codes, strict=True))
         for codes in names_told(world, np.arange(world.N))
@@ -243,7 +242,7 @@ def test_useful_people_are_spread_evenly_and_at_random_within_windows() -> None:
     batches = mixed_windows(exposures=40, tag=True)
     targets = batches.steps(0, batches.num_steps)[1]
     told = told_in(targets[targets != IGNORED])
-    tag = build_tokenizer({"kind": "word"}, batches.world).token_to_id(TAG)
+    tag = made_tokenizer({"kind": "word"}, batches.world).token_to_id(TAG)
     useful = np.array([text[0] == tag for text in told])
     assert useful.sum() == 40 * batches.world.N
     assert all(tag not in text[1:] for text in told)
@@ -317,7 +316,7 @@ def test_repetitive_junk_tells_each_junk_person_about_equally_often() -> None:
 
 def test_lengths_of_junk_are_those_of_its_texts_and_bounds_hold() -> None:
     world = world_with("small_bios", tag=True)
-    tokenizer = build_tokenizer({"kind": "word"}, world)
+    tokenizer = made_tokenizer({"kind": "word"}, world)
     renderer = Renderer(world, tokenizer).for_junk(JunkPeople(world))
     draws = junk_draws(JunkPeople(world), 5, 0, 2000)
     lengths = renderer.lengths(draws)
@@ -329,7 +328,7 @@ def test_lengths_of_junk_are_those_of_its_texts_and_bounds_hold() -> None:
 @pytest.mark.parametrize("people", [30, 5000])
 def test_junk_people_are_scored_apart_as_many_as_there_are_useful_ones_at_most(people: int) -> None:
     world = world_with("small_bios", people=people, tag=True)
-    renderer, account = Renderer(world, build_tokenizer({"kind": "word"}, world)), world.account
+    renderer, account = Renderer(world, made_tokenizer({"kind": "word"}, world)), world.account
     some = min(people, world.N)
     offered = account.name_prior_bits + sum(bits for _, bits in account.items)
     scores = score_junk(KnowsAll(renderer.vocab_size), renderer, world, {"draws": 2, "seed": 7}).to_pandas()

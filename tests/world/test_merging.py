@@ -12,7 +12,7 @@ import pytest
 from planted import TINY
 from test_quantize_checkpoint import make
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from worlds import ATOMIC, SENTENCE, SMALL_BIOS, SPECS, KnowsAll, ids_of, setting, world_of
+from worlds import ATOMIC, SENTENCE, SMALL_BIOS, SPECS, KnowsAll, ids_of, made_tokenizer, setting, world_of
 
 from capacity.config.experiment import Config
 from capacity.config.load import check, read_yaml
@@ -21,7 +21,7 @@ from capacity.extraction.questions import write_questions
 from capacity.plan.grid import resolve
 from capacity.probe.score import score_people
 from capacity.tables.table import score_matrices
-from capacity.tokenizers.tokenization import EOS_TOKEN, build_tokenizer, check_rendering
+from capacity.tokenizers.tokenization import EOS_TOKEN, check_rendering
 from capacity.training.batches import TrainingBatches
 from capacity.world import token_merges
 from capacity.world.facts import World, make_world
@@ -43,7 +43,7 @@ def learned(world: World, vocabulary: int, pattern: Regex | None) -> Tokenizer:
     steps.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
     tokenizer.decoder = decoders.ByteLevel()
-    reader = Renderer(world, build_tokenizer({"kind": "word"}, world))
+    reader = Renderer(world, made_tokenizer({"kind": "word"}, world))
     texts = [text for exposure in range(3) for text in reader.texts(training_draws(world, 7, exposure, 0))]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
@@ -61,7 +61,7 @@ def spec_of(folder: Path, tokenizer: Tokenizer, compact: bool = True) -> dict[st
 
 def merging(world: World, folder: Path, compact: bool = True) -> tuple[Tokenizer, Renderer]:
     settings = spec_of(folder, learned(world, 600, WORDS_WITH_MARKS), compact)
-    tokenizer = build_tokenizer(settings, world)
+    tokenizer = made_tokenizer(settings, world)
     return tokenizer, Renderer(world, tokenizer, all_rows=not compact)
 
 
@@ -119,7 +119,7 @@ def test_tokens_are_those_of_the_whole_text_and_every_character_of_an_item_is_sc
 def test_the_first_chunk_of_a_value_is_marked_where_tokens_reach_over_its_end(tmp_path: Path) -> None:
     """Values such as "v01 v10, v03 v03, v11 v02." of three chunks: the tokens of "v01 v10" alone are marked."""
     world = world_of(SENTENCE)
-    tokenizer = build_tokenizer(spec_of(tmp_path, learned(world, 300, None), compact=False), world)
+    tokenizer = made_tokenizer(spec_of(tmp_path, learned(world, 300, None), compact=False), world)
     renderer = Renderer(world, tokenizer, all_rows=True)
     draws = training_draws(world, 7, 0, 0)[:40]
     rendering = renderer.tokens(draws, labels=True)
@@ -315,7 +315,7 @@ def test_a_rendering_that_is_not_the_texts_own_is_refused(monkeypatch: pytest.Mo
 def test_a_token_that_joins_two_facts_is_refused_and_named(tmp_path: Path) -> None:
     world = world_of(SMALL_BIOS)
     settings = spec_of(tmp_path, learned(world, 900, None), compact=False)
-    tokenizer = build_tokenizer(settings, world)
+    tokenizer = made_tokenizer(settings, world)
     renderer = Renderer(world, tokenizer, all_rows=True)
     with pytest.raises(UserError, match=r"^tokenizer: its token '.*' joins two facts of a text; use one that splits"):
         renderer.tokens(training_draws(world, 7, 0, 0), labels=True)
@@ -330,10 +330,10 @@ def test_a_token_that_joins_two_facts_is_refused_and_named(tmp_path: Path) -> No
 def test_tokens_over_three_pieces_are_refused_where_they_are_no_rows_and_taken_where_all_are(tmp_path: Path) -> None:
     world = world_of(SENTENCE)
     tokenizer, draws = learned(world, 400, None), training_draws(world, 7, 0, 0)[:50]
-    cut = build_tokenizer(spec_of(tmp_path, tokenizer), world)
+    cut = made_tokenizer(spec_of(tmp_path, tokenizer), world)
     with pytest.raises(UserError, match=r"^tokenizer: its tokens reach over whole pieces of a text; use compact: f"):
         check_rendering(Renderer(world, cut), cut)
-    kept = build_tokenizer(spec_of(tmp_path, tokenizer, compact=False), world)
+    kept = made_tokenizer(spec_of(tmp_path, tokenizer, compact=False), world)
     renderer = Renderer(world, kept, all_rows=True)
     ids = [token for text in renderer.texts(draws) for token in ids_of(kept, text)]
     assert renderer.tokens(draws, labels=True).tokens.tolist() == ids

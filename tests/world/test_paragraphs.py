@@ -6,12 +6,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from scipy.stats import chisquare
-from worlds import ATOMIC, FULL_BIOS, SENTENCE, SMALL_BIOS
+from worlds import ATOMIC, FULL_BIOS, SENTENCE, SMALL_BIOS, made_tokenizer
 
 from capacity.config.experiment import Config
 from capacity.config.load import check
 from capacity.errors import UserError
-from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world.facts import World, make_world
 from capacity.world.pieces import FIRST_VALUE
 from capacity.world.render import Renderer
@@ -22,7 +21,7 @@ SIMPLE = {"paragraphs": 1}
 
 
 def texts_by_person(world: World, draws: Draws) -> dict[int, str]:
-    renderer = Renderer(world, build_tokenizer({"kind": "word"}, world))
+    renderer = Renderer(world, made_tokenizer({"kind": "word"}, world))
     return dict(zip(draws.people.tolist(), renderer.texts(draws), strict=True))
 
 
@@ -74,7 +73,7 @@ def test_cutting_people_up_changes_no_kept_paragraph() -> None:
 def test_a_city_that_gives_its_employer_away_is_scored_as_part_of_it(settings: dict) -> None:
     """A kept paragraph cannot be told otherwise; the two together are a code for the employer."""
     world = make_world(settings | SIMPLE)
-    tokenizer = build_tokenizer({"kind": "word"}, world)
+    tokenizer = made_tokenizer({"kind": "word"}, world)
     renderer, draws = Renderer(world, tokenizer), probe_draws(world, 1, 0, 0, 200)
     rendering = renderer.tokens(draws, labels=True)
     employer = FIRST_VALUE + world.grammar.items.index("employer")

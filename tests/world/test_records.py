@@ -12,6 +12,7 @@ import pytest
 from planted import TINY
 from scipy.stats import chisquare
 from test_quantize_checkpoint import make
+from worlds import made_tokenizer
 
 from capacity.artefacts.spec import make_spec
 from capacity.config.experiment import Config
@@ -19,7 +20,6 @@ from capacity.config.load import check, read_yaml
 from capacity.errors import UserError
 from capacity.plan.grid import Grid, resolve
 from capacity.plan.preview import account_lines
-from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world.facts import load_world, make_world, save_world
 from capacity.world.pieces import NAME
 from capacity.world.records import forget_records, num_dropped, read_records
@@ -46,7 +46,7 @@ def spec_of(folder: Path, text: str | bytes = COUNTRIES, name: str = "facts.csv"
 
 def test_every_row_is_told_with_all_its_values(tmp_path: Path) -> None:
     world = make_world(spec_of(tmp_path, sentences="in_order"))
-    renderer = Renderer(world, build_tokenizer({"kind": "word"}, world))
+    renderer = Renderer(world, made_tokenizer({"kind": "word"}, world))
     assert sorted(renderer.texts(training_draws(world, 1, 0, 0))) == [
         " France: capital is Paris; currency is euro;",
         " Guinea-Bissau: capital is Bissau; currency is euro;",
@@ -57,7 +57,7 @@ def test_every_row_is_told_with_all_its_values(tmp_path: Path) -> None:
 
 def test_what_is_scored_are_entities_and_values_with_their_end_marks(tmp_path: Path) -> None:
     world = make_world(spec_of(tmp_path, phrases={"capital": ["has the capital", "is governed from"]}))
-    tokenizer = build_tokenizer({"kind": "word"}, world)
+    tokenizer = made_tokenizer({"kind": "word"}, world)
     rendering = Renderer(world, tokenizer).tokens(probe_draws(world, 1, 0, 3, 4), labels=True)
     scored = [
         tokenizer.decode(rendering.tokens[rendering.labels == label].tolist()) for label in (NAME, NAME + 1, NAME + 2)
@@ -312,7 +312,7 @@ RANDOM = {"kind": "random", "N": 40, "length": 6, "vocabulary": 32, "seed": 3}
 
 def test_random_strings_differ_are_uniform_and_every_token_is_scored() -> None:
     world = make_world(RANDOM | {"N": 3000})
-    renderer = Renderer(world, build_tokenizer({"kind": "word"}, world))
+    renderer = Renderer(world, made_tokenizer({"kind": "word"}, world))
     rendering = renderer.tokens(probe_draws(world, 1, 0, 0, 3000), labels=True)
     strings = rendering.tokens.reshape(3000, 6)
     assert len({tuple(row) for row in strings.tolist()}) == 3000

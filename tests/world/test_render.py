@@ -19,13 +19,13 @@ from worlds import (
     SPECS,
     TOKENIZERS,
     ids_of,
+    made_tokenizer,
     setting,
     world_of,
 )
 
 from capacity.errors import UserError
 from capacity.tokenizers import tokenization
-from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world import render
 from capacity.world.facts import World, make_world
 from capacity.world.render import Renderer
@@ -72,7 +72,7 @@ def test_the_routes_agree_for_any_biod(
     settings = {"kind": "bioD", "N": 40, "K": K, "C": C, "D": min(D, T**L), "L": L, "T": T}
     world = make_world(settings | {"names": [5, 4, 3], "wording": wording, "seed": seed})
     with patch.object(tokenization, "TRAINING_BIOGRAPHIES", 100):
-        tokenizer = build_tokenizer(TOKENIZERS[tokenizer_name], world)
+        tokenizer = made_tokenizer(TOKENIZERS[tokenizer_name], world)
     renderer, draws = Renderer(world, tokenizer), training_draws(world, seed, 0, 0)
     assert renderer.tokens(draws, labels=False).tokens.tolist() == [
         token for text in renderer.texts(draws) for token in ids_of(tokenizer, text)
@@ -84,14 +84,14 @@ def test_texts_read_as_the_paper_words_them() -> None:
     world = make_world(SENTENCE | {"K": 2, "C": 2, "D": 144})
     draws = Draws(np.array([0]), np.array([[1, 0]], dtype=np.uint8), np.zeros((1, 2), dtype=np.uint8))
     text, (name, told) = (
-        Renderer(world, build_tokenizer({"kind": "word"}, world)).texts(draws)[0],
+        Renderer(world, made_tokenizer({"kind": "word"}, world)).texts(draws)[0],
         planted(world, 0),
     )
     assert text == f" {name}'s ID 2 is {told['id_2']}. Her ID 1 is {told['id_1']}."
     world = make_world(SMALL_BIOS | {"templates": 1})
     draws = Draws(np.array([5]), np.array([[4, 0, 5, 1, 2, 3]], dtype=np.uint8), np.zeros((1, 6), dtype=np.uint8))
     text, (name, told) = (
-        Renderer(world, build_tokenizer({"kind": "word"}, world)).texts(draws)[0],
+        Renderer(world, made_tokenizer({"kind": "word"}, world)).texts(draws)[0],
         planted(world, 5),
     )
     assert text == (
@@ -215,7 +215,7 @@ SMALLEST = {"kind": "bioD", "N": 1, "K": 2, "C": 2, "D": 3, "L": 2, "T": 5, "nam
 )
 def test_the_longest_biography_is_one_that_the_grammar_can_produce(settings: dict, tokenizer_name: str) -> None:
     world = every_person(settings)
-    tokenizer = build_tokenizer(TOKENIZERS[tokenizer_name], world)
+    tokenizer = made_tokenizer(TOKENIZERS[tokenizer_name], world)
     renderer = Renderer(world, tokenizer)
     texts = renderer.texts(training_draws(world, 1, 0, 0))
     assert renderer.max_length == max(len(encoding.ids) for encoding in tokenizer.encode_batch(texts))
@@ -227,7 +227,7 @@ def test_templates_count_in_the_longest_biography(tokenizer_name: str) -> None:
     pools = dict.fromkeys(FULL_POOLS, 1)
     world = make_world({"kind": "bioS", "N": 1, "pools": pools, "templates": 3, "seed": 1})
     world = replace(world, facts={column: codes * 0 for column, codes in world.facts.items()})
-    tokenizer = build_tokenizer(TOKENIZERS[tokenizer_name], world)
+    tokenizer = made_tokenizer(TOKENIZERS[tokenizer_name], world)
     wordings = np.array(list(itertools.product(range(3), repeat=6)), dtype=np.uint8)
     orders = np.tile(np.arange(6, dtype=np.uint8), (len(wordings), 1))
     draws = Draws(np.zeros(len(wordings), dtype=np.int64), orders, wordings)
@@ -258,7 +258,7 @@ def test_no_value_begins_another_of_its_slot(world_name: str, vocabulary: int, k
     """
     world = world_of(SPECS[world_name])
     with patch.object(tokenization, "TRAINING_BIOGRAPHIES", 100):
-        tokenizer = build_tokenizer({"kind": kind, "vocabulary": vocabulary}, world)
+        tokenizer = made_tokenizer({"kind": kind, "vocabulary": vocabulary}, world)
     for slot in [world.grammar.name[-1], *(attribute.slots[-1] for attribute in world.grammar.attributes)]:
         codes = sorted({tuple(ids_of(tokenizer, text)) for text in world.grammar.texts(slot)})
         assert not [pair for pair in itertools.pairwise(codes) if pair[1][: len(pair[0])] == pair[0]]
@@ -266,16 +266,16 @@ def test_no_value_begins_another_of_its_slot(world_name: str, vocabulary: int, k
 
 def test_a_tokenizer_of_another_world_is_refused_in_one_line() -> None:
     world = world_of(SMALL_BIOS)
-    words_of_biod = build_tokenizer({"kind": "word"}, world_of(ATOMIC))
+    words_of_biod = made_tokenizer({"kind": "word"}, world_of(ATOMIC))
     with pytest.raises(UserError, match="tokenizer: it cannot read this dataset's words"):
         Renderer(world, words_of_biod)
-    more_words = build_tokenizer({"kind": "word"}, make_world(SMALL_BIOS | {"templates": 6}))
+    more_words = made_tokenizer({"kind": "word"}, make_world(SMALL_BIOS | {"templates": 6}))
     with pytest.raises(UserError, match="tokenizer: it has rows that this dataset never uses"):
         Renderer(world, more_words)
 
 
 def test_a_tokenizer_that_drops_characters_is_refused_in_one_line() -> None:
     """Byte-level BPE leaves out what its alphabet lacks: here capitals and most small letters."""
-    letters = build_tokenizer({"kind": "bpe", "vocabulary": 700}, world_of(ATOMIC))
+    letters = made_tokenizer({"kind": "bpe", "vocabulary": 700}, world_of(ATOMIC))
     with pytest.raises(UserError, match=r"tokenizer: it reads '.*' as '.*'; build it for this dataset"):
         Renderer(world_of(SMALL_BIOS), letters)

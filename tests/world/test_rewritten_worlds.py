@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from worlds import SMALL_BIOS, KnowsAll
+from worlds import SMALL_BIOS, KnowsAll, made_tokenizer
 
 from capacity.errors import UserError
 from capacity.extraction.answers import memorised
@@ -18,7 +18,7 @@ from capacity.rewriting.check import Checker
 from capacity.rewriting.rewrite import rewrite_world
 from capacity.tables.bits import person_bits
 from capacity.tables.table import score_matrices
-from capacity.tokenizers.tokenization import build_tokenizer, load_tokenizer, save_tokenizer
+from capacity.tokenizers.tokenization import load_tokenizer, save_tokenizer
 from capacity.training.batches import TrainingBatches
 from capacity.world.facts import World, load_world, make_world, save_world
 from capacity.world.pieces import EOS_ID, FILLER, NAME
@@ -54,7 +54,7 @@ def pretrained(folder: Path, world: World) -> dict[str, Any]:
 
 def tokenizer_of(kind: str, world: World, folder: Path) -> Tokenizer:
     specs = {"word": {"kind": "word"}, "bpe": {"kind": "bpe", "vocabulary": 500}}
-    return build_tokenizer(specs.get(kind) or pretrained(folder, world), world)
+    return made_tokenizer(specs.get(kind) or pretrained(folder, world), world)
 
 
 # --- what is drawn
@@ -251,7 +251,7 @@ def test_rewritten_people_are_asked_for_their_facts_and_held_out_ones_are_not_tr
 ) -> None:
     """With six facts of ten told wrongly or left out, some names and values are in no text at all."""
     world = rewritten(tmp_path, corruption, W=1)
-    known = write_questions(world, build_tokenizer(tokenizer, world), ASKED, tmp_path)
+    known = write_questions(world, made_tokenizer(tokenizer, world), ASKED, tmp_path)
     groups = {group: read_texts(tmp_path, group).to_pylist() for group in GROUPS}
     people = {group: {row["person"] for row in rows} for group, rows in groups.items()}
     assert sum(map(len, people.values())) == len(set.union(*people.values())) == world.N
@@ -266,7 +266,7 @@ def test_rewritten_people_are_asked_for_their_facts_and_held_out_ones_are_not_tr
 
 def test_what_a_rewritten_person_is_rightly_said_to_be_is_memorised_and_what_nobody_told_is_not(tmp_path: Path) -> None:
     world = rewritten(tmp_path, corruption=0.5, W=2)
-    tokenizer = build_tokenizer({"kind": "word"}, world)
+    tokenizer = made_tokenizer({"kind": "word"}, world)
     renderer = TextRenderer(world, tokenizer)
     attributes = [item for item in world.grammar.items if item != "gender"]
     table = memorised(KnowsAll(renderer.vocab_size), renderer, world, attributes, PROBE)

@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from planted import TINY, of_stage
 from test_quantize_checkpoint import make
-from worlds import FULL_BIOS, SMALL_BIOS, TOKENIZERS
+from worlds import FULL_BIOS, SMALL_BIOS, TOKENIZERS, made_tokenizer
 
 from capacity.config.experiment import Config
 from capacity.config.load import check, read_yaml
 from capacity.errors import UserError
 from capacity.plan.grid import resolve
-from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world.facts import load_world, make_world
 from capacity.world.pools import FOLDER
 from capacity.world.render import Renderer
@@ -42,7 +41,7 @@ def test_own_lists_replace_the_shipped_ones(tmp_path: Path) -> None:
     )
     assert dict(world.account.items)["birth_city"] == pytest.approx(math.log2(3))
     for tokenizer in TOKENIZERS.values():
-        renderer = Renderer(world, build_tokenizer(tokenizer, world))
+        renderer = Renderer(world, made_tokenizer(tokenizer, world))
         texts = renderer.texts(training_draws(world, 1, 0, 0))
         assert all(re.search("Acme|Umbrella", text) for text in texts)
 
@@ -84,7 +83,7 @@ def test_official_lists_make_a_round_trip_through_the_configuration(tmp_path: Pa
     assert [bits["birth_city"], bits["university"], bits["major"], bits["employer"]] == pytest.approx(
         [math.log2(sizes[name]) for name in names[3:]]
     )
-    for text in Renderer(world, build_tokenizer({"kind": "word"}, world)).texts(training_draws(world, 1, 0, 0)[:50]):
+    for text in Renderer(world, made_tokenizer({"kind": "word"}, world)).texts(training_draws(world, 1, 0, 0)[:50]):
         assert any(f" {row.split(';')[0]}" in text and row.split("; ")[1] in text for row in pools["employers"])
 
 

@@ -70,7 +70,7 @@ INTRODUCED: dict[str, dict[str, object]] = {
         "regime.optimizer": "adamw",
         "regime.momentum": None,
     },
-    "tokenizers": {"split_digits": False, "name": None, "revision": None},
+    "tokenizers": {"split_digits": False},
     "datasets": {
         "sentences": "shuffled",
         "paragraphs": None,

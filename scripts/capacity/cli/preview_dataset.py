@@ -9,7 +9,8 @@ from capacity.config.dataset import BioR
 from capacity.config.experiment import Config
 from capacity.errors import UserError, fail
 from capacity.plan.preview import account_lines, labelled_texts, rewritten_sample, sample_world, size_lines
-from capacity.plan.world_specs import tokenizer_spec, world_spec
+from capacity.plan.world_specs import tokenizer_settings, world_spec
+from capacity.tokenizers.spec import keeps_all_rows
 from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world.written import renderer_of
 
@@ -43,11 +44,12 @@ def main() -> None:
         dataset = config.datasets[args.dataset]
         if isinstance(dataset, BioR):
             world = rewritten_sample(world, dataset)
-        tokenizer = build_tokenizer(tokenizer_spec(config.tokenizers[name]), world)
+        how = tokenizer_settings(config.tokenizers[name])
+        tokenizer = build_tokenizer(how, world)
         colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         texts = labelled_texts(world, tokenizer, args.count, colour)
         used = {regime: config.regimes[regime].model_dump() for regime in regimes}
-        renderer = renderer_of(world, tokenizer, not getattr(config.tokenizers[name], "compact", True))
+        renderer = renderer_of(world, tokenizer, keeps_all_rows(how))
         sizes = size_lines(world, renderer, settings["N"], used)
     except UserError as error:
         fail(error)

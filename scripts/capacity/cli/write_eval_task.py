@@ -13,7 +13,7 @@ from capacity.config.load import check, parse_overrides
 from capacity.errors import UserError, fail
 from capacity.extraction.harness import write_task
 from capacity.extraction.wordings import wordings_of
-from capacity.plan.world_specs import counted, tokenizer_spec, world_spec
+from capacity.plan.world_specs import counted, tokenizer_settings, world_spec
 from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world.facts import World, make_world
 
@@ -57,7 +57,7 @@ def main() -> None:
     try:
         config = read_config(args)
         world, settings = world_and_spec(config, args)
-        tokenizer = build_tokenizer(tokenizer_spec(config.tokenizers[args.tokenizer]), world)
+        tokenizer = build_tokenizer(tokenizer_settings(config.tokenizers[args.tokenizer]), world)
         args.output.mkdir(parents=True, exist_ok=True)
         count = write_task(world, tokenizer, settings, name, args.output)
     except UserError as error:

@@ -18,6 +18,7 @@ from capacity.extraction.mixed import check_windows
 from capacity.extraction.questions import Lengths, asked_attributes, lengths_of, questions_tokenizer
 from capacity.models.external import POSITIONS, build_foreign, hf_config, name_of, one_line
 from capacity.models.external_checks import T, V, bad_reload, logits_of, shaken, too_large
+from capacity.tokenizers.spec import read_tokenizer
 from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.training.batches import TrainingBatches
 from capacity.world.facts import World, make_world
@@ -144,4 +145,4 @@ def _room(specs: str, own: str) -> tuple[tuple[World, Any], Lengths]:
 def _world(specs: str) -> tuple[World, Any]:
     read = json.loads(specs)
     world = make_world(read["dataset"])
-    return world, build_tokenizer(read["tokenizer"], world)
+    return world, build_tokenizer(read_tokenizer(read["tokenizer"]), world)

@@ -37,7 +37,7 @@ def vocabulary(dataset: dict[str, Any], tokenizer: dict[str, Any]) -> int:
     """About how many rows the embedding has."""
     if tokenizer["kind"] == "bpe":
         return tokenizer["vocabulary"]
-    if "rows" in tokenizer:
+    if tokenizer.get("rows"):
         return tokenizer["rows"]
     if dataset["kind"] == "bioR" or (tokenizer["kind"] == "pretrained" and dataset["kind"] == "bioS"):
         return 3275

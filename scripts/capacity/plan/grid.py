@@ -24,7 +24,7 @@ from capacity.models.architectures import mlp_width, parameter_count, sizes
 from capacity.models.factories import source_digests
 from capacity.plan.estimates import training_steps, vocabulary
 from capacity.plan.extraction_specs import RunToAsk, specs_of
-from capacity.plan.world_specs import counted, rewriting_spec, tokenizer_spec, world_spec
+from capacity.plan.world_specs import counted, rewriting_spec, tokenizer_settings, world_spec
 from capacity.quantization.spec import Gptq, HalfPrecision, RoundToNearest, Scheme, Unquantized, VariantSet, scheme_slug
 
 MOST_RUNS = 100_000  # of all selected studies
@@ -177,7 +177,7 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, Scheme]) -
         make_spec(
             "tokenizers",
             f"{run.tokenizer.kind}-{_dataset_slug(run)}",
-            tokenizer_spec(run.tokenizer),
+            tokenizer_settings(run.tokenizer),
             {"dataset": dataset.name},
         )
     )

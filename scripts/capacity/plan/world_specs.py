@@ -7,9 +7,10 @@ from typing import Any
 from capacity.artefacts.identity import SCRIPTS, file_digest, input_digest
 from capacity.config.dataset import BioD, BioR, BioS, Dataset, LocalModel, Records
 from capacity.config.scale import Scale
-from capacity.config.tokenizer import Pretrained, Tokenizer
+from capacity.config.tokenizer import Bpe, Tokenizer, Word
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
+from capacity.tokenizers.spec import TOKENIZER_FILE, OwnBpe, TokenizerSettings, WordVocabulary, read_tokenizer
 
 POOLS = SCRIPTS / "capacity" / "world" / "value_lists"
 
@@ -79,25 +80,28 @@ def rewriting_spec(dataset: BioR, seed: int, scale: Scale) -> dict[str, Any]:
     return settings
 
 
-def tokenizer_spec(tokenizer: Tokenizer) -> dict[str, Any]:
+def tokenizer_settings(tokenizer: Tokenizer) -> TokenizerSettings:
     """The tokenizer as make_tokenizer reads it; a published one enters by content. Raises UserError without it."""
-    settings = tokenizer.model_dump()
-    if not isinstance(tokenizer, Pretrained):
-        return settings
-    if tokenizer.folder is not None:
-        file = f"{tokenizer.folder}/tokenizer.json"
-        if not os.path.isfile(REPOSITORY / file):
-            raise UserError(f"folder: {tokenizer.folder} has no tokenizer.json; give the folder of a tokenizer")
-        settings["files"] = {file: input_digest(REPOSITORY / file)}
-    if tokenizer.name is not None or not tokenizer.compact:
-        from capacity.tokenizers.published import published_file, published_rows  # heavy
+    if isinstance(tokenizer, Word):
+        return WordVocabulary(kind="word")
+    if isinstance(tokenizer, Bpe):
+        return OwnBpe(**tokenizer.model_dump())
+    how: dict[str, Any] = {"kind": tokenizer.kind, "compact": tokenizer.compact}
+    if tokenizer.name is not None and tokenizer.revision is not None:
+        from capacity.tokenizers.published import named_file  # heavy
 
-        path = published_file(settings)
-        if tokenizer.name is not None:
-            settings["sha256"] = file_digest(path)
-        if not tokenizer.compact:
-            settings["rows"] = published_rows(path)
-    return settings
+        path = named_file(tokenizer.name, tokenizer.revision)
+        how |= {"name": tokenizer.name, "revision": tokenizer.revision, "sha256": file_digest(path)}
+    else:
+        path = REPOSITORY / str(tokenizer.folder) / TOKENIZER_FILE
+        if not path.is_file():
+            raise UserError(f"folder: {tokenizer.folder} has no tokenizer.json; give the folder of a tokenizer")
+        how |= {"folder": tokenizer.folder, "files": {f"{tokenizer.folder}/{path.name}": input_digest(path)}}
+    if tokenizer.compact:
+        return read_tokenizer({**how, "rows": None})
+    from capacity.tokenizers.published import published_rows  # heavy
+
+    return read_tokenizer({**how, "rows": published_rows(path)})
 
 
 def _own_files(dataset: BioS, settings: dict[str, Any]) -> dict[str, str]:

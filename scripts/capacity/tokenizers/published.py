@@ -13,30 +13,27 @@ from tokenizers import Tokenizer
 from capacity.artefacts.identity import file_digest
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
+from capacity.tokenizers.spec import TOKENIZER_FILE, NamedBpe, PublishedBpe
 from capacity.world.pieces import EOS_TOKEN
 
-TOKENIZER_FILE = "tokenizer.json"
 ENDS = (EOS_TOKEN, "</s>", "<|end_of_text|>", "<eos>")  # as published vocabularies write it
 
 
-def read_published(settings: dict[str, Any]) -> tuple[Tokenizer, list[str]]:
+def read_published(settings: PublishedBpe) -> tuple[Tokenizer, list[str]]:
     """The tokenizer of a spec, without what it puts around a text, and its rows. Raises UserError for a bad one."""
-    path = published_file(settings)
-    if "sha256" in settings and settings["sha256"] != file_digest(path):
-        raise UserError(f"name: {path} changed since the run began; start the run again")
+    if isinstance(settings, NamedBpe):
+        path = named_file(settings.name, settings.revision)
+        if settings.sha256 != file_digest(path):
+            raise UserError(f"name: {path} changed since the run began; start the run again")
+    else:
+        path = REPOSITORY / settings.folder / TOKENIZER_FILE
     state = _published(path)
     rows = _rows(state)
     return _plain(state, path), rows
 
 
-def published_file(settings: dict[str, Any]) -> Path:
-    """Where a published tokenizer lies. Raises UserError for a name that is not in Hugging Face's cache."""
-    if settings.get("name"):
-        return _hub_file(settings["name"], settings["revision"])
-    return REPOSITORY / settings["folder"] / TOKENIZER_FILE
-
-
-def _hub_file(repository: str, revision: str) -> Path:
+def named_file(repository: str, revision: str) -> Path:
+    """A published tokenizer by name. Raises UserError for one that is not in Hugging Face's cache."""
     from huggingface_hub import hf_hub_download  # heavy; imported only where a repository is named
     from huggingface_hub.errors import LocalEntryNotFoundError
 

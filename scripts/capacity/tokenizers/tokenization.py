@@ -10,7 +10,8 @@ import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from capacity.errors import UserError
-from capacity.tokenizers.published import TOKENIZER_FILE, read_published
+from capacity.tokenizers.published import read_published
+from capacity.tokenizers.spec import TOKENIZER_FILE, OwnBpe, PublishedBpe, TokenizerSettings, WordVocabulary
 from capacity.world.facts import World
 from capacity.world.pieces import EOS_ID, EOS_TOKEN
 from capacity.world.render import Renderer
@@ -31,17 +32,13 @@ DIGITS_PATTERN = rf"{CONTRACTION}| ?\p{{L}}+| ?\p{{N}}|{MARK}"  # every digit ap
 WORD_PATTERN = rf"{CONTRACTION}| ?[\p{{L}}\p{{N}}]+|{MARK}"  # a word may hold digits: v17
 
 
-def build_tokenizer(settings: dict[str, Any], world: World) -> Tokenizer:
+def build_tokenizer(settings: TokenizerSettings, world: World) -> Tokenizer:
     """A world's tokenizer; EOS has id 0. Raises UserError where it cannot say what the world tells."""
-    if settings["kind"] == "word":
+    if isinstance(settings, WordVocabulary):
         return _word_tokenizer(world)
-    if settings["kind"] == "bpe":
-        return _bpe_tokenizer(
-            world, settings["vocabulary"], DIGITS_PATTERN if settings.get("split_digits") else BPE_PATTERN
-        )
-    if settings["kind"] == "pretrained":
-        return _pretrained_tokenizer(settings, world)
-    raise UserError(f"kind: {settings['kind']}; use word, bpe or pretrained")
+    if isinstance(settings, OwnBpe):
+        return _bpe_tokenizer(world, settings.vocabulary, DIGITS_PATTERN if settings.split_digits else BPE_PATTERN)
+    return _pretrained_tokenizer(settings, world)
 
 
 def check_rendering(renderer: Renderer | TextRenderer, tokenizer: Tokenizer) -> None:
@@ -143,10 +140,10 @@ def _encoded(tokenizer: Tokenizer, world: World) -> Iterator[list[int]]:
         yield from (each.ids for each in encodings)
 
 
-def _pretrained_tokenizer(settings: dict[str, Any], world: World) -> Tokenizer:
+def _pretrained_tokenizer(settings: PublishedBpe, world: World) -> Tokenizer:
     """A published tokenizer, with all its rows or cut to those that the world uses. Raises UserError for a bad one."""
     tokenizer, rows = read_published(settings)
-    return _compact(tokenizer, world) if settings.get("compact", True) else _whole(tokenizer, rows, world)
+    return _compact(tokenizer, world) if settings.compact else _whole(tokenizer, rows, world)
 
 
 def _whole(tokenizer: Tokenizer, rows: list[str], world: World) -> Tokenizer:
