@@ -96,7 +96,7 @@ def test_no_two_modules_have_one_name() -> None:
     places = defaultdict(list)
     for name in modules():
         places[name.rpartition(".")[2]].append(name)
-    assert {last: found for last, found in places.items() if len(found) > 1 and last not in ("settings", "")} == {}
+    assert {last: found for last, found in places.items() if len(found) > 1 and last not in ("spec", "")} == {}
 
 
 def test_no_two_public_classes_have_one_name() -> None:
