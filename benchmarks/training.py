@@ -46,17 +46,18 @@ from capacity.training.batches import TrainingBatches
 from capacity.training.device import make_fabric
 from capacity.training.loop import Training
 from capacity.training.optimizer import learning_rate
+from capacity.training.spec import Hardware, TrainingRegime, TrainingSettings
 from capacity.world.facts import make_world
 
 WORLD = {
     "kind": "bioD", "N": 750, "K": 4, "C": 1, "D": 64, "L": 1, "T": 64,
     "names": [32, 32, 32], "wording": "atomic", "seed": 1,
 }  # fmt: skip
-REGIME = {
-    "exposures": 1_000_000, "packing": "rows", "context": None, "batch": 64, "lr": 0.01, "warmup_steps": 100,
-    "final_lr_fraction": 0.1, "weight_decay": 0.01, "betas": [0.9, 0.98], "eps": 1e-6, "clip": 1.0,
-}  # fmt: skip
-HARDWARE = {"accelerator": "cpu", "precision": "fp32", "devices": 1, "compile": True}
+REGIME = TrainingRegime(
+    exposures=1_000_000, packing="rows", context=None, batch=64, lr=0.01, warmup_steps=100,
+    final_lr_fraction=0.1, weight_decay=0.01, betas=(0.9, 0.98), eps=1e-6, clip=1.0,
+    zipf=None, schedule="cosine", optimizer="adamw", momentum=None, quantization=None,
+)  # fmt: skip
 SIZE = {"l": 2, "h": 2, "head_dim": 8}
 MODELS = {
     "gpt2": {"family": "gpt2", **SIZE},
@@ -166,8 +167,9 @@ def contestants(model: dict[str, Any], num_steps: int, with_trainer: bool) -> tu
     world = make_world(WORLD)
     batches = TrainingBatches(world, build_tokenizer(WordVocabulary(kind="word"), world), REGIME, seed=1)
     ours = "family" in model  # a model of others is not compiled, as in the workflow
-    settings = {"model": model, "regime": REGIME, "hardware": HARDWARE | {"compile": ours}, "seed": 1}
-    training = Training(settings, batches, make_fabric(HARDWARE))
+    hardware = Hardware(accelerator="cpu", precision="fp32", devices=1, compile=ours)
+    settings = TrainingSettings(model=model, regime=REGIME, hardware=hardware, seed=1)
+    training = Training(settings, batches, make_fabric(hardware))
 
     def stock_model(attention: str = "sdpa") -> PreTrainedModel:
         built = build_model(model, batches.vocab_size, batches.context + 1, seed=1)

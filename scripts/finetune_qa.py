@@ -20,6 +20,7 @@ with lean_imports():
     from capacity.extraction.questions import read_asked
     from capacity.extraction.record import write_finetuned
     from capacity.tokenizers.tokenization import has_all_rows, load_tokenizer
+    from capacity.training.spec import TrainingSettings
     from capacity.training.train import Interrupted, forget, train_checkpoint
     from capacity.world.facts import load_world
 
@@ -31,11 +32,11 @@ def make_member(job: Job, member: Spec, making: Making) -> None:
     if member.settings["method"] == "mixed":
         world, known = load_world(job.parent("dataset")), load_tokenizer(job.parent("tokenizer"))
         share, all_rows = member.settings["share"], has_all_rows(job.parent("tokenizer"))
-        batches = MixedBatches(world, known, member.settings["regime"], member.settings["seed"], asked, share, all_rows)
+        own = {key: value for key, value in member.settings.items() if key in TrainingSettings.model_fields}
+        settings = TrainingSettings.read(own)
+        batches = MixedBatches(world, known, settings.regime, settings.seed, asked, share, all_rows)
         dataset = f"{world.settings['kind']} with N = {world.N:,} people, and {len(asked.prompts):,} questions"
-        making.metrics = train_checkpoint(
-            member.settings, batches, dataset, folder, making.folder, resume, time_budget()
-        )
+        making.metrics = train_checkpoint(settings, batches, dataset, folder, making.folder, resume, time_budget())
         return
     model, training = finetune(member.settings, job.parent("checkpoint"), asked, resume, time_budget())
     making.metrics = write_finetuned(model, training, folder, making.folder)

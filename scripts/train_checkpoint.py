@@ -16,17 +16,18 @@ from capacity.jobs.allocation import follows, time_budget
 from capacity.jobs.job import Job, job_parser
 from capacity.jobs.lease import Busy, held
 from capacity.jobs.startup import hand_over, lean_imports
+from capacity.training.spec import TrainingSettings
 
 if TYPE_CHECKING:
     from capacity.training.batches import TrainingBatches
 
 
 def main() -> None:
-    """Train the model that the order describes, unless another process does."""
+    """Train the model that the spec describes, unless another process does."""
     parser = job_parser(__doc__)
     parser.add_argument("--time-budget", type=float, metavar="SECONDS", help="stop and save after so long")
     args = parser.parse_args()
-    job = Job(args, dict)
+    job = Job(args, TrainingSettings.read)
     if follows():
         follow(job)
         return
@@ -41,7 +42,7 @@ def main() -> None:
         raise SystemExit(os.EX_TEMPFAIL) from None
 
 
-def is_made(job: Job) -> bool:
+def is_made(job: Job[TrainingSettings]) -> bool:
     """Whether the checkpoint is there, whole, and not to be made again."""
     if job.spec.remake or not (job.target / MANIFEST).is_file():
         return False
@@ -54,25 +55,25 @@ def is_made(job: Job) -> bool:
     return True
 
 
-def load_batches(job: Job) -> "TrainingBatches":
+def load_batches(job: Job[TrainingSettings]) -> "TrainingBatches":
     """The steps of the training, from its dataset and tokenizer."""
-    with lean_imports():  # imported late: a refused order should not wait for torch
+    with lean_imports():  # imported late: a refused spec should not wait for torch
         from capacity.tokenizers.tokenization import has_all_rows, load_tokenizer
         from capacity.training.batches import TrainingBatches
         from capacity.world.facts import load_world
     world, folder = load_world(job.parent("dataset")), job.parent("tokenizer")
-    regime, seed = job.settings["regime"], job.settings["seed"]
+    regime, seed = job.settings.regime, job.settings.seed
     return TrainingBatches(world, load_tokenizer(folder), regime, seed, has_all_rows(folder))
 
 
-def follow(job: Job) -> None:
+def follow(job: Job[TrainingSettings]) -> None:
     """One of several devices: train with the process that started this one, and write nothing."""
     with lean_imports():
         from capacity.training.train import follow as train_along
     train_along(job.settings, load_batches(job), job.resume)
 
 
-def train(job: Job, budget: float | None) -> None:
+def train(job: Job[TrainingSettings], budget: float | None) -> None:
     """Train, publish, and remove the resume state. budget: seconds, None for what SLURM leaves."""
     with job:
         with lean_imports():

@@ -8,6 +8,9 @@ from worlds import made_tokenizer
 
 from capacity.tokenizers.tokenization import save_tokenizer
 from capacity.training.batches import TrainingBatches
+from capacity.training.device import make_fabric
+from capacity.training.loop import Training
+from capacity.training.spec import TrainingRegime, TrainingSettings
 from capacity.training.train import train_checkpoint
 from capacity.world.facts import make_world
 
@@ -18,6 +21,7 @@ WORLD = {
 REGIME = {
     "exposures": 24, "packing": "rows", "context": None, "batch": 8, "lr": 0.01, "warmup_steps": 10,
     "final_lr_fraction": 0.1, "weight_decay": 0.01, "betas": [0.9, 0.98], "eps": 1e-6, "clip": 1.0,
+    "zipf": None, "schedule": "cosine", "optimizer": "adamw", "momentum": None, "quantization": None,
 }  # fmt: skip
 HARDWARE = {"accelerator": "cpu", "precision": "fp32", "devices": 1, "compile": False}
 SPEC = {
@@ -41,7 +45,25 @@ def _world_and_tokenizer() -> tuple[Any, Any]:
 def batches_of(settings: dict[str, Any]) -> TrainingBatches:
     """The steps of a spec's regime on the tiny world."""
     world, tokenizer = _world_and_tokenizer()
-    return TrainingBatches(world, tokenizer, settings["regime"], settings["seed"])
+    return made_batches(world, tokenizer, settings["regime"], settings["seed"])
+
+
+def made_batches(
+    world: Any, tokenizer: Any, regime: dict[str, Any], seed: int, all_rows: bool = False
+) -> TrainingBatches:
+    """The steps of a regime of which all that is not given is the tiny training's."""
+    return TrainingBatches(world, tokenizer, regime_of(**regime), seed, all_rows)
+
+
+def regime_of(**changes: Any) -> TrainingRegime:
+    """The tiny training's regime with changes."""
+    return TrainingRegime.read(REGIME | changes)
+
+
+def training_of(settings: dict[str, Any]) -> Training:
+    """The training of a spec on the tiny world, before its first step."""
+    read = TrainingSettings.read(settings)
+    return Training(read, batches_of(settings), make_fabric(read.hardware))
 
 
 def train(root: Path, settings: dict[str, Any], time_budget_seconds: float | None = None) -> dict[str, Any]:
@@ -50,9 +72,8 @@ def train(root: Path, settings: dict[str, Any], time_budget_seconds: float | Non
     for folder in (tokenizer, checkpoint):
         folder.mkdir(parents=True, exist_ok=True)
     save_tokenizer(_world_and_tokenizer()[1], tokenizer)
-    return train_checkpoint(
-        settings, batches_of(settings), "a tiny world", tokenizer, checkpoint, root / "resume", time_budget_seconds
-    )
+    read, batches = TrainingSettings.read(settings), batches_of(settings)
+    return train_checkpoint(read, batches, "a tiny world", tokenizer, checkpoint, root / "resume", time_budget_seconds)
 
 
 def checkpoint_bytes(root: Path) -> dict[str, bytes]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 import torch
 from test_questions import SPEC as QUESTIONS
-from trainings import HARDWARE, WORLD, spec_of, train
+from trainings import HARDWARE, WORLD, made_batches, regime_of, spec_of, train
 from transformers import AutoModelForCausalLM
 from worlds import made_tokenizer
 
@@ -22,7 +22,8 @@ from capacity.extraction.questions import Asked, Lengths, read_asked, rows_of, w
 from capacity.extraction.record import write_finetuned
 from capacity.models.build import build_model, load_model
 from capacity.tokenizers.tokenization import save_tokenizer
-from capacity.training.batches import IGNORED, TrainingBatches
+from capacity.training.batches import IGNORED
+from capacity.training.spec import TrainingSettings
 from capacity.training.train import Interrupted, train_checkpoint
 from capacity.world.facts import make_world
 
@@ -202,7 +203,7 @@ def test_people_with_longer_names_than_all_who_were_asked_about_can_be_asked(mad
 
 def test_rows_of_mixed_training_have_room_for_every_question_that_will_be_asked(made):
     asked, world = replace(made[2], lengths=LONGER), make_world(WORLD)
-    batches = MixedBatches(world, made_tokenizer({"kind": "word"}, world), spec_of()["regime"], 1, asked, 0.25)
+    batches = MixedBatches(world, made_tokenizer({"kind": "word"}, world), regime_of(), 1, asked, 0.25)
     model = build_model(FAMILIES["hf-gpt2"], batches.vocab_size, batches.context, 1)  # learned positions
     answer_texts(model, asked.tokenizer, long_question(asked))
 
@@ -225,8 +226,8 @@ def test_mixed_training_tells_every_biography_as_without_and_questions_in_their_
     asked = made[2]
     world = make_world(WORLD)
     tokenizer, settings = made_tokenizer({"kind": "word"}, world), spec_of(**packing)
-    plain = TrainingBatches(world, tokenizer, settings["regime"], 1)
-    mixed = MixedBatches(world, tokenizer, settings["regime"], 1, asked, 0.25)
+    plain = made_batches(world, tokenizer, settings["regime"], 1)
+    mixed = MixedBatches(world, tokenizer, regime_of(**settings["regime"]), 1, asked, 0.25)
     inputs, targets = (array.reshape(-1, mixed.context) for array in mixed.steps(0, mixed.num_steps))
     asks = np.isin(inputs, range(plain.vocab_size, mixed.vocab_size)).any(axis=1)
     used = (targets != IGNORED).any(axis=1)
@@ -243,13 +244,25 @@ def test_mixed_training_is_resumable_and_leaves_a_checkpoint_with_rows_for_quest
     _, questions, asked = made
     world = make_world(WORLD)
     tokenizer, settings = made_tokenizer({"kind": "word"}, world), spec_of(exposures=8)
-    batches = MixedBatches(world, tokenizer, settings["regime"], 1, asked, 0.25)
+    batches = MixedBatches(world, tokenizer, regime_of(**settings["regime"]), 1, asked, 0.25)
     for name in ("whole", "stopped"):
         (tmp_path / name).mkdir()
-    train_checkpoint(settings, batches, "a tiny world", questions, tmp_path / "whole", tmp_path / "resume")
+    train_checkpoint(
+        TrainingSettings.read(settings), batches, "a tiny world", questions, tmp_path / "whole", tmp_path / "resume"
+    )
     with pytest.raises(Interrupted):
-        train_checkpoint(settings, batches, "a tiny world", questions, tmp_path / "stopped", tmp_path / "resume", 0.0)
-    train_checkpoint(settings, batches, "a tiny world", questions, tmp_path / "stopped", tmp_path / "resume")
+        train_checkpoint(
+            TrainingSettings.read(settings),
+            batches,
+            "a tiny world",
+            questions,
+            tmp_path / "stopped",
+            tmp_path / "resume",
+            0.0,
+        )
+    train_checkpoint(
+        TrainingSettings.read(settings), batches, "a tiny world", questions, tmp_path / "stopped", tmp_path / "resume"
+    )
     whole, stopped = (load_model(tmp_path / name) for name in ("whole", "stopped"))
     assert whole.get_input_embeddings().weight.shape[0] == rows_of(asked.tokenizer)
     for name, value in weights(whole).items():
@@ -260,4 +273,4 @@ def test_a_window_that_holds_no_question_is_refused(made):
     world = make_world(WORLD)
     settings = spec_of(packing="windows", context=8)
     with pytest.raises(UserError, match="context: 8, but questions with their answers have up to"):
-        MixedBatches(world, made_tokenizer({"kind": "word"}, world), settings["regime"], 1, made[2], 0.25)
+        MixedBatches(world, made_tokenizer({"kind": "word"}, world), regime_of(**settings["regime"]), 1, made[2], 0.25)

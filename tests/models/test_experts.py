@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from trainings import SPEC, batches_of, checkpoint_bytes, spec_of, train
+from trainings import SPEC, batches_of, checkpoint_bytes, spec_of, train, training_of
 from transformers import PreTrainedModel
 
 from capacity.errors import UserError
@@ -15,8 +15,6 @@ from capacity.models.architectures import active_parameter_count, parameter_coun
 from capacity.models.build import build_model, load_model
 from capacity.models.modeling_switched import SwitchedExperts
 from capacity.training.cost import NUM_BATCHES, routing_facts
-from capacity.training.device import make_fabric
-from capacity.training.loop import Training
 from capacity.training.objective import Objective
 from capacity.training.train import Interrupted
 
@@ -214,7 +212,7 @@ def test_the_load_of_stock_experts_is_that_of_the_experts_their_routers_name_fir
 def test_one_expert_for_all_is_a_load_of_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Routers whose rows are all equal but one, and tokens all alike to them."""
     settings = SPEC | {"model": mixtral(num_hidden_layers=1)}
-    training = Training(settings, batches_of(settings), make_fabric(settings["hardware"]))
+    training = training_of(settings)
     model = training.objective.finish(training.vector)
     with torch.no_grad():
         model.model.layers[0].post_attention_layernorm.weight.zero_()

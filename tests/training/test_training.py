@@ -10,15 +10,13 @@ import pytest
 import torch
 from quantizers import scheme_of
 from torch.nn import functional
-from trainings import NUM_STEPS, SPEC, batches_of, checkpoint_bytes, spec_of, train
+from trainings import NUM_STEPS, SPEC, batches_of, checkpoint_bytes, spec_of, train, training_of
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from capacity.errors import UserError
 from capacity.models.build import load_model
 from capacity.quantization.quantize import quantize_model
 from capacity.training.batches import IGNORED
-from capacity.training.device import make_fabric
-from capacity.training.loop import Training
 from capacity.training.model_card import training_flops
 from capacity.world.sampling import probe_draws
 
@@ -51,7 +49,7 @@ def test_slurms_variables_change_nothing(trained: Path, tmp_path: Path, monkeypa
 
 
 def test_the_folder_loads_in_transformers_with_the_trained_models_logits(trained: Path) -> None:
-    training = Training(SPEC, batches_of(SPEC), make_fabric(SPEC["hardware"]))
+    training = training_of(SPEC)
     assert list(training.steps()) == list(range(1, NUM_STEPS + 1))
     renderer = batches_of(SPEC).renderer
     text = renderer.texts(probe_draws(renderer.world, 1, 0, 0, 1))[0]
@@ -95,7 +93,7 @@ def test_metrics_tell_position_loss_and_rate(trained: Path) -> None:
 
 def test_a_long_training_has_two_hundred_rows_that_cover_every_step(tmp_path: Path) -> None:
     settings = spec_of(exposures=33, batch=1, lr=0.001)
-    training = Training(settings, batches_of(settings), make_fabric(settings["hardware"]))
+    training = training_of(settings)
     losses = [training.loss.item() for _ in training.steps()]
     assert training.num_steps == len(losses) == 660
     assert len(training.row_steps) == 200
@@ -130,7 +128,6 @@ def test_flops_of_the_papers_smallest_model_are_those_of_the_published_formula()
     ("hardware", "message"),
     [
         ({"accelerator": "gpu"}, "accelerator: gpu"),
-        ({"precision": "fp8"}, "precision: fp8"),
     ],
 )
 def test_hardware_that_is_not_there_is_refused_and_nothing_is_written(
@@ -161,7 +158,7 @@ INT2 = scheme_of(2)
 
 def losses(settings: dict) -> list[float]:
     """The loss of every step of a tiny training."""
-    training = Training(settings, batches_of(settings), make_fabric(settings["hardware"]))
+    training = training_of(settings)
     return [float(training.loss) for _ in training.steps()]
 
 

@@ -3,14 +3,14 @@
 import pytest
 import torch
 from torch import nn
+from trainings import regime_of
 
 from capacity.errors import UserError
 from capacity.models.build import build_model
 from capacity.training.objective import Objective
 from capacity.training.optimizer import Optimizer, check_schedule, learning_rate, make_optimizer
 
-REGIME = {"lr": 0.01, "warmup_steps": 4, "final_lr_fraction": 0.1}
-REGIME |= {"weight_decay": 0.02, "betas": [0.9, 0.98], "eps": 1e-6, "clip": 1.0}
+REGIME = regime_of(warmup_steps=4, weight_decay=0.02)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_learning_rate_warms_up_and_follows_a_half_cosine(step: int, expected: f
 
 
 def test_no_warm_up_starts_next_to_the_full_rate() -> None:
-    regime = REGIME | {"warmup_steps": 0}
+    regime = regime_of(warmup_steps=0)
     assert learning_rate(regime, 1000, 0) == pytest.approx(0.01, rel=1e-5)
     assert learning_rate(regime, 1000, 999) == pytest.approx(0.001)
 
@@ -46,7 +46,7 @@ def test_updates_are_those_of_torchs_adamw_after_torchs_clipping(clip: float | N
     generator = torch.Generator().manual_seed(1)
     start = torch.randn(100, generator=generator)
     ours, theirs = start.clone(), torch.nn.Parameter(start.clone())
-    optimizer = Optimizer(REGIME | {"clip": clip}, ours)
+    optimizer = Optimizer(regime_of(weight_decay=0.02, clip=clip), ours)
     reference = torch.optim.AdamW([theirs], lr=1.0, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.02)
     for step in range(20):
         gradient = torch.randn(100, generator=generator) * (0.01 if step % 3 else 1.0)
@@ -60,7 +60,7 @@ def test_updates_are_those_of_torchs_adamw_after_torchs_clipping(clip: float | N
     assert (ours - start).norm() > 0.1
 
 
-MUON = {"optimizer": "muon", "betas": [0.9, 0.98], "eps": 1e-6, "weight_decay": 0.1, "clip": None}
+MUON = {"optimizer": "muon", "weight_decay": 0.1, "clip": None}
 
 
 def test_muon_on_the_vector_is_torchs_muon_on_matrices_and_adamw_on_the_rest() -> None:
@@ -72,7 +72,7 @@ def test_muon_on_the_vector_is_torchs_muon_on_matrices_and_adamw_on_the_rest() -
     alone = [nn.Parameter(part.clone()) for part in parts]
     muon = torch.optim.Muon(alone[:2], weight_decay=0.1, momentum=0.9, adjust_lr_fn="match_rms_adamw")
     adamw = torch.optim.AdamW(alone[2:], betas=(0.9, 0.98), eps=1e-6, weight_decay=0.1)
-    ours = make_optimizer(MUON | {"momentum": 0.9}, vector, matrices)
+    ours = make_optimizer(regime_of(**MUON, momentum=0.9), vector, matrices)
     for step in range(5):
         gradient, lr = torch.randn(33, generator=generator), 0.01 * (step + 1)
         pieces = [gradient[4:19].view(3, 5), gradient[21:33].view(6, 2), gradient[:4], gradient[19:21]]
@@ -99,5 +99,5 @@ def test_muon_takes_every_matrix_but_embedding_and_head_and_each_expert_apart() 
 
 
 def test_a_linear_schedule_is_a_line() -> None:
-    regime = {"lr": 1.0, "warmup_steps": 2, "final_lr_fraction": 0.0, "schedule": "linear"}
+    regime = regime_of(lr=1.0, warmup_steps=2, final_lr_fraction=0.0, schedule="linear")
     assert [learning_rate(regime, 6, step) for step in range(6)] == pytest.approx([0.5, 1, 0.75, 0.5, 0.25, 0])

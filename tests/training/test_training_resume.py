@@ -19,6 +19,7 @@ from capacity.jobs.resume import STATE, load_state, save_state
 from capacity.training import device as training_device
 from capacity.training import train as training_module
 from capacity.training.optimizer import Optimizer
+from capacity.training.spec import TrainingSettings
 from capacity.training.train import Interrupted, forget, train_checkpoint
 
 SCRIPTS = Path(training_module.__file__).parents[2]
@@ -260,7 +261,9 @@ def test_the_state_of_another_checkpoint_with_the_same_spec_is_not_used(
     shutil.move(tmp_path / "other" / "resume", tmp_path / "mine")
     tokenizer, checkpoint = tmp_path / "other" / "tokenizer", tmp_path / "checkpoint"
     checkpoint.mkdir()
-    train_checkpoint(SPEC, batches_of(SPEC), "a tiny world", tokenizer, checkpoint, tmp_path / "mine")
+    train_checkpoint(
+        TrainingSettings.read(SPEC), batches_of(SPEC), "a tiny world", tokenizer, checkpoint, tmp_path / "mine"
+    )
     assert "was made with checkpoint resume, now mine; starting over" in capsys.readouterr().err
     assert checkpoint_bytes(tmp_path) == straight
 

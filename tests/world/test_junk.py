@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted import TINY, of_stage
 from scipy.stats import chisquare
+from trainings import made_batches
 from worlds import ATOMIC, SMALL_BIOS, TOKENIZERS, KnowsAll, ids_of, made_tokenizer
 
 from capacity.artefacts.stages import without_introduced
@@ -41,7 +42,7 @@ def world_with(name: str, people: int = 5000, share: float = 0.875, **options: A
 
 
 def batches_of(world: World, regime: dict[str, Any]) -> TrainingBatches:
-    return TrainingBatches(world, made_tokenizer({"kind": "word"}, world), regime, 5)
+    return made_batches(world, made_tokenizer({"kind": "word"}, world), regime, 5)
 
 
 def all_units(batches: TrainingBatches) -> tuple[np.ndarray, np.ndarray]:
@@ -106,7 +107,7 @@ def test_adding_junk_or_a_tag_changes_no_useful_person_and_no_wording() -> None:
 
 
 def batches_like(world: World, regime: dict[str, Any]) -> TrainingBatches:
-    return TrainingBatches(world, made_tokenizer(TOKENIZERS["word"], world), regime, 5)
+    return made_batches(world, made_tokenizer(TOKENIZERS["word"], world), regime, 5)
 
 
 @REGIMES

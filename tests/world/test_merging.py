@@ -12,6 +12,7 @@ import pytest
 from planted import TINY
 from test_quantize_checkpoint import make
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from trainings import made_batches
 from worlds import ATOMIC, SENTENCE, SMALL_BIOS, SPECS, KnowsAll, ids_of, made_tokenizer, setting, world_of
 
 from capacity.config.experiment import Config
@@ -22,7 +23,6 @@ from capacity.plan.grid import resolve
 from capacity.probe.score import score_people
 from capacity.tables.table import score_matrices
 from capacity.tokenizers.tokenization import EOS_TOKEN, check_rendering
-from capacity.training.batches import TrainingBatches
 from capacity.world import token_merges
 from capacity.world.facts import World, make_world
 from capacity.world.grammar import Attribute, Grammar, Slot
@@ -391,7 +391,7 @@ def test_steps_hold_the_texts_and_any_of_them_is_made_alone(windows: str, tmp_pa
     world = make_world(SMALL_BIOS | {"N": 40, "junk": {"people": 900, "share": 0.75, "windows": windows}})
     tokenizer, renderer = merging(world, tmp_path)
     regime = {"batch": 4, "exposures": 3, "packing": "windows", "context": 64}
-    batches = TrainingBatches(world, tokenizer, regime, seed=5)
+    batches = made_batches(world, tokenizer, regime, seed=5)
     inputs, targets = batches.steps(0, batches.num_steps)
     assert np.array_equal(batches.steps(3, 2)[1], targets[3:5])
     assert np.array_equal(batches.steps(3, 1)[0][0], inputs[3])
@@ -410,7 +410,7 @@ def test_rows_hold_one_text_each(tmp_path: Path) -> None:
     world = world_of(SMALL_BIOS)
     tokenizer, renderer = merging(world, tmp_path)
     regime = {"batch": 8, "exposures": 1, "packing": "rows", "context": None}
-    inputs, targets = TrainingBatches(world, tokenizer, regime, seed=5).steps(0, 2)
+    inputs, targets = made_batches(world, tokenizer, regime, seed=5).steps(0, 2)
     rows = targets.reshape(-1, targets.shape[-1])
     texts = renderer.texts(training_draws(world, 5, 0, 0)[:16])
     assert [ids_of(tokenizer, text) for text in texts] == [row[row > EOS_ID].tolist() for row in rows]
@@ -437,8 +437,8 @@ def test_windows_over_more_text_than_can_be_counted_are_refused(tmp_path: Path) 
     tokenizer, _ = merging(world, tmp_path)
     regime = {"batch": 8, "exposures": 10**6, "packing": "windows", "context": 64}
     with pytest.raises(UserError, match=r"^packing: windows over about .* tokens.*; use packing: rows, or 3e\+08 tok"):
-        TrainingBatches(world, tokenizer, regime, seed=5)
-    TrainingBatches(world, tokenizer, regime | {"packing": "rows", "context": None}, seed=5)
+        made_batches(world, tokenizer, regime, seed=5)
+    made_batches(world, tokenizer, regime | {"packing": "rows", "context": None}, seed=5)
 
 
 def test_questions_are_refused_where_no_answer_reads_as_the_value_in_a_biography(tmp_path: Path) -> None:

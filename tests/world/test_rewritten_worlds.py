@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from trainings import made_batches
 from worlds import SMALL_BIOS, KnowsAll, made_tokenizer
 
 from capacity.errors import UserError
@@ -19,7 +20,6 @@ from capacity.rewriting.rewrite import rewrite_world
 from capacity.tables.bits import person_bits
 from capacity.tables.table import score_matrices
 from capacity.tokenizers.tokenization import load_tokenizer, save_tokenizer
-from capacity.training.batches import TrainingBatches
 from capacity.world.facts import World, load_world, make_world, save_world
 from capacity.world.pieces import EOS_ID, FILLER, NAME
 from capacity.world.rewritings import Rewritings
@@ -78,7 +78,7 @@ def test_any_training_step_is_the_same_on_its_own_and_tells_texts_that_are_there
     world = rewritten(tmp_path, corruption=0.1)
     tokenizer = tokenizer_of("bpe", world, tmp_path)
     for packing in ({"packing": "rows", "context": None}, {"packing": "windows", "context": 32}):
-        batches = TrainingBatches(world, tokenizer, {"batch": 8, "exposures": 5, **packing}, seed=5)
+        batches = made_batches(world, tokenizer, {"batch": 8, "exposures": 5, **packing}, seed=5)
         inputs, targets = batches.steps(0, batches.num_steps)
         assert np.array_equal(batches.steps(3, 1)[0][0], inputs[3])
         assert np.array_equal(batches.steps(3, 2)[1], targets[3:5])

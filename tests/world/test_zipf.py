@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trainings import made_batches
 from worlds import ATOMIC, setting
 
 from capacity.tables.exposure_bands import band_rows
-from capacity.training.batches import TrainingBatches
 from capacity.world.facts import make_world
 from capacity.world.sampling import training_draws
 from capacity.world.zipf import Zipf
@@ -44,7 +44,7 @@ def test_exposures_of_one_training_differ_and_each_stands_alone() -> None:
 def test_a_training_tells_them_so_and_is_as_long_as_an_even_one() -> None:
     world, tokenizer, _ = setting("atomic", "word")
     regime = {"packing": "rows", "context": None, "batch": 50, "exposures": 4}
-    even, uneven = (TrainingBatches(world, tokenizer, regime | more, 5) for more in ({}, {"zipf": 1.0}))
+    even, uneven = (made_batches(world, tokenizer, regime | more, 5) for more in ({}, {"zipf": 1.0}))
     assert even.num_steps == uneven.num_steps
     assert even.num_exposure_tokens == uneven.num_exposure_tokens
     counts = np.bincount(uneven._biographies(0, 3000).people, minlength=750)

@@ -69,6 +69,8 @@ INTRODUCED: dict[str, dict[str, object]] = {
         "regime.schedule": "cosine",
         "regime.optimizer": "adamw",
         "regime.momentum": None,
+        "regime.quantization": None,
+        "files": {},
     },
     "tokenizers": {"split_digits": False},
     "datasets": {

@@ -21,6 +21,7 @@ from capacity.models.external_checks import T, V, bad_reload, logits_of, shaken,
 from capacity.tokenizers.spec import read_tokenizer
 from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.training.batches import TrainingBatches
+from capacity.training.spec import TrainingRegime
 from capacity.world.facts import World, make_world
 
 NEW_ROWS = 3
@@ -106,7 +107,7 @@ def _check_positions(asked: dict[str, Any], most: int, mixed: bool) -> None:
     """Raise UserError where a model that has learned its positions has too few of them for the questions."""
     model, ((world, tokenizer), lengths) = asked["model"], room(asked)
     if not _states_positions(model):
-        most = TrainingBatches(world, tokenizer, asked["regime"], asked["seed"]).context
+        most = TrainingBatches(world, tokenizer, TrainingRegime.read(asked["regime"]), asked["seed"]).context
         if mixed:
             most = max(most, lengths.positions)
     if most < lengths.positions:

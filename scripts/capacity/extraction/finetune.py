@@ -25,6 +25,7 @@ from capacity.models.build import load_model
 from capacity.training.batches import IGNORED, Steps, padding
 from capacity.training.device import make_fabric, numeric_conditions
 from capacity.training.optimizer import Optimizer, learning_rate
+from capacity.training.spec import Descent, Hardware
 from capacity.world.pieces import EOS_ID
 from capacity.world.streams import generator
 
@@ -81,7 +82,7 @@ class Finetuning:
 
     def __init__(self, settings: dict[str, Any], model: Any, batches: QuestionBatches):
         self.settings, self.model, self.batches = settings, model, batches
-        self.regime = {**ADAMW, **LINE, "lr": settings["lr"], "weight_decay": settings["weight_decay"]}
+        self.regime = Descent(**ADAMW, **LINE, lr=settings["lr"], weight_decay=settings["weight_decay"])
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.vector = torch.cat([parameter.detach().reshape(-1) for parameter in trained])
         start = 0
@@ -164,7 +165,7 @@ def finetune(
     resume: where the state lies while it runs, a folder that the artefact's id names. Stopped and started again it
     ends with the same bits. Raises Interrupted after a stop, UserError for what cannot be run.
     """
-    fabric = make_fabric(settings["hardware"])
+    fabric = make_fabric(Hardware.read(settings["hardware"]))
     model = load_model(checkpoint, settings["hardware"]["accelerator"])
     model = fabric.to_device(ready_model(model, rows_of(asked.tokenizer), asked.lengths.positions, settings))
     batches = QuestionBatches(asked, settings["batch"], settings["seed"])

@@ -1,7 +1,6 @@
 """Training on biographies and on questions about some people at once (arXiv 2309.14316, Section 3: mixed training)."""
 
 import functools
-from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -11,6 +10,7 @@ from capacity.extraction.finetune import QuestionBatches, question_rows
 from capacity.extraction.questions import Asked, Lengths, encode, rows_of
 from capacity.training.batches import IGNORED, Array, TrainingBatches
 from capacity.training.mixture import Mixture
+from capacity.training.spec import TrainingRegime
 from capacity.world.facts import World
 from capacity.world.pieces import EOS_ID
 
@@ -35,7 +35,7 @@ class MixedBatches(TrainingBatches):
         self,
         world: World,
         tokenizer: Tokenizer,
-        regime: dict[str, Any],
+        regime: TrainingRegime,
         seed: int,
         asked: Asked,
         share: float,

@@ -26,6 +26,7 @@ from capacity.plan.estimates import training_steps, vocabulary
 from capacity.plan.extraction_specs import RunToAsk, specs_of
 from capacity.plan.world_specs import counted, rewriting_spec, tokenizer_settings, world_spec
 from capacity.quantization.spec import Gptq, HalfPrecision, RoundToNearest, Scheme, Unquantized, VariantSet, scheme_slug
+from capacity.training.spec import Hardware, QuantizedTraining, TrainingRegime, TrainingSettings
 
 MOST_RUNS = 100_000  # of all selected studies
 MOST_PARAMETERS = 10**12
@@ -182,18 +183,17 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, Scheme]) -
         )
     )
     world = {"dataset": dataset.name, "tokenizer": tokenizer.name}
-    settings: dict[str, Any] = {
-        "model": run.model.to_settings(),
-        "regime": _regime(config, run),
-        "hardware": _hardware(config, run),
-        "seed": run.seed,
-    }
-    if run.model.python:
-        settings["files"] = source_digests(run.model.python)
+    training = TrainingSettings(
+        model=run.model.to_settings(),
+        regime=_regime(config, run),
+        hardware=_hardware(config, run),
+        seed=run.seed,
+        files=source_digests(run.model.python) if run.model.python else {},
+    )
     _check_size(run, dataset.settings, tokenizer.settings)
     slug = _run_slug(run)
-    spec = functools.partial(make_spec, for_model=model_modules(settings["model"]))
-    checkpoint = grid.add(spec("checkpoints", slug, settings, world))
+    spec = functools.partial(make_spec, for_model=model_modules(training.model))
+    checkpoint = grid.add(spec("checkpoints", slug, training, world))
     variant_of = {
         label: spec("variants", f"{slug}-{scheme_slug(scheme)}", scheme, _parents_of(scheme, checkpoint))
         for label, scheme in schemes.items()
@@ -201,7 +201,7 @@ def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, Scheme]) -
     # The set of the checkpoint's variants; each member is an artefact of its own, so that schemes are reused.
     parents = {role: name for variant in variant_of.values() for role, name in variant.parents.items()}
     variants = grid.add(spec("variants", slug, VariantSet(), parents, list(variant_of.values())))
-    probes = grid.add(_probes(slug, config, run, variants, world, settings["hardware"]["accelerator"]))
+    probes = grid.add(_probes(slug, config, run, variants, world, training.hardware.accelerator))
     ids = {"dataset_id": people.id, "tokenizer_id": tokenizer.id, "checkpoint_id": checkpoint.id}
     score_of = {str(score.parents["variant"]): score for score in probes.members}
     rows = []
@@ -279,17 +279,17 @@ def _add_dataset(grid: Grid, config: Config, run: Run) -> tuple[Spec, Spec]:
     return people, grid.add(texts)
 
 
-def _regime(config: Config, run: Run) -> dict[str, Any]:
+def _regime(config: Config, run: Run) -> TrainingRegime:
     """The regime as training reads it, with the scheme that it rounds by in place of the scheme's name."""
     label, start = run.regime.quantizer, run.regime.quantize_from
     settings = run.regime.model_dump(exclude={"quantizer", "quantize_from"})
     if label is None:
-        return settings
+        return TrainingRegime(**settings, quantization=None)
     key = f"regimes.{run.names['regime']}.quantizer"
     scheme = _scheme(run, label, _known(config.quantizers, label, key, "quantizers"))
     if not isinstance(scheme, RoundToNearest) or scheme.rest:
         raise UserError(f"{key}: {label}; training takes a scheme with method: rtn and rest: null")
-    return {**settings, "quantization": {"scheme": scheme.plain(), "start": start}}
+    return TrainingRegime(**settings, quantization=QuantizedTraining(scheme=scheme, start=start))
 
 
 def _scheme(run: Run, label: str, quantizer: Quantizer) -> Scheme:
@@ -345,18 +345,17 @@ def _dataset_slug(run: Run, seed: bool = True) -> str:
     return f"{kind}-N{dataset.N}" + (f"-s{run.seed}" if seed else "")
 
 
-def _hardware(config: Config, run: Run) -> dict[str, Any]:
+def _hardware(config: Config, run: Run) -> Hardware:
     """The scale's hardware with `compile: auto` decided, once, here."""
-    scale = _known(config.scales, config.scale, "scale", "scales").model_dump()
-    if run.regime.batch % scale["devices"]:
+    scale = _known(config.scales, config.scale, "scale", "scales")
+    if run.regime.batch % scale.devices:
         regime = f"regimes.{run.names['regime']}.batch: {run.regime.batch}"
-        raise UserError(f"{regime} does not share out over devices: {scale['devices']}; use a multiple")
-    if scale["devices"] > 1 and run.model.to_settings().get("experts"):
-        asked = f"scales.{config.scale}.devices: {scale['devices']}"
+        raise UserError(f"{regime} does not share out over devices: {scale.devices}; use a multiple")
+    if scale.devices > 1 and run.model.to_settings().get("experts"):
+        asked = f"scales.{config.scale}.devices: {scale.devices}"
         raise UserError(f"{asked}, but models.{run.names['model']} has experts, whose capacity is a batch's; use 1")
-    if scale["compile"] == "auto":
-        scale["compile"] = _pays(run) and has_compiler()
-    return scale
+    compiled = _pays(run) and has_compiler() if scale.compile == "auto" else scale.compile
+    return Hardware(**scale.model_dump(exclude={"compile"}), compile=compiled)
 
 
 def _pays(run: Run) -> bool:

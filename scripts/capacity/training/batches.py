@@ -4,7 +4,6 @@ Over E exposures the people come in E fresh orders, each biography worded anew; 
 """
 
 import functools
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from tokenizers import Tokenizer
 
 from capacity.errors import UserError
 from capacity.training.mixture import Mixture
+from capacity.training.spec import TrainingRegime
 from capacity.training.token_stream import TokenStream, mixed_stream, with_eos
 from capacity.world.facts import World
 from capacity.world.junk import JunkPeople, junk_draws
@@ -41,17 +41,16 @@ class TrainingBatches:
     go together.
     """
 
-    def __init__(self, world: World, tokenizer: Tokenizer, regime: dict[str, Any], seed: int, all_rows: bool = False):
+    def __init__(self, world: World, tokenizer: Tokenizer, regime: TrainingRegime, seed: int, all_rows: bool = False):
         self.world, self.seed = world, seed
         self.renderer = renderer_of(world, tokenizer, all_rows)
-        self.batch, self.exposures = regime["batch"], regime["exposures"]
+        self.batch, self.exposures = regime.batch, regime.exposures
         junk = world.settings.get("junk")
         self._mixed_windows = junk is not None and junk.get("windows") == "mixed"
         _check(regime, self._mixed_windows)
-        self._windows = regime["packing"] == "windows"
-        self.context = regime["context"] if self._windows else self.renderer.max_length + 1
-        zipf = regime.get("zipf")
-        self.law = Zipf(world.N, self.exposures, zipf, seed) if zipf else None
+        self._windows = regime.packing == "windows"
+        self.context = regime.context or self.renderer.max_length + 1
+        self.law = Zipf(world.N, self.exposures, regime.zipf, seed) if regime.zipf else None
         self._block = functools.lru_cache(maxsize=4)(self._draw_block)
         self.junk = self._junk_text() if junk else None
         self._check_countable()
@@ -277,16 +276,11 @@ def fill_rows(renderer: Renderer | TextRenderer, draws: Draws, inputs: Array, ta
     targets[np.arange(rows), rendering.lengths] = EOS_ID
 
 
-def _check(regime: dict[str, Any], mixed_windows: bool) -> None:
-    packing, context = regime["packing"], regime["context"]
-    if packing not in ("rows", "windows"):
-        raise UserError(f"packing: {packing}; use rows or windows")
+def _check(regime: TrainingRegime, mixed_windows: bool) -> None:
+    packing, context = regime.packing, regime.context
     if packing == "rows" and mixed_windows:
         raise UserError("junk.windows: mixed with packing: rows; a row is one biography, use packing: windows")
     if packing == "rows" and context is not None:
         raise UserError(f"context: {context} with packing: rows; a row is one biography, remove context")
     if packing == "windows" and (context is None or context < 1):
         raise UserError(f"context: {context} with packing: windows; give a length in tokens, 1 or more")
-    for key in ("batch", "exposures"):
-        if regime[key] < 1:
-            raise UserError(f"{key}: {regime[key]}; use 1 or more")

@@ -12,32 +12,30 @@ from lightning.fabric.plugins.environments import LightningEnvironment
 from capacity.environment import hardware as describe_hardware
 from capacity.errors import UserError
 from capacity.models.build import device_of
+from capacity.training.spec import Hardware
 
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 
-def make_fabric(hardware: dict[str, Any]) -> Fabric:
+def make_fabric(hardware: Hardware) -> Fabric:
     """The devices that a spec's hardware asks for, one process each, with deterministic algorithms and one CPU thread.
 
-    hardware: {"accelerator": "cpu" | "gpu", "precision": "fp32" | "bf16", "devices": 1 or more, ...}. Raises
-    UserError for anything that this machine cannot give. SLURM's variables are not looked at: a job is one task,
+    Raises UserError for anything that this machine cannot give. SLURM's variables are not looked at: a job is one task,
     whose further processes Lightning starts on the same node.
     """
-    if hardware["precision"] not in PRECISIONS:
-        raise UserError(f"precision: {hardware['precision']}; use fp32 or bf16")
-    if hardware["accelerator"] == "gpu":
+    if hardware.accelerator == "gpu":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA starts, or cuBLAS is not repeatable
-    device_of(hardware["accelerator"])
-    devices = hardware["devices"]
-    if hardware["accelerator"] == "gpu" and devices > torch.cuda.device_count():
+    device_of(hardware.accelerator)
+    devices = hardware.devices
+    if hardware.accelerator == "gpu" and devices > torch.cuda.device_count():
         raise UserError(f"devices: {devices}, but torch finds {torch.cuda.device_count()} GPUs here; ask for fewer")
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     fabric = Fabric(
-        accelerator="cuda" if hardware["accelerator"] == "gpu" else "cpu",
+        accelerator="cuda" if hardware.accelerator == "gpu" else "cpu",
         devices=devices,
         strategy="auto" if devices == 1 else "ddp",
-        precision=PRECISIONS[hardware["precision"]],
+        precision=PRECISIONS[hardware.precision],
         plugins=[LightningEnvironment()],
     )
     fabric.launch()

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,11 +11,11 @@ from torch import Tensor
 
 from capacity.errors import UserError
 from capacity.models.build import build_model
-from capacity.quantization.spec import RoundToNearest
 from capacity.training.batches import IGNORED, TrainingBatches
 from capacity.training.objective import Objective
 from capacity.training.optimizer import check_schedule, learning_rate, make_optimizer
 from capacity.training.process_group import Team
+from capacity.training.spec import TrainingSettings
 
 CHUNK_TOKENS = 2**18  # rendered at once: a step does not feel it, and it fits the cache
 TEAM_STEPS = 100  # of several processes, between two answers to whether they go on
@@ -26,21 +25,20 @@ NUM_ROWS = 200  # of metrics.csv, at most
 class Training:
     """One training under way. Everything that decides the rest of it is in `state()`, and nothing else is."""
 
-    def __init__(self, settings: dict[str, Any], batches: TrainingBatches, fabric: Fabric):
-        self.regime, self.batches, self.device = settings["regime"], batches, fabric.device
+    def __init__(self, settings: TrainingSettings, batches: TrainingBatches, fabric: Fabric):
+        self.regime, self.batches, self.device = settings.regime, batches, fabric.device
         self.num_steps = batches.num_steps
         self.team = Team(fabric)
         check_schedule(self.regime, self.num_steps)
-        model = build_model(settings["model"], batches.vocab_size, batches.context, settings["seed"])
+        model = build_model(settings.model, batches.vocab_size, batches.context, settings.seed)
         fabric.to_device(model)
-        hardware = settings["hardware"]
-        balance = (settings["model"].get("experts") or {}).get("balance", 0.0)
-        plain = "family" not in settings["model"]
-        quantization = self.regime.get("quantization")
+        balance = (settings.model.get("experts") or {}).get("balance", 0.0)
+        plain = "family" not in settings.model
+        quantization = self.regime.quantization
         # The first step with quantised weights; after the last one where there is no scheme.
-        self.quantised_from = round(quantization["start"] * self.num_steps) if quantization else self.num_steps
-        scheme = RoundToNearest.read(quantization["scheme"]) if quantization else None
-        how = hardware["precision"], hardware["compile"]
+        self.quantised_from = round(quantization.start * self.num_steps) if quantization else self.num_steps
+        scheme = quantization.scheme if quantization else None
+        how = settings.hardware.precision, settings.hardware.compile
         self.objective = Objective(model, batches.context, *how, balance, plain, scheme)
         self.vector = self.objective.initial_vector()
         self.optimizer = make_optimizer(self.regime, self.vector, self.objective.hidden_matrices())
@@ -92,7 +90,7 @@ class Training:
         since = self.row_steps[self.row - 1] if self.row else 0
         mean = float(self.loss_sum) / (self.step - since)
         if not math.isfinite(mean):
-            raise UserError(f"lr: {self.regime['lr']}; the loss is {mean} by step {self.step}; lower lr")
+            raise UserError(f"lr: {self.regime.lr}; the loss is {mean} by step {self.step}; lower lr")
         self.row_losses[self.row], self.row_tokens[self.row] = mean, self.tokens
         self.loss_sum.zero_()
         self.row += 1

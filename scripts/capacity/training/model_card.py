@@ -12,6 +12,7 @@ from typing import Any
 from capacity.models.architectures import described, sizes, width
 from capacity.training.cost import active_parameters, flops_a_token, routing_facts
 from capacity.training.loop import Training
+from capacity.training.spec import TrainingSettings
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 SIGNIFICANT_DIGITS = 9  # of a float32, so that reading gives it back
@@ -48,7 +49,9 @@ tokenizer = AutoTokenizer.from_pretrained(folder)
 """
 
 
-def write_checkpoint(training: Training, settings: dict[str, Any], dataset: str, tokenizer: Path, folder: Path) -> dict:
+def write_checkpoint(
+    training: Training, settings: TrainingSettings, dataset: str, tokenizer: Path, folder: Path
+) -> dict:
     """Write model, tokenizer, metrics.csv, training.json and README.md; the facts of training.json."""
     flops = flops_a_token(training)
     model = training.objective.finish(training.vector)
@@ -62,7 +65,7 @@ def write_checkpoint(training: Training, settings: dict[str, Any], dataset: str,
         | routing_facts(training, model)
     )
     (folder / "training.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
-    words = architecture_in_words(settings["model"])
+    words = architecture_in_words(settings.model)
     card = {"title": f"{words.partition(':')[0]} on {dataset}", "dataset": dataset, "architecture": words}
     card["trust"] = ", trust_remote_code=True" if any(folder.glob("*.py")) else ""  # the code lies in the folder
     (folder / "README.md").write_text(CARD.format(**card, **facts))
@@ -81,19 +84,19 @@ def architecture_in_words(model: dict[str, Any]) -> str:
     return f"{model['family']}-{model['l']}-{model['h']}: {', '.join(parts + changes)}"
 
 
-def training_facts(training: Training, settings: dict[str, Any], active: int) -> dict[str, Any]:
+def training_facts(training: Training, settings: TrainingSettings, active: int) -> dict[str, Any]:
     """Numbers that a table needs beside the scores; final_loss is the mean of the last row of metrics.csv."""
-    regime, batches = settings["regime"], training.batches
+    batches = training.batches
     parameters = training.vector.numel()
     return {
         "parameters": parameters,
         "active_parameters": active,
         "vocabulary": batches.vocab_size,
         "context": batches.context,
-        "exposures": regime["exposures"],
+        "exposures": settings.regime.exposures,
         "steps": training.num_steps,
         "tokens": training.tokens,
-        "flops": training_flops(settings["model"], active, batches.context) * training.tokens,
+        "flops": training_flops(settings.model, active, batches.context) * training.tokens,
         "final_loss": _rounded(float(training.row_losses[-1])),
     }
 
@@ -111,7 +114,7 @@ def training_flops(model: dict[str, Any], P: int, T: int) -> int:
 
 def write_metrics(training: Training, path: Path) -> None:
     """One row for each of at most 200 equal parts of the training: its mean loss, its last learning rate."""
-    exposures = training.regime["exposures"]
+    exposures = training.regime.exposures
     rows = zip(training.row_steps, training.row_tokens.tolist(), training.row_losses.tolist(), strict=True)
     with open(path, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -9,33 +9,34 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 
 from capacity.errors import UserError
+from capacity.training.spec import Descent, TrainingRegime
 
 Matrices = list[tuple[int, torch.Size]]  # start in the vector, and shape
 MOMENTUM = 0.95  # Muon's, where a regime gives none
 
 
-def make_optimizer(regime: dict[str, Any], vector_P: Tensor, matrices: Matrices) -> "Optimizer":
+def make_optimizer(regime: TrainingRegime, vector_P: Tensor, matrices: Matrices) -> "Optimizer":
     """The optimizer that a regime names. matrices: those that Muon takes, in the order of the vector."""
-    if regime.get("optimizer", "adamw") == "muon":
+    if regime.optimizer == "muon":
         return Muon(regime, vector_P, matrices)
     return Optimizer(regime, vector_P)
 
 
 class Optimizer:
-    """AdamW (Loshchilov and Hutter, arXiv 1711.05101) as a regime describes it; every parameter decays.
+    """AdamW (Loshchilov and Hutter, arXiv 1711.05101) as a descent describes it; every parameter decays.
 
     The vector (P,) is updated in place. Gradients longer than `clip` in the 2-norm are shortened to it; None
     leaves them alone. torch.optim.AdamW wraps this very update; going round it saves 66 us of bookkeeping in
     a step of 2.4 ms.
     """
 
-    def __init__(self, regime: dict[str, Any], vector_P: Tensor):
-        self.clip: float | None = regime["clip"]
+    def __init__(self, descent: Descent, vector_P: Tensor):
+        self.clip = descent.clip
         self._settings: dict[str, Any] = {
-            "beta1": regime["betas"][0],
-            "beta2": regime["betas"][1],
-            "eps": regime["eps"],
-            "weight_decay": regime["weight_decay"],
+            "beta1": descent.betas[0],
+            "beta2": descent.betas[1],
+            "eps": descent.eps,
+            "weight_decay": descent.weight_decay,
             "amsgrad": False,
             "maximize": False,
             "has_complex": False,
@@ -74,7 +75,7 @@ class Muon(Optimizer):
     columns)) (Liu et al., arXiv 2502.16982). Weight decay is the regime's in both; betas and eps are AdamW's.
     """
 
-    def __init__(self, regime: dict[str, Any], vector_P: Tensor, matrices: Matrices):
+    def __init__(self, regime: TrainingRegime, vector_P: Tensor, matrices: Matrices):
         sizes = [(start, start + shape.numel()) for start, shape in matrices]
         edges = [0, *(edge for size in sizes for edge in size), vector_P.numel()]
         self._rest = [(start, stop) for start, stop in list(pairwise(edges))[::2] if stop > start]
@@ -83,11 +84,10 @@ class Muon(Optimizer):
         self.momentum_P = torch.zeros_like(vector_P)
         self._matrices = matrices
         self._views = self._matrices_of(vector_P)
-        momentum = regime.get("momentum")
         self._muon = torch.optim.Muon(
             self._views,
-            weight_decay=regime["weight_decay"],
-            momentum=MOMENTUM if momentum is None else momentum,
+            weight_decay=regime.weight_decay,
+            momentum=MOMENTUM if regime.momentum is None else regime.momentum,
             adjust_lr_fn="match_rms_adamw",
         )
         for view, buffer in zip(self._views, self._matrices_of(self.momentum_P), strict=True):
@@ -109,26 +109,26 @@ class Muon(Optimizer):
         return [whole_P[start : start + shape.numel()].view(shape) for start, shape in self._matrices]
 
 
-def learning_rate(regime: dict[str, Any], num_steps: int, step: int) -> float:
+def learning_rate(descent: Descent, num_steps: int, step: int) -> float:
     """The learning rate of step 0, 1, ..., num_steps - 1.
 
     Linear from lr / warmup_steps to lr over warmup_steps, then a half cosine, or with `schedule: linear` a
     line, that ends with the last step at final_lr_fraction * lr (arXiv 2404.05405, Appendix A: 1K steps of
     warm-up, cosine to 0.1).
     """
-    lr, warmup, final = regime["lr"], regime["warmup_steps"], regime["final_lr_fraction"]
+    lr, warmup, final = descent.lr, descent.warmup_steps, descent.final_lr_fraction
     done = step + 1
     if done <= warmup:
         return lr * done / warmup
     way = (done - warmup) / (num_steps - warmup)
-    left = 1 - way if regime.get("schedule") == "linear" else 0.5 * (1 + math.cos(math.pi * way))
+    left = 1 - way if descent.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * way))
     return lr * (final + (1 - final) * left)
 
 
-def check_schedule(regime: dict[str, Any], num_steps: int) -> None:
+def check_schedule(descent: Descent, num_steps: int) -> None:
     """Raise UserError where a training ends before its warm-up does."""
-    if regime["warmup_steps"] > num_steps:
+    if descent.warmup_steps > num_steps:
         raise UserError(
-            f"warmup_steps: {regime['warmup_steps']}, but the training has {num_steps} steps; "
+            f"warmup_steps: {descent.warmup_steps}, but the training has {num_steps} steps; "
             "lower warmup_steps, make the batch smaller or the exposures more"
         )

@@ -16,6 +16,7 @@ from capacity.training.batches import TrainingBatches
 from capacity.training.device import device_name, make_fabric, numeric_conditions, peak_memory_bytes
 from capacity.training.loop import Training
 from capacity.training.model_card import write_checkpoint
+from capacity.training.spec import TrainingSettings
 
 SAVE_SECONDS = 60.0  # between saves of the state
 
@@ -25,13 +26,13 @@ __all__ = ["Interrupted", "follow", "forget", "train_checkpoint"]
 class Session:
     """One process's part of a training, from start or resume to its end or an interruption."""
 
-    def __init__(self, settings: dict[str, Any], batches: TrainingBatches, resume: Path):
-        fabric = make_fabric(settings["hardware"])
+    def __init__(self, settings: TrainingSettings, batches: TrainingBatches, resume: Path):
+        fabric = make_fabric(settings.hardware)
         self.device, self.resume = fabric.device, resume
         self.training = Training(settings, batches, fabric)
         self.conditions = {
             "checkpoint": resume.name,  # the spec does not name the data
-            "settings": settings,
+            "settings": settings.plain(),
             "transformers": transformers.__version__,
             **numeric_conditions(fabric.device),
         }
@@ -65,7 +66,7 @@ class Session:
         self._first(steps)
         if alone:
             self._stop_if_asked(stop)
-        progress = Progress(training.num_steps, training.regime["exposures"], training.step, training.tokens)
+        progress = Progress(training.num_steps, training.regime.exposures, training.step, training.tokens)
         self._clocks = time.monotonic(), time.process_time()
         save_due = time.monotonic() + SAVE_SECONDS
         for step in steps:
@@ -112,7 +113,7 @@ class Session:
             raise Interrupted(f"stopped by {reason} at {position}; the state is saved")
 
 
-def follow(settings: dict[str, Any], batches: TrainingBatches, resume: Path) -> None:
+def follow(settings: TrainingSettings, batches: TrainingBatches, resume: Path) -> None:
     """Do the steps of another process's training with it, until it ends or stops; arguments as there."""
     training = Session(settings, batches, resume).training
     for _ in training.steps():
@@ -121,7 +122,7 @@ def follow(settings: dict[str, Any], batches: TrainingBatches, resume: Path) -> 
 
 
 def train_checkpoint(
-    settings: dict[str, Any],
+    settings: TrainingSettings,
     batches: TrainingBatches,
     dataset: str,
     tokenizer: Path,
