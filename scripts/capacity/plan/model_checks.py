@@ -18,9 +18,7 @@ def check_models(specs: dict[str, Spec], done: set[str]) -> None:
     fine-tuned on questions or trained on windows of them.
     orders: of a grid. done: names of artefacts, members of sets too, that are there.
     """
-    models = [spec.settings["model"] for spec in _of_others(specs, "checkpoints") if spec.name not in done]
-    asked, schemes = _asked_models(specs, done), _quantised_models(specs, done)
-    wanted = {"models": _distinct(models), "quantised": _distinct(schemes), "asked": _distinct(asked)}
+    wanted = wanted_of(specs, done)
     if not any(wanted.values()):
         return
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPTS)}
@@ -31,6 +29,13 @@ def check_models(specs: dict[str, Spec], done: set[str]) -> None:
     if answer.returncode:
         lines = answer.stderr.strip().splitlines()
         raise UserError(lines[-1] if lines else f"capacity check-models ended with code {answer.returncode}")
+
+
+def wanted_of(specs: dict[str, Spec], done: set[str]) -> dict[str, list[dict[str, Any]]]:
+    """What check_models.py is to look at, of a grid; arguments as above."""
+    models = [spec.settings["model"] for spec in _of_others(specs, "checkpoints") if spec.name not in done]
+    asked, schemes = _asked_models(specs, done), _quantised_models(specs, done)
+    return {"models": _distinct(models), "quantised": _distinct(schemes), "asked": _distinct(asked)}
 
 
 def _of_others(specs: dict[str, Spec], stage: str) -> list[Spec]:
