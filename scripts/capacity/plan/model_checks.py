@@ -16,7 +16,7 @@ def check_models(specs: dict[str, Spec], done: set[str]) -> None:
 
     That is models to be trained, those to be quantised with the schemes to be applied, and such as are to be
     fine-tuned on questions or trained on windows of them.
-    orders: of a grid. done: names of artefacts, members of sets too, that are there.
+    specs: of a grid. done: names of artefacts, members of sets too, that are there.
     """
     wanted = wanted_of(specs, done)
     if not any(wanted.values()):
@@ -39,7 +39,7 @@ def wanted_of(specs: dict[str, Spec], done: set[str]) -> dict[str, list[dict[str
 
 
 def _of_others(specs: dict[str, Spec], stage: str) -> list[Spec]:
-    """Orders of a stage whose checkpoint, themselves where they are one, is of a model that is not of the paper."""
+    """Specs of a stage whose checkpoint, themselves where they are one, is of a model that is not of the paper."""
     found = [spec for spec in specs.values() if spec.stage == stage]
     return [spec for spec in found if "family" not in _checkpoint(spec, specs).settings["model"]]
 
