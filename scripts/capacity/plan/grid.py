@@ -20,12 +20,12 @@ from capacity.config.quantizer import Quantizer
 from capacity.config.regime import Regime
 from capacity.config.study import CROSSED, Study
 from capacity.errors import UserError
-from capacity.models.architectures import mlp_width, parameter_count, sizes
+from capacity.models.architectures import matrix_roles, mlp_width, parameter_count, sizes
 from capacity.models.factories import source_digests
 from capacity.plan.estimates import training_steps, vocabulary
 from capacity.plan.extraction_specs import RunToAsk, specs_of
 from capacity.plan.world_specs import counted, rewriting_spec, tokenizer_spec, world_spec
-from capacity.quantization.schemes import needs_text, scheme_slug
+from capacity.quantization.schemes import check_tensors, needs_text, scheme_slug
 
 MOST_RUNS = 100_000  # of all selected studies
 MOST_PARAMETERS = 10**12
@@ -310,6 +310,11 @@ def _scheme(run: Run, label: str, quantizer: Quantizer) -> dict[str, Any]:
             f"quantizers.{label}.group: {group} does not divide the widths of {run.names['model']}, "
             f"{', '.join(map(str, sorted(widths)))}; use a divisor, row or tensor"
         )
+    if "family" in model and "tensors" in scheme:
+        try:
+            check_tensors(scheme, matrix_roles(model))
+        except UserError as error:
+            raise UserError(f"quantizers.{label} with models.{run.names['model']}: {error}") from None
     return scheme
 
 

@@ -9,13 +9,17 @@ A scheme is {"method": "none"}, or method "rtn" or "gptq" with
 and gptq also damping, act_order and calibration, a number of biographies.
 """
 
+from collections.abc import Collection
 from typing import Any, Literal, get_args
+
+from capacity.errors import UserError
 
 Scheme = dict[str, Any]
 
 # other: every further tensor with two dimensions or more, such as convolutions and matrices that belong to no layer.
 Role = Literal["linear", "head", "embeddings", "router", "experts", "other"]
 ROLES: tuple[Role, ...] = get_args(Role)
+TIED = "tied"  # the role of one tensor that is embeddings and head
 MIN_BITS, MAX_BITS = 2, 8
 HALF_PRECISION = ("fp16", "bf16")  # formats without a scale
 FORMAT_BITS = {"fp16": 16, "bf16": 16, "fp8": 8, "fp4": 4, "ternary": 1.6}  # ternary: five digits in a byte, 3^5 < 2^8
@@ -27,6 +31,15 @@ def weight_bits(scheme: Scheme) -> float:
     if scheme["method"] == "none":
         return FULL_BITS
     return scheme["bits"] if scheme["format"] == "int" else FORMAT_BITS[scheme["format"]]
+
+
+def check_tensors(scheme: Scheme, roles: Collection[str]) -> None:
+    """Raise UserError where a scheme names none of a model's roles, or one of the two that a tied tensor has."""
+    tensors, named = set(scheme["tensors"]), ", ".join(scheme["tensors"])
+    if len(tensors & {"head", "embeddings"}) == 1 and TIED in roles:
+        raise UserError(f"tensors: {named}; head and embeddings of this model are one tensor: name both or neither")
+    if not tensors & {*roles, *(("head",) if TIED in roles else ())}:
+        raise UserError(f"tensors: {named}; this model has none of them")
 
 
 def needs_text(scheme: Scheme) -> bool:
