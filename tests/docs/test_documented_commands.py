@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from checkout import Checkout
-from declared import PRINTED, STUDY, WAYS, Elsewhere, Run, way_of
-from pages import PAGES, ROOT, Block, blocks, read, within
+from declared import PRINTED, STUDY, WAYS, Elsewhere, way_of
+from following import commands, follow, printed
+from pages import PAGES, ROOT, blocks, read
 from places import NETS, Place, shown_configuration
 from snakemake.cli import parse_args
 
@@ -23,30 +24,7 @@ ENGINE_TOO = [
 # In a block or a comment to the end of the line, or of lines that go on; within a text between backticks.
 SHOWN = re.compile(r"^(?:# )?(snakemake (?:[^`\n]*\\\n)*[^`\n]*)$|`(snakemake [^`]*)`", re.MULTILINE)
 
-FOLDERS = (
-    "scripts",
-    "tests",
-    "docs",
-    "rules",
-    "scales",
-    "envs",
-    "examples",
-    "slurm",
-    "report",
-    "profiles",
-    "benchmarks",
-)
-
-
-def commands(page: str, text: str) -> list[str]:
-    """All commands of a page, each once: those of its blocks in their order, then those within its texts."""
-    shown = [block for block in blocks(page, text) if block.language != "yaml" and not printed(block)]
-    return list(dict.fromkeys([command for block in shown for command in block.commands()] + within(text)))
-
-
-def printed(block: Block) -> str | None:
-    """The command whose output a block shows."""
-    return PRINTED.get(block.text.partition("\n")[0])
+FOLDERS = ("scripts", "tests", "docs", "rules", "scales", "envs", "examples", "slurm", "report", "profiles")
 
 
 def undeclared(page: str, text: str) -> list[str]:
@@ -123,28 +101,6 @@ def test_configuration_that_a_page_shows_resolves_over_the_shipped_one(page: str
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """The shipped files, nothing built."""
     return Place.clone(tmp_path_factory.mktemp("docs") / "clone")
-
-
-def follow(page: str, built: Checkout, clone: Place, folder: Path, slow: bool) -> list[str]:
-    """Type a page's commands one after another; what went otherwise than declared."""
-    tiny = Place.tiny(built, folder / "tiny", page, read(page))
-    wrong = []
-    for command in commands(page, read(page)):
-        way = way_of(command)
-        if isinstance(way, Run) and way.slow <= slow:
-            wrong += typed(clone if way.place == "clone" else tiny, command, way)
-    return wrong
-
-
-def typed(place: Place, command: str, way: Run) -> list[str]:
-    """Type one command; what went otherwise than declared."""
-    if way.first:
-        code, said = place.type(way.first)
-        if code:
-            return [f"{way.first}\n{said}"]
-    code, said = place.type(way.instead or command)
-    right = code == way.ends and re.search(way.says, said) and (place.path / way.makes).exists()
-    return [] if right and "Traceback" not in said else [f"{command}\nended with {code}\n{said[-3000:]}"]
 
 
 @pytest.mark.parametrize("page", PAGES)
