@@ -1,18 +1,38 @@
 """Type what a page shows, from top to bottom, and say what went otherwise than declared."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from checkout import Checkout
 from declared import PRINTED, Run, way_of
 from pages import Block, blocks, read, within
 from places import Place
 
+from capacity.config.read import parse_yaml
+
+
+def steps(page: str, text: str) -> Iterator[str | dict[str, Any]]:
+    """What a reader does from top to bottom: commands, each once, and configuration; then the commands within texts."""
+    seen: set[str] = set()
+    for block in blocks(page, text):
+        if block.language == "yaml":
+            yield parse_yaml(block.text)
+        elif not printed(block):
+            yield from (command for command in dict.fromkeys(block.commands()) if command not in seen)
+            seen |= set(block.commands())
+    yield from (command for command in dict.fromkeys(within(text)) if command not in seen)
+
 
 def commands(page: str, text: str) -> list[str]:
-    """All commands of a page, each once: those of its blocks in their order, then those within its texts."""
-    shown = [block for block in blocks(page, text) if block.language != "yaml" and not printed(block)]
-    return list(dict.fromkeys([command for block in shown for command in block.commands()] + within(text)))
+    """All commands of a page."""
+    return [step for step in steps(page, text) if isinstance(step, str)]
+
+
+def configuration(page: str, text: str) -> list[dict[str, Any]]:
+    """All configuration that a page shows."""
+    return [step for step in steps(page, text) if isinstance(step, dict)]
 
 
 def printed(block: Block) -> str | None:
@@ -22,12 +42,12 @@ def printed(block: Block) -> str | None:
 
 def follow(page: str, built: Checkout, clone: Place, folder: Path, slow: bool) -> list[str]:
     """Type a page's commands one after another; what went otherwise than declared."""
-    tiny = Place.tiny(built, folder / "tiny", page, read(page))
-    wrong = []
-    for command in commands(page, read(page)):
-        way = way_of(command)
-        if isinstance(way, Run) and way.slow <= slow:
-            wrong += typed(clone if way.place == "clone" else tiny, command, way)
+    tiny, wrong = Place.tiny(built, folder / "tiny"), []
+    for step in steps(page, read(page)):
+        if isinstance(step, dict):
+            tiny.lay(step)
+        elif isinstance(way := way_of(step), Run) and way.slow <= slow:
+            wrong += typed(clone if way.place == "clone" else tiny, step, way)
     return wrong
 
 

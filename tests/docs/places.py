@@ -10,10 +10,9 @@ from typing import Any
 import pandas as pd
 import yaml
 from checkout import ROOT, TINY, Checkout
-from pages import blocks
 
 from capacity.config.load import merge
-from capacity.config.read import parse_yaml, read_yaml
+from capacity.config.read import read_yaml
 
 COPIED = ("Makefile", "envs", "examples", "claims.yaml", "docs", "benchmarks", "slurm", "README.md")
 PROGRAM = '#!/bin/sh\nexport PYTHONPATH="{scripts}"\nexec {python} {module} "$@"\n'
@@ -39,11 +38,6 @@ def tiny_configuration() -> dict[str, Any]:
     return merge(shipped, {**tiny, "study": list(named), "studies": {}})
 
 
-def shown_configuration(page: str, text: str) -> list[dict[str, Any]]:
-    """The configuration in a page's blocks of YAML, one after another."""
-    return [parse_yaml(block.text) for block in blocks(page, text) if block.language == "yaml"]
-
-
 class Place:
     """A folder in which a reader types."""
 
@@ -67,20 +61,25 @@ class Place:
         (self.path / "nets" / "mine.py").write_text(NETS)
 
     @classmethod
-    def tiny(cls, built: Checkout, path: Path, page: str, text: str) -> "Place":
-        """A built checkout with the names of the shipped configuration and what a page adds to it, with one seed."""
+    def tiny(cls, built: Checkout, path: Path) -> "Place":
+        """A built checkout with the names of the shipped configuration."""
         built.copy(path)
-        place, shown = cls(path), shown_configuration(page, text)
+        place = cls(path)
         place.furnish()
-        config = tiny_configuration()
-        if shown:
-            (path / "my.yaml").write_text(yaml.safe_dump(shown[0], sort_keys=False))
-        for part in shown:
-            config = merge(config, part)
-        for study in config["studies"].values():
-            study["seeds"] = [1]
-        (path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        place.write("config.yaml", tiny_configuration())
         return place
+
+    def lay(self, part: dict[str, Any]) -> None:
+        """Do with a piece of configuration what a reader may: a file of its own, and into config.yaml; one seed."""
+        for study in part.get("studies", {}).values():
+            study |= {"seeds": [1]} if "seeds" in study else {}
+        if not (self.path / "my.yaml").exists():
+            self.write("my.yaml", part)
+        self.write("config.yaml", merge(read_yaml(self.path / "config.yaml"), part))
+
+    def write(self, name: str, config: dict[str, Any]) -> None:
+        """A configuration as a file."""
+        (self.path / name).write_text(yaml.safe_dump(config, sort_keys=False))
 
     @classmethod
     def clone(cls, path: Path) -> "Place":

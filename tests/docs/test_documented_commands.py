@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from checkout import Checkout
 from declared import PRINTED, STUDY, WAYS, Elsewhere, way_of
-from following import commands, follow, printed
+from following import commands, configuration, follow, printed
 from pages import PAGES, ROOT, blocks, read
-from places import NETS, Place, shown_configuration
+from places import NETS, Place
 from snakemake.cli import parse_args
 
 from capacity.config.experiment import Config
@@ -89,7 +89,7 @@ def test_configuration_that_a_page_shows_resolves_over_the_shipped_one(page: str
     (tmp_path / "nets" / "mine.py").write_text(NETS)
     monkeypatch.setattr("capacity.models.factories.REPOSITORY", tmp_path)
     config = read_yaml(ROOT / "config.yaml")
-    for part in shown_configuration(page, read(page)):
+    for part in configuration(page, read(page)):
         config = merge(config, part)
         models = list(part.get("models", {}))
         studies = list(part.get("studies", {}))
