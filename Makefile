@@ -86,7 +86,7 @@ $(HARNESS)/requirements.txt: envs/harness.txt
 	@cp envs/harness.txt $@
 
 harness: env $(HARNESS)/requirements.txt ## lm-evaluation-harness on a tiny model of ours, against our own probe
-	@python -m pytest -q tests/test_harness.py
+	@python -m pytest -q tests/extraction/test_harness.py
 
 task: env ## a task folder for lm-evaluation-harness (DATASET=biographies EXTRACTION=questions TASK=folder)
 	@$(WITH_ARGS) capacity task $${DATASET:+"$$DATASET"} $(call option,EXTRACTION,extraction) \
