@@ -18,7 +18,8 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 from capacity.errors import UserError
 from capacity.probe.score import EXACT, NATS, _batches, score_items, score_people
 from capacity.tables.bits import bits_offered, bits_stored, person_bits
-from capacity.tables.table import GIVEN_COLUMNS, variant_row
+from capacity.tables.rows import variant_row
+from capacity.tables.table import GIVEN_COLUMNS
 from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world.account import Account
 from capacity.world.facts import make_world

@@ -19,7 +19,7 @@ from capacity.errors import UserError
 from capacity.plan.grid import Grid, resolve
 from capacity.probe.score import score_junk
 from capacity.tables.bits import item_bits
-from capacity.tables.table import score_matrices
+from capacity.tables.scores import score_matrices
 from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.training.batches import IGNORED, TrainingBatches
 from capacity.training.mixture import GROUP, Mixture

@@ -7,7 +7,7 @@ before any job starts. Jobs read nothing else of the configuration.
 import argparse
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -124,8 +124,11 @@ class Job(Making, Generic[T]):
         ordered = replace(member, remake=self.spec.remake)  # made again with its set
         return Making(ordered, self.results, {name: self.inputs[name] for name in member.parent_names()})
 
-    def add_input(self, name: str) -> Path:
-        """Verify an artefact that a parent or this job made, and chain its content into the manifest."""
+    def add_input(self, name: str, files: Sequence[str] | None = None) -> Path:
+        """Verify an artefact that a parent or this job made, and chain its content into the manifest.
+
+        files: the only ones of a large artefact that this job reads.
+        """
         folder = self.results / name
-        self.inputs[name] = noted(verify(folder, name))
+        self.inputs[name] = noted(verify(folder, name, files))
         return folder

@@ -14,8 +14,9 @@ from typing import Any
 
 from capacity.artefacts.identity import SCRIPTS
 from capacity.artefacts.manifest import MANIFEST, write_atomically
-from capacity.artefacts.spec import Spec, make_spec, spec_text
+from capacity.artefacts.spec import Spec, spec_text
 from capacity.plan.survey import Plan, published
+from capacity.plan.table_spec import table_spec
 from capacity.tables.naming import run_names
 
 PARTIAL, PARTIAL_ID = "capacity_table.partial.csv", "capacity_table.partial.id"
@@ -146,17 +147,15 @@ def _shown(names: Iterable[str]) -> list[str]:
 def _partial_spec(plan: Plan, there: list[Row], made: set[str]) -> Spec:
     """The table of some rows; what a row's extraction lacks is left out of it."""
     rows: list[Row] = []
-    parents: dict[str, set[str]] = {"probes": set(), "answers": set()}
+    answered: set[str] = set()
     for row in there:
-        scores, *answers = _tops(plan, row)
-        parents["probes"].add(scores)
+        _, *answers = _tops(plan, row)
         if made.issuperset(answers):
-            parents["answers"].update(answers)
+            answered.update(answers)
             rows.append(row)
         else:
             rows.append({key: value for key, value in row.items() if key != "answers"})
-    settings = {**plan.grid.table.settings, "rows": rows}
-    return make_spec("tables", "capacity", settings, {role: sorted(names) for role, names in parents.items() if names})
+    return table_spec(rows, plan.grid.table.settings["resamples"], answered, plan.specs)
 
 
 def _publish_partial(spec: Spec, results: Path) -> None:

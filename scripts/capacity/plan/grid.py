@@ -24,6 +24,7 @@ from capacity.models.architectures import matrix_roles, mlp_width, parameter_cou
 from capacity.models.factories import source_digests
 from capacity.plan.estimates import training_steps, vocabulary
 from capacity.plan.extraction_specs import RunToAsk, specs_of
+from capacity.plan.table_spec import table_spec
 from capacity.plan.world_specs import counted, rewriting_spec, tokenizer_spec, world_spec
 from capacity.quantization.schemes import check_tensors, needs_text, scheme_slug
 
@@ -77,14 +78,10 @@ def resolve(config: Config) -> Grid:
         }
         for run in itertools.chain.from_iterable(_runs(config, name, part) for part in study.parts()):
             rows += _add_run(grid, config, run, {q: _scheme(run, q, scheme) for q, scheme in schemes.items()})
-    parents = {"probes": sorted({row["probe_set"] for row in rows})}
-    answers = sorted({row.pop("answer_set") for row in rows if "answer_set" in row})
-    settings = {"rows": rows, "resamples": config.table.resamples}
-    grid.table = grid.add(
-        make_spec("tables", "capacity", settings, parents | ({"answers": answers} if answers else {}))
-    )
+    answers = {row.pop("answer_set") for row in rows if "answer_set" in row}
+    grid.table = grid.add(table_spec(rows, config.table.resamples, answers, grid.specs))
     grid.studies = {name: config.studies[name].model_dump(include={"question", "paper"}) for name in config.study}
-    settings = {"display": config.display.model_dump(), "studies": config.study}
+    settings: dict[str, Any] = {"display": config.display.model_dump(), "studies": config.study}
     grid.figures = grid.add(make_spec("figures", "capacity", settings, {"table": grid.table.name}))
     if config.claims:
         settings = {"claims": read_claims(Path(config.claims)), "scale": config.scale}
