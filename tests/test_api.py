@@ -10,7 +10,7 @@ from checkout import ROOT, TINY, Checkout
 
 from capacity import api
 from capacity.errors import UserError
-from capacity.tables.table import R_of
+from capacity.tables.scores import R_of
 
 
 def test_a_row_opens_as_model_tokenizer_world_and_scores_that_give_its_R(built: Checkout):
