@@ -59,7 +59,7 @@ def load_model(row: Row, results: Place = RESULTS) -> "PreTrainedModel":
 
 
 def load_tokenizer(row: Row, results: Place = RESULTS) -> "Tokenizer":
-    """The tokenizer of a row's model."""
+    """The tokenizer of a row's model; pieces that no text of its world can hold have ids past the model's rows."""
     from capacity.tokenizers.tokenization import load_tokenizer as load
 
     return load(_folder("tokenizers", row["tokenizer_id"], results))

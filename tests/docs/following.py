@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from checkout import Checkout
-from declared import PRINTED, Run, way_of
-from pages import Block, blocks, read, within
+from declared import BEFORE, PRINTED, Run, way_of
+from pages import PAGES, Block, blocks, read, within
 from places import Place
 
 from capacity.config.read import parse_yaml
@@ -41,12 +41,17 @@ def printed(block: Block) -> str | None:
 
 
 def follow(page: str, built: Checkout, clone: Place, folder: Path, slow: bool) -> list[str]:
-    """Type a page's commands one after another; what went otherwise than declared."""
-    tiny, wrong = Place.tiny(built, folder / "tiny"), []
+    """Type a page's commands one after another; what went otherwise than declared.
+
+    What an earlier page shows too is typed there.
+    """
+    earlier = {command for other in PAGES[: PAGES.index(page)] for command in commands(other, read(other))}
+    tiny = Place.tiny(built, folder / "tiny")
+    wrong = typed(tiny, BEFORE[page], Run()) if page in BEFORE else []
     for step in steps(page, read(page)):
         if isinstance(step, dict):
             tiny.lay(step)
-        elif isinstance(way := way_of(step), Run) and way.slow <= slow:
+        elif step not in earlier and isinstance(way := way_of(step), Run) and way.slow <= slow:
             wrong += typed(clone if way.place == "clone" else tiny, step, way)
     return wrong
 

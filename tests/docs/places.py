@@ -89,6 +89,7 @@ class Place:
         place.furnish()
         shutil.copy(ROOT / "config.yaml", path)
         shutil.copytree(ROOT / "scales", path / "scales")
+        shutil.copytree(ROOT / "tests", path / "tests", ignore=shutil.ignore_patterns("__pycache__"))
         reference = path / "results" / "reference"
         shutil.copytree(ROOT / "results" / "reference", reference)
         tables = [
