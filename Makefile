@@ -86,7 +86,7 @@ $(HARNESS)/requirements.txt: envs/harness.txt
 	@cp envs/harness.txt $@
 
 harness: env $(HARNESS)/requirements.txt ## lm-evaluation-harness on a tiny model of ours, against our own probe
-	@python -m pytest -q tests/test_harness.py
+	@python -m pytest -q tests/extraction/test_harness.py
 
 task: env ## a task folder for lm-evaluation-harness (DATASET=biographies EXTRACTION=questions TASK=folder)
 	@$(WITH_ARGS) capacity task $${DATASET:+"$$DATASET"} $(call option,EXTRACTION,extraction) \
@@ -95,7 +95,7 @@ task: env ## a task folder for lm-evaluation-harness (DATASET=biographies EXTRAC
 test: env $(CRATE)/requirements.txt ## the tests, under ten minutes on two cores
 	@$(WITH_ARGS) python -m pytest -n 2 tests
 
-test-long: env ## every row of the table of edits, and the kill test
+test-long: env ## every row of the table of edits, the matrix of options, and the kill test
 	@rm -f results/edit_outcomes.jsonl; mkdir -p results
 	@EDIT_OUTCOMES="$$PWD/results/edit_outcomes.jsonl" $(WITH_ARGS) python -m pytest -n 2 tests/long
 	@python tests/workflow/outcomes.py results/edit_outcomes.jsonl

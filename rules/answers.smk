@@ -5,31 +5,19 @@ whether it is right, and the loss of the right answer.
 """
 
 
-def answer_minutes(answers):
-    tries = parent(answers, "finetunes")
-    texts = (
-        len(answers.members) * asked_world(tries)[0]["N"] * requests.QUESTIONS_A_PERSON
-    )
-    return requests.question_minutes(*asked_world(tries), tuned(tries), texts)
-
-
-def answer_mb(answers):
-    return finetune_mb(parent(answers, "finetunes"))
-
-
 rule probe_answers:
     """Ask every fine-tuned model of one checkpoint the questions about all people."""
     input:
-        inputs_of("answers"),
+        flow.inputs,
     output:
         manifest="results/answers/{answers}/manifest.json",
     log:
         "results/logs/probe_answers/{answers}.log",
     threads: 1
     resources:
-        gpu=alike("answers", gpus),
-        mem_mb=growing("answers", answer_mb),
-        runtime=growing("answers", answer_minutes),
+        gpu=flow.gpus("answers"),
+        mem_mb=flow.memory("answers"),
+        runtime=flow.minutes("answers"),
     message:
         "Asking {wildcards.answers}."
     shell:

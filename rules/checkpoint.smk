@@ -1,51 +1,27 @@
 """Trained models.
 
-In: a dataset and a tokenizer. Out: a checkpoint that transformers loads, with metrics.csv and a model card. A training
+In: a dataset and a tokenizer. Out: model.safetensors and config.json, which transformers loads, with metrics.csv and a model card. A training
 that was interrupted leaves its state in results/resume/<checkpoint>/ and goes on from there.
 """
-
-@for_each_job
-def work(wildcards):
-    """Tokens to train on: the longest trainings start first."""
-    training = spec(wildcards.checkpoint)
-    return estimate.training_tokens(world(training)[0], training.settings["regime"])
-
-
-@for_each_job
-def training_mb(wildcards, attempt):
-    training = spec(wildcards.checkpoint)
-    return requests.growing(
-        requests.training_mb(*world(training), training.settings), attempt
-    )
-
-
-@for_each_job
-def training_minutes(wildcards):
-    """The same in every attempt: the next one goes on where this one stopped."""
-    training = spec(wildcards.checkpoint)
-    return requests.training_minutes(*world(training), training.settings)
-
-
-def devices(training):
-    return training.settings["hardware"]["devices"]
 
 
 rule train_checkpoint:
     """Train one model on one dataset."""
     input:
-        inputs_of("checkpoint"),
+        flow.inputs,
     output:
-        # Not deleted when a job starts: a training that outlived its engine may have made it meanwhile.
+        # Not deleted when a job starts: a training that outlived its engine may have made it meanwhile. model.safetensors
+        # and metrics.csv lie beside it and are not named: the engine copies what it updates before every rerun.
         manifest=update("results/checkpoints/{checkpoint}/manifest.json"),
     log:
         "results/logs/train_checkpoint/{checkpoint}.log",
-    priority: work
-    threads: alike("checkpoints", devices)
+    priority: flow.training_tokens
+    threads: flow.processes("checkpoints")
     resources:
-        gpu=alike("checkpoints", gpus),
+        gpu=flow.gpus("checkpoints"),
         nodes=1,  # all its GPUs on one; SLURM would spread them
-        mem_mb=training_mb,
-        runtime=training_minutes,
+        mem_mb=flow.own_memory,
+        runtime=flow.own_minutes,
     message:
         "Training {wildcards.checkpoint}; its progress is in {log}."
     shell:

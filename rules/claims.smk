@@ -8,8 +8,10 @@ paths.
 rule judge_claims:
     """Hold the table against what the paper says."""
     input:
-        inputs_of("claims"),
+        flow.inputs,
     output:
+        csv="results/claims/{claims}/claims.csv",
+        markdown="results/claims/{claims}/claims.md",
         manifest="results/claims/{claims}/manifest.json",
     log:
         "results/logs/judge_claims/{claims}.log",
@@ -26,7 +28,7 @@ rule judge_claims:
 rule publish_claims:
     """Copy the verdicts of the present configuration to their fixed paths."""
     input:
-        claims=lambda wildcards: made(PLAN.grid.claims.name),
+        claims=flow.published("claims"),
         stamp="results/specs/claims.stamp",
     output:
         csv="results/claims.csv",

@@ -1,30 +1,22 @@
 """Worlds of facts.
 
-In: an order (kind, sizes, seed). Out: facts.parquet, one row a person, and grammar.json, which renders them as text.
+In: a spec (kind, sizes, seed). Out: facts.parquet, one row a person, and grammar.json, which renders them as text.
 """
-
-
-def dataset_mb(dataset):
-    return requests.world_mb(dataset.settings)
-
-
-def dataset_minutes(dataset):
-    return requests.world_minutes(dataset.settings)
 
 
 rule make_dataset:
     """Draw the people and their facts."""
     input:
-        inputs_of("dataset"),
+        flow.inputs,
     output:
         manifest="results/datasets/{dataset}/manifest.json",
     log:
         "results/logs/make_dataset/{dataset}.log",
-    priority: FIRST
+    priority: flow.first
     threads: 1
     resources:
-        mem_mb=growing("datasets", dataset_mb),
-        runtime=growing("datasets", dataset_minutes),
+        mem_mb=flow.memory("datasets"),
+        runtime=flow.minutes("datasets"),
     message:
         "Drawing the facts of {wildcards.dataset}."
     shell:

@@ -7,7 +7,7 @@ In: the capacity table. Out: the figures, published under fixed paths.
 rule plot_capacity:
     """Draw bits stored against parameters and R against R_max, for the paper's figure and for each study."""
     input:
-        inputs_of("figures"),
+        flow.inputs,
     output:
         manifest="results/figures/{figures}/manifest.json",
     log:
@@ -35,12 +35,12 @@ def in_report(name, kind):
 rule publish_figures:
     """Copy the figures of the present configuration to their fixed paths."""
     input:
-        figures=lambda wildcards: made(PLAN.grid.figures.name),
+        figures=flow.published("figures"),
         stamp="results/specs/capacity_figures.stamp",
     output:
         # A job of a cluster reads this file too, and never publishes.
-        pngs=[in_report(name, "png") for name in FIGURES],
-        svgs=[in_report(name, "svg") for name in FIGURES],
+        pngs=[in_report(name, "png") for name in flow.figures],
+        svgs=[in_report(name, "svg") for name in flow.figures],
         identity="results/figures/capacity_figures.id",
     log:
         "results/logs/publish_figures.log",

@@ -6,43 +6,19 @@ interrupted leaves its state in results/resume/ and goes on from there.
 """
 
 
-def asked_world(finetunes):
-    """The specs of the dataset and the tokenizer behind the questions."""
-    return world(parent(finetunes, "questions"))
-
-
-def tuned(finetunes):
-    """A spec with the model that is tuned; of mixed training it is the try's own."""
-    settings = finetunes.members[0].settings
-    return settings if settings["method"] == "mixed" else parent(finetunes, "checkpoint").settings
-
-
-def finetune_mb(finetunes):
-    return requests.training_mb(*asked_world(finetunes), tuned(finetunes))
-
-
-def finetune_minutes(finetunes):
-    settings = finetunes.members[0].settings
-    if settings["method"] == "mixed":
-        minutes = requests.training_minutes(*asked_world(finetunes), settings)
-        return minutes / (1 - settings["share"])
-    texts = sum(try_.settings["steps"] * try_.settings["batch"] for try_ in finetunes.members)
-    return requests.question_minutes(*asked_world(finetunes), tuned(finetunes), texts)
-
-
 rule finetune_qa:
     """Fine-tune one checkpoint on questions about some people, once a try."""
     input:
-        inputs_of("finetunes"),
+        flow.inputs,
     output:
         manifest="results/finetunes/{finetunes}/manifest.json",
     log:
         "results/logs/finetune_qa/{finetunes}.log",
     threads: 1
     resources:
-        gpu=alike("finetunes", lambda tries: gpus(tries.members[0])),
-        mem_mb=growing("finetunes", finetune_mb),
-        runtime=growing("finetunes", finetune_minutes),
+        gpu=flow.gpus("finetunes"),
+        mem_mb=flow.memory("finetunes"),
+        runtime=flow.minutes("finetunes"),
     message:
         "Fine-tuning {wildcards.finetunes}."
     shell:

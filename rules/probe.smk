@@ -1,36 +1,23 @@
 """Probe scores.
 
-In: a dataset, a tokenizer and a set of variants. Out: nats of each item of each person, for each variant.
+In: a dataset, a tokenizer and a set of variants. Out: a set of scores, one artefact a variant in results/probes/, reused by its
+identity: scores.parquet, nats of each item of each person. A set itself holds nothing but its manifest.
 """
-
-
-def probed(probes):
-    """The checkpoint whose variants are scored."""
-    return parent(parent(probes, "variants"), "checkpoint")
-
-
-def probe_mb(probes):
-    return requests.scoring_mb(*world(probes), probed(probes).settings)
-
-
-def probe_minutes(probes):
-    texts = len(probes.members) * probes.settings["draws"]
-    return requests.scoring_minutes(*world(probes), probed(probes).settings, texts)
 
 
 rule probe_checkpoint:
     """Score every variant of one checkpoint on the facts it was trained on."""
     input:
-        inputs_of("probes"),
+        flow.inputs,
     output:
         manifest="results/probes/{probes}/manifest.json",
     log:
         "results/logs/probe_checkpoint/{probes}.log",
     threads: 1
     resources:
-        gpu=alike("probes", gpus),
-        mem_mb=growing("probes", probe_mb),
-        runtime=growing("probes", probe_minutes),
+        gpu=flow.gpus("probes"),
+        mem_mb=flow.memory("probes"),
+        runtime=flow.minutes("probes"),
     message:
         "Scoring {wildcards.probes}."
     shell:

@@ -5,26 +5,18 @@ knows their words too.
 """
 
 
-def questions_mb(questions):
-    return requests.world_mb(parent(questions, "dataset").settings)
-
-
-def questions_minutes(questions):
-    return requests.world_minutes(parent(questions, "dataset").settings)
-
-
 rule make_questions:
     """Word the questions about one dataset, and say who is asked in training and who is not."""
     input:
-        inputs_of("questions"),
+        flow.inputs,
     output:
         manifest="results/questions/{questions}/manifest.json",
     log:
         "results/logs/make_questions/{questions}.log",
     threads: 1
     resources:
-        mem_mb=growing("questions", questions_mb),
-        runtime=growing("questions", questions_minutes),
+        mem_mb=flow.memory("questions"),
+        runtime=flow.minutes("questions"),
     message:
         "Wording the questions {wildcards.questions}."
     shell:

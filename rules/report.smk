@@ -10,7 +10,7 @@ rule write_report_pages:
     input:
         table="results/capacity_table.csv",
         figures="results/figures/capacity_figures.id",
-        claims="results/claims.csv" if CLAIMS else [],
+        claims="results/claims.csv" if flow.claims else [],
     output:
         claims=report(
             "results/report/claims.html",

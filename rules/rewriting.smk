@@ -8,21 +8,17 @@ what it wrote in results/resume/<rewriting>/ and goes on from there.
 rule rewrite_dataset:
     """Have a rewriter tell every person, and check what it says."""
     input:
-        inputs_of("rewriting"),
+        flow.inputs,
     output:
         manifest="results/rewritings/{rewriting}/manifest.json",
     log:
         "results/logs/rewrite_dataset/{rewriting}.log",
-    priority: FIRST
+    priority: flow.first
     threads: 1
     resources:
-        gpu=for_each_job(lambda wildcards: gpus(spec(wildcards.rewriting))),
-        mem_mb=lambda wildcards, attempt: requests.growing(
-            requests.rewriting_mb(spec(wildcards.rewriting).settings), attempt
-        ),
-        runtime=lambda wildcards: requests.rewriting_minutes(
-            spec(wildcards.rewriting).settings
-        ),
+        gpu=flow.own_gpus,
+        mem_mb=flow.own_memory,
+        runtime=flow.own_minutes,
     message:
         "Rewriting {wildcards.rewriting}; its progress is in {log}."
     shell:

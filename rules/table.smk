@@ -1,14 +1,16 @@
 """The capacity table.
 
-In: the scores of all runs. Out: one row a variant, with R, R_max and intervals; published under a fixed path.
+In: the scores of all runs, and what their trainings and variants say of themselves. Out: one row a variant, with R, R_max and intervals; published under a fixed path.
 """
 
 
 rule tabulate_capacity:
     """Turn the scores into bits and bits per parameter."""
     input:
-        inputs_of("table"),
+        flow.inputs,
     output:
+        table="results/tables/{table}/capacity_table.csv",
+        summary="results/tables/{table}/capacity_summary.csv",
         manifest="results/tables/{table}/manifest.json",
     log:
         "results/logs/tabulate_capacity/{table}.log",
@@ -25,7 +27,7 @@ rule tabulate_capacity:
 rule publish_table:
     """Copy the table of the present configuration to its fixed path, with its identity beside it."""
     input:
-        table=lambda wildcards: made(PLAN.grid.table.name),
+        table=flow.published("table"),
         stamp="results/specs/capacity_table.stamp",
     output:
         table="results/capacity_table.csv",

@@ -5,23 +5,18 @@ own in results/variants/, reused by its identity.
 """
 
 
-def variants_mb(variants):
-    quantized = parent(variants, "checkpoint")
-    return requests.scoring_mb(*world(quantized), quantized.settings)
-
-
 rule quantize_checkpoint:
     """Make every variant of one checkpoint that does not exist yet."""
     input:
-        inputs_of("variants"),
+        flow.inputs,
     output:
         manifest="results/variants/{variants}/manifest.json",
     log:
         "results/logs/quantize_checkpoint/{variants}.log",
     threads: 1
     resources:
-        mem_mb=growing("variants", variants_mb),
-        runtime=growing("variants", lambda variants: 60),
+        mem_mb=flow.memory("variants"),
+        runtime=flow.minutes("variants"),
     message:
         "Quantising {wildcards.variants}."
     shell:

@@ -4,6 +4,7 @@ Tries that exist are reused. A try that is stopped (SIGTERM, SIGINT, the near en
 the job exits with code 75; started again it goes on from there, and ends with the bits of one that was never stopped.
 """
 
+import functools
 import os
 import sys
 
@@ -43,21 +44,16 @@ def make_member(job: Job, member: Spec, making: Making) -> None:
 
 
 def main() -> None:
-    """Make the tries that the order names."""
+    """Make the tries that the spec names."""
     args = job_parser(__doc__).parse_args()
     with Job(args, dict) as job:
-        missing = job.missing_members()
-        for member in missing:
-            try:
-                with job.making_member(member) as making:
-                    make_member(job, member, making)
-            except Interrupted as stop:
-                print(stop, file=sys.stderr, flush=True)
-                raise SystemExit(os.EX_TEMPFAIL) from None
-            forget(job.results / "resume" / member.id)
-        for member in job.spec.members:
-            job.add_input(member.name)
-        job.metrics = {"tries": len(job.spec.members), "reused": len(job.spec.members) - len(missing)}
+        try:
+            job.make_set(functools.partial(make_member, job), "tries")
+        except Interrupted as stop:
+            print(stop, file=sys.stderr, flush=True)
+            raise SystemExit(os.EX_TEMPFAIL) from None
+    for member in job.spec.members:
+        forget(job.results / "resume" / member.id)
 
 
 if __name__ == "__main__":

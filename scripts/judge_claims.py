@@ -6,7 +6,7 @@ from capacity.tables.table import read_table, write_table
 
 
 def main() -> None:
-    """Judge the claims that the order lists."""
+    """Judge the claims that the spec lists."""
     args = job_parser(__doc__).parse_args()
     with Job(args, dict) as job:
         table = read_table(job.parent("table") / "capacity_table.csv")

@@ -7,7 +7,7 @@ from capacity.world.facts import load_world
 
 
 def main() -> None:
-    """Write the texts and the tokenizer that the order describes."""
+    """Write the texts and the tokenizer that the spec describes."""
     args = job_parser(__doc__).parse_args()
     with Job(args, dict) as job:
         world, tokenizer = load_world(job.parent("dataset")), load_tokenizer(job.parent("tokenizer"))

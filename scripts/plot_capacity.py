@@ -8,7 +8,7 @@ from capacity.tables.table import read_table
 
 
 def main() -> None:
-    """Draw what the order asks for."""
+    """Draw what the spec asks for."""
     args = job_parser(__doc__).parse_args()
     with Job(args, dict) as job:
         table = read_table(job.parent("table") / "capacity_table.csv")

@@ -1,5 +1,6 @@
 """Ask every fine-tuned model of a set the questions of all people; tries that were asked before are reused."""
 
+import functools
 import json
 
 from capacity.artefacts.making import Making
@@ -36,16 +37,10 @@ def make_member(job: Job, member: Spec, making: Making) -> None:
 
 
 def main() -> None:
-    """Probe the fine-tuned models that the order names."""
+    """Probe the fine-tuned models that the spec names."""
     args = job_parser(__doc__).parse_args()
     with Job(args, dict) as job:
-        missing = job.missing_members()
-        for member in missing:
-            with job.making_member(member) as making:
-                make_member(job, member, making)
-        for member in job.spec.members:
-            job.add_input(member.name)
-        job.metrics = {"tries": len(job.spec.members), "reused": len(job.spec.members) - len(missing)}
+        job.make_set(functools.partial(make_member, job), "tries")
 
 
 if __name__ == "__main__":

@@ -330,7 +330,7 @@ WORK = {
     "questions": {"capacity.extraction.questions", "capacity.extraction.wordings"},
     "finetunes": {"capacity.extraction.finetune", "capacity.extraction.mixed", "capacity.extraction.adapt"},
     "answers": {"capacity.extraction.answers", "capacity.probe.score"},
-    "tables": {"capacity.tables.table", "capacity.tables.bits"},
+    "tables": {"capacity.tables.rows", "capacity.tables.bits", "capacity.tables.summary"},
     "claims": {"capacity.tables.claims"},
     "figures": {"capacity.figures.capacity", "capacity.figures.figure1", "capacity.figures.studies"},
 }

@@ -178,6 +178,18 @@ def test_a_damaged_artefact_is_refused_by_one_line_that_names_folder_and_fault(
     assert "\n" not in str(caught.value)
 
 
+def test_of_an_artefact_that_is_read_in_part_the_files_that_are_read_are_compared(folder: Path, spec: Spec):
+    names = sorted(read_manifest(folder)["outputs"])
+    content = (folder / names[0]).read_bytes()
+    (folder / names[0]).write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    with pytest.raises(UserError, match="holds other bytes than were written"):
+        verify(folder, spec.name, names[:1])
+    verify(folder, spec.name, names[1:])  # its bytes were not asked for
+    (folder / names[0]).write_bytes(content + b"x")
+    with pytest.raises(UserError, match="were written"):
+        verify(folder, spec.name, names[1:])
+
+
 def test_an_artefact_under_another_name_is_refused(folder: Path, spec: Spec):
     other = folder.with_name("world-000000000000")
     folder.rename(other)

@@ -247,7 +247,7 @@ def test_a_file_that_is_no_order_is_one_line_with_its_path(tmp_path: Path, conte
 def test_a_missing_order_or_a_folder_in_its_place_is_one_line(tmp_path: Path):
     with pytest.raises(UserError, match=r"none\.json: no such spec"):
         read_spec(tmp_path / "none.json")
-    with pytest.raises(UserError, match="not an order"):
+    with pytest.raises(UserError, match="not a spec"):
         read_spec(tmp_path)
 
 

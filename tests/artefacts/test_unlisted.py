@@ -233,7 +233,7 @@ def test_an_edited_order_or_runs_csv_is_repaired_by_the_remedy_that_its_finding_
     other_host(whole)
     next((results / "specs").glob("word-*.json")).write_bytes(b"\xff")
     found = findings(audit(whole, (1, 2)), Severity.FAULT)
-    assert {each.kind for each in found} == {"foreign order", "unreadable order", "copy differs"}
+    assert {each.kind for each in found} == {"foreign spec", "unreadable spec", "copy differs"}
     for finding in found:
         assert "remove the file, and" in finding.what or "remove runs.csv, and `make table` writes" in finding.what
         (results / finding.where.partition(" ")[0]).unlink(missing_ok=True)

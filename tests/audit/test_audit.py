@@ -254,7 +254,7 @@ def escape(c: Checkout) -> None:
 PLANTED: list[tuple[str, Callable[[Checkout], Any], str, str]] = [
     ("edited output, mtime restored", flip_bit, "bytes differ", f"checkpoints/{LONG}-*/model.safetensors"),
     ("truncated file", truncate, "truncated", f"probes/{LONG}-rtn8-*/scores.parquet"),
-    ("swapped specs", swap_specs, "foreign order", f"specs/{LONG}-*.json"),
+    ("swapped specs", swap_specs, "foreign spec", f"specs/{LONG}-*.json"),
     ("swapped settings", swap_settings, "edited manifest", f"checkpoints/{LONG}-*/manifest.json"),
     ("two values of a spec swapped", swap_two_values, "edited manifest", f"checkpoints/{LONG}-*/manifest.json"),
     ("swapped folders", swap_checkpoints, "foreign manifest", f"checkpoints/{LONG}-*/manifest.json"),
@@ -320,7 +320,7 @@ PLANTED: list[tuple[str, Callable[[Checkout], Any], str, str]] = [
     (
         "rubbish for an order",
         lambda c: next((c.path / "results" / "specs").glob(f"{LONG}-*.json")).write_bytes(b"\xff\x00"),
-        "unreadable order",
+        "unreadable spec",
         f"specs/{LONG}-*.json",
     ),
     ("missing copy", lambda c: (c.path / "results" / "capacity_table.csv").unlink(), "missing", "capacity_table.csv"),

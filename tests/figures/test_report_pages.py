@@ -38,7 +38,7 @@ def results(tmp_path: Path) -> Path:
     """A results folder with one manifest."""
     folder = tmp_path / "results" / "checkpoints" / "plain-s1"
     folder.mkdir(parents=True)
-    manifest = {"schema": 1, "name": "checkpoints/plain-s1", "note": "</script><b>"}
+    manifest = {"schema": 2, "name": "checkpoints/plain-s1", "note": "</script><b>"}
     (folder / "manifest.json").write_text(json.dumps({**manifest, "code": {"digest": "0123", "modules": {"a": "1"}}}))
     return tmp_path / "results"
 

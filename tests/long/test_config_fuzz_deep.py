@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-TESTS = Path(__file__).resolve().parents[1]
+TESTS = Path(__file__).resolve().parents[1] / "config"
 
 
 def test_many_changes_of_the_configuration_end_in_a_plan_or_in_lines_of_error() -> None:

@@ -4,11 +4,13 @@ import copy
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from test_extraction import LORA, MIXED, asking, grid_of
 from test_foreign import OTHERS, factory, hf
+from test_pretrained import folder_of
 from trainings import spec_of
 from worlds import ATOMIC
 
@@ -113,6 +115,12 @@ def test_just_enough_positions_are_enough():
     check_asked(asked_of(hf("gpt2"), packing="windows", context=LONGEST))
     check_asked(asked_of(hf("gpt2"), {"method": "mixed", "share": 0.5}))  # rows as long as its questions
     check_asked(asked_of(factory("averages"), {"method": "mixed", "share": 0.5}))
+
+
+def test_a_tokenizer_with_all_its_rows_is_no_reason_to_refuse_a_model_that_has_learned_its_positions(tmp_path: Path):
+    asked = asked_of(factory("averages"), {"method": "mixed", "share": 0.5})
+    whole = {"kind": "pretrained", "folder": folder_of(tmp_path, "gpt2"), "compact": False}
+    check_asked({**asked, "tokenizer": whole})
 
 
 def test_a_shorter_wording_needs_fewer_positions():

@@ -56,7 +56,8 @@ def test_a_failure_is_told_with_the_run_the_reason_and_the_rows_that_are_missing
     (spec,) = tabulated
     assert {row["regime"] for row in spec.settings["rows"]} == {"short", "cut"}
     assert spec.settings["resamples"] == tiny_grid().table.settings["resamples"]
-    assert spec.parents == {"probes": sorted({row["probe_set"] for row in spec.settings["rows"]})}
+    assert spec.parents["probes"] == sorted({row["probe_set"] for row in spec.settings["rows"]})
+    assert not any("-e2-" in name for name in spec.parent_names())
     assert spec.id != tiny_grid().table.id
 
 

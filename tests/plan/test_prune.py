@@ -12,6 +12,7 @@ from planted import TINY, plant
 
 from capacity.artefacts.manifest import MANIFEST
 from capacity.config.load import load_config, read_yaml
+from capacity.plan.failures import PARTIAL_ID
 from capacity.plan.grid import Grid, resolve
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
@@ -137,3 +138,15 @@ def test_the_state_of_a_training_of_another_scale_is_kept(place: Path):
 def test_a_folder_of_results_where_nothing_is_has_no_orphans(tmp_path: Path):
     shutil.copy(TINY, tmp_path / "config.yaml")
     assert "no orphans" in prune(tmp_path, "--yes").stdout
+
+
+def test_the_table_of_a_failed_runs_finished_rows_is_kept_while_its_copy_is_there(place: Path):
+    partial = place / "results" / "tables" / "capacity-0123456789ab"
+    write(partial / MANIFEST, {})
+    name = write(place / "results" / PARTIAL_ID, {})
+    name.write_text(f"{partial.name}\n")
+    assert "of the finished rows of a failed run" in prune(place, "--yes").stdout
+    assert partial.is_dir()
+    name.unlink()
+    prune(place, "--yes")
+    assert not partial.is_dir()

@@ -19,7 +19,8 @@ from worlds import made_tokenizer
 from capacity.errors import UserError
 from capacity.probe.score import EXACT, NATS, _batches, score_items, score_people
 from capacity.tables.bits import bits_offered, bits_stored, person_bits
-from capacity.tables.table import GIVEN_COLUMNS, variant_row
+from capacity.tables.rows import variant_row
+from capacity.tables.table import GIVEN_COLUMNS
 from capacity.world.account import Account
 from capacity.world.facts import make_world
 from capacity.world.pieces import EOS_ID

@@ -111,13 +111,13 @@ class Training:
 
 
 def training(checkout: Checkout, slug: str) -> Training:
-    """The training with a slug, from the orders that a dry run wrote."""
-    (settings,) = [
+    """The training with a slug, from the specs that a dry run wrote."""
+    (spec,) = [
         path
         for path in (checkout.path / "results" / "specs").glob(f"{slug}-*.json")
         if json.loads(path.read_text())["stage"] == "checkpoints"
     ]
-    return Training(checkout, settings.stem)
+    return Training(checkout, spec.stem)
 
 
 def heed_interrupts() -> None:

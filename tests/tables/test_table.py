@@ -4,25 +4,23 @@ import csv
 import json
 import math
 from dataclasses import asdict
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
 
-import tabulate_capacity
 from capacity.errors import UserError
+from capacity.tables.rows import scored_R, tabulate, variant_row
+from capacity.tables.scores import bootstrap_interval
+from capacity.tables.summary import summarise
 from capacity.tables.table import (
     COLUMNS,
     COST_COLUMNS,
     GIVEN_COLUMNS,
-    bootstrap_interval,
     capacity_table,
     read_table,
     readable,
-    summarise,
-    variant_row,
     write_table,
 )
 from capacity.world.facts import make_world
@@ -147,7 +145,7 @@ def test_the_interval_over_people_is_scipys_bootstrap():
 def test_the_interval_does_not_depend_on_how_resamples_are_cut(monkeypatch):
     people = np.random.default_rng(1).normal(size=50)
     expected = bootstrap_interval(people, 300)
-    monkeypatch.setattr("capacity.tables.table.FLOATS_A_CHUNK", 70)
+    monkeypatch.setattr("capacity.tables.scores.FLOATS_A_CHUNK", 70)
     assert bootstrap_interval(people, 300) == expected
 
 
@@ -189,21 +187,56 @@ def test_columns_stand_in_the_published_order(tmp_path):
     assert set(GIVEN_COLUMNS) < set(COLUMNS)
 
 
+class Artefacts:
+    """A results folder, and the artefacts and files that were asked for from it."""
+
+    def __init__(self, results):
+        self.results, self.read = results, []
+
+    def add_input(self, name, files=None):
+        self.read.append((name, files))
+        return self.results / name
+
+
+def planted(results, training):
+    """What one row is made from, each where the job that knows it writes it."""
+    dataset, variant, probe = (results / f"{stage}s" / IDS[f"{stage}_id"] for stage in ("dataset", "variant", "probe"))
+    for folder in (dataset, variant, probe):
+        folder.mkdir(parents=True)
+    (dataset / "grammar.json").write_text(json.dumps({"account": asdict(ACCOUNT)}))
+    (variant / "training.json").write_text(json.dumps(training))
+    (variant / "quantization.json").write_text(json.dumps({"stored_bits": 32 * P, "bits_per_weight": 32}))
+    scores(perfect()).to_parquet(probe / "scores.parquet")
+    return Artefacts(results)
+
+
+TRAINING = {"vocabulary": 60, "tokens": 704_000, "flops": 3.8e9, "final_loss": 1.25, "parameters": P}
+TRAINING |= {"active_parameters": 600, "flops_a_token": 6e4}
+
+
+def test_a_row_is_composed_from_what_each_job_wrote_and_the_weights_are_not_read(tmp_path):
+    artefacts = planted(tmp_path, TRAINING)
+    labels = {name: given()[name] for name in GIVEN_COLUMNS if name not in COST_COLUMNS and name != "vocabulary"}
+    composed = tabulate({**labels, "probe_set": "x"}, artefacts.add_input, 500).variant
+    assert composed == row(changes={"flops_a_token": 6e4, "P_active": 600})
+    assert dict(artefacts.read) == {
+        "datasets/dataset-0123": ["grammar.json"],
+        "variants/variant-0123": ["training.json", "quantization.json"],
+        "probes/probe-0123": None,
+    }
+    assert scored_R(labels, tmp_path) == pytest.approx(composed["R"], rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("facts", "dropped", "load"),
     [({}, "", ""), ({"largest_load": 1.5}, "", "1.5"), ({"dropped": 0.25, "largest_load": 2.0}, "0.25", "2")],
     ids=["dense", "experts of others, which have no capacity", "experts"],
 )
 def test_what_was_dropped_and_the_largest_load_go_from_the_training_to_the_table(facts, dropped, load, tmp_path):
-    plain = {"vocabulary": 60, "tokens": 704_000, "flops": 3.8e9, "final_loss": 1.25, "parameters": P}
-    training = {**plain, "active_parameters": 600, "flops_a_token": 6e4, **facts}
-    about = {"training": training, "weight_bits": 32 * P, "bits_per_weight": 32, "account": asdict(ACCOUNT)}
-    (tmp_path / "about.json").write_text(json.dumps(about))
-    scores(perfect()).to_parquet(tmp_path / "scores.parquet")
-    job = SimpleNamespace(add_input=lambda name: tmp_path, settings={"resamples": 100})
+    artefacts = planted(tmp_path, {**TRAINING, **facts})
     spec = {name: given()[name] for name in GIVEN_COLUMNS if name not in COST_COLUMNS and name != "vocabulary"}
-    variant, *_ = tabulate_capacity.measured_row(job, {**spec, "probe_set": "x"})
-    write_table(capacity_table([variant]), tmp_path / "table.csv")
+    row = tabulate({**spec, "probe_set": "x"}, artefacts.add_input, 100)
+    write_table(capacity_table([row.variant]), tmp_path / "table.csv")
     (written,) = csv.DictReader((tmp_path / "table.csv").open())
     assert (written["dropped"], written["largest_load"], written["P_active"]) == (dropped, load, "600")
 

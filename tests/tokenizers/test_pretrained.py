@@ -27,7 +27,7 @@ from capacity.plan.grid import resolve
 from capacity.plan.world_specs import tokenizer_settings
 from capacity.probe.score import score_people
 from capacity.tables.bits import person_bits
-from capacity.tables.table import score_matrices
+from capacity.tables.scores import score_matrices
 from capacity.tokenizers.published import published_rows
 from capacity.tokenizers.tokenization import (
     EOS_TOKEN,
@@ -154,8 +154,8 @@ def test_p_counts_every_row_and_the_checkpoint_is_read_with_them(tmp_path: Path)
             spec = next(each for each in specs if each.stage == stage)
             manifest = make(results, spec.script, spec)
             metrics += [manifest["metrics"]] if stage in ("tokenizers", "checkpoints") else []
-        about = results / spec.members[0].name / "about.json"
-        assert json.loads(about.read_text())["training"]["vocabulary"] == metrics[-2]["vocab_size"]
+        training = results / str(spec.members[0].parents["variant"]) / "training.json"
+        assert json.loads(training.read_text())["vocabulary"] == metrics[-2]["vocab_size"]
         tokenizer = next(each for each in specs if each.stage == "tokenizers").settings
         assert compact or vocabulary({"kind": "bioS"}, tokenizer) == 1500
     cut, cut_model, whole, whole_model = metrics

@@ -19,7 +19,7 @@ from capacity.artefacts.spec import Spec
 from capacity.models.build import load_model
 from capacity.probe.score import score_people
 from capacity.tables.bits import person_bits
-from capacity.tables.table import score_matrices
+from capacity.tables.scores import score_matrices
 from capacity.tokenizers.tokenization import load_tokenizer
 from capacity.training.process_group import Team
 from capacity.world.facts import load_world

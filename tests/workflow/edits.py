@@ -221,9 +221,7 @@ EDITS = [
     Edit("message of a rule", _replace("rules/checkpoint.smk", '"Training {', '"Now training {'), set()),
     Edit(
         "resources of a rule",
-        _replace(
-            "rules/probe.smk", 'growing("probes", probe_mb)', 'growing("probes", lambda probes: 2 * probe_mb(probes))'
-        ),
+        _replace("rules/probe.smk", 'mem_mb=flow.memory("probes")', "mem_mb=20_000"),
         set(),
     ),
     Edit("display option", _append("config.yaml", "display: {title: Capacity}\n"), F, executed=True),

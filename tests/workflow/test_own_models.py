@@ -118,7 +118,7 @@ from pathlib import Path
 sys.path.insert(0, "scripts")
 from capacity.config.load import load_config
 from capacity.plan.grid import resolve
-print(json.dumps([*resolve(load_config([Path("config.yaml")])).orders]))
+print(json.dumps([*resolve(load_config([Path("config.yaml")])).specs]))
 """
 
 

@@ -20,7 +20,7 @@ from capacity.errors import UserError
 from capacity.plan.grid import Grid, resolve
 from capacity.probe.score import score_junk
 from capacity.tables.bits import item_bits
-from capacity.tables.table import score_matrices
+from capacity.tables.scores import score_matrices
 from capacity.training.batches import IGNORED, TrainingBatches
 from capacity.training.mixture import GROUP, Mixture
 from capacity.world.facts import World, make_world

@@ -21,7 +21,7 @@ from capacity.errors import UserError
 from capacity.extraction.questions import write_questions
 from capacity.plan.grid import resolve
 from capacity.probe.score import score_people
-from capacity.tables.table import score_matrices
+from capacity.tables.scores import score_matrices
 from capacity.tokenizers.tokenization import EOS_TOKEN, check_rendering
 from capacity.world import token_merges
 from capacity.world.facts import World, make_world
@@ -428,8 +428,8 @@ def test_through_the_jobs_to_a_score(tmp_path: Path) -> None:
     for stage in ("datasets", "tokenizers", "checkpoints", "variants", "probes"):
         spec = next(each for each in specs if each.stage == stage)
         made[stage] = make(results, spec.script, spec)
-    about = json.loads((results / spec.members[0].name / "about.json").read_text())
-    assert about["training"]["vocabulary"] == made["tokenizers"]["metrics"]["vocab_size"]
+    training = json.loads((results / str(spec.members[0].parents["variant"]) / "training.json").read_text())
+    assert training["vocabulary"] == made["tokenizers"]["metrics"]["vocab_size"]
 
 
 def test_windows_over_more_text_than_can_be_counted_are_refused(tmp_path: Path) -> None:

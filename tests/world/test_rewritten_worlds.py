@@ -18,7 +18,7 @@ from capacity.probe.score import score_people
 from capacity.rewriting.check import Checker
 from capacity.rewriting.rewrite import rewrite_world
 from capacity.tables.bits import person_bits
-from capacity.tables.table import score_matrices
+from capacity.tables.scores import score_matrices
 from capacity.tokenizers.tokenization import load_tokenizer, save_tokenizer
 from capacity.world.facts import World, load_world, make_world, save_world
 from capacity.world.pieces import EOS_ID, FILLER, NAME

@@ -76,7 +76,7 @@ class Making:
     def _publish(self) -> None:
         """Rename the scratch folder into place, where an empty folder makes room at once.
 
-        The same artefact, made there by another process meanwhile, stays, unless this order asks to make it again;
+        The same artefact, made there by another process meanwhile, stays, unless this spec asks to make it again;
         anything else moves aside.
         """
         self.target.parent.mkdir(parents=True, exist_ok=True)

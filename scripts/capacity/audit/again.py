@@ -53,7 +53,7 @@ def retabulate(folder: Folder, artefact: Artefact, config: Config, scratch: Path
 
 
 def _present_spec(artefact: Artefact) -> Spec:
-    """The artefact's own order under the present code and packages. Raises UserError."""
+    """The artefact's own spec under the present code and packages. Raises UserError."""
     stage = STAGES[artefact.stage]
     spec = replace(artefact.as_spec(), packages=package_versions(stage.packages), members=[])
     spec = replace(spec, code=code_digest(spec.script, for_model=tuple(spec.for_model)))

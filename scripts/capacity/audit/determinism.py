@@ -60,7 +60,7 @@ class Trainings:
         return self._made(checkout, spec, run.stderr)
 
     def changed(self, **settings: Any) -> Spec:
-        """The order with a changed specification, under a name of its own."""
+        """The spec with a changed specification, under a name of its own."""
         spec = replace(self.spec, settings={**self.spec.settings, **settings})
         return replace(spec, id=f"{self.spec.id.rpartition('-')[0]}-{spec_digest(spec)}")
 

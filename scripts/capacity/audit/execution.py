@@ -55,7 +55,7 @@ class Counterparts:
         return self.specs.get(name) or self.by_meaning.get(self.meaning(name))
 
     def job(self, name: str) -> Spec | None:
-        """The order whose job makes it: that of its set where it is a member."""
+        """The spec whose job makes it: that of its set where it is a member."""
         spec = self.spec(name)
         return self.sets.get(spec.name, spec) if spec else None
 
@@ -70,7 +70,7 @@ class Counterparts:
 
     @functools.cache  # noqa: B019
     def meaning_of_spec(self, name: str) -> str:
-        """What an order means, as a digest."""
+        """What a spec means, as a digest."""
         spec = self.specs[name]
         above = dict.fromkeys([*spec.parent_names(), *(member.name for member in spec.members)])
         parents = sorted(self.meaning_of_spec(parent) for parent in above)

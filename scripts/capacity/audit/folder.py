@@ -97,7 +97,7 @@ class Artefact:
         return list(dict.fromkeys([*(name for group in groups for name in group), *self.manifest.members]))
 
     def as_spec(self) -> Spec:
-        """The order that this artefact says it was made from; members by name alone."""
+        """The spec that this artefact says it was made from; members by name alone."""
         members = [Spec(*name.partition("/")[::2], {}, {}, "", {}) for name in self.manifest.members]
         m = self.manifest
         return Spec(self.stage, self.id, m.settings, m.parents, m.code.digest, m.packages, members, m.code.for_model)

@@ -154,21 +154,21 @@ AGAIN = "remove the file, and a run that needs it writes it anew"
 
 
 def _check_specs(folder: Folder, level: Level) -> None:
-    """Frozen orders: each under its own id, whole, and in step with the manifest of what was made from it."""
+    """Frozen specs: each under its own id, whole, and in step with the manifest of what was made from it."""
     count = 0
     for path in sorted((folder.results / "specs").glob("*.json")):
         where, count = f"specs/{path.name}", count + 1
         try:
             spec = read_spec(path)
         except UserError as error:
-            level.fault("unreadable order", where, f"{str(error).partition(': ')[2].partition(';')[0]}; {AGAIN}")
+            level.fault("unreadable spec", where, f"{str(error).partition(': ')[2].partition(';')[0]}; {AGAIN}")
             continue
         if spec.id != path.stem:
-            level.fault("foreign order", where, f"holds the order for {spec.name}; {AGAIN}")
+            level.fault("foreign spec", where, f"holds the spec for {spec.name}; {AGAIN}")
         elif not spec.id.endswith(f"-{spec_digest(spec)}"):
             what = f"its content makes {spec_digest(spec)}, not the digest that it names"
-            level.fault("edited order", where, f"{what}; {AGAIN}")
-    level.facts["orders"] = count
+            level.fault("edited spec", where, f"{what}; {AGAIN}")
+    level.facts["specs"] = count
 
 
 def _check_states(folder: Folder, level: Level) -> None:

@@ -1,6 +1,6 @@
 """Texts of an endpoint: an audit asks none, and takes what one wrote as it is, held to its digests.
 
-What follows from such texts is asked of the orders that would be run, never of the audited folder: what is missing
+What follows from such texts is asked of the specs that would be run, never of the audited folder: what is missing
 there is what the engine would make.
 """
 
@@ -26,7 +26,7 @@ def names_endpoint(value: Any) -> bool:
 
 
 def pinned(specs: Specs, names: Iterable[str]) -> list[str]:
-    """Endpoints' texts among these orders and all that they follow from."""
+    """Endpoints' texts among these specs and all that they follow from."""
     seen: dict[str, None] = {}
     waiting = list(names)[::-1]
     while waiting:
@@ -39,7 +39,7 @@ def pinned(specs: Specs, names: Iterable[str]) -> list[str]:
 
 
 def rests_on_lost(folder: Folder, specs: Specs, name: str) -> bool:
-    """Whether an order follows from texts of an endpoint that are not in the folder whole, under the same name."""
+    """Whether a spec follows from texts of an endpoint that are not in the folder whole, under the same name."""
     return not all(_usable(folder, each) for each in pinned(specs, [name]))
 
 
@@ -54,7 +54,7 @@ def _usable(folder: Folder, name: str) -> bool:
 def keep_pinned(folder: Folder, specs: Specs, chosen: dict[str, Spec | None], level: Level) -> list[str]:
     """Endpoints' texts that the chosen orders follow from; what cannot be made without asking goes, with a finding.
 
-    chosen: audited artefacts with the orders that would make them again.
+    chosen: audited artefacts with the specs that would make them again.
     """
     jobs = {name: spec for name, spec in chosen.items() if spec}
     for name, spec in jobs.items():

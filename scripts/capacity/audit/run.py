@@ -173,9 +173,8 @@ class Work:
 
 
 def factories(specs: Iterable[Spec]) -> list[str]:
-    """The functions, `package.module:factory`, that making these orders would call."""
-    specs = [each.settings for spec in specs for each in (spec, *spec.members)]
-    models = [settings.get("model") for settings in specs]
+    """The functions, `package.module:factory`, that making these artefacts would call."""
+    models = [each.settings.get("model") for spec in specs for each in (spec, *spec.members)]
     return sorted({model["python"] for model in models if isinstance(model, dict) and "python" in model})
 
 

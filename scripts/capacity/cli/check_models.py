@@ -5,8 +5,8 @@ quantised, "asked": those to be fine-tuned on questions, as
 `capacity.extraction.askable` takes them}. Run by the main process in a process of its own, since it needs torch.
 """
 
-import json
 import sys
+from typing import Any
 
 from capacity.errors import UserError
 from capacity.jobs.startup import lean_imports
@@ -17,19 +17,23 @@ with lean_imports():
     from capacity.quantization.spec import read_scheme
 
 
+def check_all(wanted: dict[str, list[dict[str, Any]]]) -> None:
+    """Check each model. Raises UserError."""
+    for model in wanted["models"]:
+        check(model)
+    for quantised in wanted["quantised"]:
+        check_schemes(quantised["model"], [read_scheme(scheme) for scheme in quantised["schemes"]])
+    if wanted["asked"]:
+        with lean_imports():  # peft, a second more
+            from capacity.extraction.askable import check_asked
+        for asked in wanted["asked"]:
+            check_asked(asked)
+
+
 def main() -> None:
     """Check each model; exit 1 with the first mistake on stderr."""
-    wanted = json.load(sys.stdin)
     try:
-        for model in wanted["models"]:
-            check(model)
-        for quantised in wanted["quantised"]:
-            check_schemes(quantised["model"], [read_scheme(scheme) for scheme in quantised["schemes"]])
-        if wanted["asked"]:
-            with lean_imports():  # peft, a second more
-                from capacity.extraction.askable import check_asked
-            for asked in wanted["asked"]:
-                check_asked(asked)
+        check_all(json.load(sys.stdin))
     except UserError as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from None

@@ -107,7 +107,8 @@ def _check_positions(asked: dict[str, Any], most: int, mixed: bool) -> None:
     """Raise UserError where a model that has learned its positions has too few of them for the questions."""
     model, ((world, tokenizer), lengths) = asked["model"], room(asked)
     if not _states_positions(model):
-        most = TrainingBatches(world, tokenizer, TrainingRegime.read(asked["regime"]), asked["seed"]).context
+        all_rows = not asked["tokenizer"].get("compact", True)
+        most = TrainingBatches(world, tokenizer, TrainingRegime.read(asked["regime"]), asked["seed"], all_rows).context
         if mixed:
             most = max(most, lengths.positions)
     if most < lengths.positions:

@@ -35,7 +35,8 @@ from capacity.figures.drawing import (
     save,
     style,
 )
-from capacity.tables.table import GROUP_COLUMNS, summarise
+from capacity.tables.summary import summarise
+from capacity.tables.table import GROUP_COLUMNS
 
 Series = dict[tuple[str, int], dict[str, Any]]
 

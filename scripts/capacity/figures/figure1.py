@@ -31,7 +31,7 @@ from capacity.figures.drawing import (
     style,
 )
 from capacity.figures.published_points import FIGURE_1A
-from capacity.tables.table import summarise
+from capacity.tables.summary import summarise
 
 NOTATION = re.compile(r"gpt2-\d+-\d+")
 LOOKS: dict[int, dict[str, Any]] = {

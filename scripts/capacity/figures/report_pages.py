@@ -18,7 +18,7 @@ from capacity.artefacts.manifest import read_manifest
 from capacity.errors import UserError
 from capacity.tables.claims import number_and_interval, published_text
 from capacity.tables.naming import cell_names
-from capacity.tables.table import summarise
+from capacity.tables.summary import summarise
 
 COLUMNS = (
     *("study", "setting", "dataset", "N", "exposures", "tokenizer", "model", "regime", "lr", "seed", "scheme"),

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from capacity.figures.drawing import COLOURS, GUIDE, LOWEST_R_BY_SCHEME, MARKERS, R, save, style
-from capacity.tables.table import summarise
+from capacity.tables.summary import summarise
 
 MANY_SCHEMES = 8  # more of them are compared by what they take rather than with R_max
 LOWEST_SHARE = -0.02  # bits a bit of weights below it stand at the edge

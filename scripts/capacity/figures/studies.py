@@ -25,7 +25,7 @@ from capacity.figures.drawing import (
     save,
     style,
 )
-from capacity.tables.table import summarise
+from capacity.tables.summary import summarise
 
 NAMED = ("dataset", "tokenizer", "model", "regime", "N", "lr")
 LINE_INCHES = 0.2

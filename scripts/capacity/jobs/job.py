@@ -7,7 +7,7 @@ before any job starts. Jobs read nothing else of the configuration.
 import argparse
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -24,8 +24,8 @@ T = TypeVar("T")
 def job_parser(description: str | None) -> argparse.ArgumentParser:
     """The command line that all stage scripts share."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--spec", type=Path, required=True, help="the order: results/specs/<id>.json")
-    parser.add_argument("--results", type=Path, help="the results folder (default: the one that holds the order)")
+    parser.add_argument("--spec", type=Path, required=True, help="the spec: results/specs/<id>.json")
+    parser.add_argument("--results", type=Path, help="the results folder (default: the one that holds the spec)")
     return parser
 
 
@@ -76,7 +76,7 @@ class Job(Making, Generic[T]):
         return self.results / str(self.spec.parents[role])
 
     def parents(self, role: str) -> list[Path]:
-        """The verified folders of all parents in a role, in the order's order."""
+        """The verified folders of all parents in a role, in the spec's order."""
         return [self.results / name for name in self.spec.parents[role]]
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
@@ -93,8 +93,21 @@ class Job(Making, Generic[T]):
         if kind is None:
             print(f"{self.spec.name}: made in {time.monotonic() - self.clock:.1f} s", flush=True)
 
+    def make_set(self, make: Callable[[Spec, Making], None], counted: str) -> None:
+        """Make each member of this set that is missing, take all of them as inputs, and count them in the metrics.
+
+        counted: what the members are called there, for example "variants"; "reused" are those that were there.
+        """
+        missing = self.missing_members()
+        for member in missing:
+            with self.making_member(member) as making:
+                make(member, making)
+        for member in self.spec.members:
+            self.add_input(member.name)
+        self.metrics = {counted: len(self.spec.members), "reused": len(self.spec.members) - len(missing)}
+
     def missing_members(self) -> list[Spec]:
-        """Members that are still to be made; an order to make the set again makes all of them again."""
+        """Members that are still to be made; a spec to make the set again makes all of them again."""
         if self.spec.remake:
             return self.spec.members
         return [m for m in self.spec.members if not (self.results / m.name).exists() and not self._fetched_member(m)]
@@ -111,8 +124,11 @@ class Job(Making, Generic[T]):
         ordered = replace(member, remake=self.spec.remake)  # made again with its set
         return Making(ordered, self.results, {name: self.inputs[name] for name in member.parent_names()})
 
-    def add_input(self, name: str) -> Path:
-        """Verify an artefact that a parent or this job made, and chain its content into the manifest."""
+    def add_input(self, name: str, files: Sequence[str] | None = None) -> Path:
+        """Verify an artefact that a parent or this job made, and chain its content into the manifest.
+
+        files: the only ones of a large artefact that this job reads.
+        """
         folder = self.results / name
-        self.inputs[name] = noted(verify(folder, name))
+        self.inputs[name] = noted(verify(folder, name, files))
         return folder

@@ -91,6 +91,13 @@ def active_parameter_count(model: Model, vocab_size: int) -> int:
     return parameter_count(whole, vocab_size) - whole["l"] * idle * _mlp(whole)
 
 
+def matrix_roles(model: Model) -> set[str]:
+    """The roles that a scheme of `capacity.quantization.spec` can name in a model of the paper."""
+    whole = described(model)
+    ends = {"tied"} if whole["tied"] else {"embeddings", "head"}
+    return {"linear", *ends, *({"router", "experts"} if whole["experts"] else set())}
+
+
 def _norm(whole: Model) -> int:
     return (2 if whole["norm"] == "layer" else 1) * width(whole)
 

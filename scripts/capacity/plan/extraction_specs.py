@@ -1,4 +1,4 @@
-"""From a checked extraction to orders: questions, fine-tuned models, answers; refused here where it cannot be."""
+"""From a checked extraction to specs: questions, fine-tuned models, answers; refused here where it cannot be."""
 
 import functools
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """What a run that ended badly leaves: which jobs failed and why, which rows are missing, a table of the finished ones.
 
-The table of the finished rows is an artefact like any other, of the same script and of an order that lists fewer rows;
+The table of the finished rows is an artefact like any other, of the same script and of a spec that lists fewer rows;
 a copy of it lies beside the published table under a name of its own, until the complete one is published.
 """
 
@@ -14,8 +14,9 @@ from typing import Any
 
 from capacity.artefacts.identity import SCRIPTS
 from capacity.artefacts.manifest import MANIFEST, write_atomically
-from capacity.artefacts.spec import Spec, make_spec, spec_text
+from capacity.artefacts.spec import Spec, spec_text
 from capacity.plan.survey import Plan, published
+from capacity.plan.table_spec import table_spec
 from capacity.tables.naming import run_names
 
 PARTIAL, PARTIAL_ID = "capacity_table.partial.csv", "capacity_table.partial.id"
@@ -29,7 +30,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class FailedJob:
-    """A job that the engine gave up on. order: None where it only copies files. log: of its last attempt."""
+    """A job that the engine gave up on. spec: None where it only copies files. log: of its last attempt."""
 
     rule: str
     spec: Spec | None
@@ -47,7 +48,7 @@ def after_failure(plan: Plan, results: Path, failed: Sequence[FailedJob]) -> Non
     run_of = {
         row["probe_set"]: f"{name} (study {row['study']})" for row, name in zip(rows, run_names(rows), strict=True)
     }
-    used_by: dict[str, dict[str, None]] = {}  # order -> the runs that it is for
+    used_by: dict[str, dict[str, None]] = {}  # spec -> the runs that it is for
     for row in rows:
         for name in _rests_on(plan, row):
             used_by.setdefault(name, {})[run_of[row["probe_set"]]] = None
@@ -96,7 +97,7 @@ def last_line(log: Path) -> str:
 
 
 def _made(plan: Plan, results: Path) -> set[str]:
-    """Artefacts that are there and, where they were to be made again, were made since their order was written."""
+    """Artefacts that are there and, where they were to be made again, were made since their spec was written."""
 
     def is_made(spec: Spec) -> bool:
         manifest, asked = results / spec.name / MANIFEST, results / "specs" / f"{spec.id}.json"
@@ -119,7 +120,7 @@ def _member_ids(spec: Spec) -> set[str]:
 
 
 def _rests_on(plan: Plan, row: Row) -> set[str]:
-    """All orders that a row follows from."""
+    """All specs that a row follows from."""
     found, left = set(), _tops(plan, row)
     while left:
         name = left.pop()
@@ -146,17 +147,15 @@ def _shown(names: Iterable[str]) -> list[str]:
 def _partial_spec(plan: Plan, there: list[Row], made: set[str]) -> Spec:
     """The table of some rows; what a row's extraction lacks is left out of it."""
     rows: list[Row] = []
-    parents: dict[str, set[str]] = {"probes": set(), "answers": set()}
+    answered: set[str] = set()
     for row in there:
-        scores, *answers = _tops(plan, row)
-        parents["probes"].add(scores)
+        _, *answers = _tops(plan, row)
         if made.issuperset(answers):
-            parents["answers"].update(answers)
+            answered.update(answers)
             rows.append(row)
         else:
             rows.append({key: value for key, value in row.items() if key != "answers"})
-    settings = {**plan.grid.table.settings, "rows": rows}
-    return make_spec("tables", "capacity", settings, {role: sorted(names) for role, names in parents.items() if names})
+    return table_spec(rows, plan.grid.table.settings["resamples"], answered, plan.specs)
 
 
 def _publish_partial(spec: Spec, results: Path) -> None:

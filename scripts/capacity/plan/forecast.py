@@ -32,7 +32,7 @@ class Basis(StrEnum):
 
 @dataclass
 class Cost:
-    """What a job takes: seconds of one core or one GPU, as its order asks for."""
+    """What a job takes: seconds of one core or one GPU, as its spec asks for."""
 
     seconds: float = 0.0
     bytes: int = 0
@@ -245,7 +245,7 @@ def _shape(name: str, settings: dict[str, Any]) -> str:
 
 
 def differences(spec: Spec, manifest: dict[str, Any]) -> list[str]:
-    """What differs between an order and a made artefact: spec keys, code modules, packages; in words."""
+    """What differs between a spec and a made artefact: spec keys, code modules, packages; in words."""
     words = [_words(key, old, new) for key, old, new in compare(manifest["settings"], spec.settings)]
     if manifest["code"]["digest"] != spec.code:
         now, then = spec.present_modules(), manifest["code"]["modules"]

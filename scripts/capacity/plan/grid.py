@@ -20,12 +20,22 @@ from capacity.config.quantizer import Quantizer
 from capacity.config.regime import Regime
 from capacity.config.study import CROSSED, Study
 from capacity.errors import UserError
-from capacity.models.architectures import mlp_width, parameter_count, sizes
+from capacity.models.architectures import matrix_roles, mlp_width, parameter_count, sizes
 from capacity.models.factories import source_digests
 from capacity.plan.estimates import training_steps, vocabulary
 from capacity.plan.extraction_specs import RunToAsk, specs_of
+from capacity.plan.table_spec import table_spec
 from capacity.plan.world_specs import counted, rewriting_spec, tokenizer_settings, world_spec
-from capacity.quantization.spec import Gptq, HalfPrecision, RoundToNearest, Scheme, Unquantized, VariantSet, scheme_slug
+from capacity.quantization.spec import (
+    Gptq,
+    HalfPrecision,
+    RoundToNearest,
+    Scheme,
+    Unquantized,
+    VariantSet,
+    check_tensors,
+    scheme_slug,
+)
 from capacity.training.spec import Hardware, QuantizedTraining, TrainingRegime, TrainingSettings
 
 MOST_RUNS = 100_000  # of all selected studies
@@ -78,14 +88,10 @@ def resolve(config: Config) -> Grid:
         }
         for run in itertools.chain.from_iterable(_runs(config, name, part) for part in study.parts()):
             rows += _add_run(grid, config, run, {q: _scheme(run, q, scheme) for q, scheme in schemes.items()})
-    parents = {"probes": sorted({row["probe_set"] for row in rows})}
-    answers = sorted({row.pop("answer_set") for row in rows if "answer_set" in row})
-    settings = {"rows": rows, "resamples": config.table.resamples}
-    grid.table = grid.add(
-        make_spec("tables", "capacity", settings, parents | ({"answers": answers} if answers else {}))
-    )
+    answers = {row.pop("answer_set") for row in rows if "answer_set" in row}
+    grid.table = grid.add(table_spec(rows, config.table.resamples, answers, grid.specs))
     grid.studies = {name: config.studies[name].model_dump(include={"question", "paper"}) for name in config.study}
-    settings = {"display": config.display.model_dump(), "studies": config.study}
+    settings: dict[str, Any] = {"display": config.display.model_dump(), "studies": config.study}
     grid.figures = grid.add(make_spec("figures", "capacity", settings, {"table": grid.table.name}))
     if config.claims:
         settings = {"claims": read_claims(Path(config.claims)), "scale": config.scale}
@@ -313,6 +319,11 @@ def _scheme(run: Run, label: str, quantizer: Quantizer) -> Scheme:
             f"quantizers.{label}.group: {group} does not divide the widths of {run.names['model']}, "
             f"{', '.join(map(str, sorted(widths)))}; use a divisor, row or tensor"
         )
+    if "family" in model and not isinstance(scheme, Unquantized):
+        try:
+            check_tensors(scheme, matrix_roles(model))
+        except UserError as error:
+            raise UserError(f"quantizers.{label} with models.{run.names['model']}: {error}") from None
     return scheme
 
 

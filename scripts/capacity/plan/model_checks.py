@@ -16,11 +16,9 @@ def check_models(specs: dict[str, Spec], done: set[str]) -> None:
 
     That is models to be trained, those to be quantised with the schemes to be applied, and such as are to be
     fine-tuned on questions or trained on windows of them.
-    orders: of a grid. done: names of artefacts, members of sets too, that are there.
+    specs: of a grid. done: names of artefacts, members of sets too, that are there.
     """
-    models = [spec.settings["model"] for spec in _of_others(specs, "checkpoints") if spec.name not in done]
-    asked, schemes = _asked_models(specs, done), _quantised_models(specs, done)
-    wanted = {"models": _distinct(models), "quantised": _distinct(schemes), "asked": _distinct(asked)}
+    wanted = wanted_of(specs, done)
     if not any(wanted.values()):
         return
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPTS)}
@@ -33,8 +31,15 @@ def check_models(specs: dict[str, Spec], done: set[str]) -> None:
         raise UserError(lines[-1] if lines else f"capacity check-models ended with code {answer.returncode}")
 
 
+def wanted_of(specs: dict[str, Spec], done: set[str]) -> dict[str, list[dict[str, Any]]]:
+    """What check_models.py is to look at, of a grid; arguments as above."""
+    models = [spec.settings["model"] for spec in _of_others(specs, "checkpoints") if spec.name not in done]
+    asked, schemes = _asked_models(specs, done), _quantised_models(specs, done)
+    return {"models": _distinct(models), "quantised": _distinct(schemes), "asked": _distinct(asked)}
+
+
 def _of_others(specs: dict[str, Spec], stage: str) -> list[Spec]:
-    """Orders of a stage whose checkpoint, themselves where they are one, is of a model that is not of the paper."""
+    """Specs of a stage whose checkpoint, themselves where they are one, is of a model that is not of the paper."""
     found = [spec for spec in specs.values() if spec.stage == stage]
     return [spec for spec in found if "family" not in _checkpoint(spec, specs).settings["model"]]
 

@@ -11,6 +11,7 @@ from capacity.artefacts.stages import STAGES
 from capacity.config.experiment import Config
 from capacity.config.load import load_config
 from capacity.errors import OtherSchema, UserError
+from capacity.plan.failures import PARTIAL_ID
 from capacity.plan.grid import Grid, resolve
 
 # What is made of several studies at once, and, of its spec, what depends on which studies these are.
@@ -84,7 +85,15 @@ class Reached:
                 self._alike.add(_alike(spec.stage, spec.settings, spec.code, spec.packages))
 
     def add_selections(self, results: Path) -> None:
-        """Tables, figures and claims that lie in a results folder, of any selection of the studies that are known."""
+        """Tables, figures and claims that lie in a results folder, of any selection of the studies that are known.
+
+        So does the table of the rows that a failed run has finished, while its copy is there.
+        """
+        partial = results / PARTIAL_ID
+        if partial.is_file():
+            self.why.setdefault(
+                f"tables/{partial.read_text(errors='replace').strip()}", "the finished rows of a failed run"
+            )
         for stage in TOGETHER:
             for folder in folders(results / stage):
                 if (name := f"{stage}/{folder.name}") not in self.why and self._is_selection(stage, folder):

@@ -1,22 +1,26 @@
-"""What a job asks of a machine, from its order alone: memory and time, with room for slower machines.
+"""What a job asks of a machine, from its spec alone: memory, time and GPUs, with room for slower machines.
 
 An estimate that is too low costs an attempt, one that is too high a longer wait in the queue; no number
 depends on it.
 """
 
+import functools
 import math
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
+from capacity.artefacts.spec import Spec
 from capacity.models.architectures import parameter_count, sizes
 from capacity.plan.estimates import (
     CPU_FLOPS,
+    Plain,
     biography_tokens,
     training_seconds,
     training_steps,
     vocabulary,
 )
 
-Spec = dict[str, Any]
+SpecOf = Callable[[str], Spec]  # the spec of an id
 
 ROOM = 3.0  # times the estimated seconds
 BASE_MB = 1500  # interpreter, torch and transformers: 600 measured on a CPU
@@ -28,10 +32,126 @@ TEXT_BYTES = 700  # a written text of 75 tokens, its tokens and labels
 TEXTS_A_SECOND = {"grammar": 1000.0, "endpoint": 2.0, "model": 5.0}  # a paraphraser's measured, the others assumed
 MODEL_MB = 32_000  # a rewriting model of seven billion parameters: assumed
 PEOPLE_A_SECOND = 20_000  # whose facts are drawn and written: assumed
+QUANTIZING_MINUTES = 60  # of all schemes of one checkpoint: assumed
 STARTUP_MINUTES = 10  # imports from a busy network file system, compiling
 QUESTIONS_A_PERSON = 30  # attributes times wordings: assumed
 QUESTION_TOKENS = 25  # with its answer: assumed
 MINUTE = 60.0
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What one job asks for: host memory in MB, wall time in minutes, processes that train, GPUs."""
+
+    memory_mb: float = 0
+    minutes: float = 0
+    processes: int = 1
+    gpus: int = 0
+
+
+def needs(spec: Spec, spec_of: SpecOf) -> Needs:
+    """What the job of an artefact asks for in its first attempt. Raises KeyError for stages that ask for little."""
+    return STAGE_NEEDS[spec.stage](spec, spec_of)
+
+
+def largest(asked: Iterable[Needs]) -> Needs:
+    """The most of each that any job asks for."""
+    return functools.reduce(_larger, asked, Needs())
+
+
+def _larger(one: Needs, other: Needs) -> Needs:
+    return Needs(
+        max(one.memory_mb, other.memory_mb),
+        max(one.minutes, other.minutes),
+        max(one.processes, other.processes),
+        max(one.gpus, other.gpus),
+    )
+
+
+def parent(child: Spec, role: str, spec_of: SpecOf) -> Spec:
+    """The spec of a spec's one parent in a role."""
+    return spec_of(str(child.parents[role]).split("/")[1])
+
+
+def world(child: Spec, spec_of: SpecOf) -> tuple[Plain, Plain]:
+    """The settings of the dataset and the tokenizer that an artefact is made from."""
+    return parent(child, "dataset", spec_of).settings, parent(child, "tokenizer", spec_of).settings
+
+
+def gpus(spec: Spec) -> int:
+    """GPUs that a training, a probe or a rewriter needs: none on a CPU."""
+    alone = spec.settings.get("rewriter", spec.settings).get("accelerator")
+    hardware = spec.settings.get("hardware", {"accelerator": alone, "devices": 1})
+    return hardware["devices"] if hardware["accelerator"] == "gpu" else 0
+
+
+def dataset_needs(dataset: Spec, spec_of: SpecOf) -> Needs:
+    return Needs(world_mb(dataset.settings), world_minutes(dataset.settings))
+
+
+def told_needs(told: Spec, spec_of: SpecOf) -> Needs:
+    """Of a tokenizer or questions, for which their dataset is gone through once."""
+    return dataset_needs(parent(told, "dataset", spec_of), spec_of)
+
+
+def rewriting_needs(rewriting: Spec, spec_of: SpecOf) -> Needs:
+    settings = rewriting.settings
+    return Needs(rewriting_mb(settings), rewriting_minutes(settings), gpus=gpus(rewriting))
+
+
+def training_needs(training: Spec, spec_of: SpecOf) -> Needs:
+    made_from, settings = world(training, spec_of), training.settings
+    devices = settings["hardware"]["devices"]
+    return Needs(training_mb(*made_from, settings), training_minutes(*made_from, settings), devices, gpus(training))
+
+
+def variants_needs(variants: Spec, spec_of: SpecOf) -> Needs:
+    quantized = parent(variants, "checkpoint", spec_of)
+    return Needs(scoring_mb(*world(quantized, spec_of), quantized.settings), QUANTIZING_MINUTES)
+
+
+def probes_needs(probes: Spec, spec_of: SpecOf) -> Needs:
+    probed = parent(parent(probes, "variants", spec_of), "checkpoint", spec_of).settings
+    made_from, texts = world(probes, spec_of), len(probes.members) * probes.settings["draws"]
+    return Needs(scoring_mb(*made_from, probed), scoring_minutes(*made_from, probed, texts), gpus=gpus(probes))
+
+
+def finetunes_needs(finetunes: Spec, spec_of: SpecOf) -> Needs:
+    """Of all tries of one checkpoint, one after another."""
+    asked = world(parent(finetunes, "questions", spec_of), spec_of)
+    tuned, one = _tuned(finetunes, spec_of), finetunes.members[0]
+    if one.settings["method"] == "mixed":
+        minutes = training_minutes(*asked, one.settings) / (1 - one.settings["share"])
+    else:
+        texts = sum(attempt.settings["steps"] * attempt.settings["batch"] for attempt in finetunes.members)
+        minutes = question_minutes(*asked, tuned, texts)
+    return Needs(training_mb(*asked, tuned), minutes, gpus=gpus(one))
+
+
+def answers_needs(answers: Spec, spec_of: SpecOf) -> Needs:
+    finetunes = parent(answers, "finetunes", spec_of)
+    asked, tuned = world(parent(finetunes, "questions", spec_of), spec_of), _tuned(finetunes, spec_of)
+    texts = len(answers.members) * asked[0]["N"] * QUESTIONS_A_PERSON
+    return Needs(training_mb(*asked, tuned), question_minutes(*asked, tuned, texts), gpus=gpus(answers))
+
+
+def _tuned(finetunes: Spec, spec_of: SpecOf) -> Plain:
+    """Settings with the model that is tuned; of mixed training it is the try's own."""
+    settings = finetunes.members[0].settings
+    return settings if settings["method"] == "mixed" else parent(finetunes, "checkpoint", spec_of).settings
+
+
+STAGE_NEEDS: dict[str, Callable[[Spec, SpecOf], Needs]] = {
+    "datasets": dataset_needs,
+    "rewritings": rewriting_needs,
+    "tokenizers": told_needs,
+    "checkpoints": training_needs,
+    "variants": variants_needs,
+    "probes": probes_needs,
+    "questions": told_needs,
+    "finetunes": finetunes_needs,
+    "answers": answers_needs,
+}
 
 
 def growing(amount: float, attempt: int) -> int:
@@ -39,7 +159,7 @@ def growing(amount: float, attempt: int) -> int:
     return math.ceil(amount * (1 + attempt) / 2)
 
 
-def training_mb(dataset: Spec, tokenizer: Spec, settings: Spec) -> int:
+def training_mb(dataset: Plain, tokenizer: Plain, settings: Plain) -> int:
     """Host memory of a training, in MB.
 
     For each process: weights, gradient, two moments and a copy to save: 20 bytes a parameter. On a CPU also
@@ -58,7 +178,7 @@ def training_mb(dataset: Spec, tokenizer: Spec, settings: Spec) -> int:
     return processes * math.ceil(BASE_MB + (fixed + step) / 1e6)
 
 
-def training_minutes(dataset: Spec, tokenizer: Spec, settings: Spec) -> int:
+def training_minutes(dataset: Plain, tokenizer: Plain, settings: Plain) -> int:
     """Wall time of a training, in minutes; one that needs more goes on in its next attempt."""
     seconds = training_seconds(dataset, tokenizer, settings)
     if settings["hardware"]["accelerator"] == "gpu":
@@ -66,14 +186,14 @@ def training_minutes(dataset: Spec, tokenizer: Spec, settings: Spec) -> int:
     return STARTUP_MINUTES + math.ceil(ROOM * seconds / MINUTE)
 
 
-def scoring_mb(dataset: Spec, tokenizer: Spec, settings: Spec) -> int:
+def scoring_mb(dataset: Plain, tokenizer: Plain, settings: Plain) -> int:
     """Host memory of quantising or probing a checkpoint, in MB: some copies of the weights."""
     base = GPU_BASE_MB if settings["hardware"]["accelerator"] == "gpu" else BASE_MB
     fixed = 24 * parameter_count(settings["model"], vocabulary(dataset, tokenizer)) + world_bytes(dataset)
     return math.ceil(base + 500 + fixed / 1e6)
 
 
-def scoring_minutes(dataset: Spec, tokenizer: Spec, settings: Spec, texts: int) -> int:
+def scoring_minutes(dataset: Plain, tokenizer: Plain, settings: Plain, texts: int) -> int:
     """Wall time of probing a checkpoint, in minutes, as if on one CPU core: 2 P a token, two contexts.
 
     texts: wordings of every person that are scored, over all variants.
@@ -83,7 +203,7 @@ def scoring_minutes(dataset: Spec, tokenizer: Spec, settings: Spec, texts: int) 
     return STARTUP_MINUTES + math.ceil(ROOM * flops / CPU_FLOPS / MINUTE)
 
 
-def question_minutes(dataset: Spec, tokenizer: Spec, settings: Spec, texts: int) -> int:
+def question_minutes(dataset: Plain, tokenizer: Plain, settings: Plain, texts: int) -> int:
     """Wall time of fine-tuning on questions, or of asking them, in minutes, as if on one CPU core: 6 P a token.
 
     texts: questions that are trained on or asked, repeats included.
@@ -92,27 +212,27 @@ def question_minutes(dataset: Spec, tokenizer: Spec, settings: Spec, texts: int)
     return STARTUP_MINUTES + math.ceil(ROOM * flops / CPU_FLOPS / MINUTE)
 
 
-def world_bytes(dataset: Spec) -> int:
+def world_bytes(dataset: Plain) -> int:
     """Memory that a world takes while it is told, in bytes."""
     return (PERSON_BYTES + TEXT_BYTES * dataset.get("rewritings", 0)) * dataset["N"]
 
 
-def world_mb(dataset: Spec) -> int:
+def world_mb(dataset: Plain) -> int:
     """Memory of drawing a world or training its tokenizer, in MB."""
     return math.ceil(BASE_MB + (9 * PERSON_BYTES * dataset["N"] + world_bytes(dataset)) / 1e6)
 
 
-def rewriting_mb(settings: Spec) -> int:
+def rewriting_mb(settings: Plain) -> int:
     """Host memory of rewriting, in MB."""
     return world_mb(settings) + (MODEL_MB if settings["rewriter"]["kind"] == "model" else 0)
 
 
-def rewriting_minutes(settings: Spec) -> int:
+def rewriting_minutes(settings: Plain) -> int:
     """Wall time of rewriting, in minutes; a job that needs more goes on in its next attempt."""
     texts = settings["N"] * settings["rewritings"]
     return STARTUP_MINUTES + math.ceil(ROOM * texts / TEXTS_A_SECOND[settings["rewriter"]["kind"]] / MINUTE)
 
 
-def world_minutes(dataset: Spec) -> int:
+def world_minutes(dataset: Plain) -> int:
     """Wall time of drawing a world or making its tokenizer, in minutes."""
     return STARTUP_MINUTES + math.ceil(dataset["N"] / PEOPLE_A_SECOND / MINUTE)

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import os
 import re
 import socket
@@ -92,10 +91,10 @@ def run_states(plan: Plan, results: Path) -> list[dict[str, Any]]:
         chain = _chain(plan, mine[0])
         state, stage, note = _state(plan, chain, making, results)
         run.update(name=names[run["study"], run["checkpoint_id"]], state=state, stage=stage, note=note)
-        plain = next((row["probe_id"] for row in mine if row["scheme"] == "none"), None)
-        run["R"] = R.get(plain) if plain else None
+        plain = next((row for row in mine if row["scheme"] == "none"), None)
+        run["R"] = R.get(plain["probe_id"]) if plain else None
         if plain and run["R"] is None and state == "done":
-            run["R"] = _scored_R(results / "probes" / plain)
+            run["R"] = _scored_R(plain, results)
     return runs
 
 
@@ -183,16 +182,11 @@ def _tabulated_R(results: Path) -> dict[str, float]:
     return found
 
 
-def _scored_R(probe: Path) -> float | None:
+def _scored_R(labels: dict[str, Any], results: Path) -> float | None:
     """R from a variant's scores, with a table's six digits; None where they are not there."""
-    import pandas as pd  # late, since it is seldom needed here
-
-    from capacity.tables.table import R_of
-    from capacity.world.account import Account
+    from capacity.tables.rows import scored_R  # late, since it is seldom needed here and takes pandas along
 
     try:
-        about = json.loads((probe / "about.json").read_text())
-        scores = pd.read_parquet(probe / "scores.parquet")
-        return float(f"{R_of(scores, Account(**about['account']), about['training']['parameters']):.6g}")
+        return scored_R(labels, results)
     except (OSError, ValueError, KeyError, TypeError, UserError):
         return None

@@ -1,4 +1,4 @@
-"""What the main process does before any job starts: survey the artefacts, stamp the fixed paths, write the orders.
+"""What the main process does before any job starts: survey the artefacts, stamp the fixed paths, write the specs.
 
 Nothing here knows the engine. A job never runs this code.
 """
@@ -140,7 +140,7 @@ def survey(specs: Iterable[Spec], results: Path) -> tuple[dict[str, State], dict
 def to_remake(specs: dict[str, Spec], states: dict[str, State], faults: dict[str, str]) -> dict[str, str]:
     """Artefacts to make again although they exist, with the reason: damaged ones and all that followed from them.
 
-    orders: in the order of the flow, parents before children.
+    specs: in the order of the flow, parents before children.
     """
     reasons: dict[str, str] = {}
     needed = {p for spec in specs.values() if states[spec.name] != State.DONE for p in spec.parent_names()}
@@ -160,7 +160,7 @@ def to_remake(specs: dict[str, Spec], states: dict[str, State], faults: dict[str
 
 
 def write_specs(plan: "Plan", results: Path) -> None:
-    """Put every order into `results/specs/`, where jobs read it; those of artefacts to make again stand there already.
+    """Put every spec into `results/specs/`, where jobs read it; those of artefacts to make again stand there already.
 
     It has the oldest time there is, by which it is known to ask for nothing new.
     """
@@ -176,7 +176,7 @@ def write_specs(plan: "Plan", results: Path) -> None:
 
 
 def _spec_again(plan: "Plan", results: Path) -> None:
-    """Write orders of artefacts to make again: inputs of their rules, newer than what is there, since the engine
+    """Write specs of artefacts to make again: inputs of their rules, newer than what is there, since the engine
     compares times. They name the reason, so that their checksum differs too.
     """
     for name, reason in plan.remake.items():
@@ -257,7 +257,7 @@ def hold_against(grid: "Grid", results: Path) -> Plan:
 
 
 def prepare_run(grid: "Grid", results: Path) -> Plan:
-    """Survey the artefacts, then write what the engine compares (orders to make again, stamps) and what studies ask."""
+    """Survey the artefacts, then write what the engine compares (specs to make again, stamps) and what studies ask."""
     check_bytecode_by_hash()
     plan = hold_against(grid, results)
     done = {name for name, state in plan.states.items() if state == State.DONE}
@@ -317,23 +317,6 @@ def set_job_environment(variables: MutableMapping[str, str], results: Path) -> N
     variables.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")  # or each job compiles a program to see that AVX works
     variables.setdefault("TOKENIZERS_PARALLELISM", "false")
     variables.setdefault("HF_HUB_OFFLINE", "1")
-
-
-def forget_interruptions(results: Path, engine_records: Path) -> None:
-    """Clear the engine's marks of jobs that it saw begin and not end, where no run is under way.
-
-    An artefact appears whole or not at all, so a mark tells nothing. The engine would run the marked job again and,
-    with its output there and old, nothing after it: a run that ends well without a table.
-    """
-    if not engine_records.is_dir() or not any(engine_records.iterdir()):
-        return
-    with contextlib.suppress(OSError):  # held by another run, or nothing can be written here
-        results.mkdir(exist_ok=True)
-        with open(results / "engine.lock", "a+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for mark in engine_records.rglob("*"):
-                if mark.is_file() and mark.name != "migration_underway":
-                    mark.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

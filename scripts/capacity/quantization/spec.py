@@ -1,14 +1,17 @@
 """What a quantisation scheme says; light enough for the main process."""
 
+from collections.abc import Collection
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, TypeAdapter
 
 from capacity.artefacts.settings import Settings
+from capacity.errors import UserError
 
 # other: every further tensor with two dimensions or more, such as convolutions and matrices that belong to no layer.
 Role = Literal["linear", "head", "embeddings", "router", "experts", "other"]
 ROLES: tuple[Role, ...] = get_args(Role)
+TIED = "tied"  # the role of one tensor that is embeddings and head
 MIN_BITS, MAX_BITS = 2, 8
 FORMAT_BITS = {"fp8": 8, "fp4": 4, "ternary": 1.6}  # ternary: five digits in a byte, 3^5 < 2^8
 FULL_BITS = 32  # a weight as trained
@@ -112,3 +115,12 @@ def scheme_slug(scheme: Scheme) -> str:
     number = str(numbers.bits) if isinstance(numbers, Integers) else f"-{numbers.format}"
     group = "row" if isinstance(numbers, HalfPrecision) else numbers.group
     return f"{scheme.method}{number}" + ("" if group == "row" else f"-{group}")
+
+
+def check_tensors(scheme: Rounding, roles: Collection[str]) -> None:
+    """Raise UserError where a scheme names none of a model's roles, or one of the two that a tied tensor has."""
+    tensors, named = set(scheme.tensors), ", ".join(scheme.tensors)
+    if len(tensors & {"head", "embeddings"}) == 1 and TIED in roles:
+        raise UserError(f"tensors: {named}; head and embeddings of this model are one tensor: name both or neither")
+    if not tensors & {*roles, *(("head",) if TIED in roles else ())}:
+        raise UserError(f"tensors: {named}; this model has none of them")

@@ -8,10 +8,8 @@ from torch.nn.modules.conv import _ConvNd
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from capacity.errors import UserError
-from capacity.quantization.spec import Rounding
+from capacity.quantization.spec import TIED, Rounding, check_tensors
 
-TIED = "tied"  # one tensor that is embeddings and head
 VECTOR = "vector"  # biases, norms, and all else with fewer than two dimensions: no scheme quantises it
 LINEAR = (
     nn.Linear,
@@ -76,12 +74,7 @@ def chosen_places(model: PreTrainedModel, scheme: Rounding) -> list[Place]:
 
     Raises UserError where it names none of this model's, or one role of a tensor that has two.
     """
-    tensors, named = {*scheme.tensors}, ", ".join(scheme.tensors)
     places = places_of(model)
-    if len(tensors & {"head", "embeddings"}) == 1 and any(place.role == TIED for place in places):
-        raise UserError(f"tensors: {named}; head and embeddings of this model are one tensor: name both or neither")
-    roles = {*tensors, TIED} if {"head", "embeddings"} <= tensors else tensors
-    chosen = [place for place in places if place.role in roles]
-    if not chosen:
-        raise UserError(f"tensors: {named}; this model has none of them")
-    return chosen
+    check_tensors(scheme, {place.role for place in places})
+    tensors = {*scheme.tensors, *([TIED] if "head" in scheme.tensors else [])}
+    return [place for place in places if place.role in tensors]

@@ -13,7 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from capacity.tables.table import GROUP_COLUMNS, seed_interval
+from capacity.tables.summary import seed_interval
+from capacity.tables.table import GROUP_COLUMNS
 
 REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, NOT_RUN = "reproduced", "not reproduced", "inconclusive", "not run"
 COLUMNS = (

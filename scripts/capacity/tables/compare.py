@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import binom, ttest_ind
 
 from capacity.tables.claims import CELL_COLUMNS, Claim, judge
-from capacity.tables.table import CONFIDENCE
+from capacity.tables.scores import CONFIDENCE
 
 SAME, OTHER, OPEN = "agrees", "differs", "too few seeds"
 

@@ -1,19 +1,20 @@
 """Bits stored by how often people were told, where the training told some far more often than others."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from capacity.tables.bits import bits_offered, person_bits
-from capacity.tables.table import score_matrices
+from capacity.tables.scores import score_matrices
 from capacity.world.account import Account
 from capacity.world.zipf import Zipf
 
 EDGES = 10 ** np.arange(0, 10, 0.5)  # of bands, in times a person was told: two bands a factor of ten
 
 
-def band_rows(row: dict[str, Any], zipf: float, scores: pd.DataFrame, account: Account) -> list[dict[str, Any]]:
+def band_rows(row: Mapping[str, Any], zipf: float, scores: pd.DataFrame, account: Account) -> list[dict[str, Any]]:
     """One row a band of a variant: people told `told_from` to `told_to` times, and the share of their bits stored.
 
     bits_offered: each person's share of what the world offers. A name is worth log2 (N0 / N) bits whoever bears

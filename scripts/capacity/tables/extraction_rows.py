@@ -13,8 +13,10 @@ from typing import Any
 
 import pandas as pd
 
+from capacity.tables.bits import Array
 from capacity.tables.extraction_columns import EXTRACTION_COLUMNS, EXTRACTION_NUMBERS, TRY_COLUMNS
-from capacity.tables.table import Array, bootstrap_interval, score_matrices, seed_interval
+from capacity.tables.scores import bootstrap_interval, score_matrices
+from capacity.tables.summary import seed_interval
 from capacity.world.account import Account
 
 

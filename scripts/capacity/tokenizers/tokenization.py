@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from capacity.errors import UserError
 from capacity.tokenizers.published import read_published
@@ -93,8 +93,15 @@ def _word_tokenizer(world: World) -> Tokenizer:
 
 
 def _bpe_tokenizer(world: World, vocabulary: int, pattern: str) -> Tokenizer:
-    """Byte-level BPE of at most `vocabulary` tokens, the world's own, cut to the rows that it uses."""
-    return _compact(_train_bpe(world, vocabulary, pattern), world)
+    """Byte-level BPE of at most `vocabulary` tokens, a tag besides, the world's own, cut to the rows that it uses."""
+    return _compact(_tagged(_train_bpe(world, vocabulary, pattern), world), world)
+
+
+def _tagged(tokenizer: Tokenizer, world: World) -> Tokenizer:
+    """The tokenizer with the world's tag, where it has one, as one token, which its own text need not make it."""
+    if world.grammar.tag:
+        tokenizer.add_tokens([AddedToken(world.grammar.tag, normalized=False)])
+    return tokenizer
 
 
 def _train_bpe(world: World, vocabulary: int, pattern: str) -> Tokenizer:
@@ -143,13 +150,14 @@ def _encoded(tokenizer: Tokenizer, world: World) -> Iterator[list[int]]:
 def _pretrained_tokenizer(settings: PublishedBpe, world: World) -> Tokenizer:
     """A published tokenizer, with all its rows or cut to those that the world uses. Raises UserError for a bad one."""
     tokenizer, rows = read_published(settings)
+    tokenizer = _tagged(tokenizer, world)
     return _compact(tokenizer, world) if settings.compact else _whole(tokenizer, rows, world)
 
 
 def _whole(tokenizer: Tokenizer, rows: list[str], world: World) -> Tokenizer:
     """The same BPE with all its rows, the end of a text the first of them, under the name that it has here."""
     merges = json.loads(tokenizer.to_str())["model"]["merges"]
-    return _renumbered(tokenizer, [EOS_TOKEN, *rows[1:]], merges, world)
+    return _renumbered(tokenizer, [EOS_TOKEN, *rows[1:], *filter(None, [world.grammar.tag])], merges, world)
 
 
 def _compact(tokenizer: Tokenizer, world: World) -> Tokenizer:
@@ -159,8 +167,7 @@ def _compact(tokenizer: Tokenizer, world: World) -> Tokenizer:
     rows of a model. Tokens that do not even serve as parts are dropped, unless tokens reach across pieces: pairs of
     pieces do not show all that there are then, and one that comes is to be refused, not read otherwise.
     """
-    model = json.loads(tokenizer.to_str())["model"]
-    vocabulary, merges = model["vocab"], model["merges"]
+    vocabulary, merges = tokenizer.get_vocab(), json.loads(tokenizer.to_str())["model"]["merges"]
     names = {index: token for token, index in vocabulary.items()}
     ids, merging = _used(tokenizer, world)
     used = {names[index] for index in ids}
@@ -183,11 +190,12 @@ def _used(tokenizer: Tokenizer, world: World) -> tuple[set[int], bool]:
 def _renumbered(tokenizer: Tokenizer, ordered: list[str], merges: list[Any], world: World) -> Tokenizer:
     """A BPE with its tokens in another order, EOS first; on the world's text nothing else changes."""
     state = json.loads(tokenizer.to_str())
-    names = {index: token for token, index in state["model"]["vocab"].items()}
+    names = {index: token for token, index in tokenizer.get_vocab().items()}
     state["model"] |= {"vocab": {token: index for index, token in enumerate(ordered)}, "merges": merges}
     state["added_tokens"] = []
     other = Tokenizer.from_str(json.dumps(state))
     other.add_special_tokens([EOS_TOKEN])
+    _tagged(other, world)
     for numbers, before in zip(_encoded(other, world), _encoded(tokenizer, world), strict=True):
         assert [ordered[number] for number in numbers] == [names[number] for number in before]
     return other

@@ -1,0 +1,250 @@
+"""What the rules ask for: specs, inputs, resources; and what happens before the first job and after the last.
+
+The main process reads and checks the configuration and resolves it to specs, each frozen in `results/specs/`. A job on
+a cluster reads the Snakefile again, but nothing of the configuration: its own spec tells it everything.
+"""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from capacity.artefacts.spec import Spec, read_spec
+from capacity.errors import UserError
+from capacity.plan import estimates, requests
+from capacity.plan import snakemake_internals as engine
+from capacity.plan.survey import (
+    Plan,
+    figure_names,
+    lock_run,
+    prepare_run,
+    set_job_environment,
+    told_where_unwritable,
+    use_store,
+    write_specs,
+)
+
+Amount = int | Callable[..., int]
+
+
+def refuse(error: Exception | str) -> NoReturn:
+    """End the process with one line."""
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(1)
+
+
+def make_plan(workflow: Any, results: Path) -> Plan:
+    """The plan of the main process. Ends the process with one line for what it cannot plan."""
+    from capacity.config.load import load_config  # heavy, and not for jobs
+    from capacity.plan.gaps import told_gaps
+    from capacity.plan.grid import resolve
+
+    engine.pause_garbage_collection()
+    try:
+        files = [Path("config.yaml"), *engine.config_files(workflow)]
+        engine.forget_interruptions(results, Path(".snakemake/incomplete"))
+        plan = prepare_run(resolve(load_config(files, engine.config_values(workflow))), results)
+        use_store(os.environ, plan.grid.store)
+        for line in told_gaps(plan, results):
+            print(line, file=sys.stderr)
+    except UserError as error:
+        refuse(error)
+    return plan
+
+
+class Flow:
+    """The workflow as one process of the engine sees it. first: priority of what every training waits for."""
+
+    first = 10**15  # so that the longest training can start first
+
+    def __init__(self, workflow: Any, results: Path):
+        set_job_environment(os.environ, results)
+        self.workflow, self.results = workflow, results
+        self.plan: Plan | None = make_plan(workflow, results) if workflow.is_main_process else None
+        self.specs = self.plan.by_id if self.plan else {}
+        self.here = self.plan is not None and workflow.local_exec  # jobs run on this machine
+        self.held: list[Any] = []  # a lock that nothing refers to is released, and so is a pipe
+        self.figures = figure_names(self.plan.grid.figures) if self.plan else []  # jobs of a cluster never publish
+        self.claims = self.plan is not None and self.plan.grid.claims is not None
+        self._define_functions()
+
+    # What artefacts are and wait for
+
+    def spec(self, identity: str) -> Spec:
+        """The spec of an artefact: from memory in the main process, from its frozen file in a job."""
+        return self.specs[identity] if self.plan else read_spec(self.results / "specs" / f"{identity}.json")
+
+    def made(self, name: str) -> Any:
+        """An artefact as an input: never too new for its children, unless it is being made again in this run."""
+        path = f"{self.results}/{name}/manifest.json"
+        return path if self.plan and name in self.plan.remake else engine.never_too_new(path)
+
+    def published(self, stage: str) -> Callable[[Any], Any]:
+        """An input function: the one artefact of a stage whose files are copied to fixed paths."""
+        return lambda wildcards: self.made(getattr(self.plan.grid, stage).name) if self.plan else []
+
+    def _is_made_again(self, spec: Spec) -> bool:
+        """Whether it is to be made again although it is there: the spec itself says so to a job."""
+        return spec.name in self.plan.remake if self.plan else bool(spec.remake)
+
+    # What jobs ask of a machine
+
+    def _define_functions(self) -> None:
+        """Functions of a job that the engine calls; a rule's one wildcard is the id of its artefact."""
+        needs = functools.cache(lambda identity: requests.needs(self.spec(identity), self.spec))
+
+        @engine.for_each_job
+        def inputs(wildcards: Any) -> list[Any]:
+            """All parents; the spec too where the artefact is made again, since it is newer than what is there."""
+            spec = self.spec(wildcards[0])
+            parents = [self.made(name) for name in spec.parent_names()]
+            return [*parents, f"{self.results}/specs/{spec.id}.json"] if self._is_made_again(spec) else parents
+
+        @engine.for_each_job
+        def own_memory(wildcards: Any, attempt: int) -> int:
+            """MB that this one job needs, half of it more in every attempt."""
+            return requests.growing(needs(wildcards[0]).memory_mb, attempt)
+
+        @engine.for_each_job
+        def own_minutes(wildcards: Any) -> int:
+            """The same in every attempt: the next one goes on where this one stopped."""
+            return int(needs(wildcards[0]).minutes)
+
+        @engine.for_each_job
+        def own_gpus(wildcards: Any) -> int:
+            return needs(wildcards[0]).gpus
+
+        @engine.for_each_job
+        def training_tokens(wildcards: Any) -> int:
+            """Tokens to train on: as a priority, the longest trainings start first."""
+            training = self.spec(wildcards[0])
+            dataset, _ = requests.world(training, self.spec)
+            return estimates.training_tokens(dataset, training.settings["regime"])
+
+        @functools.cache
+        def largest(stage: str) -> requests.Needs:
+            """The most that a job of a stage asks for: all tasks of a job array get what its first task asks for."""
+            return requests.largest(needs(spec.id) for spec in self.specs.values() if spec.stage == stage)
+
+        self._needs, self._largest = needs, largest
+        self.inputs, self.training_tokens = inputs, training_tokens
+        self.own_memory, self.own_minutes, self.own_gpus = own_memory, own_minutes, own_gpus
+
+    def memory(self, stage: str) -> Amount:
+        """MB: what the largest job of the stage asks for; on a cluster half of it more in every attempt."""
+        return self._growing(stage, "memory_mb")
+
+    def minutes(self, stage: str) -> Amount:
+        """Wall time, as memory."""
+        return self._growing(stage, "minutes")
+
+    def processes(self, stage: str) -> Amount:
+        """Processes that train together: alike in a stage, because all run on the hardware of the one scale."""
+        return self._alike(stage, "processes")
+
+    def gpus(self, stage: str) -> Amount:
+        """GPUs, as processes."""
+        return self._alike(stage, "gpus")
+
+    def _alike(self, stage: str, amount: str) -> Amount:
+        if self.plan:
+            return int(getattr(self._largest(stage), amount))
+        return engine.for_each_job(lambda wildcards: getattr(self._needs(wildcards[0]), amount))
+
+    def _growing(self, stage: str, amount: str) -> Amount:
+        """A number where jobs run here: to call a function for every job of a large grid takes the engine long."""
+        if self.here:
+            return requests.growing(getattr(self._largest(stage), amount), 1)
+
+        @engine.for_each_job
+        def grown(wildcards: Any, attempt: int) -> int:
+            asked = self._largest(stage) if self.plan else self._needs(wildcards[0])
+            return requests.growing(getattr(asked, amount), attempt)
+
+        return grown
+
+    # Before the first job and after the last
+
+    def start(self) -> None:
+        """Hold the results folder, freeze the specs, refuse what this machine or cluster would never run."""
+        assert self.plan is not None
+        engine.resume_garbage_collection()
+        self.held.append(lock_run(self.results))
+        with told_where_unwritable(self.results):
+            write_specs(self.plan, self.results)
+        self._check_cluster()
+        if self.here:
+            self._check_gpus()
+            engine.lift_job_rate(self.workflow)
+            self._serve_forks()
+
+    def succeed(self) -> None:
+        from capacity.plan.failures import after_success
+
+        assert self.plan is not None
+        after_success(self.plan, self.results)
+
+    def fail(self) -> None:
+        """Say which jobs failed, of which runs, and leave a table of the rows that are there."""
+        from capacity.plan.failures import FailedJob, after_failure
+
+        assert self.plan is not None
+        failed = [
+            FailedJob(
+                job.rule.name,
+                next((self.specs[name] for name in job.wildcards if name in self.specs), None),
+                Path(job.log[0]),
+            )
+            for job in engine.failed_jobs(self.workflow)
+        ]
+        after_failure(self.plan, self.results, failed)
+
+    def _check_gpus(self) -> None:
+        """End the process with one line where a job needs more GPUs than this machine has."""
+        from capacity.jobs.gpus import lack_of_gpus
+
+        assert self.plan is not None
+        asking = {job: job.resources.get("gpu", 0) for job in engine.jobs_to_run(self.workflow)}
+        most = max(asking, key=lambda job: asking[job])
+        by = f"scale {self.plan.grid.scale} (accelerator: gpu): {engine.name_of(most)}"
+        if lack := lack_of_gpus(asking[most], by, self.plan.grid.cpu_scales):
+            refuse(lack)
+
+    def _serve_forks(self) -> None:
+        """Let jobs of this machine start as forks of one process that has torch in memory; not where a GPU is used.
+
+        A process that has looked for GPUs must not fork, and importing torch's friends may look.
+        """
+        if sys.platform == "linux" and not any(map(requests.gpus, self.specs.values())):
+            from capacity.jobs.fork_server import start_server
+            from capacity.jobs.startup import FORK_SERVER
+
+            os.environ[FORK_SERVER], server = start_server()
+            self.held.append(server)
+
+    def _check_cluster(self) -> None:
+        """On SLURM: say what was found, choose how jobs are followed, refuse what would never end."""
+        settings = engine.slurm_settings(self.workflow)
+        if settings is None:
+            return
+        from snakemake.exceptions import WorkflowError
+
+        from capacity.jobs.slurm import look, try_out
+
+        jobs = [job for job in engine.jobs_to_run(self.workflow) if not job.is_local]
+        try:
+            cluster = look()
+            command = cluster.status_command(settings.init_seconds_before_status_checks)
+            cluster.check(engine.cluster_requests(jobs))
+            for call, name in engine.submissions_of(jobs, settings).items():
+                try_out(name, call)
+        except (UserError, WorkflowError) as error:
+            refuse(error)
+        settings.status_command = command
+        print(cluster.describe(command), file=sys.stderr)
+        why = cluster.no_arrays(command, len(jobs), engine.most_jobs_at_once(self.workflow))
+        if why and jobs and settings.array_jobs:
+            print(f"job arrays are off: {why}", file=sys.stderr)
+            engine.switch_arrays_off(self.workflow, jobs[0])

@@ -1,0 +1,160 @@
+"""All that this workflow takes from inside Snakemake and its SLURM plugin, or does to them, with the reason for each.
+
+None of it is their public interface: tests/plan/test_snakemake_internals.py fails where a new version changes it.
+`workflow` is the engine's own object, which every Snakefile sees.
+"""
+
+import contextlib
+import fcntl
+import gc
+import inspect
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from snakemake.io import ancient
+
+from capacity.jobs.slurm import Request
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Job = Any  # of the engine
+
+
+def pause_garbage_collection() -> None:
+    """Until jobs start: planning makes objects that stay, and looking through them took a sixth of its time."""
+    gc.disable()
+
+
+def resume_garbage_collection() -> None:
+    """Collect again, but never look through what planning made."""
+    gc.enable()
+    gc.freeze()
+
+
+def for_each_job(function: Function) -> Function:
+    """A function with its signature noted, which the engine otherwise works out again for every job."""
+    function.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    return function
+
+
+def never_too_new(path: str) -> Any:
+    """A path whose time the engine does not compare."""
+    return ancient(path)
+
+
+def config_files(workflow: Any) -> list[Path]:
+    """The files of --configfile: the engine would merge them itself, without checking a key."""
+    return [Path(file) for file in workflow.overwrite_configfiles]
+
+
+def config_values(workflow: Any) -> dict[str, Any]:
+    """The values of --config, apart from those of files."""
+    return dict(workflow.config_settings.config)
+
+
+def forget_interruptions(results: Path, engine_records: Path) -> None:
+    """Clear the engine's marks of jobs that it saw begin and not end, where no run is under way.
+
+    An artefact appears whole or not at all, so a mark tells nothing. The engine would run the marked job again and,
+    with its output there and old, nothing after it: a run that ends well without a table.
+    engine_records: the folder of the marks, `.snakemake/incomplete`.
+    """
+    if not engine_records.is_dir() or not any(engine_records.iterdir()):
+        return
+    with contextlib.suppress(OSError):  # held by another run, or nothing can be written here
+        results.mkdir(exist_ok=True)
+        with open(results / "engine.lock", "a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for mark in engine_records.rglob("*"):
+                if mark.is_file() and mark.name != "migration_underway":
+                    mark.unlink(missing_ok=True)
+
+
+def lift_job_rate(workflow: Any) -> None:
+    """No limit to jobs a second on this machine: its timers, one more for each job that ended, took 5 % of a core."""
+    workflow.scheduler.job_rate_limiter = None
+
+
+def jobs_to_run(workflow: Any) -> list[Job]:
+    """The jobs of this run, before the first: what they ask for can be checked in time."""
+    return list(workflow.dag.needrun_jobs())
+
+
+def failed_jobs(workflow: Any) -> list[Job]:
+    """The jobs that the engine gave up on: its own message at the end does not name them together."""
+    return sorted(workflow.scheduler.failed, key=str)
+
+
+def name_of(job: Job) -> str:
+    """Rule and wildcards."""
+    return " ".join([job.rule.name, *job.wildcards])
+
+
+def slurm_settings(workflow: Any) -> Any:
+    """The settings of the SLURM plugin, or None where another executor runs."""
+    settings = workflow.executor_settings
+    return settings if hasattr(settings, "status_command") else None
+
+
+def switch_arrays_off(workflow: Any, job: Job) -> None:
+    """No job arrays: the plugin knows them by rules that were given when it started, before a cluster was looked at."""
+    workflow.scheduler.get_executor(job).array_jobs.clear()
+
+
+def most_jobs_at_once(workflow: Any) -> int:
+    """Ready jobs that the engine hands over in one round, at most; one where resources of the whole run are capped."""
+    rate = workflow.scheduling_settings.max_jobs_per_timespan
+    capped = set(workflow.global_resources) - {"_cores", "_nodes"}
+    return 1 if capped else min(workflow.nodes, rate.max_jobs if rate else sys.maxsize)
+
+
+def cluster_requests(jobs: Iterable[Job]) -> Iterable[Request]:
+    """What jobs will ask the cluster for: one request for all of a rule that ask for the same.
+
+    The time is that of the last attempt, which the engine works out only when the one before has failed.
+    """
+    asked: dict[Any, Request] = {}
+    for job in jobs:
+        last = job.rule.expand_resources(job.wildcards_dict, job.input, 1 + job.restart_times, {"tmpdir"})
+        ask = (
+            str(job.resources.get("slurm_partition", "")),
+            str(job.resources.get("slurm_account", "")),
+            job.resources.get("gpu", 0),
+            job.resources.get("mem_mb", 0),
+            last.get("runtime", 0),
+        )
+        asked.setdefault((job.rule.name, ask), Request(name_of(job), *ask))
+    return asked.values()
+
+
+def submissions_of(jobs: Iterable[Job], settings: Any) -> dict[str, str]:
+    """What the plugin would submit, to the name of one such job: one of each rule and kind, whatever amounts they ask.
+
+    The plugin tries nothing out: a job that the cluster refuses would fail after hours. Raises WorkflowError where the
+    plugin would not take a value.
+    """
+    from snakemake_executor_plugin_slurm.submit_string import get_submit_command
+    from snakemake_executor_plugin_slurm.utils import set_gres_string
+
+    found: dict[str, tuple[str, str]] = {}
+    for job in jobs:
+        given = {
+            "run_uuid": "check",
+            "slurm_logfile": "/dev/null",
+            "comment_str": job.rule.name,
+            "account": _flag("-A", job.resources.get("slurm_account")),
+            "partition": _flag("-p", job.resources.get("slurm_partition")),
+            "workdir": "",
+        }
+        call = get_submit_command(job, given, settings)
+        call += set_gres_string(job)
+        kind = re.sub(r" (-t|--mem) \S+", "", call)
+        found.setdefault(kind, (call, name_of(job)))
+    return dict(found.values())
+
+
+def _flag(letter: str, value: Any) -> str:
+    return f"{letter} {shlex.quote(str(value))}" if value else ""

@@ -1,0 +1,170 @@
+"""For each documented command: how it is run here, at a tiny size, or which other test runs it.
+
+Commands are run as they are written, in one of two places: `tiny`, a built checkout in which the names of the shipped
+configuration stand for things of seconds, and `clone`, the shipped files with nothing built. What is written otherwise
+here than on the page, because it names a thing that only a reader has, or asks for a day, is said as `instead`.
+"""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Run:
+    """Run here; ends with 0 unless said otherwise, prints and makes what is said."""
+
+    instead: str = ""
+    first: str = ""  # what the page takes for granted
+    place: str = "tiny"
+    ends: int = 0
+    says: str = ""
+    makes: str = ""
+    slow: bool = False  # among the long tests alone
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Run by another test, `file::function`, or by all tests of a file."""
+
+    test: str
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Of the reader's own machine, nothing of this project: why it is not run."""
+
+    why: str
+
+
+Way = Run | Elsewhere | Reader
+
+ON_A_CLUSTER = "tests/slurm/test_workflow.py::"
+COLUMNS = "results/capacity_table.csv"
+SIGNED = (
+    "ssh-keygen -q -t ed25519 -N '' -f key; echo \"mine $(cat key.pub)\" > allowed; "
+    "make release KEY=key OUTPUT=release.tar.gz"
+)
+NO_GPU = r"error: .*GPU"
+
+WAYS: dict[str, Way] = {
+    # README.md
+    "make table": Run(makes=COLUMNS),
+    "make test": Elsewhere("tests/docs/test_documented_commands.py"),
+    "make env && . .venv/bin/activate": Run(),
+    f"snakemake --cores all {COLUMNS}": Run(f"snakemake --cores 2 {COLUMNS}", says="Nothing to be done"),
+    "make plan STUDY=my-question": Run(says="new runs: 3"),
+    "make table STUDY=my-question": Run(says="my-question"),
+    "make runs STUDY=my-question": Run(says="my-question"),
+    "make table CONFIG=my.yaml STUDY=my-question ARGS=--dry-run": Run(),
+    "make plan SCALE=paper STUDY=base-law": Run(place="clone", says=r"1657 jobs.* about 6,[89]\d\d.\d GPU days"),
+    "make table SCALE=workstation STUDY=base-law": Run(place="clone", ends=2, says=NO_GPU),
+    f"snakemake --profile slurm {COLUMNS} --configfile scales/paper.yaml --config study=base-law": Run(
+        f"snakemake -n --profile slurm {COLUMNS} --configfile scales/paper.yaml --config study=base-law",
+        place="clone",
+        says=r"total +16\d\d",
+        slow=True,
+    ),
+    "make report": Run(makes="results/report.html"),
+    "make compare": Run(place="clone", says="0 of"),
+    "make size FACTS=14e9 EXPOSURES=1000": Run(place="clone", says=r"by the law: 7\.6"),
+    "make audit": Run(says="no finding", makes="results/audit/audit.md", slow=True),
+    "make lineage CELL=12:R": Run("make lineage CELL=5:R", makes="results/audit/lineage.svg"),
+    "make release": Run(makes="results/release.tar.gz"),
+    'make task DATASET=biographies EXTRACTION=questions TASK=tasks ARGS="--set N=300 --seed 1"': Run(makes="tasks"),
+    "lm_eval run --model hf --model_args pretrained=results/finetunes/<id>,dtype=float32 --tasks biographies-questions "
+    "--include_path tasks": Elsewhere(
+        "tests/extraction/test_harness.py::test_the_harness_finds_the_accuracy_of_our_probe"
+    ),
+    "make harness": Elsewhere("tests/extraction/test_harness.py::test_the_harness_finds_the_accuracy_of_our_probe"),
+    "make env TORCH_INDEX=<index of CPU builds>": Run('make env TORCH_INDEX="$TORCH_INDEX"'),
+    "make runs": Run(says="base-law"),
+    "make plan": Run(says="nothing to do"),
+    "make orphans": Run(says="study base-law"),
+    "make prune": Run("make prune ARGS=--yes"),
+    "make reference": Elsewhere("tests/tables/test_reference.py"),
+    "make law": Run(place="clone", slow=True),
+    "make size": Run(place="clone", says="by the law"),
+    "make preview DATASET=countries": Run(place="clone", says="the dataset +6154 bits  N = 246"),
+    "make export VARIANT=results/variants/... OUTPUT=folder": Elsewhere("tests/quantization/test_packed.py"),
+    # docs/audit.md
+    "git checkout <commit>": Reader("git's own"),
+    "make audit LEVELS=1-3,6,7": Run(says="no finding", makes="results/audit/audit.json"),
+    "make audit LEVELS=4 SAMPLE=10% SEED=7": Run(says="no finding", makes="results/audit/audit.json", slow=True),
+    "make audit LEVELS=4 TARGET=capacity_table.csv": Run(
+        says="no finding", makes="results/audit/audit.json", slow=True
+    ),
+    "make audit ARCHIVE=release.tar.gz SIGNERS=allowed": Run(first=SIGNED, says="signed|signature", slow=True),
+    "make lineage CELL=study=base-law,N=400,exposures=1000,seed=1,scheme=int8:R": Run(
+        "make lineage CELL=study=base-law,N=6,exposures=2,seed=1,scheme=int8:R", says="checkpoints"
+    ),
+    "make release WITH=probes,datasets": Run(makes="results/release.tar.gz"),
+    "make release KEY=~/.ssh/id_ed25519": Run(
+        "make release KEY=id_ed25519", first="ssh-keygen -q -t ed25519 -N '' -f id_ed25519", says="signed"
+    ),
+    "make audit RESULTS=... SAMPLE=10% SEED=1": Run(
+        "make audit RESULTS=results LEVELS=1 SAMPLE=10% SEED=1", says="no finding"
+    ),
+    # docs/cluster.md: what can be seen without a cluster is, the rest on the cluster of `make test-slurm`
+    f"snakemake --profile slurm {COLUMNS}": Elsewhere(
+        ON_A_CLUSTER + "test_the_literal_command_makes_the_table_of_a_local_run"
+    ),
+    f"snakemake -n --profile slurm {COLUMNS}": Run(place="clone", says="train_checkpoint"),
+    f"snakemake --profile slurm {COLUMNS} --default-resources slurm_account=lab slurm_partition=cpu --set-resources "
+    "train_checkpoint:slurm_partition=gpu probe_checkpoint:slurm_partition=gpu": Elsewhere(
+        ON_A_CLUSTER + "test_with_accounting_an_unknown_account_is_refused_and_a_known_one_works"
+    ),
+    f"snakemake --profile slurm {COLUMNS} --set-resources train_checkpoint:gpu=0 "
+    "train_checkpoint:gres=shard:1": Elsewhere(
+        ON_A_CLUSTER + "test_small_trainings_share_one_gpu_where_the_profile_asks_for_shards"
+    ),
+    "snakemake --cores all": Run("snakemake --cores 2", makes="results/figures/capacity.png"),
+    "make test-slurm": Elsewhere("tests/slurm/test_workflow.py"),
+    "make test-long": Elsewhere("tests/long/test_all_edits.py"),
+    "make test-report": Elsewhere("tests/report/test_report.py"),
+    "make crosscheck": Elsewhere("tests/quantization/test_crosscheck.py"),
+    "make env": Run(),
+    "make check": Reader("reads every source for minutes; before each commit"),
+    "make format": Reader("rewrites sources; before each commit"),
+    "make lock": Reader("needs the network"),
+    "capacity audit": Run("capacity audit --levels 1", says="no finding"),
+    "make docs": Run(makes="docs/config.md"),
+    ". .venv/bin/activate": Run(),
+    "tmux": Reader("keeps the engine alive on a login node"),
+    "module load python/3.11": Reader("of sites with modules"),
+    "conda env create --name capacity --file envs/capacity.yaml": Elsewhere(
+        "tests/test_environment.py::test_the_conda_form_has_the_same_versions"
+    ),
+    "conda activate capacity": Reader("conda's own"),
+    "export TORCHINDUCTOR_CACHE_DIR=/local/$USER/inductor": Reader("torch's own"),
+    'squeue --me --format="%i %T %M %R %k"': Reader("SLURM's own"),
+    "squeue --name <run>": Reader("what the engine's plugin calls"),
+    "sbatch --test-only": Reader("what the engine calls; see tests/workflow/test_profile.py"),
+    "kill <engine>": Elsewhere(
+        ON_A_CLUSTER + "test_an_engine_that_is_interrupted_and_one_that_is_killed_can_be_started_again"
+    ),
+}
+# Studies in the findings take hours: that they are there is tested, and that a study of each kind of question runs.
+STUDY = re.compile(r"make table STUDY=([\w-]+)")
+BENCHMARK = re.compile(r"python (benchmarks/\w+\.py)(.*)")
+# What a page takes for granted when it begins.
+BEFORE = {"docs/audit.md": "make table"}
+# First line of a block that shows what a command prints -> the command; the block's lines, cut where it says "...".
+PRINTED = {
+    "[name: Reunion:] code is [code: REU;] continent is [continent: Africa;] capital is [capital: Saint-Denis;] ...": (
+        "make preview DATASET=countries"
+    ),
+}
+
+
+def way_of(command: str) -> Way | None:
+    """How a command is run; None where nobody has said it."""
+    if benchmark := BENCHMARK.fullmatch(command):
+        return Run(f"python {benchmark[1]} --help", place="clone", says=options(benchmark[2]), slow=True)
+    if STUDY.fullmatch(command) and command not in WAYS:
+        return Run(f"make plan STUDY={STUDY.fullmatch(command)[1]}", place="clone", slow=True)
+    return WAYS.get(command)
+
+
+def options(words: str) -> str:
+    """A pattern that matches a help text with all options among some words."""
+    return "".join(f"(?=[\\s\\S]*{word})" for word in words.split() if word.startswith("--"))
