@@ -19,7 +19,7 @@ from capacity.probe.score import score_people
 from capacity.quantization.rounding import DTYPES
 from capacity.quantization.spec import ROLES
 from capacity.tables.bits import bits_offered, person_bits
-from capacity.tables.table import score_matrices
+from capacity.tables.scores import score_matrices
 from capacity.tokenizers.tokenization import has_all_rows, load_tokenizer
 from capacity.world.facts import load_world
 from capacity.world.written import renderer_of
@@ -148,7 +148,8 @@ def _of_weights(results: Path, line: dict[str, Any], bits: float | None) -> Iter
 def _of_a_tensor(tensor: torch.Tensor, about: dict[str, Any], scheme: dict[str, Any]) -> str:
     """What is wrong with a tensor of a variant, by what is said of it; nothing where all is well."""
     if about["method"] in ("rtn", "gptq"):
-        levels = 2 ** scheme["bits"] if scheme["format"] == "int" else LEVELS[scheme["format"]]
+        numbers = scheme["numbers"]
+        levels = 2 ** numbers["bits"] if numbers["format"] == "int" else LEVELS[numbers["format"]]
         found, most = len(tensor.unique()), levels * max(1, about["num_scales"])
         return f"has {found} values, {most} at most can be told apart" if found > most else ""
     if about["method"] != "none":

@@ -5,6 +5,7 @@ quantised, "asked": those to be fine-tuned on questions, as
 `capacity.extraction.askable` takes them}. Run by the main process in a process of its own, since it needs torch.
 """
 
+import json
 import sys
 from typing import Any
 
