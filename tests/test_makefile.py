@@ -75,6 +75,13 @@ def make(folder: Path, target: str, **given: str) -> subprocess.CompletedProcess
     )
 
 
+def put_files(folder: Path, scale: str | None, config: str | None) -> None:
+    """Files where SCALE and CONFIG say that they are, for the engine's targets ask for them."""
+    for path in (folder / "scales" / f"{scale}.yaml", folder / str(config)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
 def calls(folder: Path) -> list[list[str]]:
     return [json.loads(line) for line in (folder / "calls").read_text().splitlines()]
 
@@ -85,6 +92,7 @@ def test_no_value_is_run_and_every_value_arrives_whole(place: Path, tmp_path: Pa
     planted.mkdir()
     names = [*GIVEN[target], "STUDY", "SCALE", "CONFIG"] if target in GIVEN else OTHERS[target]
     values = {name: f"{name} " + NASTY.format(planted) for name in names}
+    put_files(place, values.get("SCALE"), values.get("CONFIG"))
     answer = make(place, target, **values, ARGS=f"--first 'a; touch {planted}/5' $(touch {planted}/6)")
     assert answer.returncode == 0, answer.stderr
     assert list(planted.iterdir()) == []
@@ -115,6 +123,7 @@ def test_what_is_not_given_is_not_handed_on(place: Path):
 
 @pytest.mark.parametrize("target", ["table", "report"])
 def test_the_engine_takes_for_targets_what_is_meant_as_targets(place: Path, monkeypatch, target: str):
+    put_files(place, "paper", "my study.yaml")
     make(place, target, STUDY="base", SCALE="paper", CONFIG="my study.yaml", CORES="2", ARGS="results/runs.csv")
     engine = [call for call in calls(place) if call[0] == "snakemake"]
     assert len(engine) == (1 if target == "table" else 2)
@@ -177,3 +186,12 @@ def test_a_study_in_a_file_of_ones_own_is_planned_made_and_listed(checkout: Chec
     assert [(row["study"], row["state"]) for row in rows] == [("mine", "done")]
     assert "study mine" in make(checkout.path, "orphans", **mine).stdout
     assert "nothing to do" in make(checkout.path, "plan", **mine).stdout
+
+
+@pytest.mark.parametrize("given", [{"SCALE": "nope"}, {"CONFIG": "nope.yaml"}])
+def test_a_file_that_is_not_there_is_one_line(place: Path, given: dict[str, str]):
+    answer = make(place, "table", **given)
+    assert answer.returncode != 0
+    assert next(line for line in answer.stderr.splitlines() if "nope" in line).startswith("error: ")
+    assert "Traceback" not in answer.stderr
+    assert not (place / "calls").exists(), "nothing was started"

@@ -5,6 +5,7 @@
 `make` calls it, so that nothing that a person gives becomes the text of a command.
 """
 
+import itertools
 import os
 import shlex
 import sys
@@ -24,6 +25,13 @@ def options(words: list[str]) -> set[str]:
     return {ONCE[word.partition("=")[0]] for word in words if word.partition("=")[0] in ONCE}
 
 
+def missing_files(words: list[str]) -> list[str]:
+    """Files that --configfile names and that are not there: the engine would answer with a traceback."""
+    places = [place for place, word in enumerate(words) if word in ("--configfile", "--configfiles")]
+    named = [itertools.takewhile(lambda word: not word.startswith("-"), words[place + 1 :]) for place in places]
+    return [file for files in named for file in files if not os.path.isfile(file)]
+
+
 def main() -> None:
     """Become the command."""
     command, text = sys.argv[1:], os.environ.pop("ARGS", "")
@@ -34,6 +42,8 @@ def main() -> None:
     for option in sorted(options(command) & options(words)):
         given = {"--config": "STUDY", "--configfile": "SCALE or CONFIG"}[option]
         refuse(f"ARGS: {option} stands beside {given}, which says {option} too; say all of it in ARGS")
+    for file in missing_files([*command, *words]) if command[0] == "snakemake" else ():
+        refuse(f"{file}: no such file; SCALE is the name of one in scales/, CONFIG the path of one")
     os.execvp(command[0], [*command, *words])
 
 
