@@ -166,7 +166,7 @@ def contestants(model: dict[str, Any], num_steps: int, with_trainer: bool) -> tu
     """Our training of a model, and all rounds by name, each with a model of its own."""
     world = make_world(WORLD)
     batches = TrainingBatches(world, build_tokenizer(WordVocabulary(kind="word"), world), REGIME, seed=1)
-    ours = "family" in model  # a model of others is not compiled, as in the workflow
+    ours = "family" in model  # an external model is not compiled, as in the workflow
     hardware = Hardware(accelerator="cpu", precision="fp32", devices=1, compile=ours)
     settings = TrainingSettings(model=model, regime=REGIME, hardware=hardware, seed=1)
     training = Training(settings, batches, make_fabric(hardware))

@@ -26,7 +26,7 @@ ROUNDED = {
 BITS = {"none": 32, "int8": 8, "int4": 4, "gptq4": 4, "gptq3": 3, "ternary": 1.6, "fp8": 8, "asymmetric": 4, "bf16": 16}
 
 
-def test_models_of_others_are_quantised_in_every_format_and_asked_questions(tmp_path: Path) -> None:
+def test_external_models_are_quantised_in_every_format_and_asked_questions(tmp_path: Path) -> None:
     questions = {"method": "mixed", "share": 0.5}
     models, quantizers = MODELS | OTHERS, QUANTIZERS | ROUNDED
     checkout = asking(tmp_path / "checkout", models, quantizers, extractions={"questions": questions})

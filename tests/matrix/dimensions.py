@@ -259,7 +259,7 @@ RULES = [
     _rule(r"method: mixed with \S+, which has junk", junk=_but("junk", "no junk"), extraction=("mixed",)),
 ]  # fmt: skip
 SPACE = Space(DIMENSIONS, RULES)
-# Rows that are asked for by name, whatever else covers their pairs: models of others, and shared key and value heads.
+# Rows that are asked for by name, whatever else covers their pairs: external models, and shared key and value heads.
 FIRST = [
     PLAIN | {"format": "int4", **row}
     for row in (

@@ -1,4 +1,4 @@
-"""Promises of models of others: they train, score, save and load like any other, and what cannot is refused early."""
+"""Promises of external models: they train, score, save and load like any other, and what cannot is refused early."""
 
 import json
 import subprocess
@@ -48,7 +48,7 @@ AVERAGES = factory("averages", width=6)
 
 
 @pytest.mark.parametrize("model", [*(hf(kind) for kind in OTHERS), AVERAGES], ids=[*OTHERS, "factory"])
-def test_a_model_of_others_trains_and_its_folder_loads(model: dict, tmp_path: Path) -> None:
+def test_an_external_model_trains_and_its_folder_loads(model: dict, tmp_path: Path) -> None:
     """Mamba, Qwen, Gemma, GPT-2 with learned positions, RWKV, Mixtral, and a module of the user's own."""
     settings = spec_of(exposures=8) | {"model": model}
     facts = train(tmp_path, settings)
@@ -67,7 +67,7 @@ def test_positions_are_those_of_the_training_unless_the_configuration_says_how_m
     assert build_model(hf("gpt2", **{key: 30}), 40, 12, seed=1).transformer.wpe.weight.shape[0] == 30
 
 
-def test_training_a_model_of_others_starts_with_its_own_loss() -> None:
+def test_training_an_external_model_starts_with_its_own_loss() -> None:
     model, inputs = build_model(hf("qwen3"), 40, 12, seed=1), torch.arange(24).view(2, 12)
     logits = logits_of(model, inputs)
     loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), inputs.roll(-1, 1).flatten())
@@ -77,7 +77,7 @@ def test_training_a_model_of_others_starts_with_its_own_loss() -> None:
 
 
 @pytest.mark.parametrize("model", [*(hf(kind) for kind in OTHERS), AVERAGES], ids=[*OTHERS, "factory"])
-def test_a_model_of_others_is_repeatable_and_resumable_to_the_bit(model: dict, tmp_path: Path) -> None:
+def test_an_external_model_is_repeatable_and_resumable_to_the_bit(model: dict, tmp_path: Path) -> None:
     settings = spec_of(exposures=8) | {"model": model}
     whole, again, parts = tmp_path / "whole", tmp_path / "again", tmp_path / "parts"
     train(whole, settings)
@@ -167,7 +167,7 @@ def test_a_scheme_that_cannot_be_applied_to_a_model_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize("as_variant", [True, False], ids=["a variant", "a training with rounded weights"])
-def test_the_plan_has_schemes_tried_on_models_of_others_before_any_job(as_variant: bool) -> None:
+def test_the_plan_has_schemes_tried_on_external_models_before_any_job(as_variant: bool) -> None:
     study = {"question": "Does it?", "paper": "It does.", "datasets": ["atomic"], "tokenizers": ["word"]}
     study |= {"models": ["own"], "regimes": ["long"], "seeds": [1], "quantizers": ["none", "odd"][: 1 + as_variant]}
     regime = {"exposures": 2, "packing": "rows", "batch": 4, "lr": 1e-2, "warmup_steps": 1}

@@ -1,4 +1,4 @@
-"""Models, as `config.yaml` describes them: the paper's notation with switches, or a model of others."""
+"""Models, as `config.yaml` describes them: the paper's notation with switches, or an external model."""
 
 import re
 from typing import Annotated, Any, Literal, Self

@@ -62,7 +62,7 @@ def check_ready(model_text: str, spec_text: str) -> None:
         fault = _fault_of_ready(shaken(model).eval(), settings)
     except UserError as error:
         raise UserError(f"{name_of(model)}: {error}") from None
-    except Exception as error:  # whatever a class of others raises
+    except Exception as error:  # whatever an external class raises
         raise UserError(f"{name}: cannot be applied: {one_line(error)}; use method: mixed") from error
     if fault:
         raise UserError(f"{name}: {fault}; use method: {'full' if settings['method'] == 'lora' else 'mixed'}")

@@ -44,7 +44,7 @@ def width(model: Model) -> int:
 
 
 def sizes(model: Model) -> dict[str, int | None]:
-    """l, h and d as far as they are known: of a model of others by the usual names in its configuration."""
+    """l, h and d as far as they are known: of an external model by the usual names in its configuration."""
     if "family" in model:
         return {"l": model["l"], "h": model["h"], "d": width(model)}
     hf = model.get("hf", {})
@@ -67,7 +67,7 @@ def parameter_count(model: Model, vocab_size: int) -> int:
     """P: every trainable parameter, all experts among them, a tied head once.
 
     Of a GPT-2: 12 l d^2 + 13 l d + 2 d + V d, which gives every model size in the figures of arXiv 2404.05405
-    with d = 64 h and V = 3275. Of a model of others a guess, for estimates alone: 12 l d^2 + 2 V d, or a million.
+    with d = 64 h and V = 3275. Of an external model a guess, for estimates alone: 12 l d^2 + 2 V d, or a million.
     """
     if "family" not in model:
         known = sizes(model)

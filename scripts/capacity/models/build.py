@@ -46,7 +46,7 @@ def build_model(model: Model, vocab_size: int, context: int, seed: int) -> PreTr
     rotary positions (here over the whole head), tied head, no dropout (arXiv 2404.05405, Section 2 and
     Appendix A): GPTNeoX without parallel residual. Where no stock class can say what the switches ask for it
     is a Llama with changed parts. GPT-2's smaller initial residual projections, init_std / sqrt(2 l), are not
-    applied. A model without a family is one of others: `capacity.models.external`. Raises UserError for an unknown
+    applied. A model without a family is an external one: `capacity.models.external`. Raises UserError for an unknown
     family.
     """
     if model.get("family", "gpt2") not in FAMILIES:

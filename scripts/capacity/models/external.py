@@ -33,7 +33,7 @@ def build_foreign(model: dict[str, Any], vocab_size: int, context: int) -> PreTr
         return WrappedForCausalLM(WrappedConfig(factory=model["python"], settings=model["settings"], **settings))
     except UserError:
         raise
-    except Exception as error:  # whatever a configuration or a factory of others raises
+    except Exception as error:  # whatever a configuration or an external factory raises
         raise UserError(f"{name_of(model)}: cannot be built: {one_line(error)}") from error
 
 

@@ -311,7 +311,7 @@ def _scheme(run: Run, label: str, quantizer: Quantizer) -> Scheme:
     group = None if isinstance(scheme.numbers, HalfPrecision) else scheme.numbers.group
     model = run.model.to_settings()
     d = sizes(model)["d"]
-    widths = {d} if d else set()  # of a model of others the quantiser itself checks every layer
+    widths = {d} if d else set()  # of an external model the quantiser itself checks every layer
     if "family" in model and {"linear", "experts"} & set(scheme.tensors):
         widths |= {mlp_width(model)} - {0}
     if isinstance(group, int) and any(each % group for each in widths):
@@ -371,7 +371,7 @@ def _hardware(config: Config, run: Run) -> Hardware:
 
 def _pays(run: Run) -> bool:
     if not run.model.architecture:
-        return False  # not every model of others is one graph
+        return False  # not every external model is one graph
     return training_steps(run.dataset.model_dump(), run.regime.model_dump()) >= COMPILE_PAYS_FROM
 
 

@@ -33,12 +33,12 @@ def check_models(specs: dict[str, Spec], done: set[str]) -> None:
 
 def wanted_of(specs: dict[str, Spec], done: set[str]) -> dict[str, list[dict[str, Any]]]:
     """What check_models.py is to look at, of a grid; arguments as above."""
-    models = [spec.settings["model"] for spec in _of_others(specs, "checkpoints") if spec.name not in done]
+    models = [spec.settings["model"] for spec in _of_external(specs, "checkpoints") if spec.name not in done]
     asked, schemes = _asked_models(specs, done), _quantised_models(specs, done)
     return {"models": _distinct(models), "quantised": _distinct(schemes), "asked": _distinct(asked)}
 
 
-def _of_others(specs: dict[str, Spec], stage: str) -> list[Spec]:
+def _of_external(specs: dict[str, Spec], stage: str) -> list[Spec]:
     """Specs of a stage whose checkpoint, themselves where they are one, is of a model that is not of the paper."""
     found = [spec for spec in specs.values() if spec.stage == stage]
     return [spec for spec in found if "family" not in _checkpoint(spec, specs).settings["model"]]
@@ -51,10 +51,10 @@ def _checkpoint(spec: Spec, specs: dict[str, Spec]) -> Spec:
 def _quantised_models(specs: dict[str, Spec], done: set[str]) -> list[dict[str, Any]]:
     """Models with each scheme that they are still to be quantised or trained by."""
     wanted = []
-    for spec in _of_others(specs, "variants"):
+    for spec in _of_external(specs, "variants"):
         schemes = [member.settings for member in spec.members if member.name not in done]
         wanted.append({"model": _checkpoint(spec, specs).settings["model"], "schemes": schemes})
-    for spec in _of_others(specs, "checkpoints"):
+    for spec in _of_external(specs, "checkpoints"):
         trained_by = spec.settings["regime"].get("quantization")
         schemes = [trained_by["scheme"]] if trained_by and spec.name not in done else []
         wanted.append({"model": spec.settings["model"], "schemes": schemes})
@@ -62,7 +62,7 @@ def _quantised_models(specs: dict[str, Spec], done: set[str]) -> list[dict[str, 
 
 
 def _asked_models(specs: dict[str, Spec], done: set[str]) -> list[dict[str, Any]]:
-    """What `capacity.extraction.askable` must see: all that a model of others is asked, and windows of questions."""
+    """What `capacity.extraction.askable` must see: all that an external model is asked, and windows of questions."""
     wanted = []
     for spec in specs.values():
         tries = [member.settings for member in spec.members if member.name not in done]

@@ -27,5 +27,5 @@ def check_schemes(model: dict[str, Any], schemes: list[Scheme]) -> None:
             check_fits(built, scheme, list(text))
         except UserError as error:
             raise UserError(f"{name_of(model)}: {scheme_slug(scheme)}: {error}") from None
-        except Exception as error:  # whatever a class of others raises
+        except Exception as error:  # whatever an external class raises
             raise UserError(f"{name_of(model)}: {scheme_slug(scheme)}: cannot be applied: {one_line(error)}") from error

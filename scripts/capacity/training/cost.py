@@ -46,7 +46,7 @@ def routing_facts(training: Training, model: PreTrainedModel) -> dict[str, float
 
     dropped: over the whole training. dropped_after: of the trained model on training batches, in training and
     in evaluation mode. largest_load: the fullest expert's share of first choices there, in units of the even
-    share, in the layer where that is largest: 1 is balanced, E is one expert for all. Experts of others have room
+    share, in the layer where that is largest: 1 is balanced, E is one expert for all. External experts have room
     for every choice, as far as this project knows; of them there is the load alone.
     """
     if getattr(model.config, "mlp_kind", "") != "experts":

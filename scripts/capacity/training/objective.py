@@ -31,7 +31,7 @@ class Objective:
     """Mean next-token loss of a model in nats, and its gradient, with all parameters in one vector.
 
     Where the model has experts the gradient is that of the loss and `balance` times their load-balancing
-    losses, and `num_dropped` counts the choices that experts had no room for, over all calls. A model of others
+    losses, and `num_dropped` counts the choices that experts had no room for, over all calls. An external model
     that gives such a loss (output_router_logits: true in its configuration) is trained with its own weight of it.
 
     model: on its device; `plain` for one that is not of the paper: it is called with the tokens alone, and makes
@@ -147,11 +147,11 @@ class _Loss(nn.Module):
         # Entered for bf16 only: even a disabled autocast keeps torch.compile from a cache, a second a job.
         products = torch.autocast(inputs_BT.device.type, torch.bfloat16) if self._autocast else nullcontext()
         routing: list[Routing] = []
-        wish: dict[str, Any] = {} if self._plain else {"attention_mask": self.mask}
+        extra: dict[str, Any] = {} if self._plain else {"attention_mask": self.mask}
         if self._has_experts:
-            wish["routing"] = routing
+            extra["routing"] = routing
         with products:
-            output = self.model(input_ids=inputs_BT, use_cache=False, **wish)
+            output = self.model(input_ids=inputs_BT, use_cache=False, **extra)
         logits = output.logits.float().flatten(0, 1)
         loss = functional.cross_entropy(logits, targets_BT.flatten(), ignore_index=IGNORED)
         if not routing:

@@ -46,7 +46,7 @@ class Rewritings:
         counts = np.asarray(columns["labels"].value_lengths(), dtype=np.int64)
         return counts, {name: np.asarray(column.flatten()) for name, column in columns.items()}
 
-    def soundest(self, draw: int, people: NDArray[np.int64]) -> NDArray[np.int64]:
+    def least_flawed(self, draw: int, people: NDArray[np.int64]) -> NDArray[np.int64]:
         """The number of each person's text that comes in place `draw` when those with most facts right come first."""
         return self._by_soundness[people, draw % self.W]
 

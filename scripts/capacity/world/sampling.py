@@ -85,7 +85,7 @@ def probe_draws(world: World, seed: int, draw: int, start: int, stop: int) -> Dr
     if world.rewritings:
         _check_range(world.N, start, stop)
         people = np.arange(start, stop, dtype=np.int64)
-        return _written(people, world.rewritings.soundest(draw, people))
+        return _written(people, world.rewritings.least_flawed(draw, people))
     if world.grammar.paragraphs:
         _check_range(world.N, start, stop)
         return _kept(world, draw, np.arange(start, stop, dtype=np.int64))
