@@ -437,7 +437,7 @@ def test_code_imported_after_a_job_began_is_checked_again(path: Path):
 
 
 # Packages that only carry bytes: their version cannot change a number that is read back.
-CARRIERS = {"huggingface_hub", "pyarrow", "safetensors"}
+CARRIERS = {"huggingface_hub", "pyarrow", "pydantic", "safetensors"}
 # Packages that a stage can reach but never calls: a world is made without the renderer in its package.
 DISTRIBUTIONS = metadata.packages_distributions()
 
@@ -566,3 +566,27 @@ def _typed(value: Any) -> Any:
 def test_canonical_texts_are_equal_exactly_when_the_values_are(a: Any, b: Any):
     assert (canonical_json(a) == canonical_json(b)) == (_typed(a) == _typed(b))
     assert re.search(r"\s", re.sub(r'"(\\.|[^"\\])*"', "", canonical_json(a))) is None
+
+
+# --- settings
+
+
+@pytest.mark.parametrize(
+    ("line", "counts"),
+    [
+        ("    rate: float", False),
+        ("    rate: float = 1.0", True),
+        ("    def bits(self) -> int:\n        return self.width", True),
+    ],
+)
+def test_a_field_of_a_stages_settings_does_not_count_and_all_else_does(tmp_path: Path, line: str, counts: bool):
+    """Its value is in the spec; a default, or what is done with it, is code."""
+    source = "class Settings: ...\n\n\nclass Mine(Settings):\n    width: int\n"
+    for name in ("spec.py", "other.py"):
+        (tmp_path / "job.py").write_text(f"import {name.removesuffix('.py')}\n")
+        (tmp_path / name).write_text(source)
+        forget_sources()
+        before = code_digest("job.py", tmp_path)
+        (tmp_path / name).write_text(f"{source}{line}\n")
+        forget_sources()
+        assert (code_digest("job.py", tmp_path) != before) == (counts or name == "other.py")

@@ -119,7 +119,7 @@ def test_just_enough_positions_are_enough():
 
 def test_a_tokenizer_with_all_its_rows_is_no_reason_to_refuse_a_model_that_has_learned_its_positions(tmp_path: Path):
     asked = asked_of(factory("averages"), {"method": "mixed", "share": 0.5})
-    whole = {"kind": "pretrained", "folder": folder_of(tmp_path, "gpt2"), "compact": False}
+    whole = {"kind": "pretrained", "folder": folder_of(tmp_path, "gpt2"), "compact": False, "rows": None, "files": {}}
     check_asked({**asked, "tokenizer": whole})
 
 

@@ -160,6 +160,9 @@ NEW_OPTION = _both(
         '    nesterov: bool = Field(False, description="New.")\n    clip: Annotated[float',
     ),
     _replace(
+        "scripts/capacity/training/spec.py", "    clip: float | None\n", "    clip: float | None\n    nesterov: bool\n"
+    ),
+    _replace(
         "scripts/capacity/artefacts/stages.py",
         "def without_introduced(",
         'INTRODUCED.setdefault("checkpoints", {})["regime.nesterov"] = False\n\n\ndef without_introduced(',

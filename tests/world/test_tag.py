@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 from test_pretrained import folder_of
-from worlds import SMALL_BIOS
+from worlds import SMALL_BIOS, made_tokenizer
 
-from capacity.tokenizers.tokenization import EOS_TOKEN, build_tokenizer, load_tokenizer, save_tokenizer
+from capacity.tokenizers.tokenization import EOS_TOKEN, load_tokenizer, save_tokenizer
 from capacity.world.facts import make_world
 from capacity.world.options import TAG
 from capacity.world.pieces import EOS_ID
@@ -32,7 +32,7 @@ def test_bpe_has_the_tag_as_one_token_however_few_it_may_learn(vocabulary: int, 
 
 def check_tagged(settings: dict[str, Any], world: dict[str, Any], folder: Path, all_rows: bool = False) -> None:
     plain, tagged = make_world(world), make_world(world | {"tag": True})
-    tokenizer = build_tokenizer(settings, tagged)
+    tokenizer = made_tokenizer(settings, tagged)
     (folder / "made").mkdir()
     save_tokenizer(tokenizer, folder / "made", all_rows)
     tokenizer = load_tokenizer(folder / "made")
@@ -48,7 +48,7 @@ def check_tagged(settings: dict[str, Any], world: dict[str, Any], folder: Path, 
     assert (rendering.tokens == tag).sum() == len(draws)
     assert [tokenizer.decode(tokenizer.encode(text).ids) for text in texts] == texts
     assert tokenizer.token_to_id(EOS_TOKEN) == EOS_ID
-    without = build_tokenizer(settings, plain)
+    without = made_tokenizer(settings, plain)
     if settings["kind"] == "pretrained":
         for text in texts:
             assert tokenizer.encode(text).tokens == [TAG, *without.encode(text.removeprefix(TAG)).tokens]

@@ -82,7 +82,22 @@ def input_digest(path: Path) -> str:
 
 def source_digest(source: str | bytes) -> str:
     """SHA-256 of what Python source means: comments, docstrings and formatting do not count."""
-    return hashlib.sha256(_dump(_without_docstrings(ast.parse(source))).encode()).hexdigest()
+    return _tree_digest(ast.parse(source))
+
+
+def _tree_digest(tree: ast.AST) -> str:
+    return hashlib.sha256(_dump(_without_docstrings(tree)).encode()).hexdigest()
+
+
+def _without_fields(tree: ast.AST) -> ast.AST:
+    """The tree of a stage's spec.py without the fields of its settings that have no default, in place.
+
+    What such a field holds is in every spec itself, so that its declaration can change no number.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            node.body = [part for part in node.body if not (isinstance(part, ast.AnnAssign) and part.value is None)]
+    return tree
 
 
 def _without_docstrings(tree: ast.AST) -> ast.AST:
@@ -139,7 +154,8 @@ def module_digests(script: str, scripts: Path = SCRIPTS, for_model: tuple[str, .
 
 @functools.cache
 def _source_digest_of(path: Path) -> str:
-    return source_digest(path.read_text())
+    tree = ast.parse(path.read_text())
+    return _tree_digest(_without_fields(tree) if path.name == "spec.py" else tree)
 
 
 @functools.cache

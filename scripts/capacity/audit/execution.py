@@ -78,9 +78,10 @@ class Counterparts:
 
 
 def units(folder: Folder) -> list[str]:
-    """What the published capacity table was directly made from."""
+    """The scores and answers that the published capacity table was made from, one a run."""
     tables = [a for root in folder.roots() if (a := folder.artefacts.get(root)) and a.stage == "tables"]
-    return list(dict.fromkeys(parent for table in tables for parent in table.parents() if parent in folder.artefacts))
+    parents = dict.fromkeys(parent for table in tables for parent in table.parents() if parent in folder.artefacts)
+    return [parent for parent in parents if parent.startswith(("probes/", "answers/"))]
 
 
 def cost(folder: Folder, names: Iterable[str]) -> float:

@@ -64,11 +64,15 @@ class Flow:
         self.workflow, self.results = workflow, results
         self.plan: Plan | None = make_plan(workflow, results) if workflow.is_main_process else None
         self.specs = self.plan.by_id if self.plan else {}
-        self.here = self.plan is not None and workflow.local_exec  # jobs run on this machine
         self.held: list[Any] = []  # a lock that nothing refers to is released, and so is a pipe
         self.figures = figure_names(self.plan.grid.figures) if self.plan else []  # jobs of a cluster never publish
         self.claims = self.plan is not None and self.plan.grid.claims is not None
         self._define_functions()
+
+    @property
+    def here(self) -> bool:
+        """Whether jobs run on this machine; the engine knows its executor only once it has read the Snakefile."""
+        return self.plan is not None and self.workflow.local_exec
 
     # What artefacts are and wait for
 
