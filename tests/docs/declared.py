@@ -53,7 +53,7 @@ WAYS: dict[str, Way] = {
     "make env && . .venv/bin/activate": Run(),
     f"snakemake --cores all {COLUMNS}": Run(f"snakemake --cores 2 {COLUMNS}", says="Nothing to be done"),
     "make plan STUDY=my-question": Run(says="new runs: 3"),
-    "make table STUDY=my-question": Run(says="my-question"),
+    "make table STUDY=my-question": Run(says="my-question", slow=True),
     "make runs STUDY=my-question": Run(says="my-question"),
     "make table CONFIG=my.yaml STUDY=my-question ARGS=--dry-run": Run(),
     "make plan SCALE=paper STUDY=base-law": Run(place="clone", says=r"1657 jobs.* about 6,[89]\d\d.\d GPU days"),
@@ -64,7 +64,7 @@ WAYS: dict[str, Way] = {
         says=r"total +16\d\d",
         slow=True,
     ),
-    "make report": Run(makes="results/report.html"),
+    "make report": Run(makes="results/report.html", slow=True),
     "make compare": Run(place="clone", says="0 of"),
     "make size FACTS=14e9 EXPOSURES=1000": Run(place="clone", says=r"by the law: 7\.6"),
     "make audit": Run(says="no finding", makes="results/audit/audit.md", slow=True),
@@ -102,7 +102,7 @@ WAYS: dict[str, Way] = {
         "make release KEY=id_ed25519", first="ssh-keygen -q -t ed25519 -N '' -f id_ed25519", says="signed"
     ),
     "make audit RESULTS=... SAMPLE=10% SEED=1": Run(
-        "make audit RESULTS=results LEVELS=1 SAMPLE=10% SEED=1", says="no finding"
+        "make audit RESULTS=results LEVELS=1 SAMPLE=10% SEED=1", first="make table", says="no finding", slow=True
     ),
     # docs/cluster.md: what can be seen without a cluster is, the rest on the cluster of `make test-slurm`
     f"snakemake --profile slurm {COLUMNS}": Elsewhere(
