@@ -23,6 +23,8 @@ class Decoder(nn.Module):
     def __init__(self, vocab_size: int, context: int, width: int):
         super().__init__()
         self.embedding, self.positions = nn.Embedding(vocab_size, width), nn.Embedding(context, width)
+        for table in (self.embedding, self.positions):
+            nn.init.normal_(table.weight, std=0.1)
         self.attention = nn.MultiheadAttention(width, 2, batch_first=True)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
