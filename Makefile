@@ -113,8 +113,8 @@ report: env ## results/report.html, one file that works offline: claims, figures
 	@$(ENGINE) --quiet all --report results/report.html report_pages
 	@echo "results/report.html is ready to open"
 
-compare: env ## your results/capacity_table.csv against the reference: cells with intervals, verdicts
-	@$(WITH_ARGS) capacity compare
+compare: env ## your results/capacity_table.csv against the reference: cells with intervals, verdicts (SCALE=desktop)
+	@$(WITH_ARGS) capacity compare $(call option,SCALE,scale)
 
 size: env ## parameters that FACTS (bits, or a dataset) need after EXPOSURES=n (ARGS="--scheme int8 --share 0.99")
 	@$(WITH_ARGS) capacity size --facts "$$FACTS" --exposures "$$EXPOSURES" $(CHOSEN)
@@ -122,7 +122,7 @@ size: env ## parameters that FACTS (bits, or a dataset) need after EXPOSURES=n (
 law: env ## fit R(exposures, R_max, scheme) to the reference tables
 	@$(WITH_ARGS) capacity law
 
-reference: env ## claims, Figure 1 and the README's table from the committed tables
+reference: env ## claims at each scale, figures and the README's table from the committed tables
 	@$(WITH_ARGS) capacity reference --readme README.md
 
 plan: env ## what would run, why, and its cost (STUDY=name, SCALE=paper, CONFIG=my.yaml, AGAINST=other.yaml)

@@ -67,8 +67,8 @@ def test_verdicts_are_compared_on_the_studies_that_both_have():
 
 
 def test_a_table_without_a_cell_of_the_reference_is_told_in_one_line(tmp_path: Path, monkeypatch, capsys):
-    (tmp_path / "reference" / "base").mkdir(parents=True)
-    write_table(capacity_table(seeds(1.0, 1.1, model="a")), tmp_path / "reference" / "base" / "capacity_table.csv")
+    (tmp_path / "reference" / "laptop" / "base").mkdir(parents=True)
+    write_table(capacity_table(seeds(1.0, 1.1, model="a")), tmp_path / "reference" / "laptop" / "base" / "capacity_table.csv")
     write_table(capacity_table(seeds(1.0, 1.1, model="b", study="mine")), tmp_path / "table.csv")
     claims = Path(__file__).resolve().parents[2] / "claims.yaml"
     words = ["table.csv", "--reference", "reference", "--claims", str(claims)]
@@ -79,5 +79,5 @@ def test_a_table_without_a_cell_of_the_reference_is_told_in_one_line(tmp_path: P
     said = capsys.readouterr()
     assert (ended.value.code, said.out) == (1, "")
     assert said.err == (
-        "error: reference has none of the cells of table.csv, whose studies are mine; there are tables of base\n"
+        "error: reference/laptop has none of the cells of table.csv, whose studies are mine; there are tables of base\n"
     )

@@ -2,26 +2,60 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from capacity.config.claim import read_claims
 from capacity.config.load import load_config
 from capacity.errors import UserError
 from capacity.tables.claims import as_markdown, judge
-from capacity.tables.reference import read_tables
+from capacity.tables.claims_by_scale import in_order_of_size, of_record, scales_markdown
+from capacity.tables.reference import read_tables, scales_of
 from capacity.tables.table import write_table
 
 ROOT = Path(__file__).resolve().parents[2]
 LAPTOP = ROOT / "results" / "reference" / "laptop"
+SCALES = scales_of(ROOT / "results" / "reference")
+CLAIMS = read_claims(ROOT / "claims.yaml")
 
 
-def test_the_committed_verdicts_follow_from_the_committed_tables(tmp_path: Path):
-    judged = judge(read_claims(ROOT / "claims.yaml"), read_tables(LAPTOP), "laptop")
+@pytest.mark.parametrize("folder", SCALES, ids=lambda folder: folder.name)
+def test_the_committed_verdicts_follow_from_the_committed_tables(folder: Path, tmp_path: Path):
+    judged = judge(CLAIMS, read_tables(folder), folder.name)
     write_table(judged, tmp_path / "claims.csv")
-    assert (LAPTOP / "claims.csv").read_text() == (tmp_path / "claims.csv").read_text(), "run `make reference`"
-    assert (LAPTOP / "claims.md").read_text() == as_markdown(judged), "run `make reference`"
-    main_ones = judged[[claim["headline"] for claim in read_claims(ROOT / "claims.yaml")]]
-    assert as_markdown(main_ones) in (ROOT / "README.md").read_text(), "run `make reference`"
+    assert (folder / "claims.csv").read_text() == (tmp_path / "claims.csv").read_text(), "run `make reference`"
+    assert (folder / "claims.md").read_text() == as_markdown(judged), "run `make reference`"
+
+
+def test_the_verdicts_of_all_scales_stand_side_by_side():
+    tables = {folder.name: read_tables(folder) for folder in SCALES}
+    judged = {scale: judge(CLAIMS, table, scale) for scale, table in tables.items()}
+    sizes = in_order_of_size(tables)
+    everything = pd.Series(True, index=range(len(CLAIMS)))
+    committed = (ROOT / "results" / "reference" / "claims.md").read_text()
+    assert committed == scales_markdown(judged, sizes, everything), "run `make reference`"
+    headlines = scales_markdown(judged, sizes, pd.Series([claim["headline"] for claim in CLAIMS]))
+    assert headlines in (ROOT / "README.md").read_text(), "run `make reference`"
+
+
+def test_the_verdict_of_record_is_that_of_the_largest_scale_that_was_run():
+    rows = [
+        {"id": "a", "verdict": "reproduced", "scale": "small"},
+        {"id": "b", "verdict": "reproduced", "scale": "small"},
+    ]
+    larger = [
+        {"id": "a", "verdict": "inconclusive", "scale": "large"},
+        {"id": "b", "verdict": "not run", "scale": "large"},
+    ]
+    record = of_record({"large": pd.DataFrame(larger), "small": pd.DataFrame(rows)}, {"small": 9e3, "large": 3e4})
+    assert list(record["verdict"]) == ["inconclusive", "reproduced"]
+    assert list(record["scale"]) == ["large", "small"]
+
+
+def test_scales_stand_in_the_order_of_their_models():
+    tables = {"a": [5.0, 5.0, 1.0], "b": [3.0, 3.0, 3.0]}
+    frames = {name: pd.DataFrame({"checkpoint_id": ["x", "y", "z"], "P": P}) for name, P in tables.items()}
+    assert in_order_of_size(frames) == {"b": 3.0, "a": 5.0}
 
 
 def test_claims_name_studies_of_the_configuration_or_say_why_not():
@@ -39,6 +73,8 @@ def test_every_result_of_the_paper_has_a_claim():
 def test_a_folder_without_tables_and_one_with_another_study_are_refused(tmp_path: Path):
     with pytest.raises(UserError, match="no study with a capacity_table"):
         read_tables(tmp_path)
+    with pytest.raises(UserError, match="no <scale>/<study>/capacity_table"):
+        scales_of(tmp_path)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "capacity_table.csv").write_bytes((LAPTOP / "sizes" / "capacity_table.csv").read_bytes())
     with pytest.raises(UserError, match="holds the study sizes; a folder holds the study of its name"):

@@ -1,10 +1,12 @@
-"""Hold all committed tables of a scale against the claims: claims.csv, claims.md, figures, and the README's table.
+"""Hold the committed tables of each scale against the claims: claims.csv, claims.md, figures; then scales side by side.
 
-Nothing is trained: verdicts rest on results/reference/<scale>/<study>/capacity_table.csv.
+Nothing is trained: verdicts rest on results/reference/<scale>/<study>/capacity_table.csv. The verdict of record is
+that of the largest scale which was run.
 """
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -15,7 +17,8 @@ from capacity.figures.figure1 import plot_figure_one
 from capacity.figures.storage import plot_storage
 from capacity.figures.studies import plot_study
 from capacity.tables.claims import as_markdown, judge
-from capacity.tables.reference import read_tables
+from capacity.tables.claims_by_scale import in_order_of_size, of_record, scales_markdown
+from capacity.tables.reference import read_tables, scales_of
 from capacity.tables.table import write_table
 
 BEGIN, END = "<!-- claims: made by `make reference` -->\n", "<!-- end of claims -->\n"
@@ -31,30 +34,44 @@ def into_readme(path: Path, table: str) -> None:
     path.write_text(f"{before}{BEGIN}{table}{END}{after}", encoding="utf-8")
 
 
+def collect(folder: Path, claims: list[dict[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Write the verdicts and figures of one scale; returns its tables and its verdicts."""
+    table = read_tables(folder)
+    judged = judge(claims, table, folder.name)
+    write_table(judged, folder / "claims.csv")
+    (folder / "claims.md").write_text(as_markdown(judged), encoding="utf-8")
+    plot_figure_one(table, folder)
+    for study in table["study"].unique():
+        plot_study(table, study, folder / study)
+        plot_storage(table, study, folder / study)
+        plot_extraction(table, study, folder / study)
+    return table, judged
+
+
 def main() -> None:
-    """Collect one scale."""
+    """Collect every scale, then all of them side by side."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--reference", type=Path, default=Path("results/reference/laptop"), help="a folder of tables")
+    parser.add_argument("--reference", type=Path, default=Path("results/reference"), help="a folder of scales")
     parser.add_argument("--claims", type=Path, default=Path("claims.yaml"))
     parser.add_argument("--readme", type=Path, help="a README whose table of main claims is replaced")
     args = parser.parse_args()
     try:
         claims = read_claims(args.claims)
-        table = read_tables(args.reference)
-        judged = judge(claims, table, args.reference.name)
-        write_table(judged, args.reference / "claims.csv")
-        (args.reference / "claims.md").write_text(as_markdown(judged), encoding="utf-8")
-        plot_figure_one(table, args.reference)
-        for study in table["study"].unique():
-            plot_study(table, study, args.reference / study)
-            plot_storage(table, study, args.reference / study)
-            plot_extraction(table, study, args.reference / study)
+        scales = scales_of(args.reference)
+        collected = {folder.name: collect(folder, claims) for folder in scales}
+        tables = {scale: table for scale, (table, _) in collected.items()}
+        judged = {scale: verdicts for scale, (_, verdicts) in collected.items()}
+        sizes = in_order_of_size(tables)
+        everything = pd.Series(True, index=range(len(claims)))
+        text = scales_markdown(judged, sizes, everything)
+        (args.reference / "claims.md").write_text(text, encoding="utf-8")
+        plot_figure_one(pd.concat(tables.values(), ignore_index=True), args.reference)
         if args.readme:
-            main_ones = pd.Series([claim["headline"] for claim in claims])
-            into_readme(args.readme, as_markdown(judged[main_ones]))
+            headlines = pd.Series([claim["headline"] for claim in claims])
+            into_readme(args.readme, scales_markdown(judged, sizes, headlines))
     except UserError as error:
         fail(error)
-    print(judged["verdict"].value_counts().to_string())
+    print(of_record(judged, sizes)["verdict"].value_counts().to_string())
 
 
 if __name__ == "__main__":

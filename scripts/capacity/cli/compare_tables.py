@@ -19,18 +19,19 @@ def main() -> None:
     """Print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=Path, nargs="?", default=Path("results/capacity_table.csv"))
-    parser.add_argument("--reference", type=Path, default=Path("results/reference/laptop"), help="a folder of tables")
+    parser.add_argument("--scale", default="laptop", help="the folder of tables below --reference")
+    parser.add_argument("--reference", type=Path, default=Path("results/reference"), help="a folder of scales")
     parser.add_argument("--claims", type=Path, default=Path("claims.yaml"))
     args = parser.parse_args()
     try:
         if not args.table.is_file():
             raise UserError(f"{args.table}: no such table; `make table` makes one")
-        mine, reference = read_table(args.table), read_tables(args.reference)
+        mine, reference = read_table(args.table), read_tables(args.reference / args.scale)
         claims = read_claims(args.claims)
         cells = compare_cells(mine, reference)
         if cells.empty:
             raise UserError(
-                f"{args.reference} has none of the cells of {args.table}, whose studies are "
+                f"{args.reference / args.scale} has none of the cells of {args.table}, whose studies are "
                 f"{', '.join(mine['study'].unique())}; there are tables of {', '.join(reference['study'].unique())}"
             )
     except UserError as error:

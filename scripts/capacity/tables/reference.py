@@ -19,3 +19,11 @@ def read_tables(folder: Path) -> pd.DataFrame:
         if wrong:
             raise UserError(f"{path}: holds the study {min(wrong)}; a folder holds the study of its name")
     return pd.concat(tables, ignore_index=True)
+
+
+def scales_of(folder: Path) -> list[Path]:
+    """The scales below a folder of references. Raises UserError where there is none."""
+    scales = sorted({path.parent.parent for path in folder.glob("*/*/capacity_table.csv")})
+    if not scales:
+        raise UserError(f"{folder}: no <scale>/<study>/capacity_table.csv lies here")
+    return scales
