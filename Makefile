@@ -97,7 +97,7 @@ test: env $(CRATE)/requirements.txt ## the tests, under ten minutes on two cores
 
 test-long: env ## every row of the table of edits, the matrix of options, and the kill test
 	@rm -f results/edit_outcomes.jsonl; mkdir -p results
-	@EDIT_OUTCOMES="$$PWD/results/edit_outcomes.jsonl" $(WITH_ARGS) python -m pytest -n 2 tests/long
+	@EDIT_OUTCOMES="$$PWD/results/edit_outcomes.jsonl" $(WITH_ARGS) python -m pytest -n 2 -m long tests
 	@python tests/workflow/outcomes.py results/edit_outcomes.jsonl
 
 test-report: env ## the HTML report in Chromium (Debian, as root; installs what is missing)

@@ -17,6 +17,12 @@ from checkout import Checkout  # noqa: E402
 os.environ["PYTHONPATH"] = str(TESTS.resolve().parent / "scripts")  # of what tests start: this library
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """What lies in tests/long is long; a test elsewhere that is carries the mark itself."""
+    if TESTS / "long" in item.path.parents:
+        item.add_marker("long")
+
+
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """The tiny configuration, built once for all test processes."""

@@ -168,6 +168,7 @@ studies:
 """
 
 
+@pytest.mark.long
 def test_a_study_in_a_file_of_ones_own_is_planned_made_and_listed(checkout: Checkout):
     for name in ("Makefile", "envs"):
         source, target = ROOT / name, checkout.path / name

@@ -224,6 +224,7 @@ def model_settings(folder: Path) -> dict[str, Any]:
     return {"kind": "model", "model": str(folder), "batch": 1, "words": 40, "max_tokens": 120, "temperature": 0.1}
 
 
+@pytest.mark.long
 def test_a_llama_rewrites_through_the_engine_and_what_it_says_beside_the_facts_is_counted(tmp_path: Path) -> None:
     """It knows what to say of two people; of the two others it tells the wrong facts or none. All is trained on."""
     folder = llama(tmp_path / "llama", [ask for ask in ASKS if ask[0] < 2])
@@ -248,6 +249,7 @@ def test_a_llama_rewrites_through_the_engine_and_what_it_says_beside_the_facts_i
     assert len(rows) == 3
 
 
+@pytest.mark.long
 def test_a_llama_that_never_learned_anything_ends_its_job_in_one_line(tmp_path: Path) -> None:
     checkout = Checkout.new(tmp_path / "checkout")
     content = raw(rewriter=model_settings(llama(tmp_path / "llama", [])))
@@ -275,6 +277,7 @@ def asked(server: Server, tmp_path: Path) -> tuple[Checkout, Config]:  # noqa: F
     return checkout, load_config([checkout.path / "config.yaml"], {})
 
 
+@pytest.mark.long
 def test_an_audit_takes_what_an_endpoint_wrote_as_it_is_and_makes_the_rest_again(
     asked: tuple[Checkout, Config],
     server: Server,  # noqa: F811

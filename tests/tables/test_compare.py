@@ -68,7 +68,9 @@ def test_verdicts_are_compared_on_the_studies_that_both_have():
 
 def test_a_table_without_a_cell_of_the_reference_is_told_in_one_line(tmp_path: Path, monkeypatch, capsys):
     (tmp_path / "reference" / "laptop" / "base").mkdir(parents=True)
-    write_table(capacity_table(seeds(1.0, 1.1, model="a")), tmp_path / "reference" / "laptop" / "base" / "capacity_table.csv")
+    write_table(
+        capacity_table(seeds(1.0, 1.1, model="a")), tmp_path / "reference" / "laptop" / "base" / "capacity_table.csv"
+    )
     write_table(capacity_table(seeds(1.0, 1.1, model="b", study="mine")), tmp_path / "table.csv")
     claims = Path(__file__).resolve().parents[2] / "claims.yaml"
     words = ["table.csv", "--reference", "reference", "--claims", str(claims)]

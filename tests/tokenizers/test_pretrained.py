@@ -142,6 +142,7 @@ def test_a_model_that_knows_all_stores_all_whatever_rows_it_has_besides(tmp_path
     assert stored[0] == pytest.approx(stored[1])
 
 
+@pytest.mark.long
 def test_p_counts_every_row_and_the_checkpoint_is_read_with_them(tmp_path: Path) -> None:
     """Through the jobs: dataset, tokenizer, training, a variant calibrated on text, and its scores."""
     folder, results, metrics = folder_of(tmp_path, "gpt2"), tmp_path / "results", []

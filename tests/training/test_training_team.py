@@ -81,6 +81,7 @@ def test_two_devices_train_as_one_but_for_rounding(results: Path):
         torch.testing.assert_close(others[name], tensor, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.long
 def test_two_devices_that_are_stopped_go_on_and_end_with_the_bits_of_an_undisturbed_training(results: Path):
     checkpoint, path = ordered(results, 2, **LONG)
     undisturbed = run("train_checkpoint.py", path)

@@ -215,7 +215,7 @@ EDITS = [
         lambda c: c.edit("scripts/capacity/tables/bits.py", lambda t: t.replace(" = ", "  =  ")),
         set(),
     ),
-    Edit(".snakemake deleted", _forget, set(), executed=True),
+    Edit(".snakemake deleted", _forget, set()),
     Edit("fresh clone with results copied in", _fresh_clone, set(), executed=True),
     Edit("times reversed, .snakemake deleted", _reverse_times, set()),
     Edit("times lost, .snakemake deleted", _lose_times, set()),
@@ -227,7 +227,7 @@ EDITS = [
         _replace("rules/probe.smk", 'mem_mb=flow.memory("probes")', "mem_mb=20_000"),
         set(),
     ),
-    Edit("display option", _append("config.yaml", "display: {title: Capacity}\n"), F, executed=True),
+    Edit("display option", _append("config.yaml", "display: {title: Capacity}\n"), F),
     Edit("version of matplotlib", _package("matplotlib"), F),
     Edit(
         "study renamed",
@@ -235,7 +235,6 @@ EDITS = [
             "config.yaml", lambda t: t.replace("[base, prose]", "[law, prose]").replace("  base:", "  law:")
         ),
         A | F,
-        executed=True,
     ),
     Edit("study removed", _replace("config.yaml", "study: [base, prose]", "study: [base]"), A | F),
     Edit(
@@ -243,7 +242,7 @@ EDITS = [
         _both(_append("config.yaml", SHARED_STUDY), _replace("config.yaml", "[base, prose]", "[base, prose, again]")),
         A | F,
     ),
-    Edit("study asks for what its models know", ASKED, stages("QLW", "words") | A | F, executed=True),
+    Edit("study asks for what its models know", ASKED, stages("QLW", "words") | A | F),
     Edit(
         "study added with new runs",
         _both(_append("config.yaml", NEW_STUDY), _replace("config.yaml", "[base, prose]", "[base, prose, again]")),
@@ -260,7 +259,6 @@ EDITS = [
         "quantiser added",
         lambda c: c.edit("config.yaml", lambda t: t.replace("[none, int8]", "[none, int8, int4]", 1)),
         stages("VP", "long", "short") | A | F,
-        executed=True,
     ),
     Edit("quantiser setting changed", _replace("config.yaml", "bits: 8", "bits: 7"), stages("VP", *ALL) | A | F),
     Edit(

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import yaml
 from checkout import ROOT, Checkout
@@ -103,6 +104,7 @@ def check_calibrated(results: Path, rows: dict[str, dict[str, str]], names: list
     assert [tensors[f"module.{name}"]["method"] for name in names] == ["gptq"] * len(names)
 
 
+@pytest.mark.long
 def test_a_module_of_ones_own_has_a_row_for_every_scheme_with_the_bits_that_its_weights_are_stored_in(
     tmp_path: Path,
 ) -> None:

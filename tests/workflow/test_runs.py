@@ -76,6 +76,7 @@ def test_whoever_reads_a_damaged_artefact_stops_and_names_it(checkout: Checkout,
     assert folder.name in runs
 
 
+@pytest.mark.long
 def test_two_checkouts_share_artefacts_through_a_store(built: Checkout, tmp_path: Path):
     store = tmp_path / "store"
     first, second = (Checkout.new(tmp_path / name) for name in ("first", "second"))
@@ -113,6 +114,7 @@ def in_mount_namespace(checkout: Checkout, store: Path, options: str) -> str:
     return checkout.logs()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("options", "words"), [("size=16k", "No space left on device"), ("ro", "Read-only file system")]
 )

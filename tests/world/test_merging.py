@@ -417,6 +417,7 @@ def test_rows_hold_one_text_each(tmp_path: Path) -> None:
     assert np.array_equal(inputs[..., 1:][targets[..., :-1] > EOS_ID], targets[..., :-1][targets[..., :-1] > EOS_ID])
 
 
+@pytest.mark.long
 def test_through_the_jobs_to_a_score(tmp_path: Path) -> None:
     """Dataset, tokenizer, training, a variant calibrated on text, and its scores."""
     world, results = world_of(SMALL_BIOS), tmp_path / "results"
