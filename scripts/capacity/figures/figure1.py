@@ -4,6 +4,7 @@ The paper's digitised points stand behind ours; there are none for 100 exposures
 that are named in the paper's notation, each labelled with layers and heads, and coloured by the bits they were offered.
 """
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from capacity.figures.drawing import (
 from capacity.figures.published_points import FIGURE_1A
 from capacity.tables.summary import summarise
 
+LABEL_DECADES = 0.17  # that a label is wide
 NOTATION = re.compile(r"gpt2-\d+-\d+")
 LOOKS: dict[int, dict[str, Any]] = {
     1000: {"color": COLOURS[0], "marker": "o", "linestyle": "none", "markersize": 5},
@@ -65,15 +67,24 @@ def _plot_bits(axes: Axes, summary: pd.DataFrame, exposures: int) -> None:
     if exposures == 1000:
         axes.plot([p.P for p in FIGURE_1A], [p.R * p.P for p in FIGURE_1A], zorder=0, **PAPER)
     plot_points(axes, summary["P"], summary, LOOKS[exposures], lowest=LOWEST_R, factor=summary["P"])
-    for (l, h, P), rows in summary.groupby(["l", "h", "P"], sort=True):
-        place = (P, max(rows["R"].min(), LOWEST_R) * P)
-        axes.annotate(f"{l}-{h}", place, (4, -9), textcoords="offset points", **NOTE)
+    for name, P, lowest in _labels(summary):
+        axes.annotate(name, (P, max(lowest, LOWEST_R) * P), (4, -9), textcoords="offset points", **NOTE)
     axes.set(xscale="log", yscale="log", xlim=(1e3, 1e9), ylim=(3e2, 2e9))
     axes.set(xlabel="parameters, $P$", ylabel="bits stored", title=f"{exposures} exposures")
     label_ticks(axes, EngFormatter(sep=""), subs=(1,))
     for bits in (1, 2):
         draw_guide(axes, slope=bits)
     axes.text(0.97, 0.04, "lines: 1 and 2 bits a parameter", transform=axes.transAxes, ha="right", **NOTE)
+
+
+def _labels(summary: pd.DataFrame) -> list[tuple[str, float, float]]:
+    """Each size once, as layers and heads, with its P and lowest R; of sizes too near for two labels the commoner one."""
+    sizes = summary.groupby(["l", "h"]).agg(P=("P", "median"), R=("R", "min"), count=("R", "size")).reset_index()
+    placed: list[tuple[str, float, float]] = []
+    for size in sizes.sort_values(["count", "P"], ascending=[False, True]).itertuples():
+        if all(abs(math.log10(size.P / P)) > LABEL_DECADES for _, P, _ in placed):
+            placed.append((f"{size.l}-{size.h}", size.P, size.R))
+    return placed
 
 
 def _plot_ratios(axes: Axes, summary: pd.DataFrame) -> None:
