@@ -11,12 +11,12 @@ from trainings import SPEC, batches_of, checkpoint_bytes, spec_of, train, traini
 from transformers import PreTrainedModel
 
 from capacity.errors import UserError
+from capacity.jobs.stop import Interrupted
 from capacity.models.architectures import active_parameter_count, parameter_count
 from capacity.models.build import build_model, load_model
 from capacity.models.modeling_switched import SwitchedExperts
 from capacity.training.cost import NUM_BATCHES, routing_facts
 from capacity.training.objective import Objective
-from capacity.training.train import Interrupted
 
 
 def spec_with(**experts: Any) -> dict[str, Any]:
