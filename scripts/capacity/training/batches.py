@@ -118,11 +118,6 @@ class TrainingBatches:
         """Rows or windows that are not all junk."""
         return -(-self._stream.num_tokens // self.context) if self._windows else self.num_biographies
 
-    @property
-    def num_exposure_tokens(self) -> int:
-        """Useful targets in the whole training: the tokens of every biography and its EOS."""
-        return self._useful_stream.num_tokens
-
     @functools.cached_property
     def mixture(self) -> Mixture | None:
         """How useful units and units of junk are mixed; None where there are none of junk alone."""

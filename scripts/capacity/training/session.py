@@ -38,17 +38,12 @@ class Session(Generic[L]):
         self.setup_seconds = self.compile_seconds = 0.0
         self.step_seconds = self.step_cpu_seconds = 0.0  # of all sessions
         self.num_sessions = 1
-        self._restore()
-
-    def _restore(self) -> None:
-        saved = load_state(self.resume, self.conditions)
-        if saved is None:
-            return
-        tensors, counters = saved
-        self.loop.restore(tensors, counters)
-        self.step_seconds, self.step_cpu_seconds = counters["step_seconds"], counters["step_cpu_seconds"]
-        self.num_sessions = counters["num_sessions"] + 1
-        print(f"going on from {self._position}", file=sys.stderr, flush=True)
+        if saved := load_state(resume, self.conditions):
+            tensors, counters = saved
+            loop.restore(tensors, counters)
+            self.step_seconds, self.step_cpu_seconds = counters["step_seconds"], counters["step_cpu_seconds"]
+            self.num_sessions = counters["num_sessions"] + 1
+            print(f"going on from {self._position}", file=sys.stderr, flush=True)
 
     @property
     def _position(self) -> str:
