@@ -44,8 +44,8 @@ from capacity.tokenizers.spec import WordVocabulary
 from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.training.batches import TrainingBatches
 from capacity.training.device import make_fabric
-from capacity.training.loop import Training
 from capacity.training.optimizer import learning_rate
+from capacity.training.pretraining import Training
 from capacity.training.spec import Hardware, TrainingRegime, TrainingSettings
 from capacity.world.facts import make_world
 

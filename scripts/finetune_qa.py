@@ -5,13 +5,12 @@ the job exits with code 75; started again it goes on from there, and ends with t
 """
 
 import functools
-import os
-import sys
 
 from capacity.artefacts.making import Making
 from capacity.jobs.allocation import time_budget
 from capacity.jobs.job import Job, job_parser
 from capacity.jobs.startup import hand_over, lean_imports
+from capacity.jobs.stop import goes_on_later
 
 hand_over()
 with lean_imports():
@@ -20,10 +19,10 @@ with lean_imports():
     from capacity.extraction.mixed import MixedBatches
     from capacity.extraction.questions import read_asked
     from capacity.extraction.record import write_finetuned
-    from capacity.tokenizers.tokenization import has_all_rows, load_tokenizer
+    from capacity.jobs.resume import forget
+    from capacity.tokenizers.tokenization import load_tokenizer
     from capacity.training.spec import TrainingSettings
-    from capacity.training.train import Interrupted, forget, train_checkpoint
-    from capacity.world.facts import load_world
+    from capacity.training.train import train_checkpoint
 
 
 def make_member(job: Job, member: Spec, making: Making) -> None:
@@ -31,13 +30,10 @@ def make_member(job: Job, member: Spec, making: Making) -> None:
     folder, resume = job.parent("questions"), job.results / "resume" / member.id
     asked = read_asked(folder, load_tokenizer(folder))
     if member.settings["method"] == "mixed":
-        world, known = load_world(job.parent("dataset")), load_tokenizer(job.parent("tokenizer"))
-        share, all_rows = member.settings["share"], has_all_rows(job.parent("tokenizer"))
         own = {key: value for key, value in member.settings.items() if key in TrainingSettings.model_fields}
-        settings = TrainingSettings.read(own)
-        batches = MixedBatches(world, known, settings.regime, settings.seed, asked, share, all_rows)
-        dataset = f"{world.settings['kind']} with N = {world.N:,} people, and {len(asked.prompts):,} questions"
-        making.metrics = train_checkpoint(settings, batches, dataset, folder, making.folder, resume, time_budget())
+        settings, share = TrainingSettings.read(own), member.settings["share"]
+        batches = MixedBatches.read(job.parent("dataset"), job.parent("tokenizer"), settings, asked=asked, share=share)
+        making.metrics = train_checkpoint(settings, batches, folder, making.folder, resume, time_budget())
         return
     model, training = finetune(member.settings, job.parent("checkpoint"), asked, resume, time_budget())
     making.metrics = write_finetuned(model, training, folder, making.folder)
@@ -46,12 +42,8 @@ def make_member(job: Job, member: Spec, making: Making) -> None:
 def main() -> None:
     """Make the tries that the spec names."""
     args = job_parser(__doc__).parse_args()
-    with Job(args, dict) as job:
-        try:
-            job.make_set(functools.partial(make_member, job), "tries")
-        except Interrupted as stop:
-            print(stop, file=sys.stderr, flush=True)
-            raise SystemExit(os.EX_TEMPFAIL) from None
+    with goes_on_later(), Job(args, dict) as job:
+        job.make_set(functools.partial(make_member, job), "tries")
     for member in job.spec.members:
         forget(job.results / "resume" / member.id)
 

@@ -1,5 +1,9 @@
 """Score every variant of one checkpoint on the facts it was trained on; variants that were scored before are reused."""
 
+import functools
+from pathlib import Path
+
+from capacity.artefacts.making import Making
 from capacity.jobs.job import Job, job_parser
 from capacity.jobs.startup import hand_over, lean_imports
 
@@ -7,35 +11,38 @@ hand_over()
 with lean_imports():
     import pyarrow.parquet as pq
 
+    from capacity.artefacts.spec import Spec
     from capacity.models.build import load_model
     from capacity.probe.score import score_junk, score_people
     from capacity.tokenizers.tokenization import has_all_rows, load_tokenizer
-    from capacity.world.facts import load_world
+    from capacity.world.facts import World, load_world
     from capacity.world.render import Renderer
-    from capacity.world.written import renderer_of
+    from capacity.world.written import TextRenderer, renderer_of
+
+
+@functools.cache  # once for all variants, and not at all where they were scored
+def world_and_renderer(dataset: Path, tokenizer: Path) -> tuple[World, Renderer | TextRenderer]:
+    """What a checkpoint learned, and how it was told."""
+    world = load_world(dataset)
+    return world, renderer_of(world, load_tokenizer(tokenizer), has_all_rows(tokenizer))
+
+
+def make_member(job: Job, member: Spec, making: Making) -> None:
+    """Score one variant."""
+    world, renderer = world_and_renderer(job.parent("dataset"), job.parent("tokenizer"))
+    model = load_model(job.results / str(member.parents["variant"]), job.settings["accelerator"])
+    scores = score_people(model, renderer, world, member.settings, device=str(model.device))
+    pq.write_table(scores, making.folder / "scores.parquet")
+    if isinstance(renderer, Renderer) and world.settings.get("junk"):
+        junk = score_junk(model, renderer, world, member.settings, str(model.device))
+        pq.write_table(junk, making.folder / "junk.parquet")
 
 
 def main() -> None:
     """Probe the variants that the spec names."""
     args = job_parser(__doc__).parse_args()
     with Job(args, dict) as job:
-        missing = job.missing_members()
-        if missing:
-            world = load_world(job.parent("dataset"))
-            folder = job.parent("tokenizer")
-            renderer = renderer_of(world, load_tokenizer(folder), has_all_rows(folder))
-        for member in missing:
-            variant = job.results / member.parents["variant"]
-            with job.making_member(member) as probe:
-                model = load_model(variant, job.settings["accelerator"])
-                scores = score_people(model, renderer, world, member.settings, device=str(model.device))
-                pq.write_table(scores, probe.folder / "scores.parquet")
-                if isinstance(renderer, Renderer) and world.settings.get("junk"):
-                    junk = score_junk(model, renderer, world, member.settings, str(model.device))
-                    pq.write_table(junk, probe.folder / "junk.parquet")
-        for member in job.spec.members:
-            job.add_input(member.name)
-        job.metrics = {"variants": len(job.spec.members), "reused": len(job.spec.members) - len(missing)}
+        job.make_set(functools.partial(make_member, job), "variants")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from worlds import made_tokenizer
 from capacity.config.quantizer import Quantizer
 from capacity.models.build import build_model
 from capacity.quantization.calibration import calibration_batches
+from capacity.quantization.rounding import make_grid
 from capacity.quantization.spec import Numbers, Rounding, Unquantized
 from capacity.world.facts import make_world
 from capacity.world.render import Renderer
@@ -37,6 +38,11 @@ def numbers_of(bits: int | None = None, **options: Any) -> Numbers:
 def changed(numbers: Numbers, **options: Any) -> Numbers:
     """Numbers with other options; those that they do not have are left out."""
     return numbers.model_copy(update={key: value for key, value in options.items() if hasattr(numbers, key)})
+
+
+def round_to_nearest(weight_RC: torch.Tensor, numbers: Numbers) -> torch.Tensor:
+    """A matrix rounded to its own grid, without calibration."""
+    return make_grid(weight_RC, numbers).snap(weight_RC).to(weight_RC.dtype)
 
 
 @functools.cache

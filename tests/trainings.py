@@ -9,7 +9,7 @@ from worlds import made_tokenizer
 from capacity.tokenizers.tokenization import save_tokenizer
 from capacity.training.batches import TrainingBatches
 from capacity.training.device import make_fabric
-from capacity.training.loop import Training
+from capacity.training.pretraining import Training
 from capacity.training.spec import TrainingRegime, TrainingSettings
 from capacity.training.train import train_checkpoint
 from capacity.world.facts import make_world
@@ -73,7 +73,7 @@ def train(root: Path, settings: dict[str, Any], time_budget_seconds: float | Non
         folder.mkdir(parents=True, exist_ok=True)
     save_tokenizer(_world_and_tokenizer()[1], tokenizer)
     read, batches = TrainingSettings.read(settings), batches_of(settings)
-    return train_checkpoint(read, batches, "a tiny world", tokenizer, checkpoint, root / "resume", time_budget_seconds)
+    return train_checkpoint(read, batches, tokenizer, checkpoint, root / "resume", time_budget_seconds)
 
 
 def checkpoint_bytes(root: Path) -> dict[str, bytes]:

@@ -490,14 +490,16 @@ def variants(results: Path) -> Spec:
 
 def make_set(spec: Spec, results: Path, text: str) -> list[str]:
     """Make a set by a job; the members that it made."""
+    made = []
+
+    def make(member: Spec, making: Making) -> None:
+        (making.folder / "content.txt").write_text(text)
+        made.append(member.name)
+
     with in_process(spec, results) as job:
-        missing = job.missing_members()
-        for member in missing:
-            with job.making_member(member) as making:
-                (making.folder / "content.txt").write_text(text)
-        for member in job.spec.members:
-            job.add_input(member.name)
-    return [member.name for member in missing]
+        job.make_set(make, "members")
+    assert job.metrics == {"members": len(spec.members), "reused": len(spec.members) - len(made)}
+    return made
 
 
 def contents(spec: Spec, results: Path) -> list[str]:

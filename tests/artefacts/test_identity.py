@@ -321,6 +321,7 @@ WORK = {
     "tokenizers": {"capacity.tokenizers.tokenization", "capacity.world.render"},
     "checkpoints": {
         "capacity.training.loop",
+        "capacity.training.pretraining",
         "capacity.models.build",
         "capacity.training.batches",
         "capacity.world.render",

@@ -20,11 +20,12 @@ from capacity.extraction.finetune import Finetuning, QuestionBatches, finetune
 from capacity.extraction.mixed import MixedBatches
 from capacity.extraction.questions import Asked, Lengths, read_asked, rows_of, write_questions
 from capacity.extraction.record import write_finetuned
+from capacity.jobs.stop import Interrupted
 from capacity.models.build import build_model, load_model
 from capacity.tokenizers.tokenization import save_tokenizer
 from capacity.training.batches import IGNORED
 from capacity.training.spec import TrainingSettings
-from capacity.training.train import Interrupted, train_checkpoint
+from capacity.training.train import train_checkpoint
 from capacity.world.facts import make_world
 
 LORA = {
@@ -129,6 +130,20 @@ def test_fine_tuning_twice_or_stopped_on_the_way_gives_the_same_bits(made, tmp_p
         assert torch.equal(value, weights(again)[name]), name
         assert torch.equal(value, weights(stopped)[name]), name
     assert float(training.row_losses[-1]) < float(training.row_losses[0])
+
+
+def test_a_fine_tuning_says_how_far_it_is_and_where_it_goes_on(made, tmp_path, capsys):
+    with pytest.raises(Interrupted, match="at step 1 of 30; the state is saved"):
+        tuned(made, LORA, tmp_path, 0.0)
+    _, training = tuned(made, LORA, tmp_path)
+    said = capsys.readouterr().err
+    assert "going on from step 1 of 30\n" in said
+    assert f"step 30 of 30  loss {float(training.loss):.3f} nats" in said
+
+
+def test_a_fine_tuning_that_diverges_names_the_learning_rate(made, tmp_path):
+    with pytest.raises(UserError, match=r"lr: 1e\+30; the loss is nan"):
+        tuned(made, {**FULL, "lr": 1e30}, tmp_path)
 
 
 def test_a_state_of_another_spec_is_not_gone_on_from(made, tmp_path, capsys):
@@ -247,22 +262,17 @@ def test_mixed_training_is_resumable_and_leaves_a_checkpoint_with_rows_for_quest
     batches = MixedBatches(world, tokenizer, regime_of(**settings["regime"]), 1, asked, 0.25)
     for name in ("whole", "stopped"):
         (tmp_path / name).mkdir()
-    train_checkpoint(
-        TrainingSettings.read(settings), batches, "a tiny world", questions, tmp_path / "whole", tmp_path / "resume"
-    )
+    train_checkpoint(TrainingSettings.read(settings), batches, questions, tmp_path / "whole", tmp_path / "resume")
     with pytest.raises(Interrupted):
         train_checkpoint(
             TrainingSettings.read(settings),
             batches,
-            "a tiny world",
             questions,
             tmp_path / "stopped",
             tmp_path / "resume",
             0.0,
         )
-    train_checkpoint(
-        TrainingSettings.read(settings), batches, "a tiny world", questions, tmp_path / "stopped", tmp_path / "resume"
-    )
+    train_checkpoint(TrainingSettings.read(settings), batches, questions, tmp_path / "stopped", tmp_path / "resume")
     whole, stopped = (load_model(tmp_path / name) for name in ("whole", "stopped"))
     assert whole.get_input_embeddings().weight.shape[0] == rows_of(asked.tokenizer)
     for name, value in weights(whole).items():

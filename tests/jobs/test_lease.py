@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from capacity.jobs.lease import LEASE, Busy, Lease, held, holder
+from capacity.jobs.stop import Interrupted, goes_on_later
 
 TERM = 0.4  # seconds
 HERE = [sys.executable, "-c"]
@@ -133,6 +134,15 @@ def test_out_of_patience_the_holder_is_named(tmp_path: Path) -> None:
         held(tmp_path / "id", never, patience=0.1),
     ):
         pass
+
+
+@pytest.mark.parametrize("reason", [Busy("another works"), Interrupted("stopped")])
+def test_a_job_that_goes_on_later_says_why_and_ends_with_code_75(
+    reason: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended, goes_on_later():
+        raise reason
+    assert (ended.value.code, capsys.readouterr().err) == (75, f"{reason}\n")
 
 
 def test_a_lease_that_is_no_lease_ends_with_its_term(tmp_path: Path) -> None:

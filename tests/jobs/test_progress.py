@@ -33,6 +33,14 @@ def test_a_log_line_tells_position_loss_speed_and_time_left(clock: list[float]) 
     assert progress.due == 110 + LOG_SECONDS
 
 
+def test_a_training_without_exposures_says_nothing_of_them(clock: list[float]) -> None:
+    stream = io.StringIO()
+    progress = Progress(100, None, stream=stream)
+    clock[0] = 110.0
+    progress.show(10, 50_000, 1.0)
+    assert stream.getvalue() == "step 10 of 100  loss 1.000 nats  5k tokens/s  1 min 30 s left\n"
+
+
 def test_speed_is_that_since_the_line_before(clock: list[float]) -> None:
     stream = io.StringIO()
     progress = Progress(100, 10, stream=stream)

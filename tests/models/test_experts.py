@@ -11,12 +11,12 @@ from trainings import SPEC, batches_of, checkpoint_bytes, spec_of, train, traini
 from transformers import PreTrainedModel
 
 from capacity.errors import UserError
-from capacity.models.architectures import active_parameter_count, parameter_count
+from capacity.jobs.stop import Interrupted
+from capacity.models.architectures import parameter_count
 from capacity.models.build import build_model, load_model
 from capacity.models.modeling_switched import SwitchedExperts
-from capacity.training.cost import NUM_BATCHES, routing_facts
+from capacity.training.cost import NUM_BATCHES, active_parameters, routing_facts
 from capacity.training.objective import Objective
-from capacity.training.train import Interrupted
 
 
 def spec_with(**experts: Any) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def test_parameters_count_all_experts_and_active_ones_those_that_a_token_meets(t
     layer = 4 * d**2 + 4 * d + 4 * d + 4 * expert + 4 * d
     assert sum(parameter.numel() for parameter in model.parameters()) == 2 * layer + 2 * d + 40 * d
     assert parameter_count(settings, 40) == 2 * layer + 2 * d + 40 * d
-    assert active_parameter_count(settings, 40) == parameter_count(settings, 40) - 2 * (4 - top) * expert
+    assert active_parameters(model) == parameter_count(settings, 40) - 2 * (4 - top) * expert
 
 
 def test_the_papers_ratio_of_all_to_active_parameters_of_a_layer() -> None:
@@ -122,12 +122,13 @@ def test_the_papers_ratio_of_all_to_active_parameters_of_a_layer() -> None:
     settings = {
         "family": "gpt2",
         "l": 1,
-        "h": 64,
+        "h": 8,
         "head_dim": 64,
         "mlp_ratio": 0.25,
-        "experts": {"count": 32, "top": 1},
+        "experts": {"count": 32, "top": 1, "capacity": 1.0, "test_capacity": 1.0, "balance": 0.0},
     }
-    assert active_parameter_count(settings, 0) / parameter_count(settings, 0) == pytest.approx(0.088, abs=0.001)
+    model = build_model(settings, 1, 12, seed=1)
+    assert active_parameters(model) / parameter_count(settings, 1) == pytest.approx(0.088, abs=0.002)
 
 
 @pytest.mark.parametrize("top", [1, 2])

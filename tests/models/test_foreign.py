@@ -14,6 +14,7 @@ from trainings import batches_of, checkpoint_bytes, spec_of, train
 from transformers import AutoModelForCausalLM
 
 from capacity.errors import UserError
+from capacity.jobs.stop import Interrupted
 from capacity.models.build import build_model, load_model
 from capacity.models.external_checks import check, logits_of
 from capacity.plan.model_checks import check_models
@@ -21,7 +22,6 @@ from capacity.quantization.scheme_checks import check_schemes
 from capacity.quantization.spec import Scheme
 from capacity.training.cost import active_parameters
 from capacity.training.objective import Objective
-from capacity.training.train import Interrupted
 
 SIZE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from quantizers import scheme_of
+from quantizers import round_to_nearest, scheme_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "crosscheck"))
 
@@ -15,7 +15,7 @@ from crosscheck_models import PIPELINES, linear_layers, matrix, model_of, tokens
 from capacity.quantization.calibration import input_moments
 from capacity.quantization.gptq import gptq, layer_error
 from capacity.quantization.quantize import quantize_model
-from capacity.quantization.rounding import make_grid, round_to_nearest
+from capacity.quantization.rounding import make_grid
 
 STORED = json.loads((Path(__file__).parents[1] / "crosscheck" / "references.json").read_text())
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from quantizers import changed, numbers_of
+from quantizers import changed, numbers_of, round_to_nearest
 from torch.ao.quantization.observer import PerChannelMinMaxObserver
 
 from capacity.errors import UserError
-from capacity.quantization.rounding import make_grid, round_to_nearest
+from capacity.quantization.rounding import make_grid
 
 # weight.qdata and weight.scale of a Linear with WEIGHT after torchao 0.18.0's
 # quantize_(linear, IntxWeightOnlyConfig(weight_dtype=torch.int<bits>, granularity=PerAxis(0)))

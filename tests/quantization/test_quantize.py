@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from quantizers import COUNT, FAMILIES, NONE, batches, logits, model_of, numbers_of, scheme_of
+from quantizers import COUNT, FAMILIES, NONE, batches, logits, model_of, numbers_of, round_to_nearest, scheme_of
 from test_foreign import OTHERS, factory, hf
 from trainings import WORLD
 from worlds import made_tokenizer
@@ -17,7 +17,6 @@ from capacity.quantization import quantize
 from capacity.quantization.calibration import calibration_batches, input_moments
 from capacity.quantization.quantize import quantize_model
 from capacity.quantization.reload import check_reloads
-from capacity.quantization.rounding import round_to_nearest
 from capacity.quantization.tensors import places_of
 from capacity.world.facts import make_world
 from capacity.world.pieces import EOS_ID

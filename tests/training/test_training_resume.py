@@ -15,14 +15,15 @@ from quantizers import scheme_of
 from torch._dynamo.utils import counters
 from trainings import NUM_STEPS, SPEC, batches_of, checkpoint_bytes, spec_of, train
 
-from capacity.jobs.resume import STATE, load_state, save_state
+from capacity.jobs.resume import STATE, forget, load_state, save_state
+from capacity.jobs.stop import Interrupted
 from capacity.training import device as training_device
-from capacity.training import train as training_module
+from capacity.training import session as session_module
 from capacity.training.optimizer import Optimizer
 from capacity.training.spec import TrainingSettings
-from capacity.training.train import Interrupted, forget, train_checkpoint
+from capacity.training.train import train_checkpoint
 
-SCRIPTS = Path(training_module.__file__).parents[2]
+SCRIPTS = Path(session_module.__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +146,7 @@ def test_a_training_whose_quantised_part_comes_after_a_stop_ends_with_the_same_b
 
 
 def test_saving_does_not_change_the_numbers(straight: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training_module, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(session_module, "SAVE_SECONDS", 0.0)
     train(tmp_path, SPEC)
     assert (tmp_path / "resume" / STATE).exists()
     assert checkpoint_bytes(tmp_path) == straight
@@ -182,7 +183,7 @@ def test_a_process_that_is_stopped_or_killed_leaves_a_state_that_goes_on(
 ) -> None:
     with monkeypatch.context() as patch:
         update = Optimizer.step
-        patch.setattr(training_module, "SAVE_SECONDS", 0.0)
+        patch.setattr(session_module, "SAVE_SECONDS", 0.0)
         patch.setattr(Optimizer, "step", lambda *arguments: time.sleep(0.05) or update(*arguments))
         child = in_child(lambda: train(tmp_path, SPEC))
         wait_for(tmp_path / "resume" / STATE)
@@ -238,7 +239,7 @@ def test_a_state_from_another_machine_or_version_is_not_used(
 ) -> None:
     real = training_device.numeric_conditions
     with monkeypatch.context() as patch:
-        patch.setattr(training_module, "numeric_conditions", lambda device: real(device) | {condition: value})
+        patch.setattr(session_module, "numeric_conditions", lambda device: real(device) | {condition: value})
         stopped(tmp_path)
     assert train(tmp_path, SPEC)["num_sessions"] == 1
     now = real(torch.device("cpu"))[condition]
@@ -261,9 +262,7 @@ def test_the_state_of_another_checkpoint_with_the_same_spec_is_not_used(
     shutil.move(tmp_path / "other" / "resume", tmp_path / "mine")
     tokenizer, checkpoint = tmp_path / "other" / "tokenizer", tmp_path / "checkpoint"
     checkpoint.mkdir()
-    train_checkpoint(
-        TrainingSettings.read(SPEC), batches_of(SPEC), "a tiny world", tokenizer, checkpoint, tmp_path / "mine"
-    )
+    train_checkpoint(TrainingSettings.read(SPEC), batches_of(SPEC), tokenizer, checkpoint, tmp_path / "mine")
     assert "was made with checkpoint resume, now mine; starting over" in capsys.readouterr().err
     assert checkpoint_bytes(tmp_path) == straight
 

@@ -87,12 +87,15 @@ class Making:
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
-            if not self.spec.remake and self._is_made():
+            if self.is_made():
                 shutil.rmtree(self.folder)
                 return
             self._move_aside()
 
-    def _is_made(self) -> bool:
+    def is_made(self) -> bool:
+        """Whether the artefact is there, whole, and not to be made again."""
+        if self.spec.remake or not (self.target / MANIFEST).is_file():
+            return False
         try:
             verify(self.target, self.spec.name)
         except NotOurs:

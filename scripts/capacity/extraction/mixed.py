@@ -51,6 +51,10 @@ class MixedBatches(TrainingBatches):
         check_windows(self.context, asked.lengths)
 
     @property
+    def told(self) -> str:
+        return f"{super().told}, and {len(self._questions.prompts):,} questions"
+
+    @property
     def vocab_size(self) -> int:
         return rows_of(self._known)
 

@@ -75,10 +75,6 @@ class Job(Making, Generic[T]):
         """The verified folder of the one parent in a role."""
         return self.results / str(self.spec.parents[role])
 
-    def parents(self, role: str) -> list[Path]:
-        """The verified folders of all parents in a role, in the spec's order."""
-        return [self.results / name for name in self.spec.parents[role]]
-
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
         self._fail_where_unwritable(error)
         try:
@@ -98,25 +94,21 @@ class Job(Making, Generic[T]):
 
         counted: what the members are called there, for example "variants"; "reused" are those that were there.
         """
-        missing = self.missing_members()
+        missing = [member for member in self.spec.members if self._is_missing(member)]
         for member in missing:
-            with self.making_member(member) as making:
+            with self._making_member(member) as making:
                 make(member, making)
         for member in self.spec.members:
             self.add_input(member.name)
         self.metrics = {counted: len(self.spec.members), "reused": len(self.spec.members) - len(missing)}
 
-    def missing_members(self) -> list[Spec]:
-        """Members that are still to be made; a spec to make the set again makes all of them again."""
+    def _is_missing(self, member: Spec) -> bool:
+        """Whether a member is still to be made; a spec to make the set again makes all of them again."""
         if self.spec.remake:
-            return self.spec.members
-        return [m for m in self.spec.members if not (self.results / m.name).exists() and not self._fetched_member(m)]
+            return True
+        return not ((self.results / member.name).exists() or self._making_member(member).fetched())
 
-    def _fetched_member(self, member: Spec) -> bool:
-        making = self.making_member(member)
-        return making.store is not None and making.fetched()
-
-    def making_member(self, member: Spec) -> Making:
+    def _making_member(self, member: Spec) -> Making:
         """The scratch folder of one member; its parents are verified and become this job's inputs too."""
         for name in member.parent_names():
             if name not in self.inputs:

@@ -10,10 +10,13 @@ TERMINAL_SECONDS, LOG_SECONDS = 0.5, 10.0
 class Progress:
     """Prints the position of a training now and then; `due` is the time.monotonic() of the next line.
 
-    step, tokens: where this session starts; tokens are those scored so far in the whole training.
+    exposures: None where they are not counted. step, tokens: where this session starts; tokens are those scored so far
+    in the whole training.
     """
 
-    def __init__(self, num_steps: int, exposures: int, step: int = 0, tokens: int = 0, stream: TextIO | None = None):
+    def __init__(
+        self, num_steps: int, exposures: int | None, step: int = 0, tokens: int = 0, stream: TextIO | None = None
+    ):
         self.num_steps, self.exposures = num_steps, exposures
         self.stream = stream or sys.stderr
         self.terminal = self.stream.isatty()
@@ -26,10 +29,10 @@ class Progress:
         """Print the line. loss: of the latest step, in nats a token."""
         now = time.monotonic()
         rate = (tokens - self.last_tokens) / max(now - self.last, 1e-9)
-        line = (
-            f"step {step:,} of {self.num_steps:,}  exposure {self.exposures * step / self.num_steps:.1f} of "
-            f"{self.exposures}  loss {loss:.3f} nats  {rate / 1e3:,.0f}k tokens/s"
-        )
+        line = f"step {step:,} of {self.num_steps:,}"
+        if self.exposures is not None:
+            line += f"  exposure {self.exposures * step / self.num_steps:.1f} of {self.exposures}"
+        line += f"  loss {loss:.3f} nats  {rate / 1e3:,.0f}k tokens/s"
         last = step == self.num_steps
         if not last and step > self.first_step:
             left = (now - self.started) * (self.num_steps - step) / (step - self.first_step)

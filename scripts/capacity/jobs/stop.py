@@ -1,15 +1,31 @@
-"""Why a training stops before its end: a signal, or the end of its time budget."""
+"""Why a training stops before its end: a signal, or the end of its time budget; and how its job ends then."""
 
+import contextlib
+import os
 import signal
+import sys
 import time
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any, Self
+
+from capacity.jobs.lease import Busy
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupted(Exception):
     """A training that saved its state and stopped before its end; started again, it goes on from there."""
+
+
+@contextlib.contextmanager
+def goes_on_later() -> Iterator[None]:
+    """Where a training inside stops before its end, or waited in vain for another process: a line, and exit code 75."""
+    try:
+        yield
+    except (Interrupted, Busy) as stop:
+        print(stop, file=sys.stderr, flush=True)
+        raise SystemExit(os.EX_TEMPFAIL) from None
 
 
 class StopRequest:

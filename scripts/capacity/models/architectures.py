@@ -82,15 +82,6 @@ def parameter_count(model: Model, vocab_size: int) -> int:
     return whole["l"] * layer + norm + vocab_size * d * (1 if whole["tied"] else 2)
 
 
-def active_parameter_count(model: Model, vocab_size: int) -> int:
-    """Parameters that one token meets: P without the experts that it is not sent to."""
-    whole = described(model)
-    if not whole["experts"]:
-        return parameter_count(whole, vocab_size)
-    idle = whole["experts"]["count"] - whole["experts"]["top"]
-    return parameter_count(whole, vocab_size) - whole["l"] * idle * _mlp(whole)
-
-
 def matrix_roles(model: Model) -> set[str]:
     """The roles that a scheme of `capacity.quantization.spec` can name in a model of the paper."""
     whole = described(model)

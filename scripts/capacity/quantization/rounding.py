@@ -76,11 +76,6 @@ def make_grid(weight_RC: Tensor, numbers: Numbers) -> RoundingGrid:
     return RoundingGrid(numbers, numbers.group if isinstance(numbers.group, int) else num_columns, scale, zero)
 
 
-def round_to_nearest(weight_RC: Tensor, numbers: Numbers) -> Tensor:
-    """A matrix rounded to its own grid, in its dtype, without calibration."""
-    return make_grid(weight_RC, numbers).snap(weight_RC).to(weight_RC.dtype)
-
-
 def _blocks(weight_RC: Tensor, group: Group) -> Tensor:
     """What shares a scale as the last axis, (R or 1, G, weights)."""
     if group == "tensor":

@@ -14,7 +14,6 @@ ROLES: tuple[Role, ...] = get_args(Role)
 TIED = "tied"  # the role of one tensor that is embeddings and head
 MIN_BITS, MAX_BITS = 2, 8
 FORMAT_BITS = {"fp8": 8, "fp4": 4, "ternary": 1.6}  # ternary: five digits in a byte, 3^5 < 2^8
-FULL_BITS = 32  # a weight as trained
 
 Group = int | Literal["tensor", "row"]  # what shares a scale: a number of inputs, or all weights of one output
 HalfFormat = Literal["fp16", "bf16"]

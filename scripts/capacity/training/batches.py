@@ -4,16 +4,19 @@ Over E exposures the people come in E fresh orders, each biography worded anew; 
 """
 
 import functools
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from capacity.errors import UserError
+from capacity.tokenizers.tokenization import has_all_rows, load_tokenizer
 from capacity.training.mixture import Mixture
-from capacity.training.spec import TrainingRegime
+from capacity.training.spec import TrainingRegime, TrainingSettings
 from capacity.training.token_stream import TokenStream, mixed_stream, with_eos
-from capacity.world.facts import World
+from capacity.world.facts import World, load_world
 from capacity.world.junk import JunkPeople, junk_draws
 from capacity.world.pieces import EOS_ID
 from capacity.world.render import Renderer
@@ -79,6 +82,17 @@ class TrainingBatches:
                 "whole ones; use a longer context"
             )
 
+    @classmethod
+    def read(cls, dataset: Path, tokenizer: Path, settings: TrainingSettings, **more: Any) -> Self:
+        """The steps of a training on the dataset and by the tokenizer of two folders. more: what a subclass takes."""
+        world, known, all_rows = load_world(dataset), load_tokenizer(tokenizer), has_all_rows(tokenizer)
+        return cls(world, known, settings.regime, settings.seed, all_rows=all_rows, **more)
+
+    @property
+    def told(self) -> str:
+        """What is told, in a few words for the model card."""
+        return f"{self.world.settings['kind']} with N = {self.world.N:,} people"
+
     @property
     def vocab_size(self) -> int:
         """V, as in Renderer."""
@@ -103,11 +117,6 @@ class TrainingBatches:
     def num_useful_units(self) -> int:
         """Rows or windows that are not all junk."""
         return -(-self._stream.num_tokens // self.context) if self._windows else self.num_biographies
-
-    @property
-    def num_exposure_tokens(self) -> int:
-        """Useful targets in the whole training: the tokens of every biography and its EOS."""
-        return self._useful_stream.num_tokens
 
     @functools.cached_property
     def mixture(self) -> Mixture | None:

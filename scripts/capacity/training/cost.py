@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
 from capacity.models.modeling_switched import Routing
-from capacity.training.loop import Training
+from capacity.training.pretraining import Training
 
 EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts")
 EXPERTS = re.compile(r"\bexperts\.|\bmlp\.(up|down)_(proj|bias)$")

@@ -1,49 +1,51 @@
-"""The training loop: one model on one device or several, from any step on, and the state that decides the rest."""
+"""The loop of every training: gradient descent on one vector from any step on, and the state that decides the rest."""
 
+import csv
 import math
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
-import numpy as np
 import torch
 from lightning.fabric import Fabric
-from numpy.typing import NDArray
 from torch import Tensor
 
 from capacity.errors import UserError
-from capacity.models.build import build_model
-from capacity.training.batches import IGNORED, TrainingBatches
-from capacity.training.objective import Objective
-from capacity.training.optimizer import check_schedule, learning_rate, make_optimizer
+from capacity.training.optimizer import Optimizer, learning_rate
 from capacity.training.process_group import Team
-from capacity.training.spec import TrainingSettings
+from capacity.training.spec import Descent
 
-CHUNK_TOKENS = 2**18  # rendered at once: a step does not feel it, and it fits the cache
 TEAM_STEPS = 100  # of several processes, between two answers to whether they go on
-NUM_ROWS = 200  # of metrics.csv, at most
+SIGNIFICANT_DIGITS = 9  # of a float32, so that reading gives it back
+
+Batch = tuple[Tensor, Tensor, int, float]  # inputs and targets (B, T); targets scored in all; this process's share
 
 
-class Training:
-    """One training under way. Everything that decides the rest of it is in `state()`, and nothing else is."""
+class Loop(ABC):
+    """One training under way. Everything that decides the rest of it is in `state()`, and nothing else is.
 
-    def __init__(self, settings: TrainingSettings, batches: TrainingBatches, fabric: Fabric):
-        self.regime, self.batches, self.device = settings.regime, batches, fabric.device
-        self.num_steps = batches.num_steps
-        self.team = Team(fabric)
-        check_schedule(self.regime, self.num_steps)
-        model = build_model(settings.model, batches.vocab_size, batches.context, settings.seed)
-        fabric.to_device(model)
-        balance = (settings.model.get("experts") or {}).get("balance", 0.0)
-        plain = "family" not in settings.model
-        quantization = self.regime.quantization
-        # The first step with quantised weights; after the last one where there is no scheme.
-        self.quantised_from = round(quantization.start * self.num_steps) if quantization else self.num_steps
-        scheme = quantization.scheme if quantization else None
-        how = settings.hardware.precision, settings.hardware.compile
-        self.objective = Objective(model, batches.context, *how, balance, plain, scheme)
-        self.vector = self.objective.initial_vector()
-        self.optimizer = make_optimizer(self.regime, self.vector, self.objective.hidden_matrices())
-        rows = min(NUM_ROWS, self.num_steps)
-        self.row_steps = [self.num_steps * (row + 1) // rows for row in range(rows)]
+    chunk: steps that are made at once. num_rows: of metrics.csv, at most. A training says what its batches are, and
+    what the gradient of one is.
+    """
+
+    exposures: int | None = None  # of every fact, in the whole training, where that is a number
+    compiled = False  # whether the first step compiles
+
+    def __init__(
+        self,
+        descent: Descent,
+        optimizer: Optimizer,
+        vector_P: Tensor,
+        fabric: Fabric,
+        num_steps: int,
+        chunk: int,
+        num_rows: int,
+    ):
+        self.descent, self.optimizer, self.vector, self.device = descent, optimizer, vector_P, vector_P.device
+        self.team, self.num_steps = Team(fabric), num_steps
+        self._chunk = chunk if self.team.alone else min(chunk, TEAM_STEPS)
+        rows = min(num_rows, num_steps)
+        self.row_steps = [num_steps * (row + 1) // rows for row in range(rows)]
         self.row_losses = torch.zeros(rows, dtype=torch.float64)
         self.row_tokens = torch.zeros(rows, dtype=torch.int64)
         # Losses in nats a token: the sum of the steps since the last row, and of the latest step.
@@ -51,60 +53,51 @@ class Training:
         self.loss = torch.zeros((), device=self.device)
         self.step = self.tokens = self.row = 0  # done; scored so far; next row of metrics.csv
 
+    @abstractmethod
+    def _batches(self, first: int, count: int) -> Iterable[Batch]:
+        """Steps first..first+count-1, on the device."""
+
+    @abstractmethod
+    def _gradient(self, inputs_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradient (P,) at the vector, and the mean loss in nats a target."""
+
     def steps(self, go_on: Callable[[], bool] = lambda: True) -> Iterator[int]:
         """Do the steps that are left, one at a time; gives the number of steps done after each.
 
         go_on: asked in the first of several processes after every chunk of steps; False ends this in all of them.
         """
-        size = max(1, CHUNK_TOKENS // (self.batches.batch * self.batches.context))
-        size = size if self.team.alone else min(size, TEAM_STEPS)
         while self.step < self.num_steps:
-            yield from self._chunk(min(size, self.num_steps - self.step))
+            batches = self._batches(self.step, min(self._chunk, self.num_steps - self.step))
+            for inputs_BT, targets_BT, num_scored, share in batches:
+                gradient, loss = self._gradient(inputs_BT, targets_BT)
+                gradient, self.loss = self.team.combine(gradient, loss, share)
+                self.optimizer.step(self.vector, gradient, self.learning_rate(self.step))
+                self.loss_sum.add_(self.loss)
+                self.step, self.tokens = self.step + 1, self.tokens + num_scored
+                if self.step == self.row_steps[self.row]:
+                    self._close_row()
+                yield self.step
             if not self.team.all_go_on(go_on):
                 return
 
-    def _chunk(self, count: int) -> Iterator[int]:
-        inputs, targets = self.batches.steps(self.step, count)
-        scored_K = _num_scored(targets)
-        ends = (self.tokens + np.cumsum(scored_K)).tolist()
-        inputs, targets = self.team.share(inputs), self.team.share(targets)
-        weights = (_num_scored(targets) / scored_K).tolist()
-        on_device = [torch.from_numpy(array).to(self.device, torch.int64) for array in (inputs, targets)]
-        for inputs_BT, targets_BT, weight, tokens in zip(*on_device, weights, ends, strict=True):
-            quantised = self.step >= self.quantised_from
-            gradient, loss = self.objective.gradient(self.vector, inputs_BT, targets_BT, quantised)
-            gradient, self.loss = self.team.combine(gradient, loss, weight)
-            self.optimizer.step(self.vector, gradient, self.learning_rate(self.step))
-            self.loss_sum.add_(self.loss)
-            self.step, self.tokens = self.step + 1, tokens
-            if self.step == self.row_steps[self.row]:
-                self._close_row()
-            yield self.step
-
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
-        return learning_rate(self.regime, self.num_steps, step)
+        return learning_rate(self.descent, self.num_steps, step)
 
     def _close_row(self) -> None:
         """Note the mean loss since the last row. Raises UserError where the training has diverged."""
         since = self.row_steps[self.row - 1] if self.row else 0
         mean = float(self.loss_sum) / (self.step - since)
         if not math.isfinite(mean):
-            raise UserError(f"lr: {self.regime.lr}; the loss is {mean} by step {self.step}; lower lr")
+            raise UserError(f"lr: {self.descent.lr}; the loss is {mean} by step {self.step}; lower lr")
         self.row_losses[self.row], self.row_tokens[self.row] = mean, self.tokens
         self.loss_sum.zero_()
         self.row += 1
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, int]]:
         """Tensors and counters from which `restore` goes on with the same bits."""
-        tensors = {
-            "vector": self.vector,
-            **self.optimizer.state(),
-            "num_dropped": self.objective.num_dropped,
-            "loss_sum": self.loss_sum,
-            "row_losses": self.row_losses,
-            "row_tokens": self.row_tokens,
-        }
+        rows = {"loss_sum": self.loss_sum, "row_losses": self.row_losses, "row_tokens": self.row_tokens}
+        tensors = {"vector": self.vector, **self.optimizer.state(), **rows}
         return tensors, {"step": self.step, "tokens": self.tokens, "row": self.row}
 
     def restore(self, tensors: dict[str, Tensor], counters: dict[str, int]) -> None:
@@ -113,7 +106,24 @@ class Training:
             tensor.copy_(tensors[name])
         self.step, self.tokens, self.row = counters["step"], counters["tokens"], counters["row"]
 
+    @property
+    def final_loss(self) -> float:
+        """The mean of the last row."""
+        return rounded(float(self.row_losses[-1]))
 
-def _num_scored(targets_KBT: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Targets of each step that are scored."""
-    return np.count_nonzero(targets_KBT != IGNORED, axis=(1, 2))
+    def write_metrics(self, path: Path) -> None:
+        """A row for each equal part of the training: its mean loss, its last learning rate; exposures where known."""
+        names = ("step", "exposures", "tokens", "loss", "lr") if self.exposures else ("step", "loss", "lr")
+        with open(path, "w", newline="") as file:
+            writer = csv.DictWriter(file, names, extrasaction="ignore", lineterminator="\n")
+            writer.writeheader()
+            rows = zip(self.row_steps, self.row_tokens.tolist(), self.row_losses.tolist(), strict=True)
+            for step, tokens, loss in rows:
+                seen = rounded((self.exposures or 0) * tokens / self.tokens)
+                lr = rounded(self.learning_rate(step - 1))
+                writer.writerow({"step": step, "exposures": seen, "tokens": tokens, "loss": rounded(loss), "lr": lr})
+
+
+def rounded(value: float) -> float:
+    """A number with as many digits as a float32 has."""
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")

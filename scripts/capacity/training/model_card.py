@@ -3,7 +3,6 @@
 Nothing here depends on the clock or the machine: two honest trainings leave equal bytes.
 """
 
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -11,11 +10,10 @@ from typing import Any
 
 from capacity.models.architectures import described, sizes, width
 from capacity.training.cost import active_parameters, flops_a_token, routing_facts
-from capacity.training.loop import Training
+from capacity.training.pretraining import Training
 from capacity.training.spec import TrainingSettings
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
-SIGNIFICANT_DIGITS = 9  # of a float32, so that reading gives it back
 
 CARD = """---
 library_name: transformers
@@ -49,23 +47,21 @@ tokenizer = AutoTokenizer.from_pretrained(folder)
 """
 
 
-def write_checkpoint(
-    training: Training, settings: TrainingSettings, dataset: str, tokenizer: Path, folder: Path
-) -> dict:
+def write_checkpoint(training: Training, settings: TrainingSettings, tokenizer: Path, folder: Path) -> dict[str, Any]:
     """Write model, tokenizer, metrics.csv, training.json and README.md; the facts of training.json."""
     flops = flops_a_token(training)
     model = training.objective.finish(training.vector)
     model.save_pretrained(folder)
     for name in TOKENIZER_FILES:
         shutil.copyfile(tokenizer / name, folder / name)
-    write_metrics(training, folder / "metrics.csv")
+    training.write_metrics(folder / "metrics.csv")
     facts = (
         training_facts(training, settings, active_parameters(model))
         | {"flops_a_token": flops}
         | routing_facts(training, model)
     )
     (folder / "training.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
-    words = architecture_in_words(settings.model)
+    words, dataset = architecture_in_words(settings.model), training.batches.told
     card = {"title": f"{words.partition(':')[0]} on {dataset}", "dataset": dataset, "architecture": words}
     card["trust"] = ", trust_remote_code=True" if any(folder.glob("*.py")) else ""  # the code lies in the folder
     (folder / "README.md").write_text(CARD.format(**card, **facts))
@@ -97,7 +93,7 @@ def training_facts(training: Training, settings: TrainingSettings, active: int) 
         "steps": training.num_steps,
         "tokens": training.tokens,
         "flops": training_flops(settings.model, active, batches.context) * training.tokens,
-        "final_loss": _rounded(float(training.row_losses[-1])),
+        "final_loss": training.final_loss,
     }
 
 
@@ -110,19 +106,3 @@ def training_flops(model: dict[str, Any], P: int, T: int) -> int:
     """
     known = sizes(model)
     return 6 * P + 12 * (known["l"] or 0) * (known["d"] or 0) * T
-
-
-def write_metrics(training: Training, path: Path) -> None:
-    """One row for each of at most 200 equal parts of the training: its mean loss, its last learning rate."""
-    exposures = training.regime.exposures
-    rows = zip(training.row_steps, training.row_tokens.tolist(), training.row_losses.tolist(), strict=True)
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("step", "exposures", "tokens", "loss", "lr"))
-        for step, tokens, loss in rows:
-            seen = _rounded(exposures * tokens / training.tokens)
-            writer.writerow((step, seen, tokens, _rounded(loss), _rounded(training.learning_rate(step - 1))))
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")

@@ -1,0 +1,62 @@
+"""The training of a new model on a dataset, on one device or several."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor
+
+from capacity.models.build import build_model
+from capacity.training.batches import IGNORED, TrainingBatches
+from capacity.training.loop import Batch, Loop
+from capacity.training.objective import Objective
+from capacity.training.optimizer import check_schedule, make_optimizer
+from capacity.training.spec import TrainingSettings
+
+CHUNK_TOKENS = 2**18  # rendered at once: a step does not feel it, and it fits the cache
+NUM_ROWS = 200
+
+
+class Training(Loop):
+    """A training from a model's first weights, with rounded weights from some step on where the regime says so."""
+
+    def __init__(self, settings: TrainingSettings, batches: TrainingBatches, fabric: Fabric):
+        regime, num_steps, self.batches = settings.regime, batches.num_steps, batches
+        check_schedule(regime, num_steps)
+        model = build_model(settings.model, batches.vocab_size, batches.context, settings.seed)
+        fabric.to_device(model)
+        balance = (settings.model.get("experts") or {}).get("balance", 0.0)
+        plain = "family" not in settings.model
+        quantization = regime.quantization
+        # The first step with quantised weights; after the last one where there is no scheme.
+        self.quantised_from = round(quantization.start * num_steps) if quantization else num_steps
+        scheme = quantization.scheme if quantization else None
+        how = settings.hardware.precision, settings.hardware.compile
+        self.objective = Objective(model, batches.context, *how, balance, plain, scheme)
+        self.exposures, self.compiled = regime.exposures, self.objective.compiled
+        vector = self.objective.initial_vector()
+        optimizer = make_optimizer(regime, vector, self.objective.hidden_matrices())
+        chunk = max(1, CHUNK_TOKENS // (batches.batch * batches.context))
+        super().__init__(regime, optimizer, vector, fabric, num_steps, chunk, NUM_ROWS)
+
+    def _batches(self, first: int, count: int) -> Iterable[Batch]:
+        inputs, targets = self.batches.steps(first, count)
+        scored_K = _num_scored(targets)
+        inputs, targets = self.team.share(inputs), self.team.share(targets)
+        shares = (_num_scored(targets) / scored_K).tolist()
+        on_device = [torch.from_numpy(array).to(self.device, torch.int64) for array in (inputs, targets)]
+        return zip(*on_device, scored_K.tolist(), shares, strict=True)
+
+    def _gradient(self, inputs_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
+        return self.objective.gradient(self.vector, inputs_BT, targets_BT, self.step >= self.quantised_from)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, int]]:
+        tensors, counters = super().state()
+        return {**tensors, "num_dropped": self.objective.num_dropped}, counters
+
+
+def _num_scored(targets_KBT: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Targets of each step that are scored."""
+    return np.count_nonzero(targets_KBT != IGNORED, axis=(1, 2))
