@@ -9,6 +9,7 @@ with lean_imports():
 
     from capacity.models.build import load_model
     from capacity.probe.score import score_junk, score_people
+    from capacity.probe.temperatures import HalfLosses
     from capacity.tokenizers.tokenization import has_all_rows, load_tokenizer
     from capacity.world.facts import load_world
     from capacity.world.render import Renderer
@@ -28,8 +29,10 @@ def main() -> None:
             variant = job.results / member.parents["variant"]
             with job.making_member(member) as probe:
                 model = load_model(variant, job.settings["accelerator"])
-                scores = score_people(model, renderer, world, member.settings, device=str(model.device))
+                halves = HalfLosses(world.N, world.account)
+                scores = score_people(model, renderer, world, member.settings, str(model.device), halves=halves)
                 pq.write_table(scores, probe.folder / "scores.parquet")
+                pq.write_table(halves.table(), probe.folder / "temperatures.parquet")
                 if isinstance(renderer, Renderer) and world.settings.get("junk"):
                     junk = score_junk(model, renderer, world, member.settings, str(model.device))
                     pq.write_table(junk, probe.folder / "junk.parquet")
