@@ -1,7 +1,8 @@
 """Probe scores.
 
 In: a dataset, a tokenizer and a set of variants. Out: a set of scores, one artefact a variant in results/probes/, reused by its
-identity: scores.parquet, nats of each item of each person. A set itself holds nothing but its manifest.
+identity: scores.parquet, nats of each item of each person, and temperatures.parquet, nats of each half of the people at other
+temperatures. A set itself holds nothing but its manifest.
 """
 
 

@@ -14,6 +14,7 @@ with lean_imports():
     from capacity.artefacts.spec import Spec
     from capacity.models.build import load_model
     from capacity.probe.score import score_junk, score_people
+    from capacity.probe.temperatures import HalfLosses
     from capacity.tokenizers.tokenization import has_all_rows, load_tokenizer
     from capacity.world.facts import World, load_world
     from capacity.world.render import Renderer
@@ -31,8 +32,10 @@ def make_member(job: Job, member: Spec, making: Making) -> None:
     """Score one variant."""
     world, renderer = world_and_renderer(job.parent("dataset"), job.parent("tokenizer"))
     model = load_model(job.results / str(member.parents["variant"]), job.settings["accelerator"])
-    scores = score_people(model, renderer, world, member.settings, device=str(model.device))
+    halves = HalfLosses(world.N, world.account)
+    scores = score_people(model, renderer, world, member.settings, str(model.device), halves=halves)
     pq.write_table(scores, making.folder / "scores.parquet")
+    pq.write_table(halves.table(), making.folder / "temperatures.parquet")
     if isinstance(renderer, Renderer) and world.settings.get("junk"):
         junk = score_junk(model, renderer, world, member.settings, str(model.device))
         pq.write_table(junk, making.folder / "junk.parquet")

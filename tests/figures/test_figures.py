@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from capacity.figures.capacity import plot_capacity
-from capacity.figures.drawing import LOWEST_R, MARKERS
+from capacity.figures.drawing import COLOURS, LOWEST_R, MARKERS
 from capacity.figures.figure1 import plot_figure_one
 from capacity.figures.published_points import FIGURE_1A
 from capacity.figures.storage import plot_storage
@@ -187,13 +187,19 @@ def test_a_study_of_many_schemes_is_drawn_by_what_their_weights_take(panels):
         return variant(R, scheme=name, **size)
 
     rows = [scheme(f"int{bits}", bits, 0.25 * bits) for bits in range(2, 9)]
-    rows += [scheme("gptq3", 3, 1.0), scheme("gptq2", 2, -7.0), scheme("none", 32, 2.0)]
+    rows += [scheme("gptq3", 3, 1.0), scheme("gptq2", 2, -7.0) | {"R_calibrated": 0.4}, scheme("none", 32, 2.0)]
     ratio, share = panels(plot_storage, table(*rows), "base")
     assert [point[:2] for point in points(ratio, MARKERS[0])] == [(bits + 2, 0.25 * bits) for bits in range(2, 9)]
     gptq = points(ratio, MARKERS[1])
     assert [point[:2] for point in gptq] == [(4, -0.5), (5, 1.0), (4, -0.5)]  # below the edge: at it, and hollow
     assert gptq[-1][2] == "white"
     assert points(share, MARKERS[1])[1][:2] == (5, pytest.approx(0.2))
+    calibrated = {line.get_color(): line.get_data() for line in share.lines if line.get_linestyle() == ":"}
+    assert calibrated[COLOURS[1]][0].tolist() == [4, 5]
+    assert calibrated[COLOURS[1]][1].tolist() == pytest.approx([0.4 / 4, 1.0 / 5])
+    assert len(calibrated) == 3
+    old = table(*rows).assign(R_calibrated=np.nan)
+    assert not [line for line in panels(plot_storage, old, "base")[1].lines if line.get_linestyle() == ":"]
 
 
 @pytest.mark.parametrize(

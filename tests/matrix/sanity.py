@@ -74,6 +74,8 @@ def _of_a_line(line: dict[str, Any], row: Row) -> Iterator[str]:
     for name, bits in (("R", stored), ("R_max", offered)):
         if not _near(line[name] * P, bits, abs(bits)):
             yield f"{where}{name} times P is {line[name] * P}, not {bits}"
+    if not 0 <= line["R_calibrated"] <= line["R_max"] * (1 + DIGITS) or not 0.5 <= line["temperature"] <= 16:
+        yield f"{where}R_calibrated {line['R_calibrated']} of {line['R_max']} at temperature {line['temperature']}"
     if not line["R_low"] - abs(line["R"]) * DIGITS <= line["R"] <= line["R_high"] + abs(line["R"]) * DIGITS:
         yield f"{where}R {line['R']} outside {line['R_low']} to {line['R_high']}"
     if not _near(line["bits_per_weight_bit"] * line["weight_bits"], stored, abs(stored)):

@@ -18,6 +18,7 @@ from worlds import made_tokenizer
 
 from capacity.errors import UserError
 from capacity.probe.score import EXACT, NATS, _batches, score_items, score_people
+from capacity.probe.temperatures import HalfLosses
 from capacity.tables.bits import bits_offered, bits_stored, person_bits
 from capacity.tables.rows import variant_row
 from capacity.tables.table import GIVEN_COLUMNS
@@ -294,11 +295,16 @@ def test_scores_are_means_over_draws(bios):
 
 
 def test_scores_pass_through_parquet_into_the_table(small, tmp_path):
-    pq.write_table(score_people(knows_everything(small), small.renderer, small.world, PROBE), tmp_path / "scores")
+    halves = HalfLosses(small.world.N, small.world.account)
+    scores = score_people(knows_everything(small), small.renderer, small.world, PROBE, halves=halves)
+    pq.write_table(scores, tmp_path / "scores")
+    pq.write_table(halves.table(), tmp_path / "halves")
     account = Account(**json.loads(json.dumps(vars(small.world.account))))
     given = dict.fromkeys(GIVEN_COLUMNS, 1) | {"N": small.world.N}
-    row = variant_row(given, pd.read_parquet(tmp_path / "scores"), account, P=100, num_resamples=100)
+    files = (pd.read_parquet(tmp_path / name) for name in ("scores", "halves"))
+    row = variant_row(given, *files, account, P=100, num_resamples=100)
     assert row["R"] == pytest.approx(row["R_max"], abs=1e-4)
+    assert row["R_calibrated"] == pytest.approx(row["R_max"], rel=2e-3)  # names of 15 people do not fit it exactly
     assert (row["accuracy"], row["R_name_only"]) == (1, pytest.approx(row["R"], abs=1e-4))
 
 

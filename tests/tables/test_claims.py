@@ -157,6 +157,24 @@ def test_too_few_seeds_leave_it_open_whatever_they_say(verdict):
     assert verdict(seeds(1.0))["reason"] == "1 seed, 3 are needed"
 
 
+@pytest.mark.parametrize(("column", "expected"), [("R", 0.5), ("R_calibrated", 0.9)])
+def test_a_claim_is_judged_by_the_column_that_it_names(verdict, column, expected):
+    rows = seeds(2.0, 2.0, 2.0, R_calibrated=3.0) + seeds(1.0, 1.0, 1.0, scheme="int8", R_calibrated=2.7)
+    row = verdict(rows, **RATIO | SIDES, column=column)
+    assert (row["measured"], row["column"]) == (pytest.approx(expected), column)
+    for statistic, measured in (("peak", 3.0), ("lowest peak", 3.0), ("lowest share", 1.5)):
+        row = verdict(seeds(1.0, 1.0, 1.0, R_calibrated=3.0, R_max=2.0), statistic=statistic, column="R_calibrated")
+        assert row["measured"] == pytest.approx(measured)
+
+
+def test_a_column_that_an_older_table_does_not_have_cannot_be_judged(verdict):
+    rows = seeds(*HIGH) + seeds(*HIGH, scheme="int8")
+    old = [row | {"R_calibrated": None} for row in rows]
+    row = verdict(old, **RATIO | SIDES, column="R_calibrated")
+    assert (row["verdict"], row["reason"]) == (NOT_RUN, "rows of an older table, which has no R_calibrated")
+    assert verdict(old, **RATIO | SIDES)["verdict"] == REPRODUCED
+
+
 def test_without_rows_it_was_not_run(verdict):
     row = verdict(seeds(*HIGH, study="other"))
     assert (row["verdict"], row["reason"], row["seeds"]) == (NOT_RUN, "no rows of base with scheme none", 0)
@@ -217,6 +235,7 @@ def test_rows_are_taken_by_every_key_of_a_selection(verdict, selection, taken):
         ({"to": {"study": ["base"]}, "statistic": "lowest share"}, "`to` makes a ratio of peaks, not of lowest share"),
         ({"to": {"study": ["base"]}, "of": None, "not_run": "because"}, "`to` makes a ratio of peaks, not of nothing"),
         ({"statistic": "mean"}, "'mean' is not allowed"),
+        ({"column": "R_max"}, "'R_max' is not allowed"),
         ({"published": 0}, "published: 0 is not allowed"),
         ({"seeds": 2}, "seeds: 2 is not allowed"),
         ({"of": {"study": ["base"], "shceme": ["int8"]}}, "did you mean scheme?"),

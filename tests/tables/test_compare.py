@@ -55,7 +55,7 @@ def test_one_cell_in_twenty_may_differ():
 
 
 def test_verdicts_are_compared_on_the_studies_that_both_have():
-    claim = {"to": None, "not_run": None, "seeds": 3, **CLAIM, "of": {"study": ["base", "more"]}}
+    claim = {"to": None, "not_run": None, "seeds": 3, "column": "R", **CLAIM, "of": {"study": ["base", "more"]}}
     mine = capacity_table(seeds(2.0, 2.01, 2.02))
     reference = capacity_table(seeds(1.0, 1.01, 1.02) + seeds(9.0, 9.01, 9.02, study="more", model="big"))
     (row,) = compare_claims([claim], mine, reference).to_dict("records")

@@ -113,7 +113,7 @@ def test_rows_of_the_report_differ_where_runs_do(tmp_path: Path):
 def test_a_finding_names_the_run_that_it_is_of():
     rows = [row(noisy(), {"setting": "model.h=1"}), row(noisy(), {"setting": "model.h=2"}) | {"R": 9.0}]
     text = captions(capacity_table(rows), None, {"base": {"question": "?", "paper": "!"}})["study-base"]
-    assert r"9.00 (9.00 to 9.00 over 1 seeds; N = 64), tiny small full model\.h\=2." in text
+    assert r"9.00 (9.00 to 9.00 over 1 seeds; N = 64; calibrated 0.84), tiny small full model\.h\=2." in text
 
 
 # --- keys within keys

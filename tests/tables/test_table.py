@@ -11,6 +11,7 @@ import pytest
 import scipy.stats
 
 from capacity.errors import UserError
+from capacity.probe.temperatures import TEMPERATURES, HalfLosses
 from capacity.tables.rows import scored_R, tabulate, variant_row
 from capacity.tables.scores import bootstrap_interval
 from capacity.tables.summary import summarise
@@ -73,6 +74,15 @@ def scores(nats, name_only=None, first=None, exact=None):
     return pd.DataFrame({"person": np.repeat(np.arange(N), 4), "item": ITEMS * N, **columns})
 
 
+def halves(nats, account=ACCOUNT, first=None, steps=0):
+    """Losses of halves from a matrix (N, 4), the same at every temperature; `steps` from it on, none of use before."""
+    losses = HalfLosses(N, account)
+    both = np.stack([nats, np.zeros((N, 4)) if first is None else first])
+    useless = 50.0 * (np.arange(len(TEMPERATURES)) < steps)
+    losses.add(0, both[:, None] + useless[None, :, None, None])
+    return losses.table().to_pandas()
+
+
 def perfect():
     nats = np.zeros((N, 4))
     nats[:, 0] = math.log(N)
@@ -81,7 +91,8 @@ def perfect():
 
 def row(nats=None, changes=None, **matrices):
     nats = perfect() if nats is None else nats
-    return variant_row(given(**(changes or {})), scores(nats, **matrices), ACCOUNT, P, num_resamples=500)
+    planted = scores(nats, **matrices), halves(nats)
+    return variant_row(given(**(changes or {})), *planted, ACCOUNT, P, num_resamples=500)
 
 
 def noisy(seed=0):
@@ -91,7 +102,7 @@ def noisy(seed=0):
 def test_a_perfect_model_reaches_R_max():
     measured = row(exact=np.ones((N, 4)))
     assert measured["R_max"] == pytest.approx(64 * (math.log2(16**3 / 64) + 3 * 3) / 900)
-    for column in ("R", "R_low", "R_high", "R_name_only"):
+    for column in ("R", "R_low", "R_high", "R_calibrated", "R_name_only"):
         assert measured[column] == pytest.approx(measured["R_max"])
     assert measured["bits_stored"] == pytest.approx(measured["bits_offered"])
     assert (measured["accuracy"], measured["accuracy_name"]) == (1, 1)
@@ -114,22 +125,33 @@ def test_parts_add_up_and_each_column_feels_its_own_scores():
 
 def test_the_diversity_term_enters_where_value_sets_are_knowledge():
     account = make_world({**SPEC, "D": 4, "wording": "atomic", "seed": 1}).account
-    measured = variant_row(given(), scores(perfect()), account, P, num_resamples=100)
+    measured = variant_row(given(), scores(perfect()), halves(perfect(), account), account, P, num_resamples=100)
+    assert measured["R_calibrated"] == pytest.approx(measured["R_max"])
     assert measured["bits_diversity"] == pytest.approx(3 * 4 * math.log2(8 / 4))
     assert measured["R"] == pytest.approx(measured["R_max"])
 
 
 def test_junk_people_have_a_column_of_their_own_and_change_no_other():
     junk = scores(perfect() + np.array([math.log(2), 0, 0, math.log(4)]))[: 5 * 4]
-    measured = variant_row(given(), scores(perfect()), ACCOUNT, P, num_resamples=500, junk=junk)
+    measured = variant_row(given(), scores(perfect()), halves(perfect()), ACCOUNT, P, num_resamples=500, junk=junk)
     assert measured["bits_a_junk_person"] == pytest.approx(ACCOUNT.name_offered_bits + 3 * 3 - 3)
     plain = row()
     assert math.isnan(plain.pop("bits_a_junk_person"))
     assert {column: measured[column] for column in plain} == plain
 
 
-def test_losses_of_no_use_give_a_negative_R():
-    assert row(perfect() + 20)["R"] < -1
+def test_losses_of_no_use_give_a_negative_R_and_no_calibrated_bits():
+    measured = row(perfect() + 20)
+    assert measured["R"] < -1
+    assert measured["R_calibrated"] == 0
+
+
+def test_calibrated_bits_are_those_at_a_temperature_that_serves():
+    planted = scores(perfect() + 20), halves(perfect() + 0.5, steps=12)
+    measured = variant_row(given(), *planted, ACCOUNT, P, num_resamples=100)
+    assert measured["R"] < -1
+    assert measured["R_calibrated"] == pytest.approx(measured["R_max"] - N * 4 * 0.5 / math.log(2) / P)
+    assert measured["temperature"] == pytest.approx(TEMPERATURES[12]) == 4
 
 
 def test_the_interval_over_people_is_scipys_bootstrap():
@@ -158,7 +180,7 @@ def test_scores_in_another_order_or_of_other_items_are_refused():
         table.assign(person=table["person"].to_numpy()[::-1]),
     ):
         with pytest.raises(UserError, match="probe this dataset again"):
-            variant_row(given(), wrong, ACCOUNT, P, num_resamples=100)
+            variant_row(given(), wrong, halves(perfect()), ACCOUNT, P, num_resamples=100)
 
 
 def test_scores_of_fewer_people_are_refused():
@@ -172,7 +194,7 @@ def test_given_columns_must_be_complete_and_known():
         {**given(), "seconds": 3},
     ):
         with pytest.raises(ValueError, match="missing or unknown"):
-            variant_row(wrong, scores(perfect()), ACCOUNT, P, num_resamples=100)
+            variant_row(wrong, scores(perfect()), halves(perfect()), ACCOUNT, P, num_resamples=100)
 
 
 def test_columns_stand_in_the_published_order(tmp_path):
@@ -181,7 +203,8 @@ def test_columns_stand_in_the_published_order(tmp_path):
     assert header == (
         "study,run,setting,dataset,kind,N,exposures,tokenizer,vocabulary,model,l,h,d,regime,lr,batch,seed,scheme,"
         "bits_per_weight,P,bits_offered,bits_stored,bits_name,bits_value,bits_diversity,R,R_low,R_high,R_max,"
-        "R_name_only,accuracy,accuracy_name,bits_per_weight_bit,bits_a_junk_person,weight_bits,tokens,flops,final_loss_nats,P_active,"
+        "R_calibrated,temperature,R_name_only,accuracy,accuracy_name,bits_per_weight_bit,bits_a_junk_person,weight_bits,tokens,flops,"
+        "final_loss_nats,P_active,"
         "flops_a_token,dropped,largest_load,chosen,dataset_id,tokenizer_id,checkpoint_id,variant_id,probe_id"
     )
     assert set(GIVEN_COLUMNS) < set(COLUMNS)
@@ -207,6 +230,7 @@ def planted(results, training):
     (variant / "training.json").write_text(json.dumps(training))
     (variant / "quantization.json").write_text(json.dumps({"stored_bits": 32 * P, "bits_per_weight": 32}))
     scores(perfect()).to_parquet(probe / "scores.parquet")
+    halves(perfect()).to_parquet(probe / "temperatures.parquet")
     return Artefacts(results)
 
 
@@ -270,10 +294,13 @@ def test_a_table_survives_the_file(tmp_path):
 
 def test_a_table_of_an_older_version_lacks_what_it_did_not_write(tmp_path):
     rows = [row(noisy(), {"lr": 0.01}), row(noisy(1), {"lr": 0.02, "final_loss_nats": 9.0})]
-    write_table(capacity_table(rows).drop(columns=["chosen", "P_active"]), tmp_path / "old.csv")
+    new = ["chosen", "P_active", "R_calibrated", "temperature"]
+    write_table(capacity_table(rows).drop(columns=new), tmp_path / "old.csv")
     old = read_table(tmp_path / "old.csv")
     assert old.columns.tolist() == list(COLUMNS)
-    assert old["P_active"].isna().all()
+    assert old[["P_active", "R_calibrated", "temperature"]].isna().all(axis=None)
+    assert "R_calibrated" not in readable(old)
+    assert summarise(old)["R_calibrated"].isna().all()
     assert old["chosen"].tolist() == [True, False]
 
 

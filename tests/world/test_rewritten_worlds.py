@@ -15,9 +15,11 @@ from capacity.errors import UserError
 from capacity.extraction.answers import memorised
 from capacity.extraction.questions import GROUPS, answers, full_names, read_texts, write_questions
 from capacity.probe.score import score_people
+from capacity.probe.temperatures import HalfLosses
 from capacity.rewriting.check import Checker
 from capacity.rewriting.rewrite import rewrite_world
 from capacity.tables.bits import person_bits
+from capacity.tables.calibrated import half_bits
 from capacity.tables.scores import score_matrices
 from capacity.tokenizers.tokenization import load_tokenizer, save_tokenizer
 from capacity.world.facts import World, load_world, make_world, save_world
@@ -212,7 +214,8 @@ def test_who_foretells_every_text_is_paid_for_the_facts_that_are_told_rightly_an
     world = rewritten(tmp_path, corruption=corruption, W=1, N=200)
     tokenizer = tokenizer_of("word", world, tmp_path)
     renderer = TextRenderer(world, tokenizer)
-    table = score_people(KnowsAll(renderer.vocab_size), renderer, world, PROBE)
+    halves = HalfLosses(world.N, world.account)
+    table = score_people(KnowsAll(renderer.vocab_size), renderer, world, PROBE, halves=halves)
     matrices = score_matrices(table.to_pandas(), world.account)
     priors = np.array([world.account.name_prior_bits, *(bits for _, bits in world.account.items)])
     told = np.zeros((200, len(priors)), dtype=bool)
@@ -226,6 +229,8 @@ def test_who_foretells_every_text_is_paid_for_the_facts_that_are_told_rightly_an
     assert np.isnan(matrices["nats_name_only"]).all()
     bits = person_bits(matrices["nats"], None, world.account).total.sum()
     assert bits == pytest.approx((told * priors).sum())
+    temperatures, of_halves = half_bits(halves.table().to_pandas(), world.account)
+    assert of_halves[:, temperatures == 1].sum() == pytest.approx(bits, rel=1e-4)
 
 
 def test_texts_with_most_facts_right_are_scored_first(tmp_path: Path) -> None:

@@ -37,7 +37,10 @@ class Claim(Section):
     )
     statistic: Literal["peak", "lowest peak", "lowest share"] = Field(
         description="peak: the highest R. lowest peak: the lowest, over worlds, of the highest R. lowest share: the "
-        "lowest R / R_max."
+        "lowest R / R_max; R is the claim's `column`."
+    )
+    column: Literal["R", "R_calibrated"] = Field(
+        "R", description="The bits a parameter that the statistic is of: as they are, or calibrated."
     )
     of: Selection | None = Field(None, description="The rows it is about.")
     to: Selection | None = Field(None, description="Rows whose peak the statistic is divided by, for a ratio.")

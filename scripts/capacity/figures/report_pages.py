@@ -22,9 +22,9 @@ from capacity.tables.summary import summarise
 
 COLUMNS = (
     *("study", "setting", "dataset", "N", "exposures", "tokenizer", "model", "regime", "lr", "seed", "scheme"),
-    *("P", "R", "95 %", "R_max", "accuracy"),
+    *("P", "R", "95 %", "R_calibrated", "R_max", "accuracy"),
 )
-NUMBERS = {"N", "exposures", "lr", "seed", "P", "95 %", "R_max", "accuracy"}
+NUMBERS = {"N", "exposures", "lr", "seed", "P", "95 %", "R_calibrated", "R_max", "accuracy"}
 PARENTS = ("dataset", "tokenizer", "checkpoint", "variant", "probe")
 MOST_EMBEDDED_BYTES = 4_000_000  # of manifests; the report, which holds the page as base64, stays below 10 MB
 
@@ -70,6 +70,7 @@ def _table_row(row: Mapping[str, Any]) -> dict[str, Any]:
     shown = {column: row[column] for column in COLUMNS if column in row}
     shown |= {"R": f"{row['R']:.3f}", "R_max": f"{row['R_max']:.3f}", "accuracy": f"{100 * row['accuracy']:.1f} %"}
     shown["lr"] = f"{row['lr']:g}"
+    shown["R_calibrated"] = "" if pd.isna(row["R_calibrated"]) else f"{row['R_calibrated']:.3f}"
     shown |= {"95 %": f"{row['R_low']:.3f} to {row['R_high']:.3f}", "parents": artefacts_of(row)}
     return shown
 
@@ -132,7 +133,8 @@ def _findings(rows: pd.DataFrame) -> Iterable[str]:
         best = group.loc[group["R"].idxmax()]
         interval = f"{best['R_low']:.2f} to {best['R_high']:.2f} over {best['seeds']} seeds; N = {best['N']}"
         under = f"{exposures} exposures under {_plain(str(scheme))}"
-        yield f"highest R after {under}: {best['R']:.2f} ({interval}), {_plain(best['cell'])}."
+        calibrated = "" if pd.isna(best["R_calibrated"]) else f"; calibrated {best['R_calibrated']:.2f}"
+        yield f"highest R after {under}: {best['R']:.2f} ({interval}{calibrated}), {_plain(best['cell'])}."
 
 
 def _claims_of(study: str, claims: pd.DataFrame | None) -> Iterable[str]:

@@ -25,7 +25,8 @@ TICKS = (4, 6, 8, 12, 16, 24, 32)
 def plot_storage(table: pd.DataFrame, study: str, folder: Path) -> None:
     """Writes storage-<name>.png and .svg, where the study has many schemes; equal tables give equal bytes.
 
-    A row of panels a number of exposures, R on the left and bits stored a bit of weights on the right.
+    A row of panels a number of exposures, R on the left and bits stored a bit of weights on the right; there dotted and
+    without intervals the calibrated bits.
     """
     if table.loc[table["study"] == study, "scheme"].nunique() <= MANY_SCHEMES:
         return
@@ -36,6 +37,7 @@ def plot_storage(table: pd.DataFrame, study: str, folder: Path) -> None:
     kinds = dict(
         zip(summary["kind_of_scheme"].unique(), zip(cycle(COLOURS), cycle(MARKERS), strict=False), strict=False)
     )
+    calibrated = summary["R_calibrated"].notna().any()  # a table of an older version has none
     with style():
         figure = Figure(figsize=(10, 1.2 + 3.2 * len(exposures)), layout="constrained")
         panels = figure.subplots(len(exposures), 2, squeeze=False, sharex=True)
@@ -43,6 +45,8 @@ def plot_storage(table: pd.DataFrame, study: str, folder: Path) -> None:
             rows = summary[summary["exposures"] == count]
             _plot(ratio, rows, kinds, "R", LOWEST_R_BY_SCHEME)
             _plot(share, rows, kinds, "bits_per_weight_bit", LOWEST_SHARE)
+            if calibrated:
+                _plot_calibrated(share, rows, kinds)
             ratio.set_ylabel(f"bits stored a parameter, {R}\nafter {count} exposures")
             share.set_ylabel("bits stored a bit of weights")
         for axes in panels[-1]:
@@ -51,9 +55,20 @@ def plot_storage(table: pd.DataFrame, study: str, folder: Path) -> None:
             Line2D([], [], color=colour, marker=marker, markersize=5, label=kind)
             for kind, (colour, marker) in kinds.items()
         ]
+        if calibrated:
+            handles.append(Line2D([], [], color="0.4", marker=".", markersize=4, linestyle=":", label="calibrated"))
         figure.legend(handles=handles, loc="outside right center", frameon=False)
         figure.suptitle(f"{study} (hollow: below {LOWEST_R_BY_SCHEME:g} and {LOWEST_SHARE:g})")
         save(figure, folder, f"storage-{study}")
+
+
+def _plot_calibrated(axes: Axes, rows: pd.DataFrame, kinds: dict[str, tuple[str, str]]) -> None:
+    """Calibrated bits a bit of weights against the size of the weights."""
+    share = rows["R_calibrated"] / rows["size"]
+    for kind, series in rows.groupby("kind_of_scheme", sort=False):
+        series = series.sort_values("size")
+        colour, _ = kinds[str(kind)]
+        axes.plot(series["size"], share[series.index], color=colour, marker=".", markersize=4, linestyle=":")
 
 
 def _plot(axes: Axes, rows: pd.DataFrame, kinds: dict[str, tuple[str, str]], column: str, lowest: float) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from capacity.errors import UserError
+from capacity.probe.temperatures import TEMPERATURES, HalfLosses, nats_at_temperatures
 from capacity.world.facts import World
 from capacity.world.grammar import Attribute
 from capacity.world.junk import JunkPeople, junk_probe_draws
@@ -32,6 +33,7 @@ Render = Callable[[int, int, int], Rendering]  # draw, first person, last person
 # Tokens a forward pass, padding included: sets the speed, and moves scores by rounding alone.
 BATCH_TOKENS = {"cpu": 4096, "gpu": 65_536}
 NATS, FIRST_CHUNK_NATS, EXACT = range(3)  # the first axis of an array of scores
+SCORES = 3  # of them; behind them stand, if asked for, nats and first-chunk nats at each of TEMPERATURES
 
 
 def score_people(
@@ -41,6 +43,7 @@ def score_people(
     probe: dict[str, Any],
     device: str = "cpu",
     batch_tokens: int | None = None,
+    halves: HalfLosses | None = None,
 ) -> pa.Table:
     """Scores of a world, one row a person and item; people in order, the name first, then the value items.
 
@@ -49,6 +52,7 @@ def score_people(
     Columns: person; item; nats, summed over the item's tokens; nats_name_only, the same in the one-sentence
     context (name and gender have no sentence, theirs are repeated); first_chunk_nats, of the first chunk of a
     bioD value, NaN elsewhere; exact, the share of draws in which all tokens of the item are the first choice.
+    halves: where losses of whole paragraphs at other temperatures are added up; None where nobody asks for them.
     Raises UserError where a biography is longer than the model's context.
     """
     if isinstance(model, torch.nn.Module):
@@ -56,8 +60,8 @@ def score_people(
     batch_tokens = batch_tokens or BATCH_TOKENS["cpu" if device == "cpu" else "gpu"]
     items = _items(world)
 
-    def mean_scores(render: Render, num_draws: int) -> Array:
-        return _mean_scores(model, render, num_draws, world.N, len(items), device, batch_tokens)
+    def mean_scores(render: Render, num_draws: int, halves: HalfLosses | None = None) -> Array:
+        return _mean_scores(model, render, num_draws, world.N, len(items), device, batch_tokens, halves)
 
     def paragraphs(draw: int, start: int, stop: int) -> Rendering:
         return renderer.tokens(probe_draws(world, probe["seed"], draw, start, stop), labels=True)
@@ -69,7 +73,7 @@ def score_people(
 
     kept = world.rewritings.W if world.rewritings else world.grammar.paragraphs
     draws = min(probe["draws"], kept or probe["draws"])  # more would be the same again
-    scores = mean_scores(paragraphs, draws)
+    scores = mean_scores(paragraphs, draws, halves)
     if world.rewritings:  # no sentence of a written text stands on its own
         return _table(items, _without_untold(scores, world), np.full((world.N, len(items)), np.nan))
     name_only = scores[NATS].copy()
@@ -101,17 +105,37 @@ def _items(world: World) -> list[str]:
 
 
 def _mean_scores(
-    model: Model, render: Render, num_draws: int, num_people: int, num_items: int, device: str, batch_tokens: int
+    model: Model,
+    render: Render,
+    num_draws: int,
+    num_people: int,
+    num_items: int,
+    device: str,
+    batch_tokens: int,
+    halves: HalfLosses | None = None,
 ) -> Array:
     """Means over the draws that tell an item, float (3, num_people, num_items); NaN where none does."""
-    scores, told = np.zeros((3, num_people, num_items)), np.zeros((3, num_people, num_items))
-    for draw in range(num_draws):
-        for start in range(0, num_people, BLOCK):
-            rendering = render(draw, start, min(start + BLOCK, num_people))
-            some = score_items(model, rendering, num_items, device, batch_tokens)
-            scores[:, start : start + BLOCK] += np.where(np.isnan(some), 0.0, some)
-            told[:, start : start + BLOCK] += ~np.isnan(some)
-    return np.divide(scores, told, out=np.full_like(scores, np.nan), where=told > 0)
+    means = np.empty((SCORES, num_people, num_items))
+    for start in range(0, num_people, BLOCK):
+        stop = min(start + BLOCK, num_people)
+        draws = (
+            score_items(model, render(draw, start, stop), num_items, device, batch_tokens, halves is not None)
+            for draw in range(num_draws)
+        )
+        block = _mean_of_told(draws)
+        means[:, start:stop] = block[:SCORES]
+        if halves is not None:
+            halves.add(start, block[SCORES:].reshape(2, len(TEMPERATURES), stop - start, num_items))
+    return means
+
+
+def _mean_of_told(draws: Iterator[Array]) -> Array:
+    """The mean of arrays of one shape where they are numbers; NaN where none is."""
+    total, told = np.zeros(()), np.zeros(())
+    for some in draws:
+        total = total + np.where(np.isnan(some), 0.0, some)
+        told = told + ~np.isnan(some)
+    return np.divide(total, told, out=np.full_like(total, np.nan), where=told > 0)
 
 
 def _without_untold(scores: Array, world: World) -> Array:
@@ -138,46 +162,62 @@ def _table(items: list[str], scores: Array, name_only: Array) -> pa.Table:
     )
 
 
-def score_items(model: Model, rendering: Rendering, num_items: int, device: str, batch_tokens: int) -> Array:
+def score_items(
+    model: Model,
+    rendering: Rendering,
+    num_items: int,
+    device: str,
+    batch_tokens: int,
+    at_temperatures: bool = False,
+) -> Array:
     """Scores of B biographies by item, float (3, B, num_items): nats, nats of the first chunk, exact or not.
 
     Item i is what the rendering labels i + 1. NaN where a biography does not tell the item or marks no first
     chunk. Token losses are fp32 log-softmax; they are summed in float64.
+    at_temperatures: then nats at each of TEMPERATURES follow along the first axis, and nats of first chunks.
     """
-    nats, hit = _score_tokens(model, rendering, device, batch_tokens)
+    nats, hit = _score_tokens(model, rendering, device, batch_tokens, at_temperatures)
     labels, first = _labels(rendering)
     scored = np.flatnonzero(labels != FILLER)
     B = len(rendering.lengths)
     cells = np.repeat(np.arange(B), rendering.lengths)[scored] * num_items + labels[scored] - NAME
-    nats, hit, first = nats[scored], hit[scored], first[scored]
+    first = first[scored]
 
-    def sums(cells: NDArray[np.int64], weights: Array | None = None) -> Array:
+    def sums(cells: NDArray[np.int64], weights: NDArray[np.floating] | None = None) -> Array:
         return np.bincount(cells, weights, minlength=B * num_items).astype(float).reshape(B, num_items)
 
-    scores = np.stack([sums(cells, nats), sums(cells[first], nats[first]), sums(cells[~hit]) == 0])
-    scores[:, sums(cells) == 0] = np.nan
-    scores[FIRST_CHUNK_NATS, sums(cells[first]) == 0] = np.nan
-    return scores
+    told, marked = sums(cells) > 0, sums(cells[first]) > 0
+    whole = [np.where(told, sums(cells, row), np.nan) for row in nats]
+    first_chunk = [np.where(marked, sums(cells[first], row[first]), np.nan) for row in nats]
+    exact = np.where(told, sums(cells[~hit]) == 0, np.nan)
+    return np.stack([whole[0], first_chunk[0], exact, *whole[1:], *first_chunk[1:]])
 
 
 @torch.inference_mode()
 def _score_tokens(
-    model: Model, rendering: Rendering, device: str, batch_tokens: int
-) -> tuple[Array, NDArray[np.bool_]]:
-    """Loss in nats of each labelled token, 0 for filler, and whether it is the model's first choice."""
-    nats, hit = np.zeros(len(rendering.tokens)), np.zeros(len(rendering.tokens), dtype=bool)
+    model: Model, rendering: Rendering, device: str, batch_tokens: int, at_temperatures: bool
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Of the M labelled tokens: losses in nats, (1, M), and whether each is the model's first choice, (M,).
+
+    at_temperatures: then the losses at each of TEMPERATURES follow, (1 + temperatures, M).
+    """
     _check_context(model, int(rendering.lengths.max()))
     labels, _ = _labels(rendering)
+    column = (labels != FILLER).cumsum() - 1  # of a labelled token
+    rows = 1 + len(TEMPERATURES) if at_temperatures else 1
+    nats, hit = np.zeros((rows, column[-1] + 1), dtype=np.float32), np.zeros(column[-1] + 1, dtype=bool)
     for places, told in _batches(rendering.lengths, batch_tokens):
         tokens = np.where(told, rendering.tokens[places], EOS_ID).astype(np.int64)
         inputs = np.concatenate([np.full((len(tokens), 1), EOS_ID), tokens[:, :-1]], axis=1)
         scored = told & (labels[places] != FILLER)
+        mine = column[places[scored]]
         logits_RTV = model(torch.from_numpy(inputs).to(device)).logits
         logits_MV = logits_RTV[torch.from_numpy(scored).to(device)].float()
         targets_M = torch.from_numpy(tokens[scored]).to(device)
-        losses_M = functional.cross_entropy(logits_MV, targets_M, reduction="none")
-        nats[places[scored]] = losses_M.cpu().numpy()
-        hit[places[scored]] = (logits_MV.argmax(dim=1) == targets_M).cpu().numpy()
+        nats[0, mine] = functional.cross_entropy(logits_MV, targets_M, reduction="none").cpu().numpy()
+        hit[mine] = (logits_MV.argmax(dim=1) == targets_M).cpu().numpy()
+        if at_temperatures and len(targets_M):
+            nats[1:, mine] = nats_at_temperatures(logits_MV, targets_M).cpu().numpy()
     return nats, hit
 
 

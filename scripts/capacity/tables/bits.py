@@ -39,34 +39,39 @@ def bits_stored(nats: Array, prior_bits: float | Array) -> Array:
     return prior_bits - nats / math.log(2)
 
 
-def item_bits(nats: Array, account: Account) -> Array:
-    """Bits stored by person and item, float (N, 1 + items); column 0 is the name, then the account's order.
+def item_bits(nats: Array, account: Account, people: Array | float = 1.0) -> Array:
+    """Bits stored by row and item, float (rows, 1 + items); column 0 is the name, then the account's order.
 
-    nats: float (N, 1 + items), the same columns.
+    nats: float (rows, 1 + items), the same columns, of a person or summed over so many people, (rows,).
     """
     priors = np.array([account.name_prior_bits, *(prior for _, prior in account.items)])
     if nats.shape[1:] != priors.shape:
         raise ValueError(f"nats of shape {nats.shape} for an account of {len(priors)} items")
-    return bits_stored(nats, priors)
+    return bits_stored(nats, np.multiply.outer(people, priors))
 
 
-def person_bits(nats: Array, first_chunk_nats: Array | None, account: Account) -> PersonBits:
+def person_bits(
+    nats: Array, first_chunk_nats: Array | None, account: Account, people: Array | None = None
+) -> PersonBits:
     """Bits stored by each person's name, values and share of the diversity term.
 
     nats: float (N, 1 + items), column 0 the name. first_chunk_nats: float (N, K), the loss of the first chunk
     of each value (p3); not used, and may be None, where the diversity term is zero.
+    people: where rows are groups that share out the N people, how many each has, (rows,); losses are then sums over
+    a group, and so are the bits.
     The diversity term K D log2(T^L / (D e^p3)) is linear in the mean p3, so person n's share is that term at
     the person's own p3, divided by N.
     Source: Definition 4.1. At D = T^L there is no set to be learned and the term is 0 by convention.
     """
-    bits = item_bits(nats, account)
+    people = np.ones(len(nats)) if people is None else people
+    bits = item_bits(nats, account, people)
     diversity = np.zeros(len(nats))
     if has_diversity(account):
         if first_chunk_nats is None or first_chunk_nats.shape != (len(nats), account.diversity["K"]):
             raise ValueError("the diversity term needs first-chunk losses of shape (N, K)")
         sets = account.diversity["K"] * account.diversity["D"]
         offered = diversity_offered_bits(account)
-        diversity = (offered - sets * first_chunk_nats.mean(axis=1) / math.log(2)) / len(nats)
+        diversity = (people * offered - sets * first_chunk_nats.mean(axis=1) / math.log(2)) / people.sum()
     return PersonBits(name=bits[:, 0], value=bits[:, 1:].sum(axis=1), diversity=diversity)
 
 

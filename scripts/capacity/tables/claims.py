@@ -18,7 +18,7 @@ from capacity.tables.table import GROUP_COLUMNS
 
 REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, NOT_RUN = "reproduced", "not reproduced", "inconclusive", "not run"
 COLUMNS = (
-    *("id", "result", "statement", "statistic", "relation", "published", "tolerance"),
+    *("id", "result", "statement", "statistic", "column", "relation", "published", "tolerance"),
     *("measured", "low", "high", "seeds", "scale", "verdict", "reason", "studies", "runs"),
 )
 PATTERNS = ("study", "scheme", "dataset", "model", "regime", "setting")
@@ -44,6 +44,8 @@ def judge_claim(claim: Claim, table: pd.DataFrame, scale: str) -> dict[str, Any]
     for side, rows in sides.items():
         if rows.empty:
             return {**about, "verdict": NOT_RUN, "reason": claim["not_run"] or f"no rows of {_in_words(claim[side])}"}
+        if rows[claim["column"]].isna().any():
+            return {**about, "verdict": NOT_RUN, "reason": f"rows of an older table, which has no {claim['column']}"}
     complete = {side: _complete_seeds(rows) for side, rows in sides.items()}
     seeds = sorted(set.intersection(*(set(rows["seed"]) for rows in complete.values())))
     used = pd.concat([rows[rows["seed"].isin(seeds)] for rows in complete.values()])
@@ -95,19 +97,19 @@ def _complete_seeds(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _number(claim: Claim, sides: Mapping[str, pd.DataFrame]) -> float:
     """The claim's number for one seed: its statistic, as a ratio where the claim names what to."""
-    number = _statistic(claim["statistic"], sides["of"])
-    return number / float(sides["to"]["R"].max()) if claim["to"] else number
+    number = _statistic(claim["statistic"], claim["column"], sides["of"])
+    return number / float(sides["to"][claim["column"]].max()) if claim["to"] else number
 
 
-def _statistic(name: str, rows: pd.DataFrame) -> float:
-    """A statistic of the rows of one seed."""
+def _statistic(name: str, column: str, rows: pd.DataFrame) -> float:
+    """A statistic of a column of the rows of one seed."""
     match name:
         case "peak":
-            return float(rows["R"].max())
+            return float(rows[column].max())
         case "lowest peak":
-            return float(rows.groupby([rows["dataset"], rows["setting"].map(_world)])["R"].max().min())
+            return float(rows.groupby([rows["dataset"], rows["setting"].map(_world)])[column].max().min())
         case "lowest share":  # a learning rate that fits less well is no model of its own
-            share = rows["R"] / rows["R_max"]
+            share = rows[column] / rows["R_max"]
             return float(share.groupby([rows["dataset"], rows["exposures"], rows["model"], rows["R_max"]]).max().min())
     raise ValueError(name)
 

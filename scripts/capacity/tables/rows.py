@@ -14,6 +14,7 @@ import pandas as pd
 
 from capacity.errors import UserError
 from capacity.tables.bits import bits_offered, person_bits
+from capacity.tables.calibrated import calibrate
 from capacity.tables.exposure_bands import band_rows
 from capacity.tables.extraction_rows import choose, extraction_columns, tried
 from capacity.tables.scores import R_of, bootstrap_interval, mean_bits, score_matrices
@@ -92,7 +93,8 @@ def tabulate(labels: Mapping[str, Any], open_artefact: Open, num_resamples: int)
     scores = pd.read_parquet(folder / "scores.parquet")
     junk = pd.read_parquet(folder / "junk.parquet") if (folder / "junk.parquet").is_file() else None
     known = {name: value for name, value in labels.items() if name not in NOT_COLUMNS}
-    variant = variant_row({**known, **facts.columns()}, scores, facts.account, facts.P, num_resamples, junk)
+    halves = pd.read_parquet(folder / "temperatures.parquet")
+    variant = variant_row({**known, **facts.columns()}, scores, halves, facts.account, facts.P, num_resamples, junk)
     bands = band_rows(labels, labels["zipf"], scores, facts.account) if "zipf" in labels else []
     if "answers" not in labels:
         return TabulatedRow(variant, bands)
@@ -125,6 +127,7 @@ def scored_R(labels: Mapping[str, Any], results: Path) -> float:
 def variant_row(
     given: Mapping[str, Any],
     scores: pd.DataFrame,
+    halves: pd.DataFrame,
     account: Account,
     P: int,
     num_resamples: int,
@@ -134,10 +137,11 @@ def variant_row(
 
     given: labels and facts, a value for each of GIVEN_COLUMNS and no other; `setting` names what the study varies
     besides, "" for nothing, and bits_per_weight is what a weight that the scheme names is stored in, without scales.
-    scores: from `capacity.probe.score.score_people`.
+    scores: from `capacity.probe.score.score_people`. halves: from `capacity.probe.temperatures.HalfLosses`.
     P: trainable parameters. R_low and R_high bound the 95 % bootstrap interval over people of R.
     accuracy: mean over people and value items of the greedy match; accuracy_name: the same for the full name.
     bits_per_weight_bit: bits stored divided by all bits that the weights take, scales and unquantised tensors included.
+    R_calibrated, temperature: R and what logits are divided by for it, from `capacity.tables.calibrated.calibrate`.
     R_name_only: R with each value scored in a paragraph of its one sentence, after the full name alone.
     bits_a_junk_person: stored of a junk person's name and values, mean over `junk`, from `score_junk` there.
     """
@@ -153,6 +157,7 @@ def variant_row(
     bits = person_bits(matrices["nats"], matrices["first_chunk_nats"], account)
     name_only = person_bits(matrices["nats_name_only"], matrices["first_chunk_nats"], account)
     low, high = bootstrap_interval(bits.total, num_resamples)
+    calibrated = calibrate(halves, account)
     offered = bits_offered(num_people, account)
     measured = {
         "P": P,
@@ -165,6 +170,8 @@ def variant_row(
         "R_low": low / P,
         "R_high": high / P,
         "R_max": offered / P,
+        "R_calibrated": calibrated.bits / P,
+        "temperature": calibrated.temperature,
         "R_name_only": name_only.total.sum() / P,
         "accuracy": matrices["exact"][:, 1:].mean(),
         "accuracy_name": matrices["exact"][:, 0].mean(),

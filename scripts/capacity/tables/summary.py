@@ -10,8 +10,8 @@ from capacity.tables.scores import CONFIDENCE
 from capacity.tables.table import GROUP_COLUMNS
 
 MEAN_COLUMNS = (
-    *("P", "P_active", "weight_bits", "bits_per_weight_bit", "bits_stored", "R_max", "R_name_only"),
-    *("accuracy", "accuracy_name", "final_loss_nats"),
+    *("P", "P_active", "weight_bits", "bits_per_weight_bit", "bits_stored", "R_max", "R_calibrated", "temperature"),
+    *("R_name_only", "accuracy", "accuracy_name", "final_loss_nats"),
 )
 
 

@@ -18,7 +18,8 @@ RUN_COLUMNS = (
 )
 BITS_COLUMNS = (
     *("P", "bits_offered", "bits_stored", "bits_name", "bits_value", "bits_diversity"),
-    *("R", "R_low", "R_high", "R_max", "R_name_only", "accuracy", "accuracy_name", "bits_per_weight_bit"),
+    *("R", "R_low", "R_high", "R_max", "R_calibrated", "temperature", "R_name_only", "accuracy", "accuracy_name"),
+    "bits_per_weight_bit",
     "bits_a_junk_person",
 )
 COST_COLUMNS = (
@@ -97,6 +98,8 @@ def readable(table: pd.DataFrame) -> str:
         shown.insert(columns.index("seed"), "varied", varied)
     shown["R"] = [f"{R:.3f}" for R in table["R"]]
     shown["95 %"] = [f"{low:.3f}..{high:.3f}" for low, high in zip(table["R_low"], table["R_high"], strict=True)]
+    if table["R_calibrated"].notna().any():
+        shown["R_calibrated"] = [f"{R:.3f}" for R in table["R_calibrated"]]
     shown["R_max"] = [f"{R:.3f}" for R in table["R_max"]]
     shown["exact"] = [f"{100 * accuracy:.1f} %" for accuracy in table["accuracy"]]
     return shown.to_string(index=False)
