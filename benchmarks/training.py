@@ -39,7 +39,9 @@ from torch.nn import functional
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
+from capacity.models.architectures import paper_model
 from capacity.models.build import build_model
+from capacity.models.spec import ModelSettings, PaperModel, TransformersModel
 from capacity.tokenizers.spec import WordVocabulary
 from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.training.batches import TrainingBatches
@@ -60,14 +62,15 @@ REGIME = TrainingRegime(
 )  # fmt: skip
 SIZE = {"l": 2, "h": 2, "head_dim": 8}
 MODELS = {
-    "gpt2": {"family": "gpt2", **SIZE},
-    "gpt2-no-mlp": {"family": "gpt2", **SIZE, "mlp_ratio": 0.0},
-    "llama": {"family": "llama", **SIZE},
-    "llama-standard-mlp": {"family": "llama", **SIZE, "tied": True, "mlp": "standard"},
-    "mistral": {"family": "mistral", **SIZE},
-    "gpt2-experts": {"family": "gpt2", **SIZE, "mlp_ratio": 0.25, "experts": {
-        "count": 8, "top": 1, "capacity": 2.0, "test_capacity": 8.0, "balance": 0.01}},
-    "mamba": {"hf": {"model_type": "mamba", "hidden_size": 16, "num_hidden_layers": 2, "state_size": 4}},
+    "gpt2": paper_model("gpt2", **SIZE),
+    "gpt2-no-mlp": paper_model("gpt2", **SIZE, mlp_ratio=0.0),
+    "llama": paper_model("llama", **SIZE),
+    "llama-standard-mlp": paper_model("llama", **SIZE, tied=True, mlp="standard"),
+    "mistral": paper_model("mistral", **SIZE),
+    "gpt2-experts": paper_model("gpt2", **SIZE, mlp_ratio=0.25, experts={
+        "count": 8, "top": 1, "capacity": 2.0, "test_capacity": 8.0, "balance": 0.01}),
+    "mamba": TransformersModel(
+        hf={"model_type": "mamba", "hidden_size": 16, "num_hidden_layers": 2, "state_size": 4}),
 }  # fmt: skip
 WARM_STEPS = 20  # of each round of the Trainer, before its clock starts
 
@@ -162,11 +165,11 @@ def matrix_peak(seconds: float = 1.0) -> float:
     return 2 * 1024**3 / best
 
 
-def contestants(model: dict[str, Any], num_steps: int, with_trainer: bool) -> tuple[Training, dict[str, Round]]:
+def contestants(model: ModelSettings, num_steps: int, with_trainer: bool) -> tuple[Training, dict[str, Round]]:
     """Our training of a model, and all rounds by name, each with a model of its own."""
     world = make_world(WORLD)
     batches = TrainingBatches(world, build_tokenizer(WordVocabulary(kind="word"), world), REGIME, seed=1)
-    ours = "family" in model  # an external model is not compiled, as in the workflow
+    ours = isinstance(model, PaperModel)  # an external model is not compiled, as in the workflow
     hardware = Hardware(accelerator="cpu", precision="fp32", devices=1, compile=ours)
     settings = TrainingSettings(model=model, regime=REGIME, hardware=hardware, seed=1)
     training = Training(settings, batches, make_fabric(hardware))

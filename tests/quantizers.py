@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 import transformers
+from modelled import build_model
 from trainings import WORLD
 from worlds import made_tokenizer
 
 from capacity.config.quantizer import Quantizer
-from capacity.models.build import build_model
 from capacity.quantization.calibration import calibration_batches
 from capacity.quantization.spec import Numbers, Rounding, Unquantized
 from capacity.world.facts import make_world

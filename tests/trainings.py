@@ -4,6 +4,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
+from modelled import model_of
 from worlds import made_tokenizer
 
 from capacity.tokenizers.tokenization import save_tokenizer
@@ -60,9 +61,14 @@ def regime_of(**changes: Any) -> TrainingRegime:
     return TrainingRegime.read(REGIME | changes)
 
 
+def training_settings(settings: dict[str, Any]) -> TrainingSettings:
+    """A training's settings; its model as `modelled` reads it."""
+    return TrainingSettings.read(settings | {"model": model_of(settings["model"])})
+
+
 def training_of(settings: dict[str, Any]) -> Training:
     """The training of a spec on the tiny world, before its first step."""
-    read = TrainingSettings.read(settings)
+    read = training_settings(settings)
     return Training(read, batches_of(settings), make_fabric(read.hardware))
 
 
@@ -72,7 +78,7 @@ def train(root: Path, settings: dict[str, Any], time_budget_seconds: float | Non
     for folder in (tokenizer, checkpoint):
         folder.mkdir(parents=True, exist_ok=True)
     save_tokenizer(_world_and_tokenizer()[1], tokenizer)
-    read, batches = TrainingSettings.read(settings), batches_of(settings)
+    read, batches = training_settings(settings), batches_of(settings)
     return train_checkpoint(read, batches, "a tiny world", tokenizer, checkpoint, root / "resume", time_budget_seconds)
 
 

@@ -40,7 +40,7 @@ def test_every_study_asks_its_question_at_every_scale(scale: str, study: str):
         assert not any(key.startswith("dataset.") for key in part.vary)
     for model in own["models"]:
         settings = checked.models[model].to_settings()
-        assert (settings["head_dim"], settings["init_std"]) == (64, 0.02)
+        assert (settings.head_dim, settings.init_std) == (64, 0.02)
 
 
 def test_the_paper_scale_resolves_in_seconds(base_law: Grid):

@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from modelled import build_model
 from test_questions import SPEC as QUESTIONS
-from trainings import HARDWARE, WORLD, made_batches, regime_of, spec_of, train
+from trainings import HARDWARE, WORLD, made_batches, regime_of, spec_of, train, training_settings
 from transformers import AutoModelForCausalLM
 from worlds import made_tokenizer
 
@@ -20,10 +21,9 @@ from capacity.extraction.finetune import Finetuning, QuestionBatches, finetune
 from capacity.extraction.mixed import MixedBatches
 from capacity.extraction.questions import Asked, Lengths, read_asked, rows_of, write_questions
 from capacity.extraction.record import write_finetuned
-from capacity.models.build import build_model, load_model
+from capacity.models.build import load_model
 from capacity.tokenizers.tokenization import save_tokenizer
 from capacity.training.batches import IGNORED
-from capacity.training.spec import TrainingSettings
 from capacity.training.train import Interrupted, train_checkpoint
 from capacity.world.facts import make_world
 
@@ -248,11 +248,11 @@ def test_mixed_training_is_resumable_and_leaves_a_checkpoint_with_rows_for_quest
     for name in ("whole", "stopped"):
         (tmp_path / name).mkdir()
     train_checkpoint(
-        TrainingSettings.read(settings), batches, "a tiny world", questions, tmp_path / "whole", tmp_path / "resume"
+        training_settings(settings), batches, "a tiny world", questions, tmp_path / "whole", tmp_path / "resume"
     )
     with pytest.raises(Interrupted):
         train_checkpoint(
-            TrainingSettings.read(settings),
+            training_settings(settings),
             batches,
             "a tiny world",
             questions,
@@ -261,7 +261,7 @@ def test_mixed_training_is_resumable_and_leaves_a_checkpoint_with_rows_for_quest
             0.0,
         )
     train_checkpoint(
-        TrainingSettings.read(settings), batches, "a tiny world", questions, tmp_path / "stopped", tmp_path / "resume"
+        training_settings(settings), batches, "a tiny world", questions, tmp_path / "stopped", tmp_path / "resume"
     )
     whole, stopped = (load_model(tmp_path / name) for name in ("whole", "stopped"))
     assert whole.get_input_embeddings().weight.shape[0] == rows_of(asked.tokenizer)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from modelled import model_of
 from test_extraction import LORA, MIXED, asking, grid_of
 from test_foreign import OTHERS, factory, hf
 from test_pretrained import folder_of
@@ -32,7 +33,7 @@ def asked_of(model: dict[str, Any], attempt: dict[str, Any] = TRY, **regime: Any
     """A model that is asked about a small world, whose biographies have 12 tokens with EOS."""
     settings = spec_of(**regime)
     return {
-        "model": model, "regime": settings["regime"], "seed": 1, "tries": [attempt], "questions": QUESTIONS,
+        "model": model_of(model).plain(), "regime": settings["regime"], "seed": 1, "tries": [attempt], "questions": QUESTIONS,
         "dataset": SMALL, "tokenizer": {"kind": "word"},
     }  # fmt: skip
 

@@ -7,12 +7,13 @@ import pytest
 from capacity.errors import UserError
 from capacity.jobs.allocation import time_budget
 from capacity.jobs.slurm import Cluster, Partition, Request, _partitions, gpu_count, minutes
+from capacity.models.architectures import paper_model
 from capacity.plan import requests
 
 WORLD = {"kind": "bioS", "N": 1000, "templates": 2, "pools": {"cities": 100}}
 WORD = {"kind": "word"}
 SPEC = {
-    "model": {"family": "gpt2", "l": 2, "h": 4, "head_dim": 8},
+    "model": paper_model("gpt2", 2, 4, 8).plain(),
     "regime": {"exposures": 100, "packing": "windows", "context": 512, "batch": 16},
     "hardware": {"accelerator": "cpu", "precision": "fp32", "devices": 1, "compile": False},
 }
@@ -38,7 +39,7 @@ def with_regime(**changes: object) -> dict:
 
 def test_a_larger_training_asks_for_more() -> None:
     least = requests.training_mb(WORLD, WORD, SPEC), requests.training_minutes(WORLD, WORD, SPEC)
-    wide = {**SPEC, "model": {"family": "gpt2", "l": 12, "h": 12, "head_dim": 64}}
+    wide = {**SPEC, "model": paper_model("gpt2", 12, 12, 64).plain()}
     assert requests.training_mb(WORLD, WORD, wide) > least[0] + 1700  # 85 M parameters at 20 bytes
     assert requests.training_mb(WORLD, WORD, with_regime(batch=256)) > least[0]
     assert requests.training_mb({**WORLD, "N": 10_000_000}, WORD, SPEC) > least[0] + 3900

@@ -6,13 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from modelled import build_model
 from quantizers import COUNT, FAMILIES, NONE, batches, logits, model_of, numbers_of, scheme_of
 from test_foreign import OTHERS, factory, hf
 from trainings import WORLD
 from worlds import made_tokenizer
 
 from capacity.errors import UserError
-from capacity.models.build import build_model, load_model
+from capacity.models.build import load_model
 from capacity.quantization import quantize
 from capacity.quantization.calibration import calibration_batches, input_moments
 from capacity.quantization.quantize import quantize_model

@@ -13,13 +13,12 @@ import pytest
 import torch
 from quantizers import scheme_of
 from torch._dynamo.utils import counters
-from trainings import NUM_STEPS, SPEC, batches_of, checkpoint_bytes, spec_of, train
+from trainings import NUM_STEPS, SPEC, batches_of, checkpoint_bytes, spec_of, train, training_settings
 
 from capacity.jobs.resume import STATE, load_state, save_state
 from capacity.training import device as training_device
 from capacity.training import train as training_module
 from capacity.training.optimizer import Optimizer
-from capacity.training.spec import TrainingSettings
 from capacity.training.train import Interrupted, forget, train_checkpoint
 
 SCRIPTS = Path(training_module.__file__).parents[2]
@@ -262,7 +261,7 @@ def test_the_state_of_another_checkpoint_with_the_same_spec_is_not_used(
     tokenizer, checkpoint = tmp_path / "other" / "tokenizer", tmp_path / "checkpoint"
     checkpoint.mkdir()
     train_checkpoint(
-        TrainingSettings.read(SPEC), batches_of(SPEC), "a tiny world", tokenizer, checkpoint, tmp_path / "mine"
+        training_settings(SPEC), batches_of(SPEC), "a tiny world", tokenizer, checkpoint, tmp_path / "mine"
     )
     assert "was made with checkpoint resume, now mine; starting over" in capsys.readouterr().err
     assert checkpoint_bytes(tmp_path) == straight

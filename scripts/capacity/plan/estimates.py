@@ -6,6 +6,7 @@ Estimates order jobs, size their resources and fill `make plan`; no number in a 
 from typing import Any
 
 from capacity.models.architectures import parameter_count
+from capacity.models.spec import read_model
 
 Plain = dict[str, Any]  # the settings of a spec, as JSON
 
@@ -71,7 +72,7 @@ def training_steps(dataset: Plain, regime: Plain) -> int:
 
 def training_parameters(dataset: Plain, tokenizer: Plain, settings: Plain) -> int:
     """About how many parameters a training trains."""
-    return parameter_count(settings["model"], vocabulary(dataset, tokenizer))
+    return parameter_count(read_model(settings["model"]), vocabulary(dataset, tokenizer))
 
 
 def training_flops(dataset: Plain, tokenizer: Plain, settings: Plain) -> float:

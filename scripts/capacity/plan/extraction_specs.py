@@ -10,6 +10,7 @@ from capacity.errors import UserError
 from capacity.extraction.people import split_sizes
 from capacity.extraction.wordings import wordings_of
 from capacity.models.architectures import sizes
+from capacity.models.spec import FactoryModel, ModelSettings
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class RunToAsk:
     extraction: Extraction
     names: dict[str, str]  # section -> config name
     dataset: dict[str, Any]  # specs
-    model: dict[str, Any]
+    model: ModelSettings
     checkpoint: Spec
     draws: int  # of the probe
 
@@ -107,7 +108,7 @@ def _check_model(asked: RunToAsk, key: str) -> None:
     most = max((rank for pair in asked.extraction.ranks or [] for rank in pair), default=0)
     if width and most > width:
         raise UserError(f"{key}.ranks: {most}, but models.{model} has width {width}; use ranks up to {width}")
-    if asked.extraction.method != "mixed" and "python" in asked.model:
+    if asked.extraction.method != "mixed" and isinstance(asked.model, FactoryModel):
         raise UserError(f"{key}.method: {asked.extraction.method} with models.{model}, a factory; use method: mixed")
     if asked.extraction.method == "mixed" and asked.dataset.get("junk"):
         raise UserError(f"{key}.method: mixed with {asked.names['dataset']}, which has junk; use a dataset without")

@@ -22,6 +22,7 @@ from capacity.config.study import CROSSED, Study
 from capacity.errors import UserError
 from capacity.models.architectures import matrix_roles, mlp_width, parameter_count, sizes
 from capacity.models.factories import source_digests
+from capacity.models.spec import PaperModel
 from capacity.plan.estimates import training_steps, vocabulary
 from capacity.plan.extraction_specs import RunToAsk, specs_of
 from capacity.plan.table_spec import table_spec
@@ -312,14 +313,14 @@ def _scheme(run: Run, label: str, quantizer: Quantizer) -> Scheme:
     model = run.model.to_settings()
     d = sizes(model)["d"]
     widths = {d} if d else set()  # of an external model the quantiser itself checks every layer
-    if "family" in model and {"linear", "experts"} & set(scheme.tensors):
+    if isinstance(model, PaperModel) and {"linear", "experts"} & set(scheme.tensors):
         widths |= {mlp_width(model)} - {0}
     if isinstance(group, int) and any(each % group for each in widths):
         raise UserError(
             f"quantizers.{label}.group: {group} does not divide the widths of {run.names['model']}, "
             f"{', '.join(map(str, sorted(widths)))}; use a divisor, row or tensor"
         )
-    if "family" in model and not isinstance(scheme, Unquantized):
+    if isinstance(model, PaperModel):
         try:
             check_tensors(scheme, matrix_roles(model))
         except UserError as error:
@@ -362,7 +363,7 @@ def _hardware(config: Config, run: Run) -> Hardware:
     if run.regime.batch % scale.devices:
         regime = f"regimes.{run.names['regime']}.batch: {run.regime.batch}"
         raise UserError(f"{regime} does not share out over devices: {scale.devices}; use a multiple")
-    if scale.devices > 1 and run.model.to_settings().get("experts"):
+    if scale.devices > 1 and run.model.experts:
         asked = f"scales.{config.scale}.devices: {scale.devices}"
         raise UserError(f"{asked}, but models.{run.names['model']} has experts, whose capacity is a batch's; use 1")
     compiled = _pays(run) and has_compiler() if scale.compile == "auto" else scale.compile

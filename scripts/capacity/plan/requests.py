@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 from capacity.artefacts.spec import Spec
 from capacity.models.architectures import parameter_count, sizes
+from capacity.models.spec import read_model
 from capacity.plan.estimates import (
     CPU_FLOPS,
     Plain,
     biography_tokens,
+    training_parameters,
     training_seconds,
     training_steps,
     vocabulary,
@@ -166,7 +168,7 @@ def training_mb(dataset: Plain, tokenizer: Plain, settings: Plain) -> int:
     what a step keeps for its backward pass, in float32: logits, their softmax and gradient, and about 34
     numbers a token, layer and channel.
     """
-    model, regime, V = settings["model"], settings["regime"], vocabulary(dataset, tokenizer)
+    model, regime, V = read_model(settings["model"]), settings["regime"], vocabulary(dataset, tokenizer)
     fixed = 20 * parameter_count(model, V) + world_bytes(dataset)
     processes = settings["hardware"]["devices"]
     if settings["hardware"]["accelerator"] == "gpu":
@@ -189,7 +191,7 @@ def training_minutes(dataset: Plain, tokenizer: Plain, settings: Plain) -> int:
 def scoring_mb(dataset: Plain, tokenizer: Plain, settings: Plain) -> int:
     """Host memory of quantising or probing a checkpoint, in MB: some copies of the weights."""
     base = GPU_BASE_MB if settings["hardware"]["accelerator"] == "gpu" else BASE_MB
-    fixed = 24 * parameter_count(settings["model"], vocabulary(dataset, tokenizer)) + world_bytes(dataset)
+    fixed = 24 * training_parameters(dataset, tokenizer, settings) + world_bytes(dataset)
     return math.ceil(base + 500 + fixed / 1e6)
 
 
@@ -199,7 +201,7 @@ def scoring_minutes(dataset: Plain, tokenizer: Plain, settings: Plain, texts: in
     texts: wordings of every person that are scored, over all variants.
     """
     tokens = texts * dataset["N"] * biography_tokens(dataset)
-    flops = 4.0 * parameter_count(settings["model"], vocabulary(dataset, tokenizer)) * tokens
+    flops = 4.0 * training_parameters(dataset, tokenizer, settings) * tokens
     return STARTUP_MINUTES + math.ceil(ROOM * flops / CPU_FLOPS / MINUTE)
 
 
@@ -208,7 +210,7 @@ def question_minutes(dataset: Plain, tokenizer: Plain, settings: Plain, texts: i
 
     texts: questions that are trained on or asked, repeats included.
     """
-    flops = 6.0 * parameter_count(settings["model"], vocabulary(dataset, tokenizer)) * texts * QUESTION_TOKENS
+    flops = 6.0 * training_parameters(dataset, tokenizer, settings) * texts * QUESTION_TOKENS
     return STARTUP_MINUTES + math.ceil(ROOM * flops / CPU_FLOPS / MINUTE)
 
 

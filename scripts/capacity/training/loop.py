@@ -11,6 +11,7 @@ from torch import Tensor
 
 from capacity.errors import UserError
 from capacity.models.build import build_model
+from capacity.models.spec import PaperModel
 from capacity.training.batches import IGNORED, TrainingBatches
 from capacity.training.objective import Objective
 from capacity.training.optimizer import check_schedule, learning_rate, make_optimizer
@@ -32,8 +33,9 @@ class Training:
         check_schedule(self.regime, self.num_steps)
         model = build_model(settings.model, batches.vocab_size, batches.context, settings.seed)
         fabric.to_device(model)
-        balance = (settings.model.get("experts") or {}).get("balance", 0.0)
-        plain = "family" not in settings.model
+        plain = not isinstance(settings.model, PaperModel)
+        experts = settings.model.experts if isinstance(settings.model, PaperModel) else None
+        balance = experts.balance if experts else 0.0
         quantization = self.regime.quantization
         # The first step with quantised weights; after the last one where there is no scheme.
         self.quantised_from = round(quantization.start * self.num_steps) if quantization else self.num_steps
