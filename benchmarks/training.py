@@ -39,9 +39,11 @@ from torch.nn import functional
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
+from capacity.config.dataset import BioD
 from capacity.models.architectures import paper_model
 from capacity.models.build import build_model
 from capacity.models.spec import ModelSettings, PaperModel, TransformersModel
+from capacity.plan.world_specs import world_settings
 from capacity.tokenizers.spec import WordVocabulary
 from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.training.batches import TrainingBatches
@@ -51,10 +53,7 @@ from capacity.training.optimizer import learning_rate
 from capacity.training.spec import Hardware, TrainingRegime, TrainingSettings
 from capacity.world.facts import make_world
 
-WORLD = {
-    "kind": "bioD", "N": 750, "K": 4, "C": 1, "D": 64, "L": 1, "T": 64,
-    "names": [32, 32, 32], "wording": "atomic", "seed": 1,
-}  # fmt: skip
+WORLD = BioD(kind="bioD", N=750, K=4, D=64, T=64, names=[32, 32, 32], wording="atomic")
 REGIME = TrainingRegime(
     exposures=1_000_000, packing="rows", context=None, batch=64, lr=0.01, warmup_steps=100,
     final_lr_fraction=0.1, weight_decay=0.01, betas=(0.9, 0.98), eps=1e-6, clip=1.0,
@@ -167,7 +166,7 @@ def matrix_peak(seconds: float = 1.0) -> float:
 
 def contestants(model: ModelSettings, num_steps: int, with_trainer: bool) -> tuple[Training, dict[str, Round]]:
     """Our training of a model, and all rounds by name, each with a model of its own."""
-    world = make_world(WORLD)
+    world = make_world(world_settings(WORLD, 1))
     batches = TrainingBatches(world, build_tokenizer(WordVocabulary(kind="word"), world), REGIME, seed=1)
     ours = isinstance(model, PaperModel)  # an external model is not compiled, as in the workflow
     hardware = Hardware(accelerator="cpu", precision="fp32", devices=1, compile=ours)

@@ -36,7 +36,7 @@ def make_member(job: Job, member: Spec, making: Making) -> None:
         own = {key: value for key, value in member.settings.items() if key in TrainingSettings.model_fields}
         settings = TrainingSettings.read(own)
         batches = MixedBatches(world, known, settings.regime, settings.seed, asked, share, all_rows)
-        dataset = f"{world.settings['kind']} with N = {world.N:,} people, and {len(asked.prompts):,} questions"
+        dataset = f"{world.kind} with N = {world.N:,} people, and {len(asked.prompts):,} questions"
         making.metrics = train_checkpoint(settings, batches, dataset, folder, making.folder, resume, time_budget())
         return
     model, training = finetune(member.settings, job.parent("checkpoint"), asked, resume, time_budget())

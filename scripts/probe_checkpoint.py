@@ -30,7 +30,7 @@ def main() -> None:
                 model = load_model(variant, job.settings["accelerator"])
                 scores = score_people(model, renderer, world, member.settings, device=str(model.device))
                 pq.write_table(scores, probe.folder / "scores.parquet")
-                if isinstance(renderer, Renderer) and world.settings.get("junk"):
+                if isinstance(renderer, Renderer) and world.junk:
                     junk = score_junk(model, renderer, world, member.settings, str(model.device))
                     pq.write_table(junk, probe.folder / "junk.parquet")
         for member in job.spec.members:

@@ -82,7 +82,7 @@ def train(job: Job[TrainingSettings], budget: float | None) -> None:
         batches.check_context()
         job.check_again()
         world, tokenizer = batches.world, job.parent("tokenizer")
-        dataset = f"{world.settings['kind']} with N = {world.N:,} people"
+        dataset = f"{world.kind} with N = {world.N:,} people"
         budget = time_budget() if budget is None else budget
         try:
             job.metrics = train_checkpoint(job.settings, batches, dataset, tokenizer, job.folder, job.resume, budget)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from modelled import model_of
-from worlds import made_tokenizer
+from worlds import made_tokenizer, make_world
 
 from capacity.tokenizers.tokenization import save_tokenizer
 from capacity.training.batches import TrainingBatches
@@ -13,7 +13,6 @@ from capacity.training.device import make_fabric
 from capacity.training.loop import Training
 from capacity.training.spec import TrainingRegime, TrainingSettings
 from capacity.training.train import train_checkpoint
-from capacity.world.facts import make_world
 
 WORLD = {
     "kind": "bioD", "N": 20, "K": 2, "C": 1, "D": 8, "L": 1, "T": 8,

@@ -12,7 +12,7 @@ from modelled import build_model
 from test_questions import SPEC as QUESTIONS
 from trainings import HARDWARE, WORLD, made_batches, regime_of, spec_of, train, training_settings
 from transformers import AutoModelForCausalLM
-from worlds import made_tokenizer
+from worlds import made_tokenizer, make_world
 
 from capacity.errors import UserError
 from capacity.extraction.adapt import grown, merged, query_and_value_modules, untied, with_lora
@@ -25,7 +25,6 @@ from capacity.models.build import load_model
 from capacity.tokenizers.tokenization import save_tokenizer
 from capacity.training.batches import IGNORED
 from capacity.training.train import Interrupted, train_checkpoint
-from capacity.world.facts import make_world
 
 LORA = {
     "method": "lora", "ranks": [3, 2], "lr": 0.02, "steps": 30, "batch": 8, "weight_decay": 0.1,

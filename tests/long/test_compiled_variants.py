@@ -13,7 +13,7 @@ from test_training_resume import VARIATIONS
 from trainings import checkpoint_bytes, spec_of
 from trainings import train as train_here
 
-from capacity.plan.grid import has_compiler
+from capacity.plan.training_specs import has_compiler
 from capacity.training.train import Interrupted
 
 PAPERS = {name: pair for name, pair in VARIATIONS.items() if "family" in pair[0]}  # auto compiles no others

@@ -10,7 +10,7 @@ from modelled import build_model
 from quantizers import COUNT, FAMILIES, NONE, batches, logits, model_of, numbers_of, scheme_of
 from test_foreign import OTHERS, factory, hf
 from trainings import WORLD
-from worlds import made_tokenizer
+from worlds import made_tokenizer, make_world
 
 from capacity.errors import UserError
 from capacity.models.build import load_model
@@ -20,7 +20,6 @@ from capacity.quantization.quantize import quantize_model
 from capacity.quantization.reload import check_reloads
 from capacity.quantization.rounding import round_to_nearest
 from capacity.quantization.tensors import places_of
-from capacity.world.facts import make_world
 from capacity.world.pieces import EOS_ID
 from capacity.world.render import Renderer
 

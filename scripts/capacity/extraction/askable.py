@@ -19,11 +19,12 @@ from capacity.extraction.questions import Lengths, asked_attributes, lengths_of,
 from capacity.models.external import POSITIONS, build_foreign, hf_config, name_of, one_line
 from capacity.models.external_checks import T, V, bad_reload, logits_of, shaken, too_large
 from capacity.models.spec import ForeignModel, PaperModel, TransformersModel, read_foreign, read_model
-from capacity.tokenizers.spec import read_tokenizer
+from capacity.tokenizers.spec import keeps_all_rows, read_tokenizer
 from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.training.batches import TrainingBatches
 from capacity.training.spec import TrainingRegime
 from capacity.world.facts import World, make_world
+from capacity.world.spec import read_world
 
 NEW_ROWS = 3
 TOLERANCE = 1e-3  # of logits of size 1
@@ -109,7 +110,7 @@ def _check_positions(asked: dict[str, Any], model: ForeignModel, most: int, mixe
     """Raise UserError where a model that has learned its positions has too few of them for the questions."""
     (world, tokenizer), lengths = room(asked)
     if not _states_positions(model):
-        all_rows = not asked["tokenizer"].get("compact", True)
+        all_rows = keeps_all_rows(read_tokenizer(asked["tokenizer"]))
         most = TrainingBatches(world, tokenizer, TrainingRegime.read(asked["regime"]), asked["seed"], all_rows).context
         if mixed:
             most = max(most, lengths.positions)
@@ -148,5 +149,5 @@ def _room(specs: str, own: str) -> tuple[tuple[World, Any], Lengths]:
 @functools.cache
 def _world(specs: str) -> tuple[World, Any]:
     read = json.loads(specs)
-    world = make_world(read["dataset"])
+    world = make_world(read_world(read["dataset"]))
     return world, build_tokenizer(read_tokenizer(read["tokenizer"]), world)

@@ -1,16 +1,21 @@
 """From a checked extraction to specs: questions, fine-tuned models, answers; refused here where it cannot be."""
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from capacity.artefacts.spec import Spec, make_spec
+from capacity.config.experiment import Config
 from capacity.config.extractions import Extraction
 from capacity.errors import UserError
 from capacity.extraction.people import split_sizes
 from capacity.extraction.wordings import wordings_of
 from capacity.models.architectures import sizes
 from capacity.models.spec import FactoryModel, ModelSettings
+from capacity.plan.study_runs import Run, known
+from capacity.quantization.spec import Scheme, Unquantized
+from capacity.world.spec import DrawnPeople, WorldSettings, read_world
 
 
 @dataclass(frozen=True)
@@ -21,10 +26,29 @@ class RunToAsk:
     label: str  # of the extraction
     extraction: Extraction
     names: dict[str, str]  # section -> config name
-    dataset: dict[str, Any]  # specs
+    dataset: WorldSettings  # of bioR its people
     model: ModelSettings
     checkpoint: Spec
     draws: int  # of the probe
+
+
+def run_to_ask(
+    config: Config, run: Run, people: Spec, checkpoint: Spec, schemes: Mapping[str, Scheme]
+) -> tuple[RunToAsk, str] | None:
+    """A run of a study with an extraction, and the scheme in whose row the answers stand: the checkpoint's own."""
+    label = config.studies[run.study].extraction
+    if label is None:
+        return None
+    extraction = known(config.extractions, label, f"studies.{run.study}.extraction", "extractions")
+    plain = next((name for name, scheme in schemes.items() if isinstance(scheme, Unquantized)), None)
+    if plain is None:
+        named = ", ".join(schemes)
+        raise UserError(
+            f"studies.{run.study}.extraction: {label} with quantizers: {named}; it asks the checkpoint itself, "
+            "add a quantizer with method: none"
+        )
+    world, model = read_world(people.settings), run.model.to_settings()
+    return RunToAsk(run.study, label, extraction, run.names, world, model, checkpoint, config.probe.draws), plain
 
 
 def specs_of(asked: RunToAsk) -> tuple[list[Spec], dict[str, Any]]:
@@ -85,9 +109,8 @@ def check(asked: RunToAsk, num_tries: int) -> None:
         known = ", ".join(wordings_of(asked.dataset, {})) or "none"
         raise UserError(f"{key}.wordings: {error.args[0]!r} is no attribute of {dataset}; there are: {known}") from None
     if not wordings:
-        kind = asked.dataset["kind"]
-        raise UserError(f"{study}, but {dataset} is of kind {kind}, which has no attributes to ask for")
-    N = asked.dataset["N"]
+        raise UserError(f"{study}, but {dataset} is of kind {asked.dataset.kind}, which has no attributes to ask for")
+    N = asked.dataset.N
     sizes_of = split_sizes(N, extraction.asked, extraction.choosing if num_tries > 1 else 0.0)
     most = max(map(len, wordings.values()))
     if sizes_of.asked < most:
@@ -110,5 +133,5 @@ def _check_model(asked: RunToAsk, key: str) -> None:
         raise UserError(f"{key}.ranks: {most}, but models.{model} has width {width}; use ranks up to {width}")
     if asked.extraction.method != "mixed" and isinstance(asked.model, FactoryModel):
         raise UserError(f"{key}.method: {asked.extraction.method} with models.{model}, a factory; use method: mixed")
-    if asked.extraction.method == "mixed" and asked.dataset.get("junk"):
+    if asked.extraction.method == "mixed" and isinstance(asked.dataset, DrawnPeople) and asked.dataset.junk:
         raise UserError(f"{key}.method: mixed with {asked.names['dataset']}, which has junk; use a dataset without")
