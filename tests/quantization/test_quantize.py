@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from modelled import build_model
-from quantizers import COUNT, FAMILIES, NONE, batches, logits, model_of, numbers_of, scheme_of
+from quantizers import FAMILIES, NONE, batches, logits, model_of, numbers_of, scheme_of
 from test_foreign import OTHERS, factory, hf
 from trainings import WORLD
 from worlds import made_tokenizer, make_world
@@ -345,11 +345,3 @@ def test_calibration_tells_of_different_people_in_whole_biographies():
     again = [row for batch in calibration_batches(renderer, 12, seed=1) for row in batch.tolist()]
     other = [row for batch in calibration_batches(renderer, 12, seed=2) for row in batch.tolist()]
     assert rows == again != other
-
-
-@pytest.mark.parametrize("count", [0, COUNT + 1])
-def test_a_calibration_set_that_the_world_cannot_give_is_refused(count):
-    world = make_world(WORLD)
-    renderer = Renderer(world, made_tokenizer({"kind": "word"}, world))
-    with pytest.raises(UserError, match=f"calibration: {count} biographies of a world of {COUNT} people"):
-        calibration_batches(renderer, count, seed=1)

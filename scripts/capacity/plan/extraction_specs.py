@@ -12,7 +12,6 @@ from capacity.errors import UserError
 from capacity.extraction.people import split_sizes
 from capacity.extraction.wordings import wordings_of
 from capacity.models.architectures import sizes
-from capacity.models.spec import FactoryModel, ModelSettings
 from capacity.plan.study_runs import Run, known
 from capacity.quantization.spec import Scheme, Unquantized
 from capacity.world.spec import DrawnPeople, WorldSettings, read_world
@@ -20,14 +19,12 @@ from capacity.world.spec import DrawnPeople, WorldSettings, read_world
 
 @dataclass(frozen=True)
 class RunToAsk:
-    """One run that is asked, and the names that messages call its parts by."""
+    """One run that is asked."""
 
-    study: str
+    run: Run
     label: str  # of the extraction
     extraction: Extraction
-    names: dict[str, str]  # section -> config name
     dataset: WorldSettings  # of bioR its people
-    model: ModelSettings
     checkpoint: Spec
     draws: int  # of the probe
 
@@ -47,8 +44,7 @@ def run_to_ask(
             f"studies.{run.study}.extraction: {label} with quantizers: {named}; it asks the checkpoint itself, "
             "add a quantizer with method: none"
         )
-    world, model = read_world(people.settings), run.model.to_settings()
-    return RunToAsk(run.study, label, extraction, run.names, world, model, checkpoint, config.probe.draws), plain
+    return RunToAsk(run, label, extraction, read_world(people.settings), checkpoint, config.probe.draws), plain
 
 
 def specs_of(asked: RunToAsk) -> tuple[list[Spec], dict[str, Any]]:
@@ -101,8 +97,8 @@ def _spec(asked: RunToAsk, attempt: dict[str, Any]) -> dict[str, Any]:
 
 def check(asked: RunToAsk, num_tries: int) -> None:
     """Raise UserError, in one line, for what could not be asked."""
-    extraction, key, dataset = asked.extraction, f"extractions.{asked.label}", asked.names["dataset"]
-    study = f"studies.{asked.study}.extraction: {asked.label}"
+    extraction, key, dataset = asked.extraction, f"extractions.{asked.label}", asked.run.names["dataset"]
+    study = f"studies.{asked.run.study}.extraction: {asked.label}"
     try:
         wordings = wordings_of(asked.dataset, extraction.wordings)
     except KeyError as error:
@@ -127,11 +123,11 @@ def check(asked: RunToAsk, num_tries: int) -> None:
 
 
 def _check_model(asked: RunToAsk, key: str) -> None:
-    width, model = sizes(asked.model)["d"], asked.names["model"]
+    width, model = sizes(asked.run.model.to_settings())["d"], asked.run.names["model"]
     most = max((rank for pair in asked.extraction.ranks or [] for rank in pair), default=0)
     if width and most > width:
         raise UserError(f"{key}.ranks: {most}, but models.{model} has width {width}; use ranks up to {width}")
-    if asked.extraction.method != "mixed" and isinstance(asked.model, FactoryModel):
+    if asked.extraction.method != "mixed" and asked.run.model.python:
         raise UserError(f"{key}.method: {asked.extraction.method} with models.{model}, a factory; use method: mixed")
     if asked.extraction.method == "mixed" and isinstance(asked.dataset, DrawnPeople) and asked.dataset.junk:
-        raise UserError(f"{key}.method: mixed with {asked.names['dataset']}, which has junk; use a dataset without")
+        raise UserError(f"{key}.method: mixed with {asked.run.names['dataset']}, which has junk; use a dataset without")

@@ -105,11 +105,11 @@ def size_lines(world: World, renderer: Renderer | TextRenderer, num_people: int,
     mean = float(renderer.lengths(training_draws(world, world.seed, 0, 0)).mean()) + 1
     columns = world.grammar.column_sizes.values()
     row_bytes = sum(np.min_scalar_type(max(size, 2**16) - 1).itemsize for size in columns)
-    told = "these texts" if world.rewritings else "the dataset"
+    source = "these texts" if world.rewritings else "the dataset"
     memory = world_bytes(num_people, world.rewritings.W if world.rewritings else 0)
     lines = [
         f"tokens a biography, end included: {mean:.1f} on average, {renderer.max_length + 1} at most",
-        f"vocabulary: {renderer.vocab_size:,} tokens, of which {told} can use {renderer.num_used:,}",
+        f"vocabulary: {renderer.vocab_size:,} tokens, of which {source} can use {renderer.num_used:,}",
         f"facts: at most {row_bytes * num_people / 1e6:,.1f} MB on disk, "
         f"about {memory / 1e6:,.1f} MB of memory while training",
     ]

@@ -94,9 +94,9 @@ def dataset_needs(dataset: Spec, spec_of: SpecOf) -> Needs:
     return Needs(world_mb(settings), world_minutes(settings))
 
 
-def told_needs(told: Spec, spec_of: SpecOf) -> Needs:
+def rendered_needs(child: Spec, spec_of: SpecOf) -> Needs:
     """Of a tokenizer or questions, for which their dataset is gone through once."""
-    return dataset_needs(parent(told, "dataset", spec_of), spec_of)
+    return dataset_needs(parent(child, "dataset", spec_of), spec_of)
 
 
 def rewriting_needs(rewriting: Spec, spec_of: SpecOf) -> Needs:
@@ -152,11 +152,11 @@ def _tuned(finetunes: Spec, spec_of: SpecOf) -> TrainingSettings:
 STAGE_NEEDS: dict[str, Callable[[Spec, SpecOf], Needs]] = {
     "datasets": dataset_needs,
     "rewritings": rewriting_needs,
-    "tokenizers": told_needs,
+    "tokenizers": rendered_needs,
     "checkpoints": training_needs,
     "variants": variants_needs,
     "probes": probes_needs,
-    "questions": told_needs,
+    "questions": rendered_needs,
     "finetunes": finetunes_needs,
     "answers": answers_needs,
 }

@@ -57,9 +57,9 @@ def rewrite_world(world: World, settings: RewritingSettings, resume: Path) -> tu
     _write(writing, done, resume / KEPT)
     texts = [text for entry in done for text in entry["texts"]]
     checks = [writing.check(row, text) for row, text in enumerate(texts)]
-    told = Rewritings.of(texts, [each.marks for each in checks], writing.W)
+    rewritings = Rewritings.of(texts, [each.marks for each in checks], writing.W)
     metrics = _counts(checks, done, writing)
-    return replace(world, rewritings=told), metrics
+    return replace(world, rewritings=rewritings), metrics
 
 
 def _write(writing: "Writing", done: list[dict[str, Any]], path: Path) -> None:
