@@ -9,7 +9,7 @@ from capacity.config.dataset import BioR
 from capacity.config.experiment import Config
 from capacity.errors import UserError, fail
 from capacity.plan.preview import account_lines, labelled_texts, rewritten_sample, sample_world, size_lines
-from capacity.plan.world_settingss import tokenizer_settings, world_settings
+from capacity.plan.world_specs import tokenizer_settings, world_settings
 from capacity.tokenizers.spec import keeps_all_rows
 from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world.written import renderer_of

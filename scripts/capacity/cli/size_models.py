@@ -9,7 +9,7 @@ from pathlib import Path
 from capacity.cli.arguments import add_config_options, read_config
 from capacity.errors import UserError, fail
 from capacity.plan.preview import sample_world
-from capacity.plan.world_settingss import world_settings
+from capacity.plan.world_specs import world_settings
 from capacity.tables.bits import bits_offered
 from capacity.tables.scaling_law import FULL_PRECISION, FittedLaw
 

@@ -13,7 +13,7 @@ from capacity.config.load import check, parse_overrides
 from capacity.errors import UserError, fail
 from capacity.extraction.harness import write_task
 from capacity.extraction.wordings import wordings_of
-from capacity.plan.world_settingss import counted, tokenizer_settings, world_settings
+from capacity.plan.world_specs import counted, tokenizer_settings, world_settings
 from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world.facts import World, make_world
 
