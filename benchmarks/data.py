@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from capacity.config.dataset import Records
-from capacity.plan.world_specs import world_spec
+from capacity.config.dataset import BioD, BioS, Dataset, Junk, Records
+from capacity.plan.world_specs import world_settings
 from capacity.tokenizers.spec import OwnBpe, WordVocabulary, read_tokenizer
 from capacity.tokenizers.tokenization import EOS_TOKEN, build_tokenizer
 from capacity.world.facts import make_world
@@ -27,15 +27,8 @@ from capacity.world.junk import JunkPeople, junk_draws
 from capacity.world.render import Renderer
 from capacity.world.sampling import BLOCK, Draws, training_draws
 
-POOLS = {
-    "first_names": 400, "middle_names": 400, "last_names": 1000, "months": 12, "days": 28, "years": 200,
-    "cities": 200, "universities": 300, "majors": 100, "employers": 263,
-}  # fmt: skip
-BIO_S = {"kind": "bioS", "N": BLOCK, "pools": POOLS, "templates": 52, "seed": 1}
-BIO_D = {
-    "kind": "bioD", "N": BLOCK, "K": 4, "C": 1, "D": 64, "L": 1, "T": 64,
-    "names": [64, 64, 64], "wording": "atomic", "seed": 1,
-}  # fmt: skip
+BIO_S = BioS(kind="bioS", N=BLOCK)
+BIO_D = BioD(kind="bioD", N=BLOCK, K=4, D=64, T=64, names=[64, 64, 64], wording="atomic")
 SYLLABLES = ["ba", "ko", "mi", "ta", "re", "lu", "so", "ni", "va", "de", "pa", "ge"]
 CASES = {
     "bioS, full pools, BPE": (BIO_S, {"kind": "bpe", "vocabulary": 3275, "split_digits": False}),
@@ -53,9 +46,9 @@ def best_rate(make: Callable[[], object], num_tokens: int, rounds: int) -> float
     return num_tokens / min(seconds) / 1e6
 
 
-def measure(title: str, world_spec: dict, tokenizer_spec: dict, rounds: int, text_people: int) -> None:
+def measure(title: str, dataset: Dataset, tokenizer_spec: dict, rounds: int, text_people: int) -> None:
     """Print one table: a row a route, with its rate and its multiple of the whole text route."""
-    world = make_world(world_spec)
+    world = make_world(world_settings(dataset, 1))
     tokenizer = build_tokenizer(read_tokenizer(tokenizer_spec), world)
     renderer = Renderer(world, tokenizer)
     draws = training_draws(world, 1, 0, 0)
@@ -89,7 +82,7 @@ def measure(title: str, world_spec: dict, tokenizer_spec: dict, rounds: int, tex
 
 def measure_merging(rounds: int, people: int) -> None:
     """Print what it costs where tokens reach across a value's end, so that texts are tokenised whole."""
-    world = make_world(BIO_S)
+    world = make_world(world_settings(BIO_S, 1))
     draws = training_draws(world, 1, 0, 0)[:people]
     tokenizer = Tokenizer(models.BPE())
     word = pre_tokenizers.Split(Regex(r" ?\S+|\s"), "isolated")  # marks and all: "Newark,"
@@ -121,7 +114,7 @@ def measure_table(num_rows: int) -> None:
                 word = "".join(SYLLABLES[row // len(SYLLABLES) ** place % len(SYLLABLES)] for place in range(7))
                 table.write(f"{word.capitalize()} {row % 97},{['red', 'blue', 'green', 'grey'][row % 4]},{row % 89}\n")
         clock = time.process_time()
-        world = make_world(world_spec(Records(kind="records", file=str(file), entity="entity"), 1))
+        world = make_world(world_settings(Records(kind="records", file=str(file), entity="entity"), 1))
     print(f"\ntable of {num_rows:,} entities and two attributes, seconds of processor time and MB at most:")
     clock = _tell("read and checked", clock)
     tokenizer = build_tokenizer(OwnBpe(kind="bpe", vocabulary=2000, split_digits=False), world)
@@ -140,7 +133,7 @@ def _tell(what: str, since: float) -> float:
 def measure_facts(num_people: int) -> None:
     """Print what facts cost, and junk of the paper's hundred million people, of which none is stored."""
     start = time.process_time()
-    world = make_world(BIO_S | {"N": num_people, "junk": {"people": 100_000_000, "share": 0.875}})
+    world = make_world(world_settings(BIO_S.model_copy(update={"N": num_people, "junk": Junk(people=100_000_000)}), 1))
     seconds = time.process_time() - start
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"\nfacts of {num_people:,} people of bioS: {seconds:.1f} s of one core, {megabytes:,.0f} MB in all at most")

@@ -39,7 +39,11 @@ from torch.nn import functional
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
+from capacity.config.dataset import BioD
+from capacity.models.architectures import paper_model
 from capacity.models.build import build_model
+from capacity.models.spec import ModelSettings, PaperModel, TransformersModel
+from capacity.plan.world_specs import world_settings
 from capacity.tokenizers.spec import WordVocabulary
 from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.training.batches import TrainingBatches
@@ -49,10 +53,7 @@ from capacity.training.pretraining import Training
 from capacity.training.spec import Hardware, TrainingRegime, TrainingSettings
 from capacity.world.facts import make_world
 
-WORLD = {
-    "kind": "bioD", "N": 750, "K": 4, "C": 1, "D": 64, "L": 1, "T": 64,
-    "names": [32, 32, 32], "wording": "atomic", "seed": 1,
-}  # fmt: skip
+WORLD = BioD(kind="bioD", N=750, K=4, D=64, T=64, names=[32, 32, 32], wording="atomic")
 REGIME = TrainingRegime(
     exposures=1_000_000, packing="rows", context=None, batch=64, lr=0.01, warmup_steps=100,
     final_lr_fraction=0.1, weight_decay=0.01, betas=(0.9, 0.98), eps=1e-6, clip=1.0,
@@ -60,14 +61,15 @@ REGIME = TrainingRegime(
 )  # fmt: skip
 SIZE = {"l": 2, "h": 2, "head_dim": 8}
 MODELS = {
-    "gpt2": {"family": "gpt2", **SIZE},
-    "gpt2-no-mlp": {"family": "gpt2", **SIZE, "mlp_ratio": 0.0},
-    "llama": {"family": "llama", **SIZE},
-    "llama-standard-mlp": {"family": "llama", **SIZE, "tied": True, "mlp": "standard"},
-    "mistral": {"family": "mistral", **SIZE},
-    "gpt2-experts": {"family": "gpt2", **SIZE, "mlp_ratio": 0.25, "experts": {
-        "count": 8, "top": 1, "capacity": 2.0, "test_capacity": 8.0, "balance": 0.01}},
-    "mamba": {"hf": {"model_type": "mamba", "hidden_size": 16, "num_hidden_layers": 2, "state_size": 4}},
+    "gpt2": paper_model("gpt2", **SIZE),
+    "gpt2-no-mlp": paper_model("gpt2", **SIZE, mlp_ratio=0.0),
+    "llama": paper_model("llama", **SIZE),
+    "llama-standard-mlp": paper_model("llama", **SIZE, tied=True, mlp="standard"),
+    "mistral": paper_model("mistral", **SIZE),
+    "gpt2-experts": paper_model("gpt2", **SIZE, mlp_ratio=0.25, experts={
+        "count": 8, "top": 1, "capacity": 2.0, "test_capacity": 8.0, "balance": 0.01}),
+    "mamba": TransformersModel(
+        hf={"model_type": "mamba", "hidden_size": 16, "num_hidden_layers": 2, "state_size": 4}),
 }  # fmt: skip
 WARM_STEPS = 20  # of each round of the Trainer, before its clock starts
 
@@ -162,11 +164,11 @@ def matrix_peak(seconds: float = 1.0) -> float:
     return 2 * 1024**3 / best
 
 
-def contestants(model: dict[str, Any], num_steps: int, with_trainer: bool) -> tuple[Training, dict[str, Round]]:
+def contestants(model: ModelSettings, num_steps: int, with_trainer: bool) -> tuple[Training, dict[str, Round]]:
     """Our training of a model, and all rounds by name, each with a model of its own."""
-    world = make_world(WORLD)
+    world = make_world(world_settings(WORLD, 1))
     batches = TrainingBatches(world, build_tokenizer(WordVocabulary(kind="word"), world), REGIME, seed=1)
-    ours = "family" in model  # an external model is not compiled, as in the workflow
+    ours = isinstance(model, PaperModel)  # an external model is not compiled, as in the workflow
     hardware = Hardware(accelerator="cpu", precision="fp32", devices=1, compile=ours)
     settings = TrainingSettings(model=model, regime=REGIME, hardware=hardware, seed=1)
     training = Training(settings, batches, make_fabric(hardware))

@@ -5,15 +5,16 @@ from dataclasses import asdict
 from capacity.jobs.job import Job, job_parser
 from capacity.world.facts import make_world, save_world
 from capacity.world.records import num_dropped
+from capacity.world.spec import RecordsWorld, read_world
 
 
 def main() -> None:
-    """Make the world that the order describes."""
+    """Make the world that the spec describes."""
     args = job_parser(__doc__).parse_args()
-    with Job(args, dict) as job:
+    with Job(args, read_world) as job:
         world = make_world(job.settings)
         save_world(world, job.folder)
-        if job.settings["kind"] == "records":
+        if isinstance(job.settings, RecordsWorld):
             job.metrics["dropped"] = num_dropped(job.settings)
             print(f"{world.N:,} rows told, {job.metrics['dropped']:,} dropped for an empty cell", flush=True)
         job.metrics.update(people=world.N, account=asdict(world.account), beginnings=world.grammar.num_beginnings())

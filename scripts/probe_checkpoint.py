@@ -36,7 +36,7 @@ def make_member(job: Job, member: Spec, making: Making) -> None:
     scores = score_people(model, renderer, world, member.settings, str(model.device), halves=halves)
     pq.write_table(scores, making.folder / "scores.parquet")
     pq.write_table(halves.table(), making.folder / "temperatures.parquet")
-    if isinstance(renderer, Renderer) and world.settings.get("junk"):
+    if isinstance(renderer, Renderer) and world.junk:
         junk = score_junk(model, renderer, world, member.settings, str(model.device))
         pq.write_table(junk, making.folder / "junk.parquet")
 

@@ -7,13 +7,14 @@ import shutil
 
 from capacity.jobs.job import Job, job_parser
 from capacity.rewriting.rewrite import rewrite_world
+from capacity.rewriting.spec import RewritingSettings
 from capacity.world.facts import load_world, save_world
 
 
 def main() -> None:
-    """Rewrite the dataset as the order says."""
+    """Rewrite the dataset as the spec says."""
     args = job_parser(__doc__).parse_args()
-    with Job(args, dict) as job:
+    with Job(args, RewritingSettings.read) as job:
         world, counts = rewrite_world(load_world(job.parent("dataset")), job.settings, job.resume)
         save_world(world, job.folder)
         job.metrics.update(counts)

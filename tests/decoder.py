@@ -65,7 +65,7 @@ def _experts(layer: nn.Module) -> list[Weights]:
 def reference_logits(weights: Weights, model: dict[str, Any], inputs: Tensor, neox_order: bool) -> Tensor:
     """Logits of a pre-norm decoder with rotary positions.
 
-    model: every switch, as `capacity.models.architectures.described` gives it. neox_order: a partly turned head turns
+    model: every switch, as `capacity.models.architectures.paper_model` gives it. neox_order: a partly turned head turns
     channel i with i + R/2 among its first R channels; otherwise with i + D/2.
     """
     x = weights["embedding"][inputs]

@@ -5,15 +5,14 @@ from typing import Any
 
 import torch
 import transformers
+from modelled import build_model
 from trainings import WORLD
-from worlds import made_tokenizer
+from worlds import made_tokenizer, make_world
 
 from capacity.config.quantizer import Quantizer
-from capacity.models.build import build_model
 from capacity.quantization.calibration import calibration_batches
 from capacity.quantization.rounding import make_grid
 from capacity.quantization.spec import Numbers, Rounding, Unquantized
-from capacity.world.facts import make_world
 from capacity.world.render import Renderer
 
 COUNT = 20  # people of the tiny world

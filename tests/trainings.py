@@ -4,7 +4,8 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from worlds import made_tokenizer
+from modelled import model_of
+from worlds import made_tokenizer, make_world
 
 from capacity.tokenizers.tokenization import save_tokenizer
 from capacity.training.batches import TrainingBatches
@@ -12,7 +13,6 @@ from capacity.training.device import make_fabric
 from capacity.training.pretraining import Training
 from capacity.training.spec import TrainingRegime, TrainingSettings
 from capacity.training.train import train_checkpoint
-from capacity.world.facts import make_world
 
 WORLD = {
     "kind": "bioD", "N": 20, "K": 2, "C": 1, "D": 8, "L": 1, "T": 8,
@@ -60,9 +60,14 @@ def regime_of(**changes: Any) -> TrainingRegime:
     return TrainingRegime.read(REGIME | changes)
 
 
+def training_settings(settings: dict[str, Any]) -> TrainingSettings:
+    """A training's settings; its model as `modelled` reads it."""
+    return TrainingSettings.read(settings | {"model": model_of(settings["model"])})
+
+
 def training_of(settings: dict[str, Any]) -> Training:
     """The training of a spec on the tiny world, before its first step."""
-    read = TrainingSettings.read(settings)
+    read = training_settings(settings)
     return Training(read, batches_of(settings), make_fabric(read.hardware))
 
 
@@ -72,7 +77,7 @@ def train(root: Path, settings: dict[str, Any], time_budget_seconds: float | Non
     for folder in (tokenizer, checkpoint):
         folder.mkdir(parents=True, exist_ok=True)
     save_tokenizer(_world_and_tokenizer()[1], tokenizer)
-    read, batches = TrainingSettings.read(settings), batches_of(settings)
+    read, batches = training_settings(settings), batches_of(settings)
     return train_checkpoint(read, batches, tokenizer, checkpoint, root / "resume", time_budget_seconds)
 
 

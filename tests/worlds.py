@@ -8,8 +8,10 @@ from tokenizers import Tokenizer
 
 from capacity.tokenizers.spec import read_tokenizer
 from capacity.tokenizers.tokenization import build_tokenizer
-from capacity.world.facts import World, make_world
+from capacity.world import facts
+from capacity.world.facts import World
 from capacity.world.render import Renderer
+from capacity.world.spec import WorldSettings, read_world
 
 ATOMIC = {
     "kind": "bioD", "N": 750, "K": 4, "C": 1, "D": 64, "L": 1, "T": 64,
@@ -32,6 +34,28 @@ FULL_BIOS = {"kind": "bioS", "N": 800, "pools": FULL_POOLS, "templates": 52, "se
 SPECS = {"atomic": ATOMIC, "sentence": SENTENCE, "small_bios": SMALL_BIOS, "full_bios": FULL_BIOS}
 TOKENIZERS = {"word": {"kind": "word"}, "bpe": {"kind": "bpe", "vocabulary": 700}}
 PAIRS = [(world, tokenizer) for world in SPECS for tokenizer in TOKENIZERS]
+
+
+WORDING = {"sentences": "shuffled", "paragraphs": None, "tag": False, "files": {}}
+USUAL = {
+    "bioD": WORDING | {"junk": None},
+    "bioS": WORDING | {"junk": None, "value_lists": {}, "template_folder": None, "pronouns": ["He", "She"]},
+    "records": WORDING | {"phrases": {}},
+    "random": {},
+}
+
+
+def settings_of(settings: dict[str, Any] | WorldSettings) -> WorldSettings:
+    """A world's settings, of which all that is not given is as in most tests."""
+    if not isinstance(settings, dict):
+        return settings
+    junk = {"junk": {"windows": "pure", **settings["junk"]}} if settings.get("junk") else {}
+    return read_world(USUAL[settings["kind"]] | settings | junk)
+
+
+def make_world(settings: dict[str, Any] | WorldSettings) -> World:
+    """The world of such settings."""
+    return facts.make_world(settings_of(settings))
 
 
 def made_tokenizer(settings: dict[str, Any], world: World) -> Tokenizer:

@@ -1,4 +1,4 @@
-"""What moves an order's id, how orders are kept, and what a job refuses to make."""
+"""What moves a spec's id, how specs are kept, and what a job refuses to make."""
 
 import copy
 import json
@@ -175,13 +175,13 @@ def test_a_gpt2_of_before_the_switches_has_the_identity_of_one_with_every_switch
     }
     before, after = (make_spec("checkpoints", "m", {"model": model}, {}).id for model in (size, size | switches))
     assert before == after
-    assert Model(architecture="gpt2-2-2", head_dim=8, init_std=0.25).to_settings() == size | switches
+    assert Model(architecture="gpt2-2-2", head_dim=8, init_std=0.25).to_settings().plain() == size | switches
 
 
-# --- orders on disk
+# --- specs on disk
 
 
-def test_an_order_that_is_written_and_read_back_is_equal(tmp_path: Path):
+def test_a_spec_that_is_written_and_read_back_is_equal(tmp_path: Path):
     for spec in (
         training(),
         variants(4, 8),
@@ -211,7 +211,7 @@ def test_any_spec_survives_its_file_with_its_id(settings: dict[str, Any]):
     assert again.id.endswith(specs.spec_digest(again))
 
 
-def test_the_text_of_an_order_does_not_depend_on_the_order_of_keys():
+def test_the_text_of_a_spec_does_not_depend_on_the_order_of_keys():
     assert spec_text(training(dict(reversed(SPEC.items())))) == spec_text(training())
 
 
@@ -235,16 +235,16 @@ TEXT = spec_text(variants(8))
         b"not json at all",
     ],
 )
-def test_a_file_that_is_no_order_is_one_line_with_its_path(tmp_path: Path, content: bytes):
+def test_a_file_that_is_no_spec_is_one_line_with_its_path(tmp_path: Path, content: bytes):
     assert content != TEXT.encode()
-    path = tmp_path / "order.json"
+    path = tmp_path / "spec.json"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"order\.json: .*run the workflow again") as caught:
+    with pytest.raises(UserError, match=r"spec\.json: .*run the workflow again") as caught:
         read_spec(path)
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_order_or_a_folder_in_its_place_is_one_line(tmp_path: Path):
+def test_a_missing_spec_or_a_folder_in_its_place_is_one_line(tmp_path: Path):
     with pytest.raises(UserError, match=r"none\.json: no such spec"):
         read_spec(tmp_path / "none.json")
     with pytest.raises(UserError, match="not a spec"):
@@ -305,7 +305,7 @@ def test_files_of_a_spec_are_found_from_the_repository():
         lambda spec: replace(spec, stage="tables"),
     ],
 )
-def test_a_job_refuses_an_order_that_was_edited_by_hand(edit: Callable[[Spec], Spec]):
+def test_a_job_refuses_a_spec_that_was_edited_by_hand(edit: Callable[[Spec], Spec]):
     with pytest.raises(UserError, match="edited by hand"):
         check_present(edit(training()))
 
@@ -318,8 +318,8 @@ def test_a_job_refuses_a_set_whose_member_was_edited_by_hand():
         check_present(replace(spec, members=[member, spec.members[1]]))
 
 
-def test_every_part_of_an_order_but_its_reason_is_in_its_identity():
-    """A field that is added to orders must be hashed, or said here not to be."""
+def test_every_part_of_a_spec_but_its_reason_is_in_its_identity():
+    """A field that is added to specs must be hashed, or said here not to be."""
     assert {field.name for field in fields(Spec)} == {
         "stage",
         "id",

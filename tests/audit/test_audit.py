@@ -318,7 +318,7 @@ PLANTED: list[tuple[str, Callable[[Checkout], Any], str, str]] = [
         "tables/capacity-*/capacity_table.csv",
     ),
     (
-        "rubbish for an order",
+        "rubbish for a spec",
         lambda c: next((c.path / "results" / "specs").glob(f"{LONG}-*.json")).write_bytes(b"\xff\x00"),
         "unreadable spec",
         f"specs/{LONG}-*.json",

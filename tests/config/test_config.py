@@ -40,6 +40,9 @@ def put(raw: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
     return changed
 
 
+SENTENCE = {"kind": "bioD", "N": 1, "K": 1, "D": 1, "T": 1}
+
+
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
@@ -54,6 +57,16 @@ def put(raw: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
         ("datasets.atomic.N", 40_000, ["N: 40000", "32768 full names"]),
         ("datasets.atomic.D", 65, ["D: 65", "T^L = 64^1 = 64"]),
         ("datasets.atomic.kind", "bioX", ["datasets.atomic", "bioX", "bioD", "bioS"]),
+        ("datasets.atomic.K", 251, ["datasets.atomic", "K", "251", "250"]),
+        ("datasets.atomic.C", 0, ["datasets.atomic", "C", "0", "greater than 0"]),
+        ("datasets.atomic.names", [2**30, 8, 8], ["datasets.atomic", "names", "1000000"]),
+        ("datasets.atomic.wording", "verse", ["datasets.atomic", "wording", "'verse'", "atomic", "sentence"]),
+        ("datasets.atomic.sentences", "sorted", ["datasets.atomic", "sentences", "'sorted'", "shuffled", "in_order"]),
+        ("datasets.atomic.paragraphs", 0, ["datasets.atomic", "paragraphs", "0", "greater than 0"]),
+        ("datasets.new", SENTENCE | {"names": [401, 1, 1]}, ["datasets.new", "401 first names", "400 ship"]),
+        ("datasets.new", {"kind": "bioS", "N": 9, "pools": {"cities": 201}}, ["datasets.new", "cities", "201", "200"]),
+        ("datasets.new", {"kind": "bioS", "N": 9, "pools": {"days": 29}}, ["datasets.new", "days", "29", "28"]),
+        ("datasets.new", {"kind": "bioS", "N": 9, "templates": 0}, ["datasets.new", "templates", "0"]),
         (
             "models.gpt2-2-2",
             {"architecture": "gpt2-2-3", "width": 16},
@@ -115,6 +128,8 @@ def put(raw: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
         ("studies.base-law.vary", {"dataset.N": [400, -1]}, ["vary", "-1", "greater than 0"]),
         ("scale", "cloud", ["scale", "'cloud'", "laptop"]),
         ("regimes.short-windows.context", None, ["context", "missing"]),
+        ("regimes.short-windows.context", 0, ["context", "0", "greater than or equal to 8"]),
+        ("regimes.short-windows.packing", "rows", ["context: ", "with packing: rows; a row is one biography"]),
         ("regimes.long.lr", float("nan"), ["regimes.long.lr", "nan"]),
     ],
 )

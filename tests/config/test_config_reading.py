@@ -219,7 +219,7 @@ def test_what_is_too_large_to_make_is_refused_with_its_bound(tmp_path: Path, tex
 
 
 def test_the_largest_seed_and_number_of_attributes_are_made(tmp_path: Path) -> None:
-    from capacity.world.facts import make_world
+    from worlds import make_world
 
     settings = {
         "kind": "bioD", "N": 3, "K": 250, "C": 1, "D": 2, "L": 1, "T": 2, "names": [2, 2, 2], "wording": "atomic",

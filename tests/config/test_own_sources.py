@@ -35,7 +35,7 @@ def test_a_comment_in_ones_own_module_makes_nothing_new(project: Path, text: str
     before = source_digests("net:make")
     (project / "net.py").write_text(text)
     assert (source_digests("net:make") == before) is same
-    assert (input_digest(project / "net.py") == before["net.py"]) is same, "a job compares what the order says"
+    assert (input_digest(project / "net.py") == before["net.py"]) is same, "a job compares what the spec says"
 
 
 def test_python_that_cannot_be_read_and_data_count_by_their_bytes(tmp_path: Path) -> None:

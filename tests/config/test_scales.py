@@ -10,6 +10,9 @@ from capacity.config.experiment import Config
 from capacity.config.load import load_config, read_yaml
 from capacity.plan.estimates import published_rate, training_flops
 from capacity.plan.grid import Grid, resolve
+from capacity.rewriting.spec import read_dataset
+from capacity.tokenizers.spec import read_tokenizer
+from capacity.training.spec import TrainingSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 SCALES = sorted((ROOT / "scales").glob("*.yaml"))
@@ -40,7 +43,7 @@ def test_every_study_asks_its_question_at_every_scale(scale: str, study: str):
         assert not any(key.startswith("dataset.") for key in part.vary)
     for model in own["models"]:
         settings = checked.models[model].to_settings()
-        assert (settings["head_dim"], settings["init_std"]) == (64, 0.02)
+        assert (settings.head_dim, settings.init_std) == (64, 0.02)
 
 
 def test_the_paper_scale_resolves_in_seconds(base_law: Grid):
@@ -76,6 +79,8 @@ def test_the_plan_prints_the_cost_beside_the_published_one(base_law: Grid):
 def test_the_largest_training_costs_what_the_paper_paid(base_law: Grid):
     """8.5 days on 64 A100 are 24 TFLOP/s each; our count of its FLOPs is the same."""
     (spec,) = (o for name, o in base_law.specs.items() if "checkpoints/gpt2-20-16-bioS-N10000000-e1000-s1" in name)
-    world = [base_law.specs[spec.parents[role]].settings for role in ("dataset", "tokenizer")]
-    assert training_flops(*world, spec.settings) == pytest.approx(1.13e21, rel=0.01)
+    dataset, tokenizer = (base_law.specs[spec.parents[role]].settings for role in ("dataset", "tokenizer"))
+    training = TrainingSettings.read(spec.settings)
+    flops = training_flops(read_dataset(dataset), read_tokenizer(tokenizer), training)
+    assert flops == pytest.approx(1.13e21, rel=0.01)
     assert published_rate() == pytest.approx(2.4e13, rel=0.02)

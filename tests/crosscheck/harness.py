@@ -23,6 +23,7 @@ TASK = "tiny"
 def make_model_and_task(folder: Path) -> float:
     """Write model/ and task/ into the folder; the accuracy that our probe finds."""
     from trainings import HARDWARE, WORLD, spec_of, train
+    from worlds import make_world
 
     from capacity.extraction.answers import answer_texts
     from capacity.extraction.finetune import finetune
@@ -30,7 +31,6 @@ def make_model_and_task(folder: Path) -> float:
     from capacity.extraction.questions import read_asked, read_texts, write_questions
     from capacity.extraction.record import write_finetuned
     from capacity.tokenizers.tokenization import save_tokenizer
-    from capacity.world.facts import make_world
 
     train(folder, spec_of())
     asked = {"asked": 0.5, "choosing": 0.0, "wordings": {}, "seed": 7}

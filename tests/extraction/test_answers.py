@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from modelled import build_model
 from test_questions import KINDS, SPEC
 from worlds import TOKENIZERS, ids_of, made_tokenizer, world_of
 
 from capacity.extraction.answers import answer_texts, greedy, memorised, nats
 from capacity.extraction.questions import encode, full_names, groups_of, read_texts, rows_of, write_questions
-from capacity.models.build import build_model
 from capacity.world.pieces import EOS_ID
 from capacity.world.render import Renderer
 from capacity.world.sampling import probe_draws

@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from modelled import build_model
 from test_questions import SPEC as QUESTIONS
-from trainings import HARDWARE, WORLD, made_batches, regime_of, spec_of, train
+from trainings import HARDWARE, WORLD, made_batches, regime_of, spec_of, train, training_settings
 from transformers import AutoModelForCausalLM
-from worlds import made_tokenizer
+from worlds import made_tokenizer, make_world
 
 from capacity.errors import UserError
 from capacity.extraction.adapt import grown, merged, query_and_value_modules, untied, with_lora
@@ -21,12 +22,10 @@ from capacity.extraction.mixed import MixedBatches
 from capacity.extraction.questions import Asked, Lengths, read_asked, rows_of, write_questions
 from capacity.extraction.record import write_finetuned
 from capacity.jobs.stop import Interrupted
-from capacity.models.build import build_model, load_model
+from capacity.models.build import load_model
 from capacity.tokenizers.tokenization import save_tokenizer
 from capacity.training.batches import IGNORED
-from capacity.training.spec import TrainingSettings
 from capacity.training.train import train_checkpoint
-from capacity.world.facts import make_world
 
 LORA = {
     "method": "lora", "ranks": [3, 2], "lr": 0.02, "steps": 30, "batch": 8, "weight_decay": 0.1,
@@ -262,17 +261,17 @@ def test_mixed_training_is_resumable_and_leaves_a_checkpoint_with_rows_for_quest
     batches = MixedBatches(world, tokenizer, regime_of(**settings["regime"]), 1, asked, 0.25)
     for name in ("whole", "stopped"):
         (tmp_path / name).mkdir()
-    train_checkpoint(TrainingSettings.read(settings), batches, questions, tmp_path / "whole", tmp_path / "resume")
+    train_checkpoint(training_settings(settings), batches, questions, tmp_path / "whole", tmp_path / "resume")
     with pytest.raises(Interrupted):
         train_checkpoint(
-            TrainingSettings.read(settings),
+            training_settings(settings),
             batches,
             questions,
             tmp_path / "stopped",
             tmp_path / "resume",
             0.0,
         )
-    train_checkpoint(TrainingSettings.read(settings), batches, questions, tmp_path / "stopped", tmp_path / "resume")
+    train_checkpoint(training_settings(settings), batches, questions, tmp_path / "stopped", tmp_path / "resume")
     whole, stopped = (load_model(tmp_path / name) for name in ("whole", "stopped"))
     assert whole.get_input_embeddings().weight.shape[0] == rows_of(asked.tokenizer)
     for name, value in weights(whole).items():

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 
 from capacity.models.architectures import parameter_count
 from capacity.models.build import load_model
+from capacity.models.spec import PaperModel, read_model
 from capacity.probe.score import score_people
 from capacity.quantization.rounding import DTYPES
 from capacity.quantization.spec import ROLES
@@ -107,8 +108,8 @@ def _of_none(results: Path, line: dict[str, Any], row: Row) -> Iterator[str]:
     if line["weight_bits"] != 32 * P or line["bits_per_weight"] != 32:
         yield f"none takes {line['weight_bits']} bits for {P} parameters, {line['bits_per_weight']} a weight"
     manifest = json.loads((checkpoint / "manifest.json").read_text())
-    model = manifest["settings"]["model"]
-    if "family" in model and (formula := parameter_count(model, line["vocabulary"])) != P:
+    model = read_model(manifest["settings"]["model"])
+    if isinstance(model, PaperModel) and (formula := parameter_count(model, line["vocabulary"])) != P:
         yield f"{P} parameters, by the formula {formula}"
     world = load_world(results / manifest["parents"]["dataset"])
     renderer = renderer_of(world, load_tokenizer(tokenizer), has_all_rows(tokenizer))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from modelled import build_model, model_of
 from torch import Tensor
 from trainings import SPEC, batches_of, checkpoint_bytes, spec_of, train, training_of
 from transformers import PreTrainedModel
@@ -13,7 +14,7 @@ from transformers import PreTrainedModel
 from capacity.errors import UserError
 from capacity.jobs.stop import Interrupted
 from capacity.models.architectures import parameter_count
-from capacity.models.build import build_model, load_model
+from capacity.models.build import load_model
 from capacity.models.modeling_switched import SwitchedExperts
 from capacity.training.cost import NUM_BATCHES, active_parameters, routing_facts
 from capacity.training.objective import Objective
@@ -113,8 +114,8 @@ def test_parameters_count_all_experts_and_active_ones_those_that_a_token_meets(t
     d, expert = 8, 2 * 8 * 8 + 2 * 8
     layer = 4 * d**2 + 4 * d + 4 * d + 4 * expert + 4 * d
     assert sum(parameter.numel() for parameter in model.parameters()) == 2 * layer + 2 * d + 40 * d
-    assert parameter_count(settings, 40) == 2 * layer + 2 * d + 40 * d
-    assert active_parameters(model) == parameter_count(settings, 40) - 2 * (4 - top) * expert
+    assert parameter_count(model_of(settings), 40) == 2 * layer + 2 * d + 40 * d
+    assert active_parameters(model) == parameter_count(model_of(settings), 40) - 2 * (4 - top) * expert
 
 
 def test_the_papers_ratio_of_all_to_active_parameters_of_a_layer() -> None:
@@ -128,7 +129,7 @@ def test_the_papers_ratio_of_all_to_active_parameters_of_a_layer() -> None:
         "experts": {"count": 32, "top": 1, "capacity": 1.0, "test_capacity": 1.0, "balance": 0.0},
     }
     model = build_model(settings, 1, 12, seed=1)
-    assert active_parameters(model) / parameter_count(settings, 1) == pytest.approx(0.088, abs=0.002)
+    assert active_parameters(model) / parameter_count(model_of(settings), 1) == pytest.approx(0.088, abs=0.002)
 
 
 @pytest.mark.parametrize("top", [1, 2])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from modelled import build_model, model_of
 from planted import tiny
 from quantizers import NONE, scheme_of
 from trainings import batches_of, checkpoint_bytes, spec_of, train
@@ -15,7 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from capacity.errors import UserError
 from capacity.jobs.stop import Interrupted
-from capacity.models.build import build_model, load_model
+from capacity.models.build import load_model
 from capacity.models.external_checks import check, logits_of
 from capacity.plan.model_checks import check_models
 from capacity.quantization.scheme_checks import check_schemes
@@ -102,7 +103,7 @@ def test_active_parameters_of_mixtral_leave_out_idle_experts() -> None:
     ids=["mamba", "gpt2", "nine positions", "factory"],
 )
 def test_a_model_that_can_be_measured_passes_the_check(model: dict) -> None:
-    check(model)
+    check(model_of(model))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +134,7 @@ def test_a_model_that_can_be_measured_passes_the_check(model: dict) -> None:
 )
 def test_what_cannot_be_measured_is_refused_in_one_line(model: dict, words: list[str]) -> None:
     with pytest.raises(UserError) as caught:
-        check(model)
+        check(model_of(model))
     assert "\n" not in str(caught.value)
     for word in words:
         assert word in str(caught.value), str(caught.value)
@@ -157,10 +158,10 @@ def test_a_scheme_that_cannot_be_applied_to_a_model_is_refused_in_one_line(
     model: dict, scheme: Scheme, words: list[str]
 ) -> None:
     if not words:
-        check_schemes(model, [scheme])
+        check_schemes(model_of(model), [scheme])
         return
     with pytest.raises(UserError) as caught:
-        check_schemes(model, [scheme])
+        check_schemes(model_of(model), [scheme])
     assert "\n" not in str(caught.value)
     for word in words:
         assert word in str(caught.value), str(caught.value)

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from modelled import model_of
 from test_extraction import LORA, MIXED, asking, grid_of
 from test_foreign import OTHERS, factory, hf
 from test_pretrained import folder_of
 from trainings import spec_of
-from worlds import ATOMIC
+from worlds import ATOMIC, settings_of
 
 from capacity.artefacts.identity import SCRIPTS
 from capacity.errors import UserError
@@ -32,8 +33,9 @@ def asked_of(model: dict[str, Any], attempt: dict[str, Any] = TRY, **regime: Any
     """A model that is asked about a small world, whose biographies have 12 tokens with EOS."""
     settings = spec_of(**regime)
     return {
-        "model": model, "regime": settings["regime"], "seed": 1, "tries": [attempt], "questions": QUESTIONS,
-        "dataset": SMALL, "tokenizer": {"kind": "word"},
+        "model": model_of(model).plain(), "regime": settings["regime"], "seed": 1, "tries": [attempt],
+        "questions": QUESTIONS,
+        "dataset": settings_of(SMALL).plain(), "tokenizer": {"kind": "word"},
     }  # fmt: skip
 
 

@@ -192,7 +192,7 @@ def test_a_seed_is_compared_with_the_same_run_of_another_seed(results: Path):
 
 
 def edited_manifest(results: Path, spec: Spec, change: Callable[[dict[str, Any]], Any]) -> None:
-    """The artefact of an order as it would stand had it been made otherwise, under another name."""
+    """The artefact of a spec as it would stand had it been made otherwise, under another name."""
     folder = results / spec.name
     content = json.loads((folder / MANIFEST).read_text())
     content["name"] = f"{spec.name[:-1]}-other"
@@ -314,7 +314,7 @@ LAPTOP = {"accelerator": "cpu", "precision": "fp32", "compile": False}
 def test_a_rate_of_another_device_or_precision_is_never_used(results: Path, hardware: dict[str, Any]):
     trained(results)
     found = cost(results, scales={"laptop": {**LAPTOP, **hardware}})
-    assert (found.basis, found.rate) == (Basis.ASSUMED, assumed_rate(hardware))
+    assert (found.basis, found.rate) == (Basis.ASSUMED, assumed_rate(hardware["accelerator"]))
     assert found.device == ("GPU" if hardware["accelerator"] == "gpu" else "core")
     assert cost(results).basis == Basis.RATE
 

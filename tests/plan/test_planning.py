@@ -1,4 +1,4 @@
-"""What the main process does before any job starts: survey, orders, stamps, and the lock."""
+"""What the main process does before any job starts: survey, specs, stamps, and the lock."""
 
 import multiprocessing
 import os
@@ -265,7 +265,7 @@ def test_a_set_whose_member_was_removed_is_made_again_when_its_members_are_neede
     assert again.keys() == stages_of(grid, "e2", "va")
 
 
-# --- orders for the engine
+# --- specs for the engine
 
 
 def prepared(grid: Grid, results: Path) -> dict[str, os.stat_result]:

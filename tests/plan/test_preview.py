@@ -3,11 +3,10 @@
 import re
 
 import pytest
-from worlds import ATOMIC, FULL_BIOS, SMALL_BIOS, TOKENIZERS, made_tokenizer, world_of
+from worlds import ATOMIC, FULL_BIOS, SMALL_BIOS, TOKENIZERS, made_tokenizer, make_world, settings_of, world_of
 
 from capacity.plan.preview import SAMPLE, account_lines, labelled_texts, sample_world, size_lines
 from capacity.tables.bits import bits_offered
-from capacity.world.facts import make_world
 from capacity.world.render import Renderer
 from capacity.world.sampling import training_draws
 
@@ -44,13 +43,13 @@ def test_the_account_adds_up_to_what_is_offered(settings: dict) -> None:
 
 def test_of_a_large_world_only_a_sample_is_made_and_all_are_counted() -> None:
     settings = FULL_BIOS | {"N": 10_000_000}
-    world = sample_world(settings)
+    world = sample_world(settings_of(settings))
     assert world.N == SAMPLE
     line = next(line for line in account_lines(world, settings["N"]) if line.startswith("the dataset"))
     assert float(line.split()[2]) == pytest.approx(515.9e6, rel=1e-3)  # arXiv 2404.05405, 10M people
     small = make_world(FULL_BIOS)
     assert all((world.facts[column][:800] == codes).all() for column, codes in small.facts.items())
     tokenizer = made_tokenizer({"kind": "word"}, world)
-    lines = size_lines(world, Renderer(world, tokenizer), settings["N"], {"long": {"exposures": 10}})
+    lines = size_lines(world, Renderer(world, tokenizer), settings["N"], {"long": 10})
     tokens = int(re.search(r"exposures are ([\d,]+) tokens", lines[-1])[1].replace(",", ""))
     assert 5e9 < tokens < 9e9

@@ -3,20 +3,27 @@
 import time
 
 import pytest
+from trainings import spec_of, training_settings
+from worlds import SMALL_BIOS, settings_of
 
 from capacity.errors import UserError
 from capacity.jobs.allocation import time_budget
 from capacity.jobs.slurm import Cluster, Partition, Request, _partitions, gpu_count, minutes
 from capacity.plan import requests
+from capacity.tokenizers.spec import WordVocabulary
+from capacity.training.spec import TrainingSettings
 
-WORLD = {"kind": "bioS", "N": 1000, "templates": 2, "pools": {"cities": 100}}
-WORD = {"kind": "word"}
-SPEC = {
-    "model": {"family": "gpt2", "l": 2, "h": 4, "head_dim": 8},
-    "regime": {"exposures": 100, "packing": "windows", "context": 512, "batch": 16},
-    "hardware": {"accelerator": "cpu", "precision": "fp32", "devices": 1, "compile": False},
-}
-GPU = {**SPEC, "hardware": {**SPEC["hardware"], "accelerator": "gpu"}}
+WORLD = settings_of(SMALL_BIOS | {"N": 1000})
+WORD = WordVocabulary(kind="word")
+MODEL = {"family": "gpt2", "l": 2, "h": 4, "head_dim": 8}
+REGIME = {"exposures": 100, "packing": "windows", "context": 512, "batch": 16}
+
+
+def training(model: dict = MODEL, accelerator: str = "cpu", **regime: object) -> TrainingSettings:
+    return training_settings(spec_of(hardware={"accelerator": accelerator}, **REGIME | regime) | {"model": model})
+
+
+SPEC, GPU = training(), training(accelerator="gpu")
 
 
 def cluster(**changes: object) -> Cluster:
@@ -32,22 +39,18 @@ def cluster(**changes: object) -> Cluster:
     return Cluster(**{**facts, **changes})  # type: ignore[arg-type]
 
 
-def with_regime(**changes: object) -> dict:
-    return {**SPEC, "regime": {**SPEC["regime"], **changes}}
-
-
 def test_a_larger_training_asks_for_more() -> None:
     least = requests.training_mb(WORLD, WORD, SPEC), requests.training_minutes(WORLD, WORD, SPEC)
-    wide = {**SPEC, "model": {"family": "gpt2", "l": 12, "h": 12, "head_dim": 64}}
+    wide = training(MODEL | {"l": 12, "h": 12, "head_dim": 64})
     assert requests.training_mb(WORLD, WORD, wide) > least[0] + 1700  # 85 M parameters at 20 bytes
-    assert requests.training_mb(WORLD, WORD, with_regime(batch=256)) > least[0]
-    assert requests.training_mb({**WORLD, "N": 10_000_000}, WORD, SPEC) > least[0] + 3900
+    assert requests.training_mb(WORLD, WORD, training(batch=256)) > least[0]
+    assert requests.training_mb(WORLD.model_copy(update={"N": 10_000_000}), WORD, SPEC) > least[0] + 3900
     assert requests.training_minutes(WORLD, WORD, wide) > least[1]
-    assert requests.training_minutes(WORLD, WORD, with_regime(exposures=100_000)) > least[1]
+    assert requests.training_minutes(WORLD, WORD, training(exposures=100_000)) > least[1]
 
 
 def test_the_logits_of_a_step_on_a_gpu_need_no_memory_of_the_host() -> None:
-    large = {**GPU, "regime": {**GPU["regime"], "batch": 4096}}
+    large = training(accelerator="gpu", batch=4096)
     assert requests.training_mb(WORLD, WORD, large) == requests.training_mb(WORLD, WORD, GPU)
 
 

@@ -1,4 +1,4 @@
-"""From a checked configuration to orders: which option moves which artefacts, and which do not."""
+"""From a checked configuration to specs: which option moves which artefacts, and which do not."""
 
 import copy
 import functools
@@ -32,8 +32,10 @@ from capacity.errors import UserError
 from capacity.models import factories
 from capacity.plan import grid as resolver
 from capacity.plan import world_specs
-from capacity.plan.grid import Grid, has_compiler
+from capacity.plan.grid import Grid
+from capacity.plan.training_specs import has_compiler
 from capacity.world.facts import make_world
+from capacity.world.spec import read_world
 
 RAW = read_yaml(TINY)
 LETTERS = {
@@ -631,12 +633,12 @@ def test_every_file_that_a_world_is_made_from_is_in_its_spec_by_content(name: st
             opened.add(Path(args[0]).relative_to(SCRIPTS.parent).as_posix())
 
     sys.addaudithook(record)
-    make_world(spec.settings)
+    make_world(read_world(spec.settings))
     recording = False
     read = {file for file in opened if file.endswith(".txt")}
     assert read == {file for file in opened if not file.endswith((".py", ".pyc"))}
-    assert read <= spec.settings.get("files", {}).keys()
-    assert bool(read) == ("files" in spec.settings)
+    assert read <= spec.settings["files"].keys()
+    assert bool(read) == bool(spec.settings["files"])
 
 
 @pytest.mark.parametrize(

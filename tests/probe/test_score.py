@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
-from worlds import made_tokenizer
+from worlds import made_tokenizer, make_world
 
 from capacity.errors import UserError
 from capacity.probe.score import EXACT, NATS, _batches, score_items, score_people
@@ -23,7 +23,6 @@ from capacity.tables.bits import bits_offered, bits_stored, person_bits
 from capacity.tables.rows import variant_row
 from capacity.tables.table import GIVEN_COLUMNS
 from capacity.world.account import Account
-from capacity.world.facts import make_world
 from capacity.world.pieces import EOS_ID
 from capacity.world.render import Renderer
 from capacity.world.sampling import name_only_draws, probe_draws, training_draws

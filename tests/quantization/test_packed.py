@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from modelled import build_model
 from quantizers import scheme_of
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
 from capacity.errors import UserError
-from capacity.models.build import build_model
 from capacity.quantization.packed import export_packed
 from capacity.quantization.quantize import quantize_model
 from capacity.quantization.spec import Rounding

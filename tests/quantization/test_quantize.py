@@ -6,19 +6,19 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from quantizers import COUNT, FAMILIES, NONE, batches, logits, model_of, numbers_of, round_to_nearest, scheme_of
+from modelled import build_model
+from quantizers import FAMILIES, NONE, batches, logits, model_of, numbers_of, round_to_nearest, scheme_of
 from test_foreign import OTHERS, factory, hf
 from trainings import WORLD
-from worlds import made_tokenizer
+from worlds import made_tokenizer, make_world
 
 from capacity.errors import UserError
-from capacity.models.build import build_model, load_model
+from capacity.models.build import load_model
 from capacity.quantization import quantize
 from capacity.quantization.calibration import calibration_batches, input_moments
 from capacity.quantization.quantize import quantize_model
 from capacity.quantization.reload import check_reloads
 from capacity.quantization.tensors import places_of
-from capacity.world.facts import make_world
 from capacity.world.pieces import EOS_ID
 from capacity.world.render import Renderer
 
@@ -344,11 +344,3 @@ def test_calibration_tells_of_different_people_in_whole_biographies():
     again = [row for batch in calibration_batches(renderer, 12, seed=1) for row in batch.tolist()]
     other = [row for batch in calibration_batches(renderer, 12, seed=2) for row in batch.tolist()]
     assert rows == again != other
-
-
-@pytest.mark.parametrize("count", [0, COUNT + 1])
-def test_a_calibration_set_that_the_world_cannot_give_is_refused(count):
-    world = make_world(WORLD)
-    renderer = Renderer(world, made_tokenizer({"kind": "word"}, world))
-    with pytest.raises(UserError, match=f"calibration: {count} biographies of a world of {COUNT} people"):
-        calibration_batches(renderer, count, seed=1)

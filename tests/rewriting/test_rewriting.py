@@ -18,7 +18,7 @@ import torch
 from scipy.stats import binomtest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast
-from worlds import FULL_BIOS, SMALL_BIOS, world_of
+from worlds import FULL_BIOS, SMALL_BIOS, make_world, world_of
 
 from capacity.errors import UserError
 from capacity.rewriting import endpoint
@@ -26,14 +26,16 @@ from capacity.rewriting.check import Checker
 from capacity.rewriting.paraphrase import ParaphrasingGrammar
 from capacity.rewriting.prompts import prompt
 from capacity.rewriting.rewrite import KEPT, REWRITERS, Writing, rewrite_world
-from capacity.world.facts import World, make_world
+from capacity.rewriting.spec import ModelRewriter, RewritingSettings
+from capacity.world.facts import World
 
 TWO = SMALL_BIOS | {"N": 2}
 
 
-def spec_of(world: World, **changes: Any) -> dict[str, Any]:
-    settings = {"kind": "bioR", "N": world.N, "seed": world.seed, "rewritings": 3, "flawed": "resample", "tries": 4}
-    return settings | {"rewriter": {"kind": "grammar", "corruption": 0.0}} | changes
+def spec_of(world: World, **changes: Any) -> RewritingSettings:
+    settings = {"kind": "bioR", "N": world.N, "seed": world.seed, "rewritings": 3, "flawed": "resample", "files": {}}
+    settings |= {"rewriter": {"kind": "grammar", "corruption": 0.0}} | changes
+    return RewritingSettings.read({"tries": 1 if settings["flawed"] == "keep" else 4} | settings)
 
 
 def grammar(corruption: float) -> dict[str, Any]:
@@ -321,9 +323,9 @@ class Mumbler:
 
 def mumbled(monkeypatch: pytest.MonkeyPatch, able: set[int], folder: Path, N: int = 60) -> dict[str, Any]:
     """Counts of a rewriting, a text a batch, by a rewriter that is able at some places only."""
-    monkeypatch.setitem(REWRITERS, "mumbler", lambda settings, world, seed: Mumbler(world, able, 3))
+    monkeypatch.setitem(REWRITERS, ModelRewriter, lambda settings, world, seed: Mumbler(world, able, 3))
     world = make_world(SMALL_BIOS | {"N": N})
-    return rewrite_world(world, spec_of(world, rewriter={"kind": "mumbler", "batch": 1}, flawed="keep"), folder)[1]
+    return rewrite_world(world, spec_of(world, rewriter=local(folder, batch=1), flawed="keep"), folder)[1]
 
 
 def test_single_texts_that_tell_nothing_are_counted_and_end_no_job(

@@ -17,6 +17,7 @@ from test_quantize_checkpoint import make
 from test_rewriting import Server, biography, learn_by_heart, remote, server  # noqa: F401 - a fixture
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from worlds import make_world
 
 from capacity.artefacts.spec import Spec
 from capacity.artefacts.stages import STAGES
@@ -35,7 +36,7 @@ from capacity.plan.model_checks import check_models
 from capacity.plan.runs import run_states
 from capacity.plan.survey import hold_against
 from capacity.rewriting.prompts import prompt
-from capacity.world.facts import World, load_world, make_world
+from capacity.world.facts import World, load_world
 
 BIOR = {
     "kind": "bioR", "N": 4, "rewritings": 2, "rewriter": {"kind": "grammar"},

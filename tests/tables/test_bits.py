@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from worlds import make_world
 
 from capacity.tables.bits import bits_offered, bits_stored, diversity_offered_bits, item_bits, person_bits
-from capacity.world.facts import make_world
 
 LN2 = math.log(2)
 POOLS = {"first_names": 400, "middle_names": 400, "last_names": 1000, "cities": 200, "universities": 300}

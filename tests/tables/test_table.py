@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+from worlds import make_world
 
 from capacity.errors import UserError
 from capacity.probe.temperatures import TEMPERATURES, HalfLosses
@@ -24,7 +25,6 @@ from capacity.tables.table import (
     readable,
     write_table,
 )
-from capacity.world.facts import make_world
 
 N, P = 64, 900
 SPEC = {"kind": "bioD", "N": N, "K": 3, "C": 1, "D": 8, "L": 1, "T": 8, "names": [16, 16, 16]}

@@ -16,7 +16,7 @@ from planted import TINY
 from test_quantize_checkpoint import make
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer
-from worlds import SMALL_BIOS, SPECS, KnowsAll, made_tokenizer, world_of
+from worlds import SMALL_BIOS, SPECS, KnowsAll, made_tokenizer, settings_of, world_of
 
 from capacity.config.experiment import Config
 from capacity.config.load import check, read_yaml
@@ -29,6 +29,7 @@ from capacity.probe.score import score_people
 from capacity.tables.bits import person_bits
 from capacity.tables.scores import score_matrices
 from capacity.tokenizers.published import published_rows
+from capacity.tokenizers.spec import read_tokenizer
 from capacity.tokenizers.tokenization import (
     EOS_TOKEN,
     build_tokenizer,
@@ -158,7 +159,7 @@ def test_p_counts_every_row_and_the_checkpoint_is_read_with_them(tmp_path: Path)
         training = results / str(spec.members[0].parents["variant"]) / "training.json"
         assert json.loads(training.read_text())["vocabulary"] == metrics[-2]["vocab_size"]
         tokenizer = next(each for each in specs if each.stage == "tokenizers").settings
-        assert compact or vocabulary({"kind": "bioS"}, tokenizer) == 1500
+        assert compact or vocabulary(settings_of(SMALL_BIOS), read_tokenizer(tokenizer)) == 1500
     cut, cut_model, whole, whole_model = metrics
     assert (cut["vocab_size"], whole["vocab_size"]) == (cut["used"], 1500)
     assert whole["used"] == cut["used"]

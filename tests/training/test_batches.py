@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from trainings import made_batches
 from worlds import ATOMIC, PAIRS, made_tokenizer, setting, world_of
 
-from capacity.errors import UserError
 from capacity.tokenizers.tokenization import EOS_ID
 from capacity.training.batches import IGNORED, TrainingBatches
 from capacity.world.render import Renderer
@@ -146,19 +145,6 @@ def test_arrays_are_what_torch_takes() -> None:
     assert inputs.flags.c_contiguous
     assert targets.flags.c_contiguous
     assert inputs.max() < batches_of("atomic", "word").vocab_size == Renderer(*setting("atomic", "word")[:2]).vocab_size
-
-
-@pytest.mark.parametrize(
-    ("regime", "says"),
-    [
-        ({"packing": "rows", "context": 64}, "context: 64 with packing: rows"),
-        ({"packing": "windows", "context": None}, "context: None with packing: windows"),
-        ({"packing": "windows", "context": 0}, "context: 0 with packing: windows"),
-    ],
-)
-def test_an_impossible_regime_is_refused_in_one_line(regime: dict, says: str) -> None:
-    with pytest.raises(UserError, match=f"^{says}"):
-        batches_of("atomic", "word", **regime)
 
 
 def test_steps_beyond_the_training_are_an_error() -> None:

@@ -14,6 +14,7 @@ from trainings import NUM_STEPS, SPEC, batches_of, checkpoint_bytes, spec_of, tr
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from capacity.errors import UserError
+from capacity.models.architectures import paper_model
 from capacity.models.build import load_model
 from capacity.quantization.quantize import quantize_model
 from capacity.training.batches import IGNORED
@@ -118,10 +119,7 @@ def test_facts_and_metrics_state_what_was_done(trained: Path) -> None:
 
 def test_flops_of_the_papers_smallest_model_are_those_of_the_published_formula() -> None:
     """PaLM, arXiv 2204.02311, Appendix B: 6 N + 12 L H Q T a token."""
-    assert (
-        training_flops({"family": "gpt2", "l": 2, "h": 2, "head_dim": 64}, 816_000, 512)
-        == 6 * 816_000 + 12 * 2 * 2 * 64 * 512
-    )
+    assert training_flops(paper_model("gpt2", 2, 2, 64), 816_000, 512) == 6 * 816_000 + 12 * 2 * 2 * 64 * 512
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from modelled import build_model
 from quantizers import scheme_of
 from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from capacity.models.build import build_model
 from capacity.quantization.quantize import quantize_model
 from capacity.quantization.spec import RoundToNearest
 from capacity.training.batches import IGNORED

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from modelled import build_model
 from torch import nn
 from trainings import regime_of
 
 from capacity.errors import UserError
-from capacity.models.build import build_model
 from capacity.training.objective import Objective
 from capacity.training.optimizer import Optimizer, check_schedule, learning_rate, make_optimizer
 

@@ -13,14 +13,13 @@ import pytest
 import torch
 from quantizers import scheme_of
 from torch._dynamo.utils import counters
-from trainings import NUM_STEPS, SPEC, batches_of, checkpoint_bytes, spec_of, train
+from trainings import NUM_STEPS, SPEC, batches_of, checkpoint_bytes, spec_of, train, training_settings
 
 from capacity.jobs.resume import STATE, forget, load_state, save_state
 from capacity.jobs.stop import Interrupted
 from capacity.training import device as training_device
 from capacity.training import session as session_module
 from capacity.training.optimizer import Optimizer
-from capacity.training.spec import TrainingSettings
 from capacity.training.train import train_checkpoint
 
 SCRIPTS = Path(session_module.__file__).parents[2]
@@ -262,7 +261,7 @@ def test_the_state_of_another_checkpoint_with_the_same_spec_is_not_used(
     shutil.move(tmp_path / "other" / "resume", tmp_path / "mine")
     tokenizer, checkpoint = tmp_path / "other" / "tokenizer", tmp_path / "checkpoint"
     checkpoint.mkdir()
-    train_checkpoint(TrainingSettings.read(SPEC), batches_of(SPEC), tokenizer, checkpoint, tmp_path / "mine")
+    train_checkpoint(training_settings(SPEC), batches_of(SPEC), tokenizer, checkpoint, tmp_path / "mine")
     assert "was made with checkpoint resume, now mine; starting over" in capsys.readouterr().err
     assert checkpoint_bytes(tmp_path) == straight
 

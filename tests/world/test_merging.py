@@ -13,7 +13,7 @@ from planted import TINY
 from test_quantize_checkpoint import make
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from trainings import made_batches
-from worlds import ATOMIC, SENTENCE, SMALL_BIOS, SPECS, KnowsAll, ids_of, made_tokenizer, setting, world_of
+from worlds import ATOMIC, SENTENCE, SMALL_BIOS, SPECS, KnowsAll, ids_of, made_tokenizer, make_world, setting, world_of
 
 from capacity.config.experiment import Config
 from capacity.config.load import check, read_yaml
@@ -24,7 +24,7 @@ from capacity.probe.score import score_people
 from capacity.tables.scores import score_matrices
 from capacity.tokenizers.tokenization import EOS_TOKEN, check_rendering
 from capacity.world import token_merges
-from capacity.world.facts import World, make_world
+from capacity.world.facts import World
 from capacity.world.grammar import Attribute, Grammar, Slot
 from capacity.world.pieces import EOS_ID, FILLER, FIRST_VALUE, NAME, PieceTable
 from capacity.world.render import Renderer

@@ -6,12 +6,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from scipy.stats import chisquare
-from worlds import ATOMIC, FULL_BIOS, SENTENCE, SMALL_BIOS, made_tokenizer
+from worlds import ATOMIC, FULL_BIOS, SMALL_BIOS, made_tokenizer, make_world
 
 from capacity.config.experiment import Config
 from capacity.config.load import check
 from capacity.errors import UserError
-from capacity.world.facts import World, make_world
+from capacity.world.facts import World
 from capacity.world.pieces import FIRST_VALUE
 from capacity.world.render import Renderer
 from capacity.world.sampling import Draws, name_only_draws, probe_draws, tokenizer_draws, training_draws
@@ -109,18 +109,6 @@ def test_pronouns_tell_log2_of_their_number(pronouns: list[str], bits: float) ->
     assert set().union(*told) == set(pronouns)
     if bits:
         assert chisquare(np.bincount(world.facts["gender"], minlength=3)).pvalue > RARE
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"sentences": "sorted"}, "sentences: sorted; use shuffled or in_order"),
-        ({"paragraphs": 0}, "paragraphs: 0; use 1 or more"),
-    ],
-)
-def test_an_option_that_means_nothing_is_refused_in_one_line(change: dict, says: str) -> None:
-    with pytest.raises(UserError, match=says):
-        make_world(SENTENCE | change)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from planted import TINY
 from scipy.stats import chisquare
 from test_quantize_checkpoint import make
-from worlds import made_tokenizer
+from worlds import made_tokenizer, make_world, settings_of
 
 from capacity.artefacts.spec import make_spec
 from capacity.config.experiment import Config
@@ -20,11 +20,12 @@ from capacity.config.load import check, read_yaml
 from capacity.errors import UserError
 from capacity.plan.grid import Grid, resolve
 from capacity.plan.preview import account_lines
-from capacity.world.facts import load_world, make_world, save_world
+from capacity.world.facts import load_world, save_world
 from capacity.world.pieces import NAME
 from capacity.world.records import forget_records, num_dropped, read_records
 from capacity.world.render import Renderer
 from capacity.world.sampling import probe_draws, training_draws
+from capacity.world.spec import RecordsFile
 
 COUNTRIES = """country,capital,currency,code
 France,Paris,euro,FR
@@ -36,6 +37,15 @@ SPEC = {
     "kind": "records", "entity": "country", "attributes": ["capital", "currency"], "phrases": {}, "account": "uniform",
     "missing": "error", "N": 4, "seed": 1,
 }  # fmt: skip
+
+
+def file_of(settings: dict[str, Any]) -> RecordsFile:
+    """What of a spec says which rows and columns are read."""
+    return RecordsFile.read({key: settings[key] for key in RecordsFile.model_fields})
+
+
+def read(settings: dict[str, Any]) -> pa.Table:
+    return read_records(file_of(settings))
 
 
 def spec_of(folder: Path, text: str | bytes = COUNTRIES, name: str = "facts.csv", **changes: Any) -> dict[str, Any]:
@@ -94,12 +104,12 @@ def test_a_file_is_read_no_further_than_the_rows_that_are_told(tmp_path: Path, m
         "entity 999",
     ]
     whole = spec_of(tmp_path, text.removesuffix("broken\n"), N=None)
-    assert read_records({**whole, "missing": "drop"}).num_rows == 180_000
+    assert read({**whole, "missing": "drop"}).num_rows == 180_000
     forget_records()
     monkeypatch.setattr("capacity.world.records.MOST_VALUES", 100_000)
     for N in (None, 150_000):
         with pytest.raises(UserError, match="has more than 100,000 rows; tell the first so many by N"):
-            read_records({**whole, "missing": "drop", "N": N})
+            read({**whole, "missing": "drop", "N": N})
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -116,19 +126,19 @@ def test_no_more_of_a_file_is_held_than_what_is_told_of_it(
         settings["file"] = str(tmp_path / "facts.parquet")
     del lines
     few = {**settings, "attributes": ["capital", "currency", "note"], "missing": "drop"}
-    read_records({**few, "N": 1})  # what the reader itself takes, once
+    read({**few, "N": 1})  # what the reader itself takes, once
     for wanted, rows, most in ((few, 200, 1e6), (settings, 200_000, 8e6)):
         forget_records()
         before = pa.total_allocated_bytes()
-        table = read_records(wanted)
+        table = read(wanted)
         assert table.num_rows == rows
         assert pa.total_allocated_bytes() - before < most
     forget_records()
     monkeypatch.setattr("capacity.world.records.MOST_BYTES", 20_000_000)
-    assert read_records(few).num_rows == 200
+    assert read(few).num_rows == 200
     says = r"its first [\d,]+ rows take more than 0.02 GB; tell fewer rows by N, or fewer columns by attributes"
     with pytest.raises(UserError, match=says):
-        read_records({**settings, "attributes": ["capital", "note"]})
+        read({**settings, "attributes": ["capital", "note"]})
     monkeypatch.setattr("capacity.world.records.MOST_VALUES", 200_006)
     with pytest.raises(UserError, match="200,007 different texts; at most 200,006, tell fewer rows by N"):
         make_world({**settings, "N": 200_000})
@@ -148,13 +158,13 @@ def test_rows_that_are_passed_over_are_counted_up_to_the_next_that_could_be_told
         pq.write_table(pa.table(columns), tmp_path / "facts.parquet", row_group_size=3000)
         settings["file"] = str(tmp_path / "facts.parquet")
     told = {**settings, "missing": "drop", "N": N}
-    assert read_records(told)["country"].to_pylist() == ["A", "B", "C"][:N]
-    assert num_dropped(told) == {None: 20_003, 3: 20_003, 1: 2}[N]
+    assert read(told)["country"].to_pylist() == ["A", "B", "C"][:N]
+    assert num_dropped(file_of(told)) == {None: 20_003, 3: 20_003, 1: 2}[N]
     first = {**settings, "missing": "error", "attributes": ["capital"], "N": 3}
     gaps = r"1 in country \(first in data row 1\), 1 in capital \(first in data row 3\)"
     with pytest.raises(UserError, match=f"has empty cells: {gaps}; fill them"):
-        read_records(first)
-    assert read_records({**first, "file": ten_rows_then_a_gap(tmp_path), "N": 10}).num_rows == 10
+        read(first)
+    assert read({**first, "file": ten_rows_then_a_gap(tmp_path), "N": 10}).num_rows == 10
 
 
 def ten_rows_then_a_gap(folder: Path) -> str:
@@ -174,12 +184,12 @@ def test_what_a_parquet_file_has_instead_of_text_is_text_or_an_empty_cell(tmp_pa
     pq.write_table(pa.table(columns), tmp_path / "facts.parquet")
     settings = SPEC | {"file": str(tmp_path / "facts.parquet"), "attributes": ["area", "members", "island"], "N": None}
     with pytest.raises(UserError, match=r"empty cells: 2 in country .*, 1 in area .*, 1 in island"):
-        read_records(settings)
-    assert read_records({**settings, "missing": "drop"}).to_pylist() == [
+        read(settings)
+    assert read({**settings, "missing": "drop"}).to_pylist() == [
         {"country": "A", "area": "1.5", "members": "1", "island": "true"},
         {"country": "C", "area": "2", "members": "3", "island": "true"},
     ]
-    assert num_dropped({**settings, "missing": "drop"}) == 3
+    assert num_dropped(file_of({**settings, "missing": "drop"})) == 3
 
 
 def test_csv_and_parquet_give_one_world_and_it_survives_saving(tmp_path: Path) -> None:
@@ -232,7 +242,7 @@ def test_numbers_and_many_blocks_are_read_as_text(tmp_path: Path) -> None:
         (COUNTRIES + f"Chad,{'x' * 5_000_000},franc,TD\n", {"N": 5}, ["facts.csv"]),
         ("x" * 5_000_000, {}, ["facts.csv"]),
         ("", {}, ["facts.csv", "mpty"]),
-        ("country\nFrance\n", {"attributes": None, "N": 1}, ["no column besides 'country'"]),
+        ("country\nFrance\n", {"attributes": [], "N": 1}, ["no column besides 'country'"]),
         (COUNTRIES, {"phrases": {"capital": ["is"], "currency": ["is"]}}, ["'is' stands for both"]),
     ],
 )
@@ -254,12 +264,12 @@ def test_rows_with_gaps_are_dropped_when_asked(tmp_path: Path) -> None:
 def test_dropped_rows_are_counted_in_the_manifest_and_in_the_preview(tmp_path: Path) -> None:
     text = COUNTRIES + "Chad,,franc,\nTogo,Lome,,TG\nMali,Bamako,franc,ML\n"
     settings = spec_of(tmp_path, text, missing="drop", N=5)
-    manifest = make(tmp_path, "make_dataset.py", make_spec("datasets", "records", settings, {}))
+    manifest = make(tmp_path, "make_dataset.py", make_spec("datasets", "records", settings_of(settings), {}))
     assert manifest["metrics"]["dropped"] == 2
     assert manifest["metrics"]["people"] == 5
     notes = [line for line in account_lines(make_world(settings), 5) if line.startswith("note")]
     assert notes == [f"note: 2 rows of {settings['file']} have an empty cell and are dropped"]
-    whole = make_spec("datasets", "records", spec_of(tmp_path), {})
+    whole = make_spec("datasets", "records", settings_of(spec_of(tmp_path)), {})
     assert make(tmp_path, "make_dataset.py", whole)["metrics"]["dropped"] == 0
 
 

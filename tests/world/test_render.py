@@ -20,6 +20,7 @@ from worlds import (
     TOKENIZERS,
     ids_of,
     made_tokenizer,
+    make_world,
     setting,
     world_of,
 )
@@ -27,7 +28,7 @@ from worlds import (
 from capacity.errors import UserError
 from capacity.tokenizers import tokenization
 from capacity.world import render
-from capacity.world.facts import World, make_world
+from capacity.world.facts import World
 from capacity.world.render import Renderer
 from capacity.world.sampling import Draws, name_only_draws, probe_draws, training_draws
 
@@ -107,12 +108,12 @@ def planted(world: World, person: int) -> tuple[str, dict[str, str]]:
     pools = world.grammar.pools
     code = {column: int(codes[person]) for column, codes in world.facts.items()}
     name = " ".join(pools[f"{part}_names"][code[f"{part}_name"]] for part in ("first", "middle", "last"))
-    if world.settings["kind"] == "bioD":
-        between = " " if world.settings["wording"] == "atomic" else ", "
-        C = world.settings["C"]
+    if world.settings.kind == "bioD":
+        between = " " if world.settings.wording == "atomic" else ", "
+        C = world.settings.C
         return name, {
             f"id_{k}": between.join(pools[f"id_{k}"][code[f"id_{k}_{c}"]] for c in range(1, C + 1))
-            for k in range(1, world.settings["K"] + 1)
+            for k in range(1, world.settings.K + 1)
         }
     month, day, year = pools["months"][code["birth_month"]], code["birth_day"] + 1, code["birth_year"] + 1900
     return name, {
@@ -166,16 +167,16 @@ def test_first_chunk_marks_the_first_chunk_of_biod_values(world_name: str, token
     world, tokenizer, renderer = setting(world_name, tokenizer_name)
     draws = probe_draws(world, 7, 0, 0, 100)
     rendering = renderer.tokens(draws, labels=True)
-    if world.settings["kind"] == "bioS":
+    if world.settings.kind == "bioS":
         assert not rendering.first_chunk.any()
         return
-    pools, L = world.grammar.pools, world.settings["L"]
+    pools, L = world.grammar.pools, world.settings.L
     for person, tokens, labels, first in zip(
         draws.people,
         *(split(part, rendering.lengths) for part in (rendering.tokens, rendering.labels, rendering.first_chunk)),
         strict=True,
     ):
-        for k in range(1, world.settings["K"] + 1):
+        for k in range(1, world.settings.K + 1):
             chunk = pools[f"id_{k}"][world.facts[f"id_{k}_1"][person]]
             assert tokenizer.decode(tokens[first & (labels == 1 + k)].tolist()) == " " + chunk
             assert len(chunk.split()) == L
@@ -196,7 +197,7 @@ def every_person(settings: dict) -> World:
     world = make_world(settings)
     grid = np.array(list(itertools.product(*(range(size) for size in world.grammar.column_sizes.values()))))
     facts = {column: codes.astype(np.uint16) for column, codes in zip(world.facts, grid.T, strict=True)}
-    return replace(world, facts=facts, settings=world.settings | {"N": len(grid)})
+    return replace(world, facts=facts, settings=world.settings.model_copy(update={"N": len(grid)}))
 
 
 TWO_EACH = dict.fromkeys(FULL_POOLS, 2) | {"first_names": 1, "middle_names": 1, "months": 1, "days": 1}

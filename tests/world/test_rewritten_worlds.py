@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import chisquare
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from trainings import made_batches
-from worlds import SMALL_BIOS, KnowsAll, made_tokenizer
+from worlds import SMALL_BIOS, KnowsAll, made_tokenizer, make_world
 
 from capacity.errors import UserError
 from capacity.extraction.answers import memorised
@@ -18,11 +18,12 @@ from capacity.probe.score import score_people
 from capacity.probe.temperatures import HalfLosses
 from capacity.rewriting.check import Checker
 from capacity.rewriting.rewrite import rewrite_world
+from capacity.rewriting.spec import RewritingSettings
 from capacity.tables.bits import person_bits
 from capacity.tables.calibrated import half_bits
 from capacity.tables.scores import score_matrices
 from capacity.tokenizers.tokenization import load_tokenizer, save_tokenizer
-from capacity.world.facts import World, load_world, make_world, save_world
+from capacity.world.facts import World, load_world, save_world
 from capacity.world.pieces import EOS_ID, FILLER, NAME
 from capacity.world.rewritings import Rewritings
 from capacity.world.sampling import calibration_draws, probe_draws, training_draws
@@ -33,8 +34,9 @@ PROBE = {"draws": 2, "seed": 7}
 
 def rewritten(folder: Path, corruption: float = 0.0, N: int = 40, W: int = 4, **pools: Any) -> World:
     world = make_world(SMALL_BIOS | {"N": N} | pools)
-    settings = {"kind": "bioR", "N": N, "seed": 3, "rewritings": W, "flawed": "keep"}
-    return rewrite_world(world, settings | {"rewriter": {"kind": "grammar", "corruption": corruption}}, folder)[0]
+    settings = {"kind": "bioR", "N": N, "seed": 3, "rewritings": W, "flawed": "keep", "tries": 1, "files": {}}
+    settings |= {"rewriter": {"kind": "grammar", "corruption": corruption}}
+    return rewrite_world(world, RewritingSettings.read(settings), folder)[0]
 
 
 def texts_of(world: World) -> Rewritings:

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 from test_pretrained import folder_of
-from worlds import SMALL_BIOS, made_tokenizer
+from worlds import SMALL_BIOS, made_tokenizer, make_world
 
 from capacity.tokenizers.tokenization import EOS_TOKEN, load_tokenizer, save_tokenizer
-from capacity.world.facts import make_world
 from capacity.world.options import TAG
 from capacity.world.pieces import EOS_ID
 from capacity.world.render import Renderer

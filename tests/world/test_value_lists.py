@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from planted import TINY, of_stage
 from test_quantize_checkpoint import make
-from worlds import FULL_BIOS, SMALL_BIOS, TOKENIZERS, made_tokenizer
+from worlds import FULL_BIOS, SMALL_BIOS, TOKENIZERS, made_tokenizer, make_world
 
 from capacity.config.experiment import Config
 from capacity.config.load import check, read_yaml
 from capacity.errors import UserError
 from capacity.plan.grid import resolve
-from capacity.world.facts import load_world, make_world
+from capacity.world.facts import load_world
 from capacity.world.pools import FOLDER
 from capacity.world.render import Renderer
 from capacity.world.sampling import training_draws

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2_contingency, chisquare
-from worlds import ATOMIC, FULL_BIOS, FULL_POOLS, SENTENCE, SMALL_BIOS, SMALL_POOLS, SPECS, world_of
+from worlds import ATOMIC, FULL_BIOS, FULL_POOLS, SENTENCE, SMALL_BIOS, SMALL_POOLS, SPECS, make_world, world_of
 
 from capacity.errors import UserError
 from capacity.world import streams
 from capacity.world.bijection import keyed_bijection
 from capacity.world.biod import chunk_set
-from capacity.world.facts import World, load_world, make_world, save_world
+from capacity.world.facts import World, load_world, save_world
 from capacity.world.sampling import name_only_draws, probe_draws, tokenizer_draws, training_draws
 
 RARE = 1e-4  # a fair draw fails one uniformity check in ten thousand; seeds are fixed
@@ -265,17 +265,7 @@ def test_a_world_survives_saving(settings: dict, tmp_path) -> None:
     [
         (ATOMIC | {"N": 32**3 + 1}, ["N", "32769", "32768"]),
         (ATOMIC | {"N": 0}, ["N", "0", "1 to"]),
-        (ATOMIC | {"D": 65}, ["D", "65", "64"]),
-        (ATOMIC | {"K": 251}, ["K", "251", "250"]),
-        (ATOMIC | {"C": 0}, ["C", "0", "1 or more"]),
-        (ATOMIC | {"names": [2**30, 2**30, 8]}, ["names", "2^62"]),
-        (ATOMIC | {"wording": "verse"}, ["wording", "verse", "atomic or sentence"]),
-        (SENTENCE | {"names": [401, 1, 1]}, ["first_names", "401", "400"]),
         (SMALL_BIOS | {"N": 12_001}, ["N", "12001", "12000"]),
-        (SMALL_BIOS | {"pools": SMALL_POOLS | {"cities": 201}}, ["cities", "201", "200"]),
-        (SMALL_BIOS | {"pools": SMALL_POOLS | {"days": 29}}, ["days", "29", "28"]),
-        (SMALL_BIOS | {"templates": 0}, ["templates", "0", "at least one"]),
-        (SMALL_BIOS | {"kind": "bioX"}, ["kind", "bioX", "bioD, bioS, random or records"]),
     ],
 )
 def test_an_impossible_world_is_refused_in_one_clear_line(settings: dict, says: list[str]) -> None:

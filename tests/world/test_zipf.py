@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trainings import made_batches
-from worlds import ATOMIC, setting
+from worlds import ATOMIC, make_world, setting
 
 from capacity.tables.exposure_bands import band_rows
-from capacity.world.facts import make_world
 from capacity.world.sampling import training_draws
 from capacity.world.zipf import Zipf
 

@@ -164,9 +164,9 @@ def code_digest(script: str, scripts: Path = SCRIPTS, for_model: tuple[str, ...]
     return digest(module_digests(script, scripts, for_model))
 
 
-def model_modules(model: dict[str, Any]) -> list[str]:
-    """Modules that count for the artefacts of a model, by its spec, and not for those of every model."""
-    return [module for module, key in MODEL_MODULES.items() if key in model]
+def model_modules(model: object) -> list[str]:
+    """Modules that count for the artefacts of a model, by its settings, and not for those of every model."""
+    return [module for module, key in MODEL_MODULES.items() if hasattr(model, key)]
 
 
 def forget_sources() -> None:

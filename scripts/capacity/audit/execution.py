@@ -39,7 +39,7 @@ class Choice:
 
 
 class Counterparts:
-    """Audited artefacts and orders of the present configuration that mean the same, whatever their digests.
+    """Audited artefacts and specs of the present configuration that mean the same, whatever their digests.
 
     Two mean the same when stage, readable slug, specification and, all the way up, parents do.
     """

@@ -52,7 +52,7 @@ def _usable(folder: Folder, name: str) -> bool:
 
 
 def keep_pinned(folder: Folder, specs: Specs, chosen: dict[str, Spec | None], level: Level) -> list[str]:
-    """Endpoints' texts that the chosen orders follow from; what cannot be made without asking goes, with a finding.
+    """Endpoints' texts that the chosen specs follow from; what cannot be made without asking goes, with a finding.
 
     chosen: audited artefacts with the specs that would make them again.
     """

@@ -36,5 +36,5 @@ def read_config(args: argparse.Namespace) -> Config:
 
 
 def read_grid(args: argparse.Namespace) -> Grid:
-    """The orders of that configuration. Raises UserError."""
+    """The specs of that configuration. Raises UserError."""
     return resolve(read_config(args))

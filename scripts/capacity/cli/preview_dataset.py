@@ -9,7 +9,7 @@ from capacity.config.dataset import BioR
 from capacity.config.experiment import Config
 from capacity.errors import UserError, fail
 from capacity.plan.preview import account_lines, labelled_texts, rewritten_sample, sample_world, size_lines
-from capacity.plan.world_specs import tokenizer_settings, world_spec
+from capacity.plan.world_specs import tokenizer_settings, world_settings
 from capacity.tokenizers.spec import keeps_all_rows
 from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world.written import renderer_of
@@ -39,7 +39,7 @@ def main() -> None:
     try:
         config = read_config(args)
         name, regimes = chosen(config, args.dataset, args.tokenizer)
-        settings = world_spec(config.datasets[args.dataset], args.seed)
+        settings = world_settings(config.datasets[args.dataset], args.seed)
         world = sample_world(settings)
         dataset = config.datasets[args.dataset]
         if isinstance(dataset, BioR):
@@ -48,14 +48,14 @@ def main() -> None:
         tokenizer = build_tokenizer(how, world)
         colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         texts = labelled_texts(world, tokenizer, args.count, colour)
-        used = {regime: config.regimes[regime].model_dump() for regime in regimes}
+        used = {regime: config.regimes[regime].exposures for regime in regimes}
         renderer = renderer_of(world, tokenizer, keeps_all_rows(how))
-        sizes = size_lines(world, renderer, settings["N"], used)
+        sizes = size_lines(world, renderer, settings.N, used)
     except UserError as error:
         fail(error)
     print(f"{args.dataset}, {name} tokens, seed {args.seed}; what is scored is marked\n")
     print("\n".join(text.strip() for text in texts))
-    print("", *account_lines(world, settings["N"]), "", *sizes, sep="\n")
+    print("", *account_lines(world, settings.N), "", *sizes, sep="\n")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,10 @@ from capacity.plan.forecast import Cost, Forecast, compare, forecast
 from capacity.plan.gaps import gaps, told_gaps
 from capacity.plan.grid import Grid, resolve
 from capacity.plan.survey import hold_against
+from capacity.rewriting.spec import read_dataset
 from capacity.tables.naming import run_names
+from capacity.tokenizers.spec import read_tokenizer
+from capacity.training.spec import TrainingSettings
 
 DAY = 86_400  # seconds
 SECTIONS = {
@@ -117,9 +120,10 @@ def training_costs(grid: Grid, pattern: str) -> list[str]:
     for spec in grid.specs.values():
         if spec.stage == "checkpoints" and fnmatchcase(spec.id, pattern):
             dataset, tokenizer = (grid.specs[str(spec.parents[role])].settings for role in ("dataset", "tokenizer"))
-            hardware = spec.settings["hardware"]
-            flops, rate = training_flops(dataset, tokenizer, spec.settings), assumed_rate(hardware)
-            device = "core" if hardware["accelerator"] == "cpu" else "GPU"
+            training = TrainingSettings.read(spec.settings)
+            flops = training_flops(read_dataset(dataset), read_tokenizer(tokenizer), training)
+            rate = assumed_rate(training.hardware.accelerator)
+            device = "core" if training.hardware.accelerator == "cpu" else "GPU"
             cost = f"at {rate:.1e} FLOP/s of one {device}, assumed: {duration(flops / rate, device)}"
             lines.append(f"{spec.id.rpartition('-')[0]}: {flops:.3g} FLOPs; {cost}")
     paper = (

@@ -9,7 +9,7 @@ from pathlib import Path
 from capacity.cli.arguments import add_config_options, read_config
 from capacity.errors import UserError, fail
 from capacity.plan.preview import sample_world
-from capacity.plan.world_specs import world_spec
+from capacity.plan.world_specs import world_settings
 from capacity.tables.bits import bits_offered
 from capacity.tables.scaling_law import FULL_PRECISION, FittedLaw
 
@@ -24,8 +24,8 @@ def facts_in_bits(facts: str, args: argparse.Namespace) -> float:
         datasets = read_config(args).datasets
         if facts not in datasets:
             raise UserError(f"facts: {facts!r} is neither a number of bits nor one of {', '.join(datasets)}") from None
-        settings = world_spec(datasets[facts], seed=1)
-        return bits_offered(settings["N"], sample_world(settings).account)
+        settings = world_settings(datasets[facts], seed=1)
+        return bits_offered(settings.N, sample_world(settings).account)
     if not 0 < bits < float("inf"):
         raise UserError(f"facts: {facts} bits; give a positive number")
     return bits

@@ -13,7 +13,7 @@ from capacity.config.load import check, parse_overrides
 from capacity.errors import UserError, fail
 from capacity.extraction.harness import write_task
 from capacity.extraction.wordings import wordings_of
-from capacity.plan.world_specs import counted, tokenizer_settings, world_spec
+from capacity.plan.world_specs import counted, tokenizer_settings, world_settings
 from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world.facts import World, make_world
 
@@ -42,7 +42,7 @@ def world_and_spec(config: Config, args: argparse.Namespace) -> tuple[World, dic
     dataset, extraction = config.datasets[args.dataset], config.extractions[args.extraction]
     values = parse_overrides(args.set, "--set")
     dataset = counted(check(type(dataset), {**dataset.model_dump(exclude_unset=True), **values}, "--set"))
-    settings = world_spec(dataset, args.seed)
+    settings = world_settings(dataset, args.seed)
     if not wordings_of(settings, {}):
         raise UserError(f"{args.dataset} is of kind {dataset.kind}, which has no attributes to ask for")
     choosing = extraction.choosing if len(extraction.tries()) > 1 else 0.0

@@ -1,1 +1,1 @@
-"""The experiment as the user writes it: read, checked, and resolved into orders. Jobs never import this package."""
+"""The experiment as the user writes it: read, checked, and resolved into specs. Jobs never import this package."""

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from capacity.config.sections import Count, Section, plain, problem, shown
-from capacity.models.architectures import FAMILIES, described, mlp_width, sizes
+from capacity.models.architectures import FAMILIES, mlp_width, paper_model, sizes
+from capacity.models.spec import FactoryModel, ModelSettings, PaperModel, TransformersModel
 
 MODEL_TYPE = re.compile(r"[A-Za-z][\w.-]{0,99}", re.ASCII)
 ARCHITECTURE = re.compile(rf"({'|'.join(FAMILIES)})-([1-9]\d*)-([1-9]\d*)")
@@ -115,8 +116,8 @@ class Model(Section):
             raise problem(
                 "hf: needs model_type, the name of a causal LM in transformers, for example model_type: mamba"
             )
-        if self.hf is not None and (sizes({"hf": self.hf})["l"] or 0) > MOST_LAYERS:
-            raise problem(f"hf: {sizes({'hf': self.hf})['l']} layers; use at most {MOST_LAYERS}")
+        if self.hf is not None and (layers := sizes(TransformersModel(hf=self.hf))["l"] or 0) > MOST_LAYERS:
+            raise problem(f"hf: {layers} layers; use at most {MOST_LAYERS}")
         return self
 
     @field_validator("hf", mode="before")
@@ -147,15 +148,15 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _applies(self) -> Self:
-        if not self.architecture:
-            return self
         settings = self.to_settings()
-        turning = self.rotary * settings["head_dim"]
+        if not isinstance(settings, PaperModel):
+            return self
+        turning = self.rotary * settings.head_dim
         if turning != int(turning) or int(turning) % 2:
             raise problem(
-                f"rotary: {self.rotary} of head_dim {settings['head_dim']} is {turning:g} channels; use an even number"
+                f"rotary: {self.rotary} of head_dim {settings.head_dim} is {turning:g} channels; use an even number"
             )
-        if self.experts and settings["mlp"] == "gated":
+        if self.experts and settings.mlp == "gated":
             raise problem("experts: with a gated mlp; experts are standard MLPs, add mlp: standard")
         if self.mlp_ratio == 0 and (self.mlp or self.activation or self.experts):
             key = next(key for key in ("mlp", "activation", "experts") if getattr(self, key))
@@ -178,16 +179,13 @@ class Model(Section):
             return str(self.hf["model_type"]).replace("_", "-")
         return self.architecture or (self.python or "").replace(".", "-").replace(":", "-").replace("_", "-")
 
-    def to_settings(self) -> dict[str, Any]:
+    def to_settings(self) -> ModelSettings:
         """The model as training reads it, every switch set."""
         if self.hf:
-            return {"hf": self.hf}
+            return TransformersModel(hf=self.hf)
         if self.python:
-            return {"python": self.python, "settings": self.settings or {}}
+            return FactoryModel(python=self.python, settings=self.settings or {})
         family, layers, heads = self._shape()
         head_dim = self.width // heads if self.width else self.head_dim or 64
-        whole = described(
-            {"family": family, "l": layers, "h": heads, "head_dim": head_dim}
-            | {name: value for name in SWITCHES if (value := self.model_dump()[name]) is not None}
-        )
-        return {name: whole[name] for name in ("family", "l", "h", "head_dim", *SWITCHES)}
+        switches = self.model_dump(include=set(SWITCHES), exclude_none=True)
+        return paper_model(family, layers, heads, head_dim, **switches)

@@ -18,11 +18,13 @@ from capacity.extraction.mixed import check_windows
 from capacity.extraction.questions import Lengths, asked_attributes, lengths_of, questions_tokenizer
 from capacity.models.external import POSITIONS, build_foreign, hf_config, name_of, one_line
 from capacity.models.external_checks import T, V, bad_reload, logits_of, shaken, too_large
-from capacity.tokenizers.spec import read_tokenizer
+from capacity.models.spec import ForeignModel, PaperModel, TransformersModel, read_foreign, read_model
+from capacity.tokenizers.spec import keeps_all_rows, read_tokenizer
 from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.training.batches import TrainingBatches
 from capacity.training.spec import TrainingRegime
 from capacity.world.facts import World, make_world
+from capacity.world.spec import read_world
 
 NEW_ROWS = 3
 TOLERANCE = 1e-3  # of logits of size 1
@@ -34,23 +36,24 @@ def check_asked(asked: dict[str, Any]) -> None:
     asked: {"model", "regime", "seed": of its training, "tries": specs of what is tried, "questions", "dataset",
     "tokenizer": specs}.
     """
-    model, mixed = asked["model"], asked["tries"][0]["method"] == "mixed"
+    model, mixed = read_model(asked["model"]), asked["tries"][0]["method"] == "mixed"
     unwritten = asked["dataset"]["kind"] == "bioR"  # what its tokenizer is made from does not exist yet
     if mixed and not unwritten and asked["regime"]["packing"] == "windows":
         check_windows(asked["regime"]["context"], room(asked)[1])
-    if "family" in model:
+    if isinstance(model, PaperModel):
         return
+    text = model.model_dump_json()
     if not mixed:
         for attempt in asked["tries"]:
-            check_ready(json.dumps(model), json.dumps({key: attempt[key] for key in ("method", "ranks", "seed")}))
-    if not unwritten and (most := most_positions(json.dumps(model))):
-        _check_positions(asked, most, mixed)
+            check_ready(text, json.dumps({key: attempt[key] for key in ("method", "ranks", "seed")}))
+    if not unwritten and (most := most_positions(text)):
+        _check_positions(asked, model, most, mixed)
 
 
 @functools.cache
 def check_ready(model_text: str, spec_text: str) -> None:
     """Make a small model ready, change its low-rank matrices, merge them, save it and load it. Raises UserError."""
-    model, settings = json.loads(model_text), json.loads(spec_text)
+    model, settings = read_foreign(json.loads(model_text)), json.loads(spec_text)
     name = f"{name_of(model)}: method: {settings['method']}"
     if too_large(model):
         with torch.device("meta"):
@@ -90,7 +93,7 @@ def _fault_of_ready(model: PreTrainedModel, settings: dict[str, Any]) -> str:
 @functools.cache
 def most_positions(model_text: str) -> int:
     """Positions that a model cannot go beyond, for a training on rows of T tokens; 0 where it can."""
-    model = json.loads(model_text)
+    model = read_foreign(json.loads(model_text))
     if too_large(model):
         return 0
     built = shaken(model).eval()
@@ -103,17 +106,17 @@ def most_positions(model_text: str) -> int:
     return 0
 
 
-def _check_positions(asked: dict[str, Any], most: int, mixed: bool) -> None:
+def _check_positions(asked: dict[str, Any], model: ForeignModel, most: int, mixed: bool) -> None:
     """Raise UserError where a model that has learned its positions has too few of them for the questions."""
-    model, ((world, tokenizer), lengths) = asked["model"], room(asked)
+    (world, tokenizer), lengths = room(asked)
     if not _states_positions(model):
-        all_rows = not asked["tokenizer"].get("compact", True)
+        all_rows = keeps_all_rows(read_tokenizer(asked["tokenizer"]))
         most = TrainingBatches(world, tokenizer, TrainingRegime.read(asked["regime"]), asked["seed"], all_rows).context
         if mixed:
             most = max(most, lengths.positions)
     if most < lengths.positions:
         remedy = f"packing: windows with context: {lengths.positions}"
-        if "hf" in model:
+        if isinstance(model, TransformersModel):
             remedy = f"max_position_embeddings: {lengths.positions} in its hf"
         raise UserError(
             f"{name_of(model)}: has {most} positions, but questions with their answers take up to "
@@ -121,11 +124,11 @@ def _check_positions(asked: dict[str, Any], most: int, mixed: bool) -> None:
         )
 
 
-def _states_positions(model: dict[str, Any]) -> bool:
+def _states_positions(model: ForeignModel) -> bool:
     """Whether the model's own configuration says how many positions it has, instead of its training's context."""
-    if "hf" not in model:
+    if not isinstance(model, TransformersModel):
         return False
-    one, other = (hf_config(model["hf"], V, context) for context in (T, 2 * T))
+    one, other = (hf_config(model.hf, V, context) for context in (T, 2 * T))
     return getattr(one, POSITIONS, None) == getattr(other, POSITIONS, None)
 
 
@@ -146,5 +149,5 @@ def _room(specs: str, own: str) -> tuple[tuple[World, Any], Lengths]:
 @functools.cache
 def _world(specs: str) -> tuple[World, Any]:
     read = json.loads(specs)
-    world = make_world(read["dataset"])
+    world = make_world(read_world(read["dataset"]))
     return world, build_tokenizer(read_tokenizer(read["tokenizer"]), world)

@@ -1,7 +1,8 @@
 """How questions are worded, for every kind of dataset that has attributes. Light: the main process reads it too."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+from capacity.world.spec import BioDWorld, BioSWorld, RecordsWorld, WorldSettings
 
 NAME, ATTRIBUTE = "{name}", "{attribute}"
 
@@ -44,10 +45,10 @@ GENERAL = (
 Wordings = Mapping[str, Sequence[str]]  # attribute -> texts with {name}
 
 
-def wordings_of(dataset: Mapping[str, Any], own: Wordings) -> dict[str, list[str]]:
+def wordings_of(dataset: WorldSettings, own: Wordings) -> dict[str, list[str]]:
     """The wordings of every attribute that can be asked for: the user's own, or those that ship.
 
-    dataset: a dataset's spec, columns of records written out. {} for a kind without attributes. Raises KeyError
+    dataset: of bioR its people. {} for a kind without attributes. Raises KeyError
     for a wording of an attribute that is not there.
     """
     shipped = _shipped(dataset)
@@ -57,15 +58,14 @@ def wordings_of(dataset: Mapping[str, Any], own: Wordings) -> dict[str, list[str
     return {attribute: list(own.get(attribute) or texts) for attribute, texts in shipped.items()}
 
 
-def _shipped(dataset: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    kind = dataset["kind"]
-    if kind in ("bioS", "bioR"):
+def _shipped(dataset: WorldSettings) -> dict[str, tuple[str, ...]]:
+    if isinstance(dataset, BioSWorld):
         return BIOS
-    if kind == "bioD":
-        word = "id{}" if dataset["wording"] == "atomic" else "ID {}"
-        return {f"id_{k}": _general(word.format(k)) for k in range(1, dataset["K"] + 1)}
-    if kind == "records":
-        return {column: _general(column.replace("_", " ")) for column in dataset["attributes"]}
+    if isinstance(dataset, BioDWorld):
+        word = "id{}" if dataset.wording == "atomic" else "ID {}"
+        return {f"id_{k}": _general(word.format(k)) for k in range(1, dataset.K + 1)}
+    if isinstance(dataset, RecordsWorld):
+        return {column: _general(column.replace("_", " ")) for column in dataset.attributes}
     return {}  # random strings: nothing in them has a name
 
 

@@ -25,10 +25,11 @@ from transformers.utils import logging as transformers_logging
 
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
-from capacity.models.architectures import FAMILIES, Model, described, mlp_width, width
+from capacity.models.architectures import mlp_width
 from capacity.models.external import build_foreign
 from capacity.models.modeling_switched import SwitchedConfig, SwitchedForCausalLM
 from capacity.models.modeling_wrapped import WrappedForCausalLM
+from capacity.models.spec import ExpertSettings, ModelSettings, PaperModel
 
 transformers_logging.disable_progress_bar()  # reading and writing take milliseconds
 
@@ -37,83 +38,78 @@ ACTIVATIONS = {"gelu": "gelu_new", "silu": "silu", "relu": "relu"}  # GPT-2's ge
 OWN_CLASSES = {kind.__name__: kind for kind in (SwitchedForCausalLM, WrappedForCausalLM)}
 
 
-def build_model(model: Model, vocab_size: int, context: int, seed: int) -> PreTrainedModel:
+def build_model(model: ModelSettings, vocab_size: int, context: int, seed: int) -> PreTrainedModel:
     """A new model, weights drawn from the seed alone: matrices normal with std init_std, biases 0, norms 1.
 
-    model: {"family": "gpt2", "llama" or "mistral", "l": layers, "h": heads, "head_dim": width of a head, even},
-    and any switch of `capacity.models.architectures.FAMILIES`; init_std is 0.02 where it is not given, as in GPT-2
-    (the paper does not say). context: positions, in tokens; no parameter depends on it. The paper's GPT-2 has
-    rotary positions (here over the whole head), tied head, no dropout (arXiv 2404.05405, Section 2 and
-    Appendix A): GPTNeoX without parallel residual. Where no stock class can say what the switches ask for it
-    is a Llama with changed parts. GPT-2's smaller initial residual projections, init_std / sqrt(2 l), are not
-    applied. A model without a family is an external one: `capacity.models.external`. Raises UserError for an unknown
-    family.
+    context: positions, in tokens; no parameter depends on it. The paper's GPT-2 has rotary positions (here over the
+    whole head), tied head, no dropout (arXiv 2404.05405, Section 2 and Appendix A): GPTNeoX without parallel residual;
+    init_std is GPT-2's 0.02 unless given (the paper does not say). Where no stock class can say what the switches ask
+    for it is a Llama with changed parts. GPT-2's smaller initial residual projections, init_std / sqrt(2 l), are not
+    applied. What is no model of the paper is built by `capacity.models.external`.
     """
-    if model.get("family", "gpt2") not in FAMILIES:
-        raise UserError(f"model family: {model['family']}; use {', '.join(FAMILIES)}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(np.random.SeedSequence([seed, WEIGHTS]).generate_state(1, np.uint64)[0]))
-        if "family" not in model:
+        if not isinstance(model, PaperModel):
             return build_foreign(model, vocab_size, context)
-        kind, config = _class_and_config(described(model), vocab_size, context)
+        kind, config = _class_and_config(model, vocab_size, context)
         return kind(config)
 
 
-def _class_and_config(model: Model, vocab_size: int, context: int) -> tuple[type[PreTrainedModel], Any]:
+def _class_and_config(model: PaperModel, vocab_size: int, context: int) -> tuple[type[PreTrainedModel], Any]:
     """The stock class that says all the switches, or else the changed Llama."""
     shared: dict[str, Any] = {
         "attn_implementation": "eager",  # the fused kernel is slower on short rows
         "vocab_size": vocab_size,
         "max_position_embeddings": context,
-        "hidden_size": width(model),
-        "num_hidden_layers": model["l"],
-        "num_attention_heads": model["h"],
+        "hidden_size": model.d,
+        "num_hidden_layers": model.l,
+        "num_attention_heads": model.h,
         "intermediate_size": mlp_width(model) or 1,  # without an MLP it is of no use, and torch warns of empty matrices
-        "hidden_act": ACTIVATIONS[model["activation"]],
-        "initializer_range": model["init_std"],
-        "tie_word_embeddings": model["tied"],
+        "hidden_act": ACTIVATIONS[model.activation],
+        "initializer_range": model.init_std,
+        "tie_word_embeddings": model.tied,
         "bos_token_id": 0,
         "eos_token_id": 0,
         "pad_token_id": None,  # some classes would freeze that token's row, and EOS is the padding
     }
     rope = {"rope_type": "default", "rope_theta": 10000.0}
-    gated_rms = mlp_width(model) > 0 and (model["mlp"], model["norm"]) == ("gated", "rms")
-    standard_layer = mlp_width(model) > 0 and (model["mlp"], model["norm"]) == ("standard", "layer")
-    if model["experts"]:
+    gated_rms = mlp_width(model) > 0 and (model.mlp, model.norm) == ("gated", "rms")
+    standard_layer = mlp_width(model) > 0 and (model.mlp, model.norm) == ("standard", "layer")
+    if model.experts:
         gated_rms = standard_layer = False
-    if standard_layer and model["bias"] and model["kv_sharing"] == 1 and model["rotary"] > 0:
+    if standard_layer and model.bias and model.kv_sharing == 1 and model.rotary > 0:
         return GPTNeoXForCausalLM, _neox_config(model, shared, rope)
-    shared |= {"head_dim": model["head_dim"], "num_key_value_heads": model["h"] // model["kv_sharing"]}
-    if gated_rms and model["rotary"] == 1 and not model["bias"]:
-        if model["family"] == "mistral":
+    shared |= {"head_dim": model.head_dim, "num_key_value_heads": model.h // model.kv_sharing}
+    if gated_rms and model.rotary == 1 and not model.bias:
+        if model.family == "mistral":
             return MistralForCausalLM, MistralConfig(**shared, rope_parameters=rope, sliding_window=None)
         return LlamaForCausalLM, LlamaConfig(**shared, rope_parameters=rope)
     changed = {
-        **_experts_config(model["experts"]),
-        "mlp_kind": "experts" if model["experts"] else model["mlp"] if mlp_width(model) else "none",
-        "norm_kind": model["norm"],
-        "rotary_fraction": model["rotary"],
-        "attention_bias": model["bias"],
-        "mlp_bias": model["bias"],
+        **_experts_config(model.experts),
+        "mlp_kind": "experts" if model.experts else model.mlp if mlp_width(model) else "none",
+        "norm_kind": model.norm,
+        "rotary_fraction": model.rotary,
+        "attention_bias": model.bias,
+        "mlp_bias": model.bias,
     }
     return SwitchedForCausalLM, SwitchedConfig(**shared, **changed, rope_parameters=rope)
 
 
-def _experts_config(experts: dict[str, Any] | None) -> dict[str, Any]:
+def _experts_config(experts: ExpertSettings | None) -> dict[str, Any]:
     if not experts:
         return {}
     return {
-        "num_local_experts": experts["count"],
-        "num_experts_per_tok": experts["top"],
-        "capacity_factor": experts["capacity"],
-        "test_capacity_factor": experts["test_capacity"],
+        "num_local_experts": experts.count,
+        "num_experts_per_tok": experts.top,
+        "capacity_factor": experts.capacity,
+        "test_capacity_factor": experts.test_capacity,
     }
 
 
-def _neox_config(model: Model, shared: dict[str, Any], rope: dict[str, Any]) -> GPTNeoXConfig:
+def _neox_config(model: PaperModel, shared: dict[str, Any], rope: dict[str, Any]) -> GPTNeoXConfig:
     return GPTNeoXConfig(
         **shared,
-        rope_parameters=rope | {"partial_rotary_factor": model["rotary"]},
+        rope_parameters=rope | {"partial_rotary_factor": model.rotary},
         use_parallel_residual=False,
         attention_bias=True,
         attention_dropout=0.0,

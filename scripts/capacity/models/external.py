@@ -10,6 +10,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 from capacity.models.modeling_wrapped import WrappedConfig, WrappedForCausalLM
+from capacity.models.spec import ForeignModel, TransformersModel
 
 # EOS is 0 and pads; a padding id would freeze that token's row in some classes.
 TOKENS = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": None}
@@ -18,28 +19,24 @@ POSITIONS = "max_position_embeddings"
 BALANCE_KEYS = ("router_aux_loss_coef", "aux_loss_coef")  # weights of a load-balancing loss
 
 
-def build_foreign(model: dict[str, Any], vocab_size: int, context: int) -> PreTrainedModel:
-    """A new model under torch's present seed.
-
-    model: {"hf": {"model_type": ..., and keys of that configuration}} or {"python": "package.module:factory",
-    "settings": {...}}. Raises UserError in one line for what cannot be built.
-    """
+def build_foreign(model: ForeignModel, vocab_size: int, context: int) -> PreTrainedModel:
+    """A new model under torch's present seed. Raises UserError in one line for what cannot be built."""
     try:
-        if "hf" in model:
-            config = hf_config(model["hf"], vocab_size, context)
+        if isinstance(model, TransformersModel):
+            config = hf_config(model.hf, vocab_size, context)
             return AutoModelForCausalLM.from_config(config, attn_implementation="eager")
         sys.path.insert(0, str(REPOSITORY))
         settings: dict[str, Any] = {"vocab_size": vocab_size, "max_position_embeddings": context, **TOKENS}
-        return WrappedForCausalLM(WrappedConfig(factory=model["python"], settings=model["settings"], **settings))
+        return WrappedForCausalLM(WrappedConfig(factory=model.python, settings=model.settings, **settings))
     except UserError:
         raise
     except Exception as error:  # whatever a configuration or an external factory raises
         raise UserError(f"{name_of(model)}: cannot be built: {one_line(error)}") from error
 
 
-def name_of(model: dict[str, Any]) -> str:
+def name_of(model: ForeignModel) -> str:
     """What to call a model in a message."""
-    return f"hf: {model['hf']['model_type']}" if "hf" in model else f"python: {model['python']}"
+    return f"hf: {model.hf['model_type']}" if isinstance(model, TransformersModel) else f"python: {model.python}"
 
 
 def hf_config(hf: dict[str, Any], vocab_size: int, context: int) -> Any:

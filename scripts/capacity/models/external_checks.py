@@ -12,12 +12,13 @@ from transformers import PreTrainedModel
 
 from capacity.errors import UserError
 from capacity.models.external import POSITIONS, build_foreign, name_of, one_line
+from capacity.models.spec import ForeignModel, TransformersModel
 
 V, T = 17, 16
 CHECKED_PARAMETERS = 50_000_000  # a larger model is only laid out before its training, not run
 
 
-def check(model: dict[str, Any]) -> None:
+def check(model: ForeignModel) -> None:
     """Build a model for a small vocabulary and see that it trains, scores, saves and loads. Raises UserError."""
     name = name_of(model)
     if too_large(model):
@@ -33,13 +34,16 @@ def width_of(model: PreTrainedModel) -> int:
     return min(T, getattr(model.config, POSITIONS, None) or T)
 
 
-def too_large(model: dict[str, Any]) -> bool:
+def too_large(model: ForeignModel) -> bool:
     """Whether a model is too large to be run here. A factory's size is known once it is built, so it is run."""
     with torch.device("meta"):
-        return "hf" in model and sum(p.numel() for p in build_foreign(model, V, T).parameters()) > CHECKED_PARAMETERS
+        return (
+            isinstance(model, TransformersModel)
+            and sum(p.numel() for p in build_foreign(model, V, T).parameters()) > CHECKED_PARAMETERS
+        )
 
 
-def shaken(model: dict[str, Any]) -> PreTrainedModel:
+def shaken(model: ForeignModel) -> PreTrainedModel:
     """A model with larger weights than a new one, in whose rounding a leak could drown."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(1)

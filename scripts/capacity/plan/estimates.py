@@ -3,11 +3,11 @@
 Estimates order jobs, size their resources and fill `make plan`; no number in a table comes from here.
 """
 
-from typing import Any
-
 from capacity.models.architectures import parameter_count
-
-Plain = dict[str, Any]  # the settings of a spec, as JSON
+from capacity.rewriting.spec import DatasetSettings, RewritingSettings
+from capacity.tokenizers.spec import OwnBpe, PublishedBpe, TokenizerSettings
+from capacity.training.spec import TrainingRegime, TrainingSettings
+from capacity.world.spec import BioSWorld, DrawnPeople, RecordsWorld, StringsWorld
 
 CPU_FLOPS = 8e9  # of one core on a model of ten to fifty thousand parameters: 6 P tokens per second, measured
 STARTUP_SECONDS = 10.0  # of a training: imports, data, compiling
@@ -23,69 +23,72 @@ def published_rate() -> float:
     return PUBLISHED_FLOPS / (PUBLISHED_GPUS * PUBLISHED_DAYS * 86_400)
 
 
-def biography_tokens(dataset: Plain) -> int:
+def biography_tokens(dataset: DatasetSettings) -> int:
     """About how many tokens a biography has, EOS included."""
-    if dataset["kind"] in ("bioS", "bioR"):
+    if isinstance(dataset, BioSWorld | RewritingSettings):
         return 74
-    if dataset["kind"] == "records":
-        return 4 + 6 * len(dataset["attributes"])
-    if dataset["kind"] == "random":
-        return dataset["length"] + 1
-    value = dataset["C"] * dataset["L"]
-    return 4 + dataset["K"] * (1 + value if dataset["wording"] == "atomic" else 5 + value)
+    if isinstance(dataset, RecordsWorld):
+        return 4 + 6 * len(dataset.attributes)
+    if isinstance(dataset, StringsWorld):
+        return dataset.length + 1
+    value = dataset.C * dataset.L
+    return 4 + dataset.K * (1 + value if dataset.wording == "atomic" else 5 + value)
 
 
-def vocabulary(dataset: Plain, tokenizer: Plain) -> int:
+def vocabulary(dataset: DatasetSettings, tokenizer: TokenizerSettings) -> int:
     """About how many rows the embedding has."""
-    if tokenizer["kind"] == "bpe":
-        return tokenizer["vocabulary"]
-    if tokenizer.get("rows"):
-        return tokenizer["rows"]
-    if dataset["kind"] == "bioR" or (tokenizer["kind"] == "pretrained" and dataset["kind"] == "bioS"):
+    if isinstance(tokenizer, OwnBpe):
+        return tokenizer.vocabulary
+    published = isinstance(tokenizer, PublishedBpe)
+    if isinstance(tokenizer, PublishedBpe) and tokenizer.rows:
+        return tokenizer.rows
+    if isinstance(dataset, RewritingSettings) or (published and isinstance(dataset, BioSWorld)):
         return 3275
-    if dataset["kind"] == "bioS":
-        return 8 * dataset["templates"] + sum(dataset["pools"].values())
-    if dataset["kind"] == "records":
-        return dataset["N"] * (1 + len(dataset["attributes"]))
-    if dataset["kind"] == "random":
-        return dataset["vocabulary"] + 1
-    return sum(dataset["names"]) + dataset["T"] + dataset["K"] + 1
+    if isinstance(dataset, BioSWorld):
+        return 8 * dataset.templates + sum(dataset.pools.plain().values())
+    if isinstance(dataset, RecordsWorld):
+        return dataset.N * (1 + len(dataset.attributes))
+    if isinstance(dataset, StringsWorld):
+        return dataset.vocabulary + 1
+    return sum(dataset.names) + dataset.T + dataset.K + 1
 
 
-def training_tokens(dataset: Plain, regime: Plain) -> int:
+def training_tokens(dataset: DatasetSettings, regime: TrainingRegime) -> int:
     """About how many tokens a training sees, junk included."""
-    return _with_junk(dataset["N"] * regime["exposures"] * biography_tokens(dataset), dataset)
+    return _with_junk(dataset.N * regime.exposures * biography_tokens(dataset), dataset)
 
 
-def _with_junk(amount: int, dataset: Plain) -> int:
+def _with_junk(amount: int, dataset: DatasetSettings) -> int:
     """An amount of useful text grown by the junk between it."""
-    return round(amount / (1 - dataset["junk"]["share"])) if dataset.get("junk") else amount
+    junk = dataset.junk if isinstance(dataset, DrawnPeople) else None
+    return round(amount / (1 - junk.share)) if junk else amount
 
 
-def training_steps(dataset: Plain, regime: Plain) -> int:
+def training_steps(dataset: DatasetSettings, regime: TrainingRegime) -> int:
     """About how many optimizer steps a training takes."""
-    if regime["packing"] == "rows":
-        return -(-_with_junk(dataset["N"] * regime["exposures"], dataset) // regime["batch"])
-    return -(-training_tokens(dataset, regime) // (regime["batch"] * regime["context"]))
+    if regime.context is None:  # rows
+        return -(-_with_junk(dataset.N * regime.exposures, dataset) // regime.batch)
+    return -(-training_tokens(dataset, regime) // (regime.batch * regime.context))
 
 
-def training_parameters(dataset: Plain, tokenizer: Plain, settings: Plain) -> int:
+def training_parameters(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings) -> int:
     """About how many parameters a training trains."""
-    return parameter_count(settings["model"], vocabulary(dataset, tokenizer))
+    return parameter_count(settings.model, vocabulary(dataset, tokenizer))
 
 
-def training_flops(dataset: Plain, tokenizer: Plain, settings: Plain) -> float:
+def training_flops(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings) -> float:
     """6 P tokens, forward and backward."""
-    return 6.0 * training_parameters(dataset, tokenizer, settings) * training_tokens(dataset, settings["regime"])
+    return 6.0 * training_parameters(dataset, tokenizer, settings) * training_tokens(dataset, settings.regime)
 
 
-def training_seconds(dataset: Plain, tokenizer: Plain, settings: Plain) -> float:
+def training_seconds(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings) -> float:
     """About how long a training takes on the hardware of its spec, start-up included."""
-    hardware = settings["hardware"]
-    devices = 1 if hardware["accelerator"] == "cpu" else hardware["devices"]
-    return STARTUP_SECONDS + training_flops(dataset, tokenizer, settings) / (assumed_rate(hardware) * devices)
+    hardware = settings.hardware
+    devices = 1 if hardware.accelerator == "cpu" else hardware.devices
+    rate = assumed_rate(hardware.accelerator) * devices
+    return STARTUP_SECONDS + training_flops(dataset, tokenizer, settings) / rate
 
 
-def assumed_rate(hardware: Plain) -> float:
+def assumed_rate(accelerator: str) -> float:
     """FLOP/s of one core or GPU that estimates assume."""
-    return CPU_FLOPS if hardware["accelerator"] == "cpu" else GPU_FLOPS
+    return CPU_FLOPS if accelerator == "cpu" else GPU_FLOPS

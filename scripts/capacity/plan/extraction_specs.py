@@ -1,29 +1,50 @@
 """From a checked extraction to specs: questions, fine-tuned models, answers; refused here where it cannot be."""
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from capacity.artefacts.spec import Spec, make_spec
+from capacity.config.experiment import Config
 from capacity.config.extractions import Extraction
 from capacity.errors import UserError
 from capacity.extraction.people import split_sizes
 from capacity.extraction.wordings import wordings_of
 from capacity.models.architectures import sizes
+from capacity.plan.study_runs import Run, known
+from capacity.quantization.spec import Scheme, Unquantized
+from capacity.world.spec import DrawnPeople, WorldSettings, read_world
 
 
 @dataclass(frozen=True)
 class RunToAsk:
-    """One run that is asked, and the names that messages call its parts by."""
+    """One run that is asked."""
 
-    study: str
+    run: Run
     label: str  # of the extraction
     extraction: Extraction
-    names: dict[str, str]  # section -> config name
-    dataset: dict[str, Any]  # specs
-    model: dict[str, Any]
+    dataset: WorldSettings  # of bioR its people
     checkpoint: Spec
     draws: int  # of the probe
+
+
+def run_to_ask(
+    config: Config, run: Run, people: Spec, checkpoint: Spec, schemes: Mapping[str, Scheme]
+) -> tuple[RunToAsk, str] | None:
+    """A run of a study with an extraction, and the scheme in whose row the answers stand: the checkpoint's own."""
+    label = config.studies[run.study].extraction
+    if label is None:
+        return None
+    extraction = known(config.extractions, label, f"studies.{run.study}.extraction", "extractions")
+    plain = next((name for name, scheme in schemes.items() if isinstance(scheme, Unquantized)), None)
+    if plain is None:
+        named = ", ".join(schemes)
+        raise UserError(
+            f"studies.{run.study}.extraction: {label} with quantizers: {named}; it asks the checkpoint itself, "
+            "add a quantizer with method: none"
+        )
+    return RunToAsk(run, label, extraction, read_world(people.settings), checkpoint, config.probe.draws), plain
 
 
 def specs_of(asked: RunToAsk) -> tuple[list[Spec], dict[str, Any]]:
@@ -76,17 +97,16 @@ def _spec(asked: RunToAsk, attempt: dict[str, Any]) -> dict[str, Any]:
 
 def check(asked: RunToAsk, num_tries: int) -> None:
     """Raise UserError, in one line, for what could not be asked."""
-    extraction, key, dataset = asked.extraction, f"extractions.{asked.label}", asked.names["dataset"]
-    study = f"studies.{asked.study}.extraction: {asked.label}"
+    extraction, key, dataset = asked.extraction, f"extractions.{asked.label}", asked.run.names["dataset"]
+    study = f"studies.{asked.run.study}.extraction: {asked.label}"
     try:
         wordings = wordings_of(asked.dataset, extraction.wordings)
     except KeyError as error:
         known = ", ".join(wordings_of(asked.dataset, {})) or "none"
         raise UserError(f"{key}.wordings: {error.args[0]!r} is no attribute of {dataset}; there are: {known}") from None
     if not wordings:
-        kind = asked.dataset["kind"]
-        raise UserError(f"{study}, but {dataset} is of kind {kind}, which has no attributes to ask for")
-    N = asked.dataset["N"]
+        raise UserError(f"{study}, but {dataset} is of kind {asked.dataset.kind}, which has no attributes to ask for")
+    N = asked.dataset.N
     sizes_of = split_sizes(N, extraction.asked, extraction.choosing if num_tries > 1 else 0.0)
     most = max(map(len, wordings.values()))
     if sizes_of.asked < most:
@@ -103,11 +123,11 @@ def check(asked: RunToAsk, num_tries: int) -> None:
 
 
 def _check_model(asked: RunToAsk, key: str) -> None:
-    width, model = sizes(asked.model)["d"], asked.names["model"]
+    width, model = sizes(asked.run.model.to_settings())["d"], asked.run.names["model"]
     most = max((rank for pair in asked.extraction.ranks or [] for rank in pair), default=0)
     if width and most > width:
         raise UserError(f"{key}.ranks: {most}, but models.{model} has width {width}; use ranks up to {width}")
-    if asked.extraction.method != "mixed" and "python" in asked.model:
+    if asked.extraction.method != "mixed" and asked.run.model.python:
         raise UserError(f"{key}.method: {asked.extraction.method} with models.{model}, a factory; use method: mixed")
-    if asked.extraction.method == "mixed" and asked.dataset.get("junk"):
-        raise UserError(f"{key}.method: mixed with {asked.names['dataset']}, which has junk; use a dataset without")
+    if asked.extraction.method == "mixed" and isinstance(asked.dataset, DrawnPeople) and asked.dataset.junk:
+        raise UserError(f"{key}.method: mixed with {asked.run.names['dataset']}, which has junk; use a dataset without")

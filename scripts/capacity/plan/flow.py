@@ -25,6 +25,7 @@ from capacity.plan.survey import (
     use_store,
     write_specs,
 )
+from capacity.training.spec import TrainingRegime
 
 Amount = int | Callable[..., int]
 
@@ -125,7 +126,7 @@ class Flow:
             """Tokens to train on: as a priority, the longest trainings start first."""
             training = self.spec(wildcards[0])
             dataset, _ = requests.world(training, self.spec)
-            return estimates.training_tokens(dataset, training.settings["regime"])
+            return estimates.training_tokens(dataset, TrainingRegime.read(training.settings["regime"]))
 
         @functools.cache
         def largest(stage: str) -> requests.Needs:

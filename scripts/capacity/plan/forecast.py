@@ -17,6 +17,9 @@ from capacity.artefacts.stages import STAGES
 from capacity.errors import UserError
 from capacity.plan.estimates import STARTUP_SECONDS, assumed_rate, training_flops, training_parameters
 from capacity.plan.survey import Plan, State, is_published, published
+from capacity.rewriting.spec import read_dataset
+from capacity.tokenizers.spec import read_tokenizer
+from capacity.training.spec import TrainingSettings
 
 OTHER_STAGE_SECONDS = 4.0  # a stage that only starts up and reads, where nothing similar has run
 SAME_ORDER = 10**0.5  # a rate serves models that are so many times larger or smaller, at most
@@ -153,13 +156,15 @@ class Past:
 
     def _training_cost(self, spec: Spec, plan: Plan, cost: Cost, same: tuple[float, int] | None) -> Cost:
         dataset, tokenizer = (plan.specs[str(spec.parents[role])].settings for role in ("dataset", "tokenizer"))
-        P = training_parameters(dataset, tokenizer, spec.settings)
+        made_from = read_dataset(dataset), read_tokenizer(tokenizer)
+        settings = TrainingSettings.read(spec.settings)
+        P = training_parameters(*made_from, settings)
         if same:
             return replace(cost, P=P)
         hardware = spec.settings["hardware"]
         measured = self.rate(hardware, P)
-        rate = measured or assumed_rate(hardware)
-        seconds = STARTUP_SECONDS * _devices(hardware) + training_flops(dataset, tokenizer, spec.settings) / rate
+        rate = measured or assumed_rate(settings.hardware.accelerator)
+        seconds = STARTUP_SECONDS * _devices(hardware) + training_flops(*made_from, settings) / rate
         basis = Basis.RATE if measured else Basis.ASSUMED
         return replace(cost, seconds=seconds, basis=basis, P=P, rate=rate)
 

@@ -9,6 +9,7 @@ from typing import Any
 from capacity.artefacts.identity import SCRIPTS, canonical_json
 from capacity.artefacts.spec import Spec
 from capacity.errors import UserError
+from capacity.models.spec import PaperModel, read_model
 
 
 def check_models(specs: dict[str, Spec], done: set[str]) -> None:
@@ -41,7 +42,11 @@ def wanted_of(specs: dict[str, Spec], done: set[str]) -> dict[str, list[dict[str
 def _of_external(specs: dict[str, Spec], stage: str) -> list[Spec]:
     """Specs of a stage whose checkpoint, themselves where they are one, is of a model that is not of the paper."""
     found = [spec for spec in specs.values() if spec.stage == stage]
-    return [spec for spec in found if "family" not in _checkpoint(spec, specs).settings["model"]]
+    return [spec for spec in found if _is_foreign(_checkpoint(spec, specs).settings)]
+
+
+def _is_foreign(training: dict[str, Any]) -> bool:
+    return not isinstance(read_model(training["model"]), PaperModel)
 
 
 def _checkpoint(spec: Spec, specs: dict[str, Spec]) -> Spec:
@@ -55,7 +60,7 @@ def _quantised_models(specs: dict[str, Spec], done: set[str]) -> list[dict[str, 
         schemes = [member.settings for member in spec.members if member.name not in done]
         wanted.append({"model": _checkpoint(spec, specs).settings["model"], "schemes": schemes})
     for spec in _of_external(specs, "checkpoints"):
-        trained_by = spec.settings["regime"].get("quantization")
+        trained_by = spec.settings["regime"]["quantization"]
         schemes = [trained_by["scheme"]] if trained_by and spec.name not in done else []
         wanted.append({"model": spec.settings["model"], "schemes": schemes})
     return [each for each in wanted if each["schemes"]]
@@ -71,7 +76,7 @@ def _asked_models(specs: dict[str, Spec], done: set[str]) -> list[dict[str, Any]
         mixed = tries[0]["method"] == "mixed"
         training = tries[0] if mixed else specs[str(spec.parents["checkpoint"])].settings
         questions = specs[str(spec.parents["questions"])]
-        if "family" not in training["model"] or (mixed and training["regime"]["packing"] == "windows"):
+        if _is_foreign(training) or (mixed and training["regime"]["packing"] == "windows"):
             part = {key: training[key] for key in ("model", "regime", "seed")}
             world = {role: specs[str(questions.parents[role])].settings for role in ("dataset", "tokenizer")}
             wanted.append({**part, **world, "tries": tries, "questions": questions.settings})

@@ -4,14 +4,14 @@ import tempfile
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from capacity.config.dataset import BioR
+from capacity.config.dataset import BioR, Paraphraser
 from capacity.errors import UserError
 from capacity.plan.requests import world_bytes
+from capacity.plan.world_specs import rewriting_settings
 from capacity.rewriting.rewrite import rewrite_world
 from capacity.tables.bits import diversity_offered_bits
 from capacity.world.facts import World, account_of, make_world
@@ -20,6 +20,7 @@ from capacity.world.pieces import FILLER, NAME
 from capacity.world.records import num_dropped
 from capacity.world.render import Renderer
 from capacity.world.sampling import Draws, training_draws
+from capacity.world.spec import RecordsWorld, WorldSettings
 from capacity.world.written import TextRenderer, renderer_of
 
 SAMPLE = 20_000  # people made for a preview; they are the first ones of the whole world
@@ -28,20 +29,21 @@ JUNK_BIOGRAPHIES = 2
 REWRITTEN_PEOPLE = 100
 
 
-def sample_world(settings: dict[str, Any]) -> World:
+def sample_world(settings: WorldSettings) -> World:
     """The world of a spec, or its first people where there are many, with the account of all of them."""
-    if settings["kind"] == "records" or settings["N"] <= SAMPLE:
+    if isinstance(settings, RecordsWorld) or settings.N <= SAMPLE:
         return make_world(settings)
-    world = make_world({**settings, "N": SAMPLE})
+    world = make_world(settings.model_copy(update={"N": SAMPLE}))
     return World(world.settings, world.facts, world.grammar, account_of(world.grammar, settings))
 
 
 def rewritten_sample(world: World, dataset: BioR) -> World:
     """A few people of a world in a few texts each. Raises UserError where only the job can write them."""
-    if dataset.rewriter.kind != "grammar":
+    if not isinstance(dataset.rewriter, Paraphraser):
         raise UserError(f"rewriter.kind: {dataset.rewriter.kind}; a preview shows texts of kind grammar alone")
-    few = make_world({**world.settings, "N": min(world.N, REWRITTEN_PEOPLE)})
-    settings = dataset.model_dump() | {"N": few.N, "seed": few.seed, "rewritings": min(dataset.rewritings, 4)}
+    few = make_world(world.settings.model_copy(update={"N": min(world.N, REWRITTEN_PEOPLE)}))
+    changes = {"N": few.N, "rewritings": min(dataset.rewritings, 4)}
+    settings = rewriting_settings(dataset, few.seed).model_copy(update=changes)
     with tempfile.TemporaryDirectory() as scratch:
         return replace(rewrite_world(few, settings, Path(scratch))[0], account=world.account)
 
@@ -51,7 +53,7 @@ def labelled_texts(world: World, tokenizer: Tokenizer, count: int, colour: bool)
     renderer = renderer_of(world, tokenizer, all_rows=True)  # only texts are shown
     draws = training_draws(world, world.seed, 0, 0)[:count]
     texts = [_marked(world, renderer, tokenizer, draws[row : row + 1], colour) for row in range(len(draws))]
-    if world.settings.get("junk"):
+    if world.junk:
         junk = JunkPeople(world)
         assert isinstance(renderer, Renderer)
         for text in renderer.for_junk(junk).texts(junk_draws(junk, world.seed, 0, JUNK_BIOGRAPHIES)):
@@ -87,32 +89,32 @@ def account_lines(world: World, num_people: int) -> list[str]:
     if sets:
         lines.append(f"{'sets of values':24s} {sets:10.1f} bits  once for all people: K D log2(T^L / D)")
     lines.append(f"{'the dataset':24s} {num_people * person + sets:10.4g} bits  N = {num_people:,}")
-    dropped = num_dropped(world.settings) if world.settings["kind"] == "records" else 0
-    if dropped:
-        lines.append(f"note: {dropped:,} rows of {world.settings['file']} have an empty cell and are dropped")
+    if isinstance(world.settings, RecordsWorld) and (dropped := num_dropped(world.settings)):
+        lines.append(f"note: {dropped:,} rows of {world.settings.file} have an empty cell and are dropped")
     beginnings = world.grammar.num_beginnings()
     for pool, count in beginnings.items():
         lines.append(f"note: {count} values of {pool} begin another; a loss does not tell where they end")
     return lines
 
 
-def size_lines(
-    world: World, renderer: Renderer | TextRenderer, num_people: int, regimes: dict[str, dict[str, Any]]
-) -> list[str]:
-    """Tokens of a biography, vocabulary, and what the regimes would train on; of written texts from a sample."""
+def size_lines(world: World, renderer: Renderer | TextRenderer, num_people: int, regimes: dict[str, int]) -> list[str]:
+    """Tokens of a biography, vocabulary, and what the regimes, of so many exposures, would train on.
+
+    Of written texts they come from a sample.
+    """
     mean = float(renderer.lengths(training_draws(world, world.seed, 0, 0)).mean()) + 1
     columns = world.grammar.column_sizes.values()
     row_bytes = sum(np.min_scalar_type(max(size, 2**16) - 1).itemsize for size in columns)
-    told = "these texts" if world.rewritings else "the dataset"
+    source = "these texts" if world.rewritings else "the dataset"
+    memory = world_bytes(num_people, world.rewritings.W if world.rewritings else 0)
     lines = [
         f"tokens a biography, end included: {mean:.1f} on average, {renderer.max_length + 1} at most",
-        f"vocabulary: {renderer.vocab_size:,} tokens, of which {told} can use {renderer.num_used:,}",
+        f"vocabulary: {renderer.vocab_size:,} tokens, of which {source} can use {renderer.num_used:,}",
         f"facts: at most {row_bytes * num_people / 1e6:,.1f} MB on disk, "
-        f"about {world_bytes({**world.settings, 'N': num_people}) / 1e6:,.1f} MB of memory while training",
+        f"about {memory / 1e6:,.1f} MB of memory while training",
     ]
-    junk = world.settings.get("junk")
-    for name, regime in regimes.items():
-        useful = mean * num_people * regime["exposures"]
-        total = f", {useful / (1 - junk['share']):,.0f} with junk" if junk else ""
-        lines.append(f"regime {name}: {regime['exposures']:,} exposures are {useful:,.0f} tokens{total}")
+    for name, exposures in regimes.items():
+        useful = mean * num_people * exposures
+        total = f", {useful / (1 - world.junk.share):,.0f} with junk" if world.junk else ""
+        lines.append(f"regime {name}: {exposures:,} exposures are {useful:,.0f} tokens{total}")
     return lines

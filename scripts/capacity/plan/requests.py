@@ -13,12 +13,15 @@ from capacity.artefacts.spec import Spec
 from capacity.models.architectures import parameter_count, sizes
 from capacity.plan.estimates import (
     CPU_FLOPS,
-    Plain,
     biography_tokens,
+    training_parameters,
     training_seconds,
     training_steps,
     vocabulary,
 )
+from capacity.rewriting.spec import DatasetSettings, RewritingSettings, read_dataset
+from capacity.tokenizers.spec import TokenizerSettings, read_tokenizer
+from capacity.training.spec import TrainingSettings
 
 SpecOf = Callable[[str], Spec]  # the spec of an id
 
@@ -73,9 +76,10 @@ def parent(child: Spec, role: str, spec_of: SpecOf) -> Spec:
     return spec_of(str(child.parents[role]).split("/")[1])
 
 
-def world(child: Spec, spec_of: SpecOf) -> tuple[Plain, Plain]:
+def world(child: Spec, spec_of: SpecOf) -> tuple[DatasetSettings, TokenizerSettings]:
     """The settings of the dataset and the tokenizer that an artefact is made from."""
-    return parent(child, "dataset", spec_of).settings, parent(child, "tokenizer", spec_of).settings
+    dataset, tokenizer = (parent(child, role, spec_of).settings for role in ("dataset", "tokenizer"))
+    return read_dataset(dataset), read_tokenizer(tokenizer)
 
 
 def gpus(spec: Spec) -> int:
@@ -86,32 +90,34 @@ def gpus(spec: Spec) -> int:
 
 
 def dataset_needs(dataset: Spec, spec_of: SpecOf) -> Needs:
-    return Needs(world_mb(dataset.settings), world_minutes(dataset.settings))
+    settings = read_dataset(dataset.settings)
+    return Needs(world_mb(settings), world_minutes(settings))
 
 
-def told_needs(told: Spec, spec_of: SpecOf) -> Needs:
+def rendered_needs(child: Spec, spec_of: SpecOf) -> Needs:
     """Of a tokenizer or questions, for which their dataset is gone through once."""
-    return dataset_needs(parent(told, "dataset", spec_of), spec_of)
+    return dataset_needs(parent(child, "dataset", spec_of), spec_of)
 
 
 def rewriting_needs(rewriting: Spec, spec_of: SpecOf) -> Needs:
-    settings = rewriting.settings
+    settings = RewritingSettings.read(rewriting.settings)
     return Needs(rewriting_mb(settings), rewriting_minutes(settings), gpus=gpus(rewriting))
 
 
 def training_needs(training: Spec, spec_of: SpecOf) -> Needs:
-    made_from, settings = world(training, spec_of), training.settings
-    devices = settings["hardware"]["devices"]
+    made_from, settings = world(training, spec_of), TrainingSettings.read(training.settings)
+    devices = settings.hardware.devices
     return Needs(training_mb(*made_from, settings), training_minutes(*made_from, settings), devices, gpus(training))
 
 
 def variants_needs(variants: Spec, spec_of: SpecOf) -> Needs:
     quantized = parent(variants, "checkpoint", spec_of)
-    return Needs(scoring_mb(*world(quantized, spec_of), quantized.settings), QUANTIZING_MINUTES)
+    settings = TrainingSettings.read(quantized.settings)
+    return Needs(scoring_mb(*world(quantized, spec_of), settings), QUANTIZING_MINUTES)
 
 
 def probes_needs(probes: Spec, spec_of: SpecOf) -> Needs:
-    probed = parent(parent(probes, "variants", spec_of), "checkpoint", spec_of).settings
+    probed = TrainingSettings.read(parent(parent(probes, "variants", spec_of), "checkpoint", spec_of).settings)
     made_from, texts = world(probes, spec_of), len(probes.members) * probes.settings["draws"]
     return Needs(scoring_mb(*made_from, probed), scoring_minutes(*made_from, probed, texts), gpus=gpus(probes))
 
@@ -121,7 +127,7 @@ def finetunes_needs(finetunes: Spec, spec_of: SpecOf) -> Needs:
     asked = world(parent(finetunes, "questions", spec_of), spec_of)
     tuned, one = _tuned(finetunes, spec_of), finetunes.members[0]
     if one.settings["method"] == "mixed":
-        minutes = training_minutes(*asked, one.settings) / (1 - one.settings["share"])
+        minutes = training_minutes(*asked, tuned) / (1 - one.settings["share"])
     else:
         texts = sum(attempt.settings["steps"] * attempt.settings["batch"] for attempt in finetunes.members)
         minutes = question_minutes(*asked, tuned, texts)
@@ -131,24 +137,26 @@ def finetunes_needs(finetunes: Spec, spec_of: SpecOf) -> Needs:
 def answers_needs(answers: Spec, spec_of: SpecOf) -> Needs:
     finetunes = parent(answers, "finetunes", spec_of)
     asked, tuned = world(parent(finetunes, "questions", spec_of), spec_of), _tuned(finetunes, spec_of)
-    texts = len(answers.members) * asked[0]["N"] * QUESTIONS_A_PERSON
+    texts = len(answers.members) * asked[0].N * QUESTIONS_A_PERSON
     return Needs(training_mb(*asked, tuned), question_minutes(*asked, tuned, texts), gpus=gpus(answers))
 
 
-def _tuned(finetunes: Spec, spec_of: SpecOf) -> Plain:
-    """Settings with the model that is tuned; of mixed training it is the try's own."""
+def _tuned(finetunes: Spec, spec_of: SpecOf) -> TrainingSettings:
+    """The training of the model that is tuned; mixed training is the try's own."""
     settings = finetunes.members[0].settings
-    return settings if settings["method"] == "mixed" else parent(finetunes, "checkpoint", spec_of).settings
+    if settings["method"] != "mixed":
+        settings = parent(finetunes, "checkpoint", spec_of).settings
+    return TrainingSettings.read({key: settings[key] for key in TrainingSettings.model_fields})
 
 
 STAGE_NEEDS: dict[str, Callable[[Spec, SpecOf], Needs]] = {
     "datasets": dataset_needs,
     "rewritings": rewriting_needs,
-    "tokenizers": told_needs,
+    "tokenizers": rendered_needs,
     "checkpoints": training_needs,
     "variants": variants_needs,
     "probes": probes_needs,
-    "questions": told_needs,
+    "questions": rendered_needs,
     "finetunes": finetunes_needs,
     "answers": answers_needs,
 }
@@ -159,80 +167,88 @@ def growing(amount: float, attempt: int) -> int:
     return math.ceil(amount * (1 + attempt) / 2)
 
 
-def training_mb(dataset: Plain, tokenizer: Plain, settings: Plain) -> int:
+def training_mb(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings) -> int:
     """Host memory of a training, in MB.
 
     For each process: weights, gradient, two moments and a copy to save: 20 bytes a parameter. On a CPU also
     what a step keeps for its backward pass, in float32: logits, their softmax and gradient, and about 34
     numbers a token, layer and channel.
     """
-    model, regime, V = settings["model"], settings["regime"], vocabulary(dataset, tokenizer)
-    fixed = 20 * parameter_count(model, V) + world_bytes(dataset)
-    processes = settings["hardware"]["devices"]
-    if settings["hardware"]["accelerator"] == "gpu":
+    regime, V = settings.regime, vocabulary(dataset, tokenizer)
+    fixed = 20 * parameter_count(settings.model, V) + _bytes_of(dataset)
+    processes = settings.hardware.devices
+    if settings.hardware.accelerator == "gpu":
         return processes * math.ceil(GPU_BASE_MB + fixed / 1e6)
-    context = regime["context"] if regime["packing"] == "windows" else biography_tokens(dataset)
-    known = sizes(model)
+    context = regime.context or biography_tokens(dataset)
+    known = sizes(settings.model)
     l, d = known["l"] or UNKNOWN_LAYERS, known["d"] or UNKNOWN_WIDTH
-    step = 4 * regime["batch"] // processes * context * (3 * V + 34 * l * d)
+    step = 4 * regime.batch // processes * context * (3 * V + 34 * l * d)
     return processes * math.ceil(BASE_MB + (fixed + step) / 1e6)
 
 
-def training_minutes(dataset: Plain, tokenizer: Plain, settings: Plain) -> int:
+def training_minutes(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings) -> int:
     """Wall time of a training, in minutes; one that needs more goes on in its next attempt."""
     seconds = training_seconds(dataset, tokenizer, settings)
-    if settings["hardware"]["accelerator"] == "gpu":
-        seconds = max(seconds, GPU_STEP_SECONDS * training_steps(dataset, settings["regime"]))
+    if settings.hardware.accelerator == "gpu":
+        seconds = max(seconds, GPU_STEP_SECONDS * training_steps(dataset, settings.regime))
     return STARTUP_MINUTES + math.ceil(ROOM * seconds / MINUTE)
 
 
-def scoring_mb(dataset: Plain, tokenizer: Plain, settings: Plain) -> int:
+def scoring_mb(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings) -> int:
     """Host memory of quantising or probing a checkpoint, in MB: some copies of the weights."""
-    base = GPU_BASE_MB if settings["hardware"]["accelerator"] == "gpu" else BASE_MB
-    fixed = 24 * parameter_count(settings["model"], vocabulary(dataset, tokenizer)) + world_bytes(dataset)
+    base = GPU_BASE_MB if settings.hardware.accelerator == "gpu" else BASE_MB
+    fixed = 24 * training_parameters(dataset, tokenizer, settings) + _bytes_of(dataset)
     return math.ceil(base + 500 + fixed / 1e6)
 
 
-def scoring_minutes(dataset: Plain, tokenizer: Plain, settings: Plain, texts: int) -> int:
+def scoring_minutes(
+    dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings, texts: int
+) -> int:
     """Wall time of probing a checkpoint, in minutes, as if on one CPU core: 2 P a token, two contexts.
 
     texts: wordings of every person that are scored, over all variants.
     """
-    tokens = texts * dataset["N"] * biography_tokens(dataset)
-    flops = 4.0 * parameter_count(settings["model"], vocabulary(dataset, tokenizer)) * tokens
+    tokens = texts * dataset.N * biography_tokens(dataset)
+    flops = 4.0 * training_parameters(dataset, tokenizer, settings) * tokens
     return STARTUP_MINUTES + math.ceil(ROOM * flops / CPU_FLOPS / MINUTE)
 
 
-def question_minutes(dataset: Plain, tokenizer: Plain, settings: Plain, texts: int) -> int:
+def question_minutes(
+    dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings, texts: int
+) -> int:
     """Wall time of fine-tuning on questions, or of asking them, in minutes, as if on one CPU core: 6 P a token.
 
     texts: questions that are trained on or asked, repeats included.
     """
-    flops = 6.0 * parameter_count(settings["model"], vocabulary(dataset, tokenizer)) * texts * QUESTION_TOKENS
+    flops = 6.0 * training_parameters(dataset, tokenizer, settings) * texts * QUESTION_TOKENS
     return STARTUP_MINUTES + math.ceil(ROOM * flops / CPU_FLOPS / MINUTE)
 
 
-def world_bytes(dataset: Plain) -> int:
-    """Memory that a world takes while it is told, in bytes."""
-    return (PERSON_BYTES + TEXT_BYTES * dataset.get("rewritings", 0)) * dataset["N"]
+def world_bytes(num_people: int, num_texts: int = 0) -> int:
+    """Memory that a world of so many written texts a person takes while it is read or rendered."""
+    return (PERSON_BYTES + TEXT_BYTES * num_texts) * num_people
 
 
-def world_mb(dataset: Plain) -> int:
+def _bytes_of(dataset: DatasetSettings) -> int:
+    return world_bytes(dataset.N, dataset.rewritings if isinstance(dataset, RewritingSettings) else 0)
+
+
+def world_mb(dataset: DatasetSettings) -> int:
     """Memory of drawing a world or training its tokenizer, in MB."""
-    return math.ceil(BASE_MB + (9 * PERSON_BYTES * dataset["N"] + world_bytes(dataset)) / 1e6)
+    return math.ceil(BASE_MB + (9 * PERSON_BYTES * dataset.N + _bytes_of(dataset)) / 1e6)
 
 
-def rewriting_mb(settings: Plain) -> int:
+def rewriting_mb(settings: RewritingSettings) -> int:
     """Host memory of rewriting, in MB."""
-    return world_mb(settings) + (MODEL_MB if settings["rewriter"]["kind"] == "model" else 0)
+    return world_mb(settings) + (MODEL_MB if settings.rewriter.kind == "model" else 0)
 
 
-def rewriting_minutes(settings: Plain) -> int:
+def rewriting_minutes(settings: RewritingSettings) -> int:
     """Wall time of rewriting, in minutes; a job that needs more goes on in its next attempt."""
-    texts = settings["N"] * settings["rewritings"]
-    return STARTUP_MINUTES + math.ceil(ROOM * texts / TEXTS_A_SECOND[settings["rewriter"]["kind"]] / MINUTE)
+    texts = settings.N * settings.rewritings
+    return STARTUP_MINUTES + math.ceil(ROOM * texts / TEXTS_A_SECOND[settings.rewriter.kind] / MINUTE)
 
 
-def world_minutes(dataset: Plain) -> int:
+def world_minutes(dataset: DatasetSettings) -> int:
     """Wall time of drawing a world or making its tokenizer, in minutes."""
-    return STARTUP_MINUTES + math.ceil(dataset["N"] / PEOPLE_A_SECOND / MINUTE)
+    return STARTUP_MINUTES + math.ceil(dataset.N / PEOPLE_A_SECOND / MINUTE)

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from capacity.artefacts.spec import Spec, make_spec
+from capacity.models.architectures import sizes
+from capacity.plan.study_runs import Run
 
 
 def table_spec(
@@ -22,3 +24,22 @@ def table_spec(
     }
     settings = {"rows": list(rows), "resamples": resamples}
     return make_spec("tables", "capacity", settings, {role: sorted(names) for role, names in parents.items() if names})
+
+
+def row_of(run: Run, scheme: str) -> dict[str, Any]:
+    """What the capacity table says of one variant before anything is measured."""
+    return {
+        "study": run.study,
+        "run": run.slug,
+        "setting": run.setting,
+        **run.names,
+        "kind": run.dataset.kind,
+        "N": run.N,
+        "exposures": run.regime.exposures,
+        **sizes(run.model.to_settings()),
+        "lr": run.regime.lr,
+        "batch": run.regime.batch,
+        "seed": run.seed,
+        "scheme": scheme,
+        **({"zipf": run.regime.zipf} if run.regime.zipf else {}),
+    }

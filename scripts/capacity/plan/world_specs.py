@@ -5,12 +5,16 @@ import os
 from typing import Any
 
 from capacity.artefacts.identity import SCRIPTS, file_digest, input_digest
+from capacity.artefacts.spec import Spec, make_spec
+from capacity.artefacts.stages import REWRITER_PACKAGES
 from capacity.config.dataset import BioD, BioR, BioS, Dataset, LocalModel, Records
 from capacity.config.scale import Scale
 from capacity.config.tokenizer import Bpe, Tokenizer, Word
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
+from capacity.rewriting.spec import RewritingSettings
 from capacity.tokenizers.spec import TOKENIZER_FILE, OwnBpe, TokenizerSettings, WordVocabulary, read_tokenizer
+from capacity.world.spec import BioDWorld, BioSWorld, RecordsFile, RecordsWorld, StringsWorld, WorldSettings
 
 POOLS = SCRIPTS / "capacity" / "world" / "value_lists"
 
@@ -33,19 +37,45 @@ def _counted(text: str, _: tuple[int, int]) -> Records:
     from capacity.world.records import forget_records, parts_of, read_records
 
     dataset = Records.model_validate_json(text)
-    table = read_records(dataset.model_dump())
+    how = RecordsFile(**dataset.model_dump(include=set(RecordsFile.model_fields)))
+    table = read_records(how)
     unknown = set(dataset.phrases) - set(table.column_names[1:])
     if unknown:
         raise UserError(
             f"phrases: {sorted(unknown)[0]!r} is no attribute; there are: {', '.join(table.column_names[1:])}"
         )
     counted = dataset.model_copy(update={"attributes": table.column_names[1:], "N": dataset.N or table.num_rows})
-    parts_of(table, counted.model_dump())
+    parts_of(table, RecordsWorld(**counted.model_dump(), seed=0, files={}))
     forget_records()
     return counted
 
 
-def world_spec(dataset: Dataset, seed: int) -> dict[str, Any]:
+def dataset_slug(dataset: Dataset) -> str:
+    """Readable; the digest behind it tells datasets apart."""
+    options = {"simple": "paragraphs", "junk": "junk", "tag": "tag"}
+    kind = "-".join([dataset.kind, *(name for name, key in options.items() if getattr(dataset, key, None))])
+    return f"{kind}-N{dataset.N}"
+
+
+def dataset_specs(dataset: Dataset, seed: int, scale: Scale) -> tuple[Spec, Spec]:
+    """A run's people, and what training reads: the same, or the texts of a rewriter about them."""
+    slug, world = f"{dataset_slug(dataset)}-s{seed}", world_settings(dataset, seed)
+    if not isinstance(dataset, BioR):
+        people = make_spec("datasets", slug, world, {})
+        return people, people
+    people = make_spec("datasets", f"bioS-N{dataset.N}-s{seed}", world, {})
+    packages = REWRITER_PACKAGES.get(dataset.rewriter.kind, ())
+    texts = rewriting_settings(dataset, seed, scale)
+    return people, make_spec("rewritings", slug, texts, {"dataset": people.name}, packages=packages)
+
+
+def tokenizer_spec(tokenizer: Tokenizer, dataset: Spec) -> Spec:
+    """The tokenizer of what training reads."""
+    slug = f"{tokenizer.kind}-{dataset.id.rpartition('-')[0]}"
+    return make_spec("tokenizers", slug, tokenizer_settings(tokenizer), {"dataset": dataset.name})
+
+
+def world_settings(dataset: Dataset, seed: int) -> WorldSettings:
     """The world as make_dataset reads it; files that it reads enter by content. Raises UserError for bad ones.
 
     Of bioR: the people whom its texts tell.
@@ -53,31 +83,43 @@ def world_spec(dataset: Dataset, seed: int) -> dict[str, Any]:
     dataset = dataset.people() if isinstance(dataset, BioR) else counted(dataset)
     settings = {**dataset.model_dump(), "seed": seed}
     if isinstance(dataset, BioS):
-        settings["files"] = _pool_digests("**/*.txt") | _own_files(dataset, settings)
-    elif isinstance(dataset, Records):
+        world = BioSWorld(**settings, files={})
+        return world.model_copy(update={"files": _pool_digests("**/*.txt") | _own_files(world)})
+    if isinstance(dataset, BioD):
+        return BioDWorld(**settings, files=_pool_digests("*_names.txt") if dataset.wording == "sentence" else {})
+    if isinstance(dataset, Records):
         from capacity.world.records import status
 
-        settings["files"] = {dataset.file: _table_digest(dataset.file, status(REPOSITORY / dataset.file))}
-    elif isinstance(dataset, BioD) and dataset.wording == "sentence":
-        settings["files"] = _pool_digests("*_names.txt")
-    return settings
+        files = {dataset.file: _table_digest(dataset.file, status(REPOSITORY / dataset.file))}
+        return RecordsWorld(**settings, files=files)
+    return StringsWorld(**settings)
 
 
-def rewriting_spec(dataset: BioR, seed: int, scale: Scale) -> dict[str, Any]:
-    """The texts as rewrite_dataset reads them; a model's folder enters by content. Raises UserError without it."""
-    settings = dataset.model_dump(include={"kind", "N", "rewritings", "rewriter", "flawed", "tries"}) | {"seed": seed}
-    if settings["flawed"] == "keep":
-        del settings["tries"]
-    rewriter = dataset.rewriter
-    if isinstance(rewriter, LocalModel):
+def rewriting_settings(dataset: BioR, seed: int, scale: Scale | None = None) -> RewritingSettings:
+    """The texts as rewrite_dataset reads them; a model's folder enters by content. Raises UserError without it.
+
+    scale: on whose hardware a model writes.
+    """
+    settings = dataset.model_dump(include={"kind", "N", "rewritings", "rewriter", "flawed", "tries"})
+    if dataset.flawed == "keep":
+        settings["tries"] = 1
+    files = {}
+    if isinstance(dataset.rewriter, LocalModel):
+        assert scale
         settings["rewriter"] |= {"accelerator": scale.accelerator, "precision": scale.precision}
-        folder = REPOSITORY / rewriter.model
-        if os.path.isdir(folder) and rewriter.revision is None:
-            files = sorted(path for path in folder.iterdir() if path.is_file())
-            settings["files"] = {f"{rewriter.model.rstrip('/')}/{path.name}": input_digest(path) for path in files}
-        elif rewriter.revision is None:
-            raise UserError(f"rewriter.model: {rewriter.model} is no folder here; a name needs a revision, its commit")
-    return settings
+        files = _model_digests(dataset.rewriter)
+    return RewritingSettings(**settings, seed=seed, files=files)
+
+
+def _model_digests(rewriter: LocalModel) -> dict[str, str]:
+    """Path to content digest of a model in a folder; of one with a revision there is nothing to read."""
+    folder = REPOSITORY / rewriter.model
+    if rewriter.revision is not None:
+        return {}
+    if not os.path.isdir(folder):
+        raise UserError(f"rewriter.model: {rewriter.model} is no folder here; a name needs a revision, its commit")
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return {f"{rewriter.model.rstrip('/')}/{path.name}": input_digest(path) for path in files}
 
 
 def tokenizer_settings(tokenizer: Tokenizer) -> TokenizerSettings:
@@ -104,21 +146,21 @@ def tokenizer_settings(tokenizer: Tokenizer) -> TokenizerSettings:
     return read_tokenizer({**how, "rows": published_rows(path)})
 
 
-def _own_files(dataset: BioS, settings: dict[str, Any]) -> dict[str, str]:
+def _own_files(world: BioSWorld) -> dict[str, str]:
     """Path to content digest of the user's value lists and templates. Raises UserError where they cannot be used."""
-    files = list(dataset.value_lists.values())
-    if not files and not dataset.template_folder:
+    files = list(world.value_lists.values())
+    if not files and not world.template_folder:
         return {}
     from capacity.world.bios import make_grammar  # heavy; read only where there are files to check
     from capacity.world.facts import check_names
     from capacity.world.junk import check_names_left
 
-    grammar = make_grammar(settings)
-    check_names(grammar, dataset.N)
-    if dataset.junk:
-        check_names_left(grammar, dataset.N, dataset.junk.people)
-    if dataset.template_folder:
-        files += [f"{dataset.template_folder}/{attribute.name}.txt" for attribute in grammar.attributes]
+    grammar = make_grammar(world)
+    check_names(grammar, world.N)
+    if world.junk:
+        check_names_left(grammar, world.N, world.junk.people)
+    if world.template_folder:
+        files += [f"{world.template_folder}/{attribute.name}.txt" for attribute in grammar.attributes]
     return {file: input_digest(REPOSITORY / file) for file in files}
 
 

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedModel
 
-from capacity.errors import UserError
 from capacity.world.facts import World
 from capacity.world.pieces import EOS_ID
 from capacity.world.render import Renderer
@@ -23,14 +22,9 @@ Batches = list[Tensor]  # token ids (rows, width), no padding
 
 
 def calibration_batches(renderer: Renderer | TextRenderer, count: int, seed: int) -> Batches:
-    """Biographies of `count` people of the world, EOS first, in batches of rows of one length.
-
-    Raises UserError where the world has fewer people.
-    """
+    """Biographies of `count` people of the world, EOS first, in batches of rows of one length."""
     world = renderer.world
     assert isinstance(world, World)
-    if not 0 < count <= world.N:
-        raise UserError(f"calibration: {count} biographies of a world of {world.N} people; use 1 to so many")
     rendering = renderer.tokens(calibration_draws(world, seed, count), labels=False)
     starts = rendering.lengths.cumsum() - rendering.lengths
     batches = []

@@ -10,10 +10,10 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from capacity.errors import UserError
 from capacity.rewriting.prompts import prompt
+from capacity.rewriting.spec import EndpointRewriter
 from capacity.world import streams
 from capacity.world.facts import World
 
@@ -26,13 +26,13 @@ LARGEST = 2**20  # bytes of an answer
 class EndpointClient:
     """Writes texts by asking; every request ends within three times its timeout."""
 
-    def __init__(self, settings: dict[str, Any], world: World, seed: int):
+    def __init__(self, settings: EndpointRewriter, world: World, seed: int):
         self.settings, self.world, self.seed = settings, world, seed
-        self.url = settings["url"].rstrip("/") + "/chat/completions"
+        self.url = settings.url.rstrip("/") + "/chat/completions"
 
     def write(self, asks: list[tuple[int, int]], attempt: int) -> list[str]:
         """A text for each (person, number of the text); another one at every attempt."""
-        with ThreadPoolExecutor(self.settings["parallel"]) as pool:
+        with ThreadPoolExecutor(self.settings.parallel) as pool:
             jobs = [pool.submit(self._ask, person, number, attempt) for person, number in asks]
             try:
                 return [job.result() for job in jobs]
@@ -43,12 +43,12 @@ class EndpointClient:
     def _ask(self, person: int, number: int, attempt: int) -> str:
         key = streams.key(self.seed, streams.REWRITING, person, number, attempt)
         content = {
-            "model": self.settings["model"],
+            "model": self.settings.model,
             "messages": [
-                {"role": "user", "content": prompt(self.world, person, number, self.settings["words"])},
+                {"role": "user", "content": prompt(self.world, person, number, self.settings.words)},
             ],
-            "temperature": self.settings["temperature"],
-            "max_tokens": self.settings["max_tokens"],
+            "temperature": self.settings.temperature,
+            "max_tokens": self.settings.max_tokens,
             "seed": int(key.generate_state(1)[0] >> 1),
         }
         return self._text_of(self._post(json.dumps(content).encode()))
@@ -74,14 +74,14 @@ class EndpointClient:
 
     def _answer(self, request: urllib.request.Request) -> bytes:
         """What comes within the timeout, however slowly it drips."""
-        deadline = time.monotonic() + self.settings["timeout"]
+        deadline = time.monotonic() + self.settings.timeout
         parts, size = [], 0
-        with urllib.request.urlopen(request, timeout=self.settings["timeout"]) as response:
+        with urllib.request.urlopen(request, timeout=self.settings.timeout) as response:
             while part := response.read1(65_536):
                 parts.append(part)
                 size += len(part)
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"no whole answer in {self.settings['timeout']} s")
+                    raise TimeoutError(f"no whole answer in {self.settings.timeout} s")
                 if size > LARGEST:
                     raise UserError(f"rewriter.url: {self.url}: an answer of more than {LARGEST} bytes")
         return b"".join(parts)

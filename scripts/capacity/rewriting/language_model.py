@@ -5,6 +5,7 @@ from typing import Any
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 from capacity.rewriting.prompts import prompt
+from capacity.rewriting.spec import ModelRewriter
 from capacity.world import streams
 from capacity.world.facts import World
 
@@ -12,16 +13,16 @@ from capacity.world.facts import World
 class LanguageModel:
     """Writes texts by sampling; equal seeds, texts and batches on one machine give equal texts."""
 
-    def __init__(self, settings: dict[str, Any], world: World, seed: int):
+    def __init__(self, settings: ModelRewriter, world: World, seed: int):
         import torch  # late: the other rewriters need none of this
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils import logging
 
         self.torch = torch
         self.settings, self.world, self.seed = settings, world, seed
-        name, revision = settings["model"], settings["revision"]
+        name, revision = settings.model, settings.revision
         source = str(REPOSITORY / name) if revision is None else name
-        dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[settings["precision"]]
+        dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[settings.precision]
         logging.disable_progress_bar()
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, padding_side="left")
@@ -31,7 +32,7 @@ class LanguageModel:
             raise UserError(
                 f"rewriter.model: {name}: {reason}; give a folder, or download it once by HF_HUB_OFFLINE=0"
             ) from None
-        device = "cuda" if settings["accelerator"] == "gpu" else "cpu"
+        device = "cuda" if settings.accelerator == "gpu" else "cpu"
         if device == "cuda" and not torch.cuda.is_available():
             raise UserError("rewriter: the scale says accelerator: gpu, but this machine shows none")
         self.model: Any = model.to(device).eval()  # type: ignore[arg-type]
@@ -40,7 +41,7 @@ class LanguageModel:
 
     def write(self, asks: list[tuple[int, int]], attempt: int) -> list[str]:
         """A text for each (person, number of the text); another one at every attempt."""
-        prompts = [self._framed(prompt(self.world, *ask, self.settings["words"])) for ask in asks]
+        prompts = [self._framed(prompt(self.world, *ask, self.settings.words)) for ask in asks]
         framed = bool(self.tokenizer.chat_template)  # a template has the special tokens already
         given = self.tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=not framed)
         given = given.to(self.model.device)
@@ -51,10 +52,10 @@ class LanguageModel:
             written = self.model.generate(
                 **given,
                 do_sample=True,
-                temperature=self.settings["temperature"],
+                temperature=self.settings.temperature,
                 top_k=0,
-                top_p=self.settings["top_p"],
-                max_new_tokens=self.settings["max_tokens"],
+                top_p=self.settings.top_p,
+                max_new_tokens=self.settings.max_tokens,
                 pad_token_id=self.tokenizer.pad_token_id,
             )
         answers = written[:, given["input_ids"].shape[1] :]

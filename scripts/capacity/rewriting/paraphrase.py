@@ -5,11 +5,10 @@ Each fact of a person, the name and the gender included, is on its own corrupted
 left out, each half of the time.
 """
 
-from typing import Any
-
 import numpy as np
 
 from capacity.rewriting.check import told_attributes
+from capacity.rewriting.spec import GrammarRewriter
 from capacity.world import streams
 from capacity.world.facts import World
 from capacity.world.grammar import Attribute, Slot
@@ -24,8 +23,8 @@ Codes = dict[str, int]
 class ParaphrasingGrammar:
     """Writes texts of people of one world."""
 
-    def __init__(self, settings: dict[str, Any], world: World, seed: int):
-        self.rate, self.world, self.seed = settings["corruption"], world, seed
+    def __init__(self, settings: GrammarRewriter, world: World, seed: int):
+        self.rate, self.world, self.seed = settings.corruption, world, seed
 
     def write(self, asks: list[tuple[int, int]], attempt: int) -> list[str]:
         """A text for each (person, number of the text); another one at every attempt."""

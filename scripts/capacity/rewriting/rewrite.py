@@ -14,6 +14,13 @@ from capacity.rewriting.check import Checked, Checker
 from capacity.rewriting.endpoint import EndpointClient
 from capacity.rewriting.language_model import LanguageModel
 from capacity.rewriting.paraphrase import ParaphrasingGrammar
+from capacity.rewriting.spec import (
+    EndpointRewriter,
+    GrammarRewriter,
+    ModelRewriter,
+    RewriterSettings,
+    RewritingSettings,
+)
 from capacity.world.facts import World
 from capacity.world.pieces import EOS_TOKEN
 from capacity.world.rewritings import Rewritings
@@ -32,21 +39,14 @@ class Rewriter(Protocol):
         """The texts, in order."""
 
 
-REWRITERS: dict[str, Callable[[dict[str, Any], World, int], Rewriter]] = {
-    "grammar": ParaphrasingGrammar,
-    "model": LanguageModel,
-    "endpoint": EndpointClient,
+REWRITERS: dict[type[RewriterSettings], Callable[[Any, World, int], Rewriter]] = {
+    GrammarRewriter: ParaphrasingGrammar,
+    ModelRewriter: LanguageModel,
+    EndpointRewriter: EndpointClient,
 }
 
 
-def make_rewriter(settings: dict[str, Any], world: World, seed: int) -> Rewriter:
-    """The rewriter of a spec's section."""
-    if settings["kind"] not in REWRITERS:
-        raise UserError(f"rewriter.kind: {settings['kind']}; use {', '.join(REWRITERS)}")
-    return REWRITERS[settings["kind"]](settings, world, seed)
-
-
-def rewrite_world(world: World, settings: dict[str, Any], resume: Path) -> tuple[World, dict[str, Any]]:
+def rewrite_world(world: World, settings: RewritingSettings, resume: Path) -> tuple[World, dict[str, Any]]:
     """The world told in `rewritings` texts a person, and counts of what was asked, missing and wrong.
 
     resume: a folder for the batches that are done. Raises UserError for a rewriter that tells nothing.
@@ -57,9 +57,9 @@ def rewrite_world(world: World, settings: dict[str, Any], resume: Path) -> tuple
     _write(writing, done, resume / KEPT)
     texts = [text for entry in done for text in entry["texts"]]
     checks = [writing.check(row, text) for row, text in enumerate(texts)]
-    told = Rewritings.of(texts, [each.marks for each in checks], writing.W)
+    rewritings = Rewritings.of(texts, [each.marks for each in checks], writing.W)
     metrics = _counts(checks, done, writing)
-    return replace(world, settings=settings, rewritings=told), metrics
+    return replace(world, rewritings=rewritings), metrics
 
 
 def _write(writing: "Writing", done: list[dict[str, Any]], path: Path) -> None:
@@ -97,12 +97,12 @@ def _check_silence(entries: list[dict[str, Any]], total: int) -> None:
 class Writing:
     """One spec's batches; any of them can be written on its own."""
 
-    def __init__(self, world: World, settings: dict[str, Any]):
-        self.W, self.tries = settings["rewritings"], settings["tries"] if settings["flawed"] == "resample" else 1
+    def __init__(self, world: World, settings: RewritingSettings):
+        self.W, self.tries, how = settings.rewritings, settings.tries, settings.rewriter
         self.total = world.N * self.W
-        self.size = settings["rewriter"].get("batch", BATCH)
+        self.size = how.batch if isinstance(how, ModelRewriter) else BATCH
         self.num_batches = -(-self.total // self.size)
-        self.rewriter = make_rewriter(settings["rewriter"], world, settings["seed"])
+        self.rewriter = REWRITERS[type(how)](how, world, settings.seed)
         self.checker = Checker(world.grammar)
         self.facts = world.facts
 

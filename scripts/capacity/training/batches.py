@@ -40,22 +40,19 @@ class TrainingBatches:
     windows of T targets; every token of the stream but the first EOS is a target once. What is missing of the
     last batch, and all padding, is IGNORED. Where the world has junk, rows or windows of junk come between the
     useful ones, or junk biographies between the useful ones of a window, in the share that it asks for; exposures
-    count the world's own people alone. all_rows: as in Renderer. Raises UserError where packing and context do not
-    go together.
+    count the world's own people alone. all_rows: as in Renderer.
     """
 
     def __init__(self, world: World, tokenizer: Tokenizer, regime: TrainingRegime, seed: int, all_rows: bool = False):
         self.world, self.seed = world, seed
         self.renderer = renderer_of(world, tokenizer, all_rows)
         self.batch, self.exposures = regime.batch, regime.exposures
-        junk = world.settings.get("junk")
-        self._mixed_windows = junk is not None and junk.get("windows") == "mixed"
-        _check(regime, self._mixed_windows)
+        self._mixed_windows = world.junk is not None and world.junk.windows == "mixed"
         self._windows = regime.packing == "windows"
         self.context = regime.context or self.renderer.max_length + 1
         self.law = Zipf(world.N, self.exposures, regime.zipf, seed) if regime.zipf else None
         self._block = functools.lru_cache(maxsize=4)(self._draw_block)
-        self.junk = self._junk_text() if junk else None
+        self.junk = self._junk_text() if world.junk else None
         self._check_countable()
 
     def _check_countable(self) -> None:
@@ -91,7 +88,7 @@ class TrainingBatches:
     @property
     def told(self) -> str:
         """What is told, in a few words for the model card."""
-        return f"{self.world.settings['kind']} with N = {self.world.N:,} people"
+        return f"{self.world.kind} with N = {self.world.N:,} people"
 
     @property
     def vocab_size(self) -> int:
@@ -121,9 +118,9 @@ class TrainingBatches:
     @functools.cached_property
     def mixture(self) -> Mixture | None:
         """How useful units and units of junk are mixed; None where there are none of junk alone."""
-        if self.junk is None or self._mixed_windows:
+        if self.world.junk is None or self._mixed_windows:
             return None
-        return Mixture.of_share(self.num_useful_units, self.world.settings["junk"]["share"], self.seed)
+        return Mixture.of_share(self.num_useful_units, self.world.junk.share, self.seed)
 
     def steps(self, first: int, count: int) -> Steps:
         """Steps first..first+count-1. Any step has the same bits whichever steps it is asked for with.
@@ -194,7 +191,8 @@ class TrainingBatches:
         if not self._mixed_windows:
             return useful
         assert junk is not None
-        share = self.world.settings["junk"]["share"]
+        assert self.world.junk is not None
+        share = self.world.junk.share
         num_junk = junk.num_biographies(useful.num_tokens * share / (1 - share))
         return mixed_stream(useful, junk, num_junk, self.seed)
 
@@ -283,13 +281,3 @@ def fill_rows(renderer: Renderer | TextRenderer, draws: Draws, inputs: Array, ta
     inputs[:rows, 1:][real] = rendering.tokens
     targets[:rows, :-1][real] = rendering.tokens
     targets[np.arange(rows), rendering.lengths] = EOS_ID
-
-
-def _check(regime: TrainingRegime, mixed_windows: bool) -> None:
-    packing, context = regime.packing, regime.context
-    if packing == "rows" and mixed_windows:
-        raise UserError("junk.windows: mixed with packing: rows; a row is one biography, use packing: windows")
-    if packing == "rows" and context is not None:
-        raise UserError(f"context: {context} with packing: rows; a row is one biography, remove context")
-    if packing == "windows" and (context is None or context < 1):
-        raise UserError(f"context: {context} with packing: windows; give a length in tokens, 1 or more")

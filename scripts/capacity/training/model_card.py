@@ -8,7 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from capacity.models.architectures import described, sizes, width
+from capacity.models.architectures import paper_model, sizes
+from capacity.models.spec import FactoryModel, ModelSettings, TransformersModel
 from capacity.training.cost import active_parameters, flops_a_token, routing_facts
 from capacity.training.pretraining import Training
 from capacity.training.spec import TrainingSettings
@@ -70,14 +71,16 @@ def write_checkpoint(training: Training, settings: TrainingSettings, tokenizer: 
     return facts
 
 
-def architecture_in_words(model: dict[str, Any]) -> str:
+def architecture_in_words(model: ModelSettings) -> str:
     """The model's name in the paper's notation, its sizes, and the switches that differ from its family's own."""
-    if "family" not in model:
-        return f"hf {model['hf']['model_type']}: {model['hf']}" if "hf" in model else f"python {model['python']}"
-    plain = described({key: model[key] for key in ("family", "l", "h", "head_dim")})
-    changes = [f"{name} {value}" for name, value in model.items() if name != "init_std" and plain[name] != value]
-    parts = [f"{model['l']} layers", f"{model['h']} heads", f"width {width(model)}"]
-    return f"{model['family']}-{model['l']}-{model['h']}: {', '.join(parts + changes)}"
+    if isinstance(model, TransformersModel):
+        return f"hf {model.hf['model_type']}: {model.hf}"
+    if isinstance(model, FactoryModel):
+        return f"python {model.python}"
+    own = paper_model(model.family, model.l, model.h, model.head_dim).plain() | {"init_std": model.init_std}
+    changes = [f"{name} {value}" for name, value in model.plain().items() if own[name] != value]
+    parts = [f"{model.l} layers", f"{model.h} heads", f"width {model.d}"]
+    return f"{model.family}-{model.l}-{model.h}: {', '.join(parts + changes)}"
 
 
 def training_facts(training: Training, settings: TrainingSettings, active: int) -> dict[str, Any]:
@@ -97,7 +100,7 @@ def training_facts(training: Training, settings: TrainingSettings, active: int) 
     }
 
 
-def training_flops(model: dict[str, Any], P: int, T: int) -> int:
+def training_flops(model: ModelSettings, P: int, T: int) -> int:
     """Floating-point operations of training on one token: 6 P, and 12 l d T for attention; P is the active ones.
 
     A multiplication and an addition count as two; the backward pass as twice the forward pass; attention as

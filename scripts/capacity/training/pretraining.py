@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from capacity.models.build import build_model
+from capacity.models.spec import PaperModel
 from capacity.training.batches import IGNORED, TrainingBatches
 from capacity.training.loop import Batch, Loop
 from capacity.training.objective import Objective
@@ -27,8 +28,9 @@ class Training(Loop):
         check_schedule(regime, num_steps)
         model = build_model(settings.model, batches.vocab_size, batches.context, settings.seed)
         fabric.to_device(model)
-        balance = (settings.model.get("experts") or {}).get("balance", 0.0)
-        plain = "family" not in settings.model
+        plain = not isinstance(settings.model, PaperModel)
+        experts = settings.model.experts if isinstance(settings.model, PaperModel) else None
+        balance = experts.balance if experts else 0.0
         quantization = regime.quantization
         # The first step with quantised weights; after the last one where there is no scheme.
         self.quantised_from = round(quantization.start * num_steps) if quantization else num_steps

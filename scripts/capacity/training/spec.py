@@ -1,10 +1,11 @@
 """What a training is described by; light enough for the main process."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from capacity.artefacts.settings import Settings
+from capacity.models.spec import ModelSettings
 from capacity.quantization.spec import RoundToNearest
 
 
@@ -53,7 +54,7 @@ class TrainingRegime(Descent):
 class TrainingSettings(Settings):
     """One training. files: the source of a model of one's own, by content."""
 
-    model: dict[str, Any]
+    model: ModelSettings
     regime: TrainingRegime
     hardware: Hardware
     seed: int

@@ -1,30 +1,22 @@
 """bioD(N, K, C, D, L, T) of arXiv 2404.05405, section 2: K values of C chunks of L random letters."""
 
-import math
-from typing import Any
-
 import numpy as np
 
-from capacity.errors import UserError
 from capacity.world import streams
 from capacity.world.grammar import Attribute, Grammar, Slot
 from capacity.world.options import wording_options
 from capacity.world.pools import read_pool
+from capacity.world.spec import BioDWorld
 
 NAME_PARTS = ("first", "middle", "last")
-MOST_ATTRIBUTES = 250  # labels and attribute numbers are bytes
-MOST_NAMES = 2**62  # what the keyed bijection can number
 
 
-def make_grammar(settings: dict[str, Any]) -> Grammar:
-    """The grammar of a bioD spec, its chunk sets drawn. Raises UserError where the letters do not match."""
-    _check(settings)
-    K, C = settings["K"], settings["C"]
-    atomic = {"atomic": True, "sentence": False}[settings["wording"]]
-    pools = _names(settings["names"], atomic)
-    pools |= {
-        f"id_{k}": chunk_set(settings["seed"], k, settings["D"], settings["L"], settings["T"]) for k in range(1, K + 1)
-    }
+def make_grammar(settings: BioDWorld) -> Grammar:
+    """The grammar of a bioD spec, its chunk sets drawn."""
+    K, C = settings.K, settings.C
+    atomic = settings.wording == "atomic"
+    pools = _names(settings.names, atomic)
+    pools |= {f"id_{k}": chunk_set(settings.seed, k, settings.D, settings.L, settings.T) for k in range(1, K + 1)}
     if not atomic:
         pools["pronouns"] = ["Her"]  # tells nothing: one word for everybody, as in the paper
     between = " " if atomic else ", "
@@ -43,9 +35,9 @@ def make_grammar(settings: dict[str, Any]) -> Grammar:
     )
 
 
-def diversity(settings: dict[str, Any]) -> dict[str, int]:
+def diversity(settings: BioDWorld) -> dict[str, int]:
     """The sizes that the diversity term K D log2(T^L / D) needs: K sets of D out of T^L strings."""
-    return {"K": settings["K"], "D": settings["D"], "T_pow_L": settings["T"] ** settings["L"]}
+    return {"K": settings.K, "D": settings.D, "T_pow_L": settings.T**settings.L}
 
 
 def chunk_set(seed: int, attribute: int, D: int, L: int, T: int) -> list[str]:
@@ -71,22 +63,7 @@ def numbered(stem: str, count: int) -> list[str]:
     return [f"{stem}{number:0{width}}" for number in range(count)]
 
 
-def _names(sizes: list[int], atomic: bool) -> dict[str, list[str]]:
+def _names(sizes: tuple[int, int, int], atomic: bool) -> dict[str, list[str]]:
     if atomic:
         return {f"{part}_names": numbered(part, size) for part, size in zip(NAME_PARTS, sizes, strict=True)}
     return {f"{part}_names": read_pool(f"{part}_names", size) for part, size in zip(NAME_PARTS, sizes, strict=True)}
-
-
-def _check(settings: dict[str, Any]) -> None:
-    for letter in "KCDLT":
-        if settings[letter] < 1:
-            raise UserError(f"{letter}: {settings[letter]}; use 1 or more")
-    if settings["K"] > MOST_ATTRIBUTES:
-        raise UserError(f"K: {settings['K']} attributes; use at most {MOST_ATTRIBUTES}")
-    if settings["T"] ** settings["L"] < settings["D"]:
-        total = f"T^L = {settings['T']}^{settings['L']} = {settings['T'] ** settings['L']}"
-        raise UserError(f"D: {settings['D']} distinct chunks, but only {total} strings exist; lower D, or raise T or L")
-    if min(settings["names"]) < 1 or math.prod(settings["names"]) > MOST_NAMES:
-        raise UserError(f"names: {settings['names']}; use three sizes of 1 or more, with a product of at most 2^62")
-    if settings["wording"] not in ("atomic", "sentence"):
-        raise UserError(f"wording: {settings['wording']}; use atomic or sentence")

@@ -1,28 +1,28 @@
 """bioS(N) of arXiv 2404.05405, section 2: six facts a person in English sentences."""
 
-from typing import Any
+import functools
 
-from capacity.errors import UserError
 from capacity.world.grammar import Attribute, Grammar, Slot
 from capacity.world.options import wording_options
 from capacity.world.pools import choose_pool, read_templates, split_employers
+from capacity.world.spec import BioSWorld, PoolSizes
 
 MONTHS = (
     "January", "February", "March", "April", "May", "June",
     "July", "August", "September", "October", "November", "December",
 )  # fmt: skip
 FIRST_YEAR = 1900
-MOST = {"months": 12, "days": 28, "years": 200}  # the paper's birth dates: 12 * 28 * 200 = 67,200
 
 
-def make_grammar(settings: dict[str, Any]) -> Grammar:
-    """The grammar of a bioS spec. Raises UserError where a pool is larger than what ships."""
-    sizes, lists = settings["pools"], settings.get("value_lists", {})
-    pools = {name: choose_pool(name, sizes, lists) for name in ("first_names", "middle_names", "last_names")}
+def make_grammar(settings: BioSWorld) -> Grammar:
+    """The grammar of a bioS spec. Raises UserError for lists and templates that cannot be used."""
+    sizes = settings.pools
+    chosen = functools.partial(choose_pool, sizes=sizes, lists=settings.value_lists)
+    pools = {name: chosen(name) for name in ("first_names", "middle_names", "last_names")}
     pools |= _birth_dates(sizes)
-    pools |= {name: choose_pool(name, sizes, lists) for name in ("cities", "universities", "majors")}
-    pools["employers"], pools["working_cities"] = split_employers(choose_pool("employers", sizes, lists))
-    pools["pronouns"] = settings.get("pronouns", ["He", "She"])
+    pools |= {name: chosen(name) for name in ("cities", "universities", "majors")}
+    pools["employers"], pools["working_cities"] = split_employers(chosen("employers"))
+    pools["pronouns"] = list(settings.pronouns)
     gender = "gender" if len(pools["pronouns"]) > 1 else None  # one word for everybody tells nothing
     date = (Slot("birth_month", "months"), Slot("birth_day", "days", after=","), Slot("birth_year", "years"))
     attributes = {
@@ -43,18 +43,15 @@ def make_grammar(settings: dict[str, Any]) -> Grammar:
     )
 
 
-def _birth_dates(sizes: dict[str, int]) -> dict[str, list[str]]:
-    for name, most in MOST.items():
-        if not 1 <= sizes[name] <= most:
-            raise UserError(f"pools.{name}: {sizes[name]}; use 1 to {most}")
+def _birth_dates(sizes: PoolSizes) -> dict[str, list[str]]:
     return {
-        "months": list(MONTHS[: sizes["months"]]),
-        "days": [str(day) for day in range(1, sizes["days"] + 1)],
-        "years": [str(year) for year in range(FIRST_YEAR, FIRST_YEAR + sizes["years"])],
+        "months": list(MONTHS[: sizes.months]),
+        "days": [str(day) for day in range(1, sizes.days + 1)],
+        "years": [str(year) for year in range(FIRST_YEAR, FIRST_YEAR + sizes.years)],
     }
 
 
-def _attribute(name: str, slots: tuple[Slot, ...], settings: dict[str, Any]) -> Attribute:
+def _attribute(name: str, slots: tuple[Slot, ...], settings: BioSWorld) -> Attribute:
     determined_by = "employer" if name == "working_city" else None
-    templates = read_templates(name, settings["templates"], settings.get("template_folder"))
+    templates = read_templates(name, settings.templates, settings.template_folder)
     return Attribute(name, slots, tuple(templates), determined_by)

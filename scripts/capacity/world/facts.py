@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,22 @@ from capacity.world.account import Account, make_account
 from capacity.world.bijection import keyed_bijection
 from capacity.world.grammar import Grammar
 from capacity.world.rewritings import Rewritings
+from capacity.world.spec import (
+    BioDWorld,
+    BioSWorld,
+    DrawnPeople,
+    JunkSettings,
+    RecordsWorld,
+    StringsWorld,
+    WorldSettings,
+    read_world,
+)
 
-GRAMMARS = {"bioD": biod.make_grammar, "bioS": bios.make_grammar, "random": strings.make_grammar}
+GRAMMARS: dict[type[WorldSettings], Callable[[Any], Grammar]] = {
+    BioDWorld: biod.make_grammar,
+    BioSWorld: bios.make_grammar,
+    StringsWorld: strings.make_grammar,
+}
 TEXTS = "texts.parquet"
 MOST_PEOPLE = 2**31 - 1  # person numbers are int32 while they are shuffled
 
@@ -27,7 +42,7 @@ MOST_PEOPLE = 2**31 - 1  # person numbers are int32 while they are shuffled
 class World:
     """N people. facts: column name to codes (N,), an unsigned type that just fits."""
 
-    settings: dict[str, Any]
+    settings: WorldSettings
     facts: dict[str, NDArray[np.unsignedinteger]]
     grammar: Grammar
     account: Account
@@ -35,30 +50,38 @@ class World:
 
     @property
     def N(self) -> int:
-        return self.settings["N"]
+        return self.settings.N
 
     @property
     def seed(self) -> int:
-        return self.settings["seed"]
+        return self.settings.seed
+
+    @property
+    def kind(self) -> str:
+        """As the configuration calls it."""
+        return "bioR" if self.rewritings else self.settings.kind
+
+    @property
+    def junk(self) -> JunkSettings | None:
+        """The junk to mix in."""
+        return self.settings.junk if isinstance(self.settings, DrawnPeople) else None
 
     def codes(self, column: str, people: NDArray[np.int64]) -> NDArray[np.unsignedinteger]:
         """What a column says of some people, (len(people),)."""
         return self.facts[column].take(people)
 
 
-def make_world(settings: dict[str, Any]) -> World:
+def make_world(settings: WorldSettings) -> World:
     """The world of a spec; equal specs, equal worlds. Raises UserError for impossible ones."""
-    if settings["kind"] == "records":
+    if isinstance(settings, RecordsWorld):
         return World(settings, *records.make_parts(settings))
-    if settings["kind"] not in GRAMMARS:
-        raise UserError(f"kind: {settings['kind']}; use {', '.join(GRAMMARS)} or records")
-    grammar = GRAMMARS[settings["kind"]](settings)
-    return World(settings, draw_facts(grammar, settings["N"], settings["seed"]), grammar, account_of(grammar, settings))
+    grammar = GRAMMARS[type(settings)](settings)
+    return World(settings, draw_facts(grammar, settings.N, settings.seed), grammar, account_of(grammar, settings))
 
 
-def account_of(grammar: Grammar, settings: dict[str, Any]) -> Account:
+def account_of(grammar: Grammar, settings: WorldSettings) -> Account:
     """The account of a drawn world's spec."""
-    return make_account(grammar, settings["N"], biod.diversity(settings) if settings["kind"] == "bioD" else {})
+    return make_account(grammar, settings.N, biod.diversity(settings) if isinstance(settings, BioDWorld) else {})
 
 
 def draw_facts(grammar: Grammar, num_people: int, seed: int) -> dict[str, NDArray[np.unsignedinteger]]:
@@ -110,7 +133,8 @@ def save_world(world: World, folder: Path) -> None:
     """Write facts.parquet (one row a person), grammar.json (spec, grammar, items, account), and texts if it has any."""
     pq.write_table(pa.table(world.facts), folder / "facts.parquet", compression="zstd", use_dictionary=False)
     content = {
-        "settings": world.settings,
+        "settings": world.settings.plain(),
+        "rewritings": world.rewritings and world.rewritings.W,
         "items": world.grammar.items,
         "account": asdict(world.account),
         "grammar": world.grammar.to_json(),
@@ -126,13 +150,13 @@ def load_world(folder: Path) -> World:
     table = pq.read_table(folder / "facts.parquet", use_threads=False)
     account = content["account"] | {"items": [(item, bits) for item, bits in content["account"]["items"]]}
     return World(
-        settings=content["settings"],
+        settings=read_world(content["settings"]),
         facts={name: table[name].to_numpy() for name in table.column_names},
         grammar=Grammar.from_json(content["grammar"]),
         account=Account(**account),
-        rewritings=_load_rewritings(folder / TEXTS, content["settings"]),
+        rewritings=_load_rewritings(folder / TEXTS, content["rewritings"]),
     )
 
 
-def _load_rewritings(path: Path, settings: dict[str, Any]) -> Rewritings | None:
-    return Rewritings(pq.read_table(path, use_threads=False), settings["rewritings"]) if path.is_file() else None
+def _load_rewritings(path: Path, W: int | None) -> Rewritings | None:
+    return Rewritings(pq.read_table(path, use_threads=False), W) if W else None

@@ -26,7 +26,8 @@ class JunkPeople:
     """
 
     def __init__(self, world: World):
-        self.useful, self.N = world, world.settings["junk"]["people"]
+        assert world.junk
+        self.useful, self.N = world, world.junk.people
         self.grammar: Grammar = replace(world.grammar, tag="")
         check_names_left(world.grammar, world.N, self.N)
         self._names = functools.lru_cache(maxsize=1)(self._names_of)

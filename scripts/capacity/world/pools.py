@@ -8,22 +8,20 @@ from pathlib import Path
 
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
+from capacity.world.spec import PoolSizes
 
 FOLDER = Path(__file__).resolve().parent / "value_lists"
 TEMPLATE = re.compile(r"\{subject\}(?P<before> [^{}]*[^{} ]) \{value\}(?P<after>[^{}]*[^{} ])")
 
 
 def read_pool(name: str, count: int) -> list[str]:
-    """The first `count` values of a shipped list. Raises UserError where it does not have so many."""
-    values = (FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-    if not 1 <= count <= len(values):
-        raise UserError(f"pools.{name}: {count}; {len(values)} values ship, use 1 to {len(values)}")
-    return values[:count]
+    """The first `count` values of a shipped list."""
+    return (FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines()[:count]
 
 
-def choose_pool(name: str, pools: dict[str, int], lists: dict[str, str]) -> list[str]:
+def choose_pool(name: str, sizes: PoolSizes, lists: dict[str, str]) -> list[str]:
     """The values of a pool: those of the user's own list, all of them, or the first of the shipped ones."""
-    return read_list(name, lists[name]) if name in lists else read_pool(name, pools[name])
+    return read_list(name, lists[name]) if name in lists else read_pool(name, getattr(sizes, name))
 
 
 def read_list(name: str, file: str) -> list[str]:
@@ -71,10 +69,8 @@ def read_templates(attribute: str, at_most: int, folder: str | None = None) -> l
     """The first sentence templates of an attribute: (text between subject and value, text after the value).
 
     folder: of the user's own templates, a file an attribute. The blank in front of the value belongs to the
-    value. Raises UserError where at_most is below 1 and for a line that is no template.
+    value. Raises UserError for a line that is no template.
     """
-    if at_most < 1:
-        raise UserError(f"templates: {at_most}; a sentence needs at least one")
     path = (REPOSITORY / folder if folder else FOLDER / "templates") / f"{attribute}.txt"
     templates = []
     for number, line in enumerate(_own_lines("template_folder", path)[:at_most], start=1):

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +26,7 @@ from capacity.errors import UserError
 from capacity.world.account import Account
 from capacity.world.grammar import Attribute, Grammar, Slot
 from capacity.world.options import wording_options
+from capacity.world.spec import RecordsFile, RecordsWorld
 
 RESERVED = ("name",)  # what scores call the entity
 MOST_VALUES = 5_000_000  # rows, and different texts of all columns: a tokenizer takes 2 kB of memory for each
@@ -38,44 +38,44 @@ TEXT = pa.dictionary(pa.int32(), pa.string())
 Parts = tuple[dict[str, NDArray[np.unsignedinteger]], Grammar, Account]
 
 
-def make_parts(settings: dict[str, Any]) -> Parts:
+def make_parts(settings: RecordsWorld) -> Parts:
     """Facts, grammar and account of a spec of records. Raises UserError for a table that cannot be told."""
     return parts_of(read_records(settings), settings)
 
 
-def parts_of(table: pa.Table, settings: dict[str, Any]) -> Parts:
+def parts_of(table: pa.Table, settings: RecordsWorld) -> Parts:
     """The same of a table that was read, of the columns and rows of the spec."""
-    if table.num_rows < settings["N"]:
-        raise UserError(f"N: {settings['N']} records, but {settings['file']} has {table.num_rows} that can be told")
+    if table.num_rows < settings.N:
+        raise UserError(f"N: {settings.N} records, but {settings.file} has {table.num_rows} that can be told")
     if not table.num_rows:
-        raise UserError(f"file: {settings['file']} has no row that can be told; give one without empty cells")
-    columns = [settings["entity"], *settings["attributes"]]
+        raise UserError(f"file: {settings.file} has no row that can be told; give one without empty cells")
+    columns = [settings.entity, *settings.attributes]
     coded = {column: _coded(table[column]) for column in columns}
     num_texts = sum(len(texts) for texts, _ in coded.values())
     if num_texts > MOST_VALUES:
-        raise UserError(f"file: {settings['file']}: {num_texts:,} different texts; at most {MOST_VALUES:,}, {FEWER}")
+        raise UserError(f"file: {settings.file}: {num_texts:,} different texts; at most {MOST_VALUES:,}, {FEWER}")
     values = {column: texts.to_pylist() for column, (texts, _) in coded.items()}
-    if len(values[settings["entity"]]) < settings["N"]:
+    if len(values[settings.entity]) < settings.N:
         raise _repeated(settings)
     _check_values(settings, values)
     facts = {column: codes for column, (_, codes) in coded.items()}
     return facts, _grammar(settings, values), _account(settings, facts)
 
 
-def read_records(settings: dict[str, Any]) -> pa.Table:
+def read_records(settings: RecordsFile) -> pa.Table:
     """The rows that a spec tells: columns that it names, dictionary-coded, N rows without an empty cell or all."""
     return _table_and_dropped(settings)[0]
 
 
-def num_dropped(settings: dict[str, Any]) -> int:
+def num_dropped(settings: RecordsFile) -> int:
     """Rows with an empty cell that are passed over: all before the first row that is not told because of N."""
     return _table_and_dropped(settings)[1]
 
 
-def _table_and_dropped(settings: dict[str, Any]) -> tuple[pa.Table, int]:
-    path = REPOSITORY / settings["file"]
-    columns = (settings["entity"], *settings["attributes"]) if settings["attributes"] else None
-    return _read(path, columns, settings["entity"], settings["missing"], settings["N"], status(path))
+def _table_and_dropped(settings: RecordsFile) -> tuple[pa.Table, int]:
+    path = REPOSITORY / settings.file
+    columns = (settings.entity, *settings.attributes) if settings.attributes else None
+    return _read(path, columns, settings.entity, settings.missing, settings.N, status(path))
 
 
 def status(path: Path) -> tuple[int, int]:
@@ -227,23 +227,23 @@ def _coded(column: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.uint32]]:
     return combined.dictionary.take(pa.array(used[order])), rank[codes]
 
 
-def _repeated(settings: dict[str, Any]) -> UserError:
+def _repeated(settings: RecordsWorld) -> UserError:
     """The message for a name that stands twice: which, and in which rows of the file."""
-    entity, row = settings["entity"], 0
+    entity, row = settings.entity, 0
     row_of: dict[str, int] = {}
-    for block in _blocks(REPOSITORY / settings["file"], [entity, *settings["attributes"]]):
+    for block in _blocks(REPOSITORY / settings.file, [entity, *settings.attributes]):
         for cells in zip(*(column.to_pylist() for column in block.columns), strict=True):
             row += 1
             if None in cells:
                 continue  # dropped
             if (first := row_of.setdefault(cells[0], row)) != row:
-                rows = f"data rows {first} and {row} of {settings['file']}"
+                rows = f"data rows {first} and {row} of {settings.file}"
                 return UserError(f"entity: {cells[0]!r} stands in {rows}; each row needs a {entity!r} of its own")
-    return UserError(f"entity: {settings['file']} changed while it was read; start again")
+    return UserError(f"entity: {settings.file} changed while it was read; start again")
 
 
-def _check_values(settings: dict[str, Any], values: dict[str, list[str]]) -> None:
-    entity = settings["entity"]
+def _check_values(settings: RecordsWorld, values: dict[str, list[str]]) -> None:
+    entity = settings.entity
     for column, texts in values.items():
         if len(texts) == 1:
             raise UserError(f"attributes: {column!r} is {texts[0]!r} in every row and tells nothing; leave it out")
@@ -261,11 +261,11 @@ def _check_ends(column: str, texts: list[str], mark: str) -> None:
             raise UserError(f"{column}: {other[:-1]!r} goes on after {one!r}; write it without {mark!r}")
 
 
-def _grammar(settings: dict[str, Any], values: dict[str, list[str]]) -> Grammar:
-    entity, attributes = settings["entity"], []
+def _grammar(settings: RecordsWorld, values: dict[str, list[str]]) -> Grammar:
+    entity, attributes = settings.entity, []
     seen: dict[str, str] = {}
-    for column in settings["attributes"]:
-        phrases = (settings["phrases"] or {}).get(column) or [f"{column.replace('_', ' ')} is"]
+    for column in settings.attributes:
+        phrases = settings.phrases.get(column) or [f"{column.replace('_', ' ')} is"]
         for phrase in phrases:
             if seen.setdefault(phrase, column) != column:
                 raise UserError(f"phrases: {phrase!r} stands for both {seen[phrase]!r} and {column!r}; use two")
@@ -281,11 +281,11 @@ def _grammar(settings: dict[str, Any], values: dict[str, list[str]]) -> Grammar:
     )
 
 
-def _account(settings: dict[str, Any], facts: dict[str, NDArray[np.unsignedinteger]]) -> Account:
+def _account(settings: RecordsWorld, facts: dict[str, NDArray[np.unsignedinteger]]) -> Account:
     """Entities are known, so N0 = N; a column of n values holds log2 n bits, or their frequencies' entropy."""
     items = []
-    for column in settings["attributes"]:
-        shares = np.bincount(facts[column]) / settings["N"]
+    for column in settings.attributes:
+        shares = np.bincount(facts[column]) / settings.N
         entropy = float(-(shares * np.log2(shares)).sum())
-        items.append((column, {"uniform": math.log2(len(shares)), "frequencies": entropy}[settings["account"]]))
-    return Account(name_prior_bits=math.log2(settings["N"]), name_offered_bits=0.0, items=items, diversity={})
+        items.append((column, {"uniform": math.log2(len(shares)), "frequencies": entropy}[settings.account]))
+    return Account(name_prior_bits=math.log2(settings.N), name_offered_bits=0.0, items=items, diversity={})

@@ -6,15 +6,15 @@ of strings, N log2(V^S / N) bits: their order is not knowledge, unlike in the pa
 """
 
 import math
-from typing import Any
 
 from capacity.errors import UserError
 from capacity.world.grammar import Attribute, Grammar, Slot
+from capacity.world.spec import StringsWorld
 
 
-def make_grammar(settings: dict[str, Any]) -> Grammar:
+def make_grammar(settings: StringsWorld) -> Grammar:
     """The grammar of a spec of random strings. Raises UserError where strings are too short to differ."""
-    V, S, N = settings["vocabulary"], settings["length"], settings["N"]
+    V, S, N = settings.vocabulary, settings.length, settings.N
     opening = opening_length(N, V)
     if opening >= S:
         raise UserError(f"length: {S} tokens of {V}; {N} strings need at least {opening + 1} to differ")

@@ -1,0 +1,87 @@
+"""The training of a run: its model, regime and hardware, refused here where they do not go together."""
+
+import functools
+import shutil
+
+from capacity.artefacts.identity import model_modules
+from capacity.artefacts.spec import Spec, make_spec
+from capacity.config.experiment import Config
+from capacity.errors import UserError
+from capacity.models.architectures import parameter_count
+from capacity.models.factories import source_digests
+from capacity.plan.estimates import training_steps, vocabulary
+from capacity.plan.study_runs import Run, known
+from capacity.plan.variant_specs import scheme_of
+from capacity.quantization.spec import RoundToNearest
+from capacity.rewriting.spec import DatasetSettings, read_dataset
+from capacity.tokenizers.spec import read_tokenizer
+from capacity.training.spec import Hardware, QuantizedTraining, TrainingRegime, TrainingSettings
+
+MOST_PARAMETERS = 10**12
+COMPILE_PAYS_FROM = 4000  # steps; compiling costs a job about as much as it saves over so many steps
+
+
+def checkpoint_spec(config: Config, run: Run, dataset: Spec, tokenizer: Spec) -> Spec:
+    """The checkpoint. Raises UserError for what cannot be trained."""
+    _check_packing(run)
+    world, regime, model = read_dataset(dataset.settings), _regime(config, run), run.model.to_settings()
+    P = parameter_count(model, vocabulary(world, read_tokenizer(tokenizer.settings)))
+    if P > MOST_PARAMETERS:
+        raise UserError(
+            f"models.{run.names['model']}: about {P:.3g} parameters on {run.names['dataset']}; "
+            f"use at most {MOST_PARAMETERS:.0e}"
+        )
+    training = TrainingSettings(
+        model=model,
+        regime=regime,
+        hardware=_hardware(config, run, world, regime),
+        seed=run.seed,
+        files=source_digests(run.model.python) if run.model.python else {},
+    )
+    parents = {"dataset": dataset.name, "tokenizer": tokenizer.name}
+    return make_spec("checkpoints", run.slug, training, parents, for_model=model_modules(model))
+
+
+def _check_packing(run: Run) -> None:
+    """Refuse junk within windows where there are no windows. Raises UserError."""
+    junk = getattr(run.dataset, "junk", None)
+    if junk and junk.windows == "mixed" and run.regime.packing == "rows":
+        raise UserError(
+            f"datasets.{run.names['dataset']}.junk.windows: mixed with regimes.{run.names['regime']}.packing: rows; "
+            "a row is one biography, use packing: windows"
+        )
+
+
+def _regime(config: Config, run: Run) -> TrainingRegime:
+    """The regime as training reads it, with the scheme that it rounds by in place of the scheme's name."""
+    label, start = run.regime.quantizer, run.regime.quantize_from
+    settings = run.regime.model_dump(exclude={"quantizer", "quantize_from"})
+    if label is None:
+        return TrainingRegime(**settings, quantization=None)
+    key = f"regimes.{run.names['regime']}.quantizer"
+    scheme = scheme_of(run, label, known(config.quantizers, label, key, "quantizers"))
+    if not isinstance(scheme, RoundToNearest) or scheme.rest:
+        raise UserError(f"{key}: {label}; training takes a scheme with method: rtn and rest: null")
+    return TrainingRegime(**settings, quantization=QuantizedTraining(scheme=scheme, start=start))
+
+
+def _hardware(config: Config, run: Run, dataset: DatasetSettings, regime: TrainingRegime) -> Hardware:
+    """The scale's hardware with `compile: auto` decided, once, here."""
+    scale = known(config.scales, config.scale, "scale", "scales")
+    if run.regime.batch % scale.devices:
+        batch = f"regimes.{run.names['regime']}.batch: {run.regime.batch}"
+        raise UserError(f"{batch} does not share out over devices: {scale.devices}; use a multiple")
+    if scale.devices > 1 and run.model.experts:
+        asked = f"scales.{config.scale}.devices: {scale.devices}"
+        raise UserError(f"{asked}, but models.{run.names['model']} has experts, whose capacity is a batch's; use 1")
+    compiled = scale.compile
+    if compiled == "auto":  # not every external model is one graph
+        pays = bool(run.model.architecture) and training_steps(dataset, regime) >= COMPILE_PAYS_FROM
+        compiled = pays and has_compiler()
+    return Hardware(**scale.model_dump(exclude={"compile"}), compile=compiled)
+
+
+@functools.cache
+def has_compiler() -> bool:
+    """Whether a C++ compiler that torch.compile can use on a CPU is on PATH."""
+    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))

@@ -1,0 +1,19 @@
+"""Models as training reads them, from the few of their settings that a test is about."""
+
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from capacity.models import build
+from capacity.models.architectures import paper_model
+from capacity.models.spec import ModelSettings, read_model
+
+
+def model_of(settings: dict[str, Any]) -> ModelSettings:
+    """A model; switches of the paper's that are not given are at their family's values."""
+    return paper_model(**settings) if "family" in settings else read_model(settings)
+
+
+def build_model(settings: dict[str, Any], vocab_size: int, context: int, seed: int) -> PreTrainedModel:
+    """Such a model, built."""
+    return build.build_model(model_of(settings), vocab_size, context, seed)
