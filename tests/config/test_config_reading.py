@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,13 @@ def test_no_more_than_twenty_mistakes_are_told(tmp_path: Path) -> None:
     lines = laid_over(tmp_path, "models: {" + ", ".join(f"m{i}: {{tied: 3}}" for i in range(30)) + "}\n")
     assert len(lines) == 21
     assert lines[-1] == "and 10 more mistakes"
+
+
+def test_a_hundred_thousand_mistakes_are_counted_in_seconds(tmp_path: Path) -> None:
+    began = time.process_time()
+    lines = laid_over(tmp_path, f"regimes: {{short: {{lr: [{', '.join(['null'] * 100_000)}]}}}}\n")
+    assert lines[-1] == "and 99,980 more mistakes"
+    assert time.process_time() - began < 60  # 500 s where each looks through all of the list
 
 
 def test_what_a_key_may_be_is_told_in_one_line(tmp_path: Path) -> None:

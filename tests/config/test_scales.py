@@ -8,14 +8,18 @@ import pytest
 from capacity.cli import show_plan as plan
 from capacity.config.experiment import Config
 from capacity.config.load import load_config, read_yaml
-from capacity.plan.estimates import published_rate, training_flops
+from capacity.models.architectures import parameter_count
+from capacity.plan.estimates import published_rate, training_flops, vocabulary
 from capacity.plan.grid import Grid, resolve
+from capacity.plan.preview import sample_world
 from capacity.rewriting.spec import read_dataset
+from capacity.tables.bits import bits_offered
 from capacity.tokenizers.spec import read_tokenizer
 from capacity.training.spec import TrainingSettings
 
 ROOT = Path(__file__).resolve().parents[2]
-SCALES = sorted((ROOT / "scales").glob("*.yaml"))
+PUBLISHED, HERE = ("paper", "workstation"), ("desktop", "desktop-large")
+LADDERS = ("base-law", "ladder", "ladder-top")  # which offer less and more on purpose
 
 
 def config(scale: str, study: str) -> Config:
@@ -31,7 +35,11 @@ def base_law() -> Grid:
     return resolve(config("paper", "base-law"))
 
 
-@pytest.mark.parametrize(("scale", "study"), [(s.stem, study) for s in SCALES for study in studies(s.stem)])
+def test_every_scale_is_tested():
+    assert {path.stem for path in (ROOT / "scales").glob("*.yaml")} == {*PUBLISHED, *HERE}
+
+
+@pytest.mark.parametrize(("scale", "study"), [(scale, study) for scale in PUBLISHED for study in studies(scale)])
 def test_every_study_asks_its_question_at_every_scale(scale: str, study: str):
     """Nothing of the laptop's grid is left in a study that a scale states."""
     checked = config(scale, study)
@@ -44,6 +52,18 @@ def test_every_study_asks_its_question_at_every_scale(scale: str, study: str):
     for model in own["models"]:
         settings = checked.models[model].to_settings()
         assert (settings.head_dim, settings.init_std) == (64, 0.02)
+
+
+@pytest.mark.parametrize(("scale", "study"), [(scale, study) for scale in HERE for study in studies(scale)])
+def test_the_worlds_of_a_desktop_offer_more_than_its_models_are_to_hold(scale: str, study: str):
+    grid = resolve(config(scale, study))
+    for checkpoint in (spec for spec in grid.specs.values() if spec.stage == "checkpoints"):
+        model = TrainingSettings.read(checkpoint.settings).model
+        dataset, tokenizer = (grid.specs[checkpoint.parents[role]].settings for role in ("dataset", "tokenizer"))
+        world = sample_world(read_dataset(dataset))
+        P = parameter_count(model, vocabulary(read_dataset(dataset), read_tokenizer(tokenizer)))
+        assert model.init_std == pytest.approx(model.d**-0.5, rel=0.03)
+        assert study in LADDERS or bits_offered(dataset["N"], world.account) / P > 2.2
 
 
 def test_the_paper_scale_resolves_in_seconds(base_law: Grid):

@@ -96,7 +96,7 @@ def _lines(error: ValidationError, raw: dict[str, Any], sources: list[Source]) -
             start += f"{given} is not allowed: "
         starts.setdefault(start, []).append(message[0].lower() + message[1:])
     lines = [start + ", or ".join(dict.fromkeys(messages)) for start, messages in starts.items()]
-    rest = [f"and {len(lines) - MOST_MISTAKES} more mistakes"] if len(lines) > MOST_MISTAKES else []
+    rest = [f"and {len(lines) - MOST_MISTAKES:,} more mistakes"] if len(lines) > MOST_MISTAKES else []
     return [*lines[:MOST_MISTAKES], *rest]
 
 
@@ -104,8 +104,8 @@ def _path(loc: Iterable[int | str], raw: Any) -> list[int | str]:
     """The keys of a place in the configuration, without what only the checks call it (the kind of a dataset)."""
     path: list[int | str] = []
     for part in loc:
-        inside = raw if isinstance(raw, dict) else range(len(raw)) if isinstance(raw, list) else ()
-        if part in inside:
+        at = isinstance(raw, list) and isinstance(part, int) and 0 <= part < len(raw)
+        if at or (isinstance(raw, dict) and part in raw):
             raw = raw[part]
             path.append(part)
     return path
