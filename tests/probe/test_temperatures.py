@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
-from worlds import made_tokenizer
+from worlds import made_tokenizer, make_world
 
 from capacity.probe.score import score_people
 from capacity.probe.temperatures import FLOATS_A_CHUNK, TEMPERATURES, HalfLosses, half_of, nats_at_temperatures
 from capacity.tables.bits import bits_offered, person_bits
 from capacity.tables.calibrated import calibrate, half_bits
 from capacity.tables.scores import score_matrices
-from capacity.world.facts import make_world
 from capacity.world.render import Renderer
 
 PROBE = {"draws": 2, "seed": 5}

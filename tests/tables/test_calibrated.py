@@ -7,12 +7,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from worlds import make_world
 
 from capacity.errors import UserError
 from capacity.probe.temperatures import TEMPERATURES, HalfLosses, half_of, nats_at_temperatures
 from capacity.tables.bits import bits_offered, person_bits
 from capacity.tables.calibrated import calibrate, half_bits
-from capacity.world.facts import make_world
 
 K, D, NAMES = 3, 8, 16**3
 

@@ -28,7 +28,8 @@ class Claim(Section):
     """One published number."""
 
     id: Name = Field(description="A short name.")
-    result: Annotated[int, Field(ge=1, le=12)] = Field(description="The paper's number of the result.")
+    result: Annotated[int, Field(ge=1, le=12)] | None = Field(None, description="The paper's number of the result.")
+    source: str | None = Field(None, description="Where the number stands, if it is none of the paper's results.")
     statement: str = Field(description="What the paper says, in one sentence.")
     published: Annotated[float, Field(gt=0)] = Field(description="The published number.")
     relation: Literal["at least", "at most", "equal"] = Field(description="How measured relates to published.")
@@ -50,6 +51,8 @@ class Claim(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
+        if (self.result is None) == (self.source is None):
+            raise problem(f"{self.id}: needs `result`, the paper's number, or `source`, another work, and not both")
         if self.of is None and self.not_run is None:
             raise problem(f"{self.id}: needs `of`, the rows it is about, or not_run, the reason why there are none")
         if self.to and (self.of is None or self.statistic == "lowest share"):

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from capacity.artefacts.manifest import read_manifest
 from capacity.errors import UserError
-from capacity.tables.claims import number_and_interval, published_text
+from capacity.tables.claims import number_and_interval, published_text, result_text
 from capacity.tables.naming import cell_names
 from capacity.tables.summary import summarise
 
@@ -102,7 +102,8 @@ def _json_in_html(value: Any) -> Markup:
 
 def _claim_row(row: Mapping[str, Any]) -> dict[str, Any]:
     measured, interval = number_and_interval(row)
-    return {**row, "published_text": published_text(row), "measured_text": measured, "interval_text": interval}
+    texts = {"result_text": result_text(row), "published_text": published_text(row)}
+    return {**row, **texts, "measured_text": measured, "interval_text": interval}
 
 
 def captions(table: pd.DataFrame, claims: pd.DataFrame | None, studies: Mapping[str, Any]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from capacity.tables.table import GROUP_COLUMNS
 
 REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, NOT_RUN = "reproduced", "not reproduced", "inconclusive", "not run"
 COLUMNS = (
-    *("id", "result", "statement", "statistic", "column", "relation", "published", "tolerance"),
+    *("id", "result", "source", "statement", "statistic", "column", "relation", "published", "tolerance"),
     *("measured", "low", "high", "seeds", "scale", "verdict", "reason", "studies", "runs"),
 )
 PATTERNS = ("study", "scheme", "dataset", "model", "regime", "setting")
@@ -37,6 +37,7 @@ def judge(claims: Sequence[Claim], table: pd.DataFrame, scale: str) -> pd.DataFr
 def judge_claim(claim: Claim, table: pd.DataFrame, scale: str) -> dict[str, Any]:
     """The verdict on one claim. claim: as `capacity.config.claim.read_claims` gives it."""
     about = {column: claim[column] for column in COLUMNS if column in claim and column != "seeds"}
+    about |= {"result": claim["result"] or "", "source": claim.get("source") or ""}
     about |= {"scale": scale, "seeds": 0, "studies": "", "runs": ""}
     if not claim["of"]:
         return {**about, "verdict": NOT_RUN, "reason": claim["not_run"]}
@@ -155,10 +156,15 @@ def as_markdown(judged: pd.DataFrame) -> str:
         measured, interval = number_and_interval(row)
         verdict = f"**{row['verdict']}**" + (f": {row['reason']}" if row["reason"] else "")
         lines.append(
-            f"| {row['result']} | {row['statement']} | {published_text(row)} | {measured} | {interval} | "
+            f"| {result_text(row)} | {row['statement']} | {published_text(row)} | {measured} | {interval} | "
             f"{row['seeds'] or ''} | {verdict} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def result_text(row: Mapping[str, Any]) -> str:
+    """The paper's number of the result, or the other work that says it."""
+    return str(row["source"] or row["result"])
 
 
 def published_text(row: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from capacity.tables.claims import NOT_RUN, number_and_interval, published_text
+from capacity.tables.claims import NOT_RUN, number_and_interval, published_text, result_text
 
 Judged = Mapping[str, pd.DataFrame]  # scale -> one row a claim, as `judge` gives them
 
@@ -39,7 +39,7 @@ def scales_markdown(judged: Judged, sizes: Mapping[str, float], keep: pd.Series)
         at = f" ({row['scale']})" if row["verdict"] != NOT_RUN else ""
         verdict = f"**{row['verdict']}**{at}" + (f": {row['reason']}" if row["reason"] else "")
         lines.append(
-            f"| {row['result']} | {row['statement']} | {published_text(row)} | {' | '.join(cells)} | {verdict} |"
+            f"| {result_text(row)} | {row['statement']} | {published_text(row)} | {' | '.join(cells)} | {verdict} |"
         )
     return "\n".join(lines) + "\n"
 
