@@ -1,4 +1,4 @@
-"""The configuration options that the commands for people share."""
+"""What the commands for people share: a parser, with or without the options that choose the configuration."""
 
 import argparse
 from pathlib import Path
@@ -10,13 +10,20 @@ from capacity.plan.grid import Grid, resolve
 RESULTS = Path("results")
 
 
-def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """Options that choose the configuration, named as the engine names them."""
+def plain_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser whose help shows a module's docstring as it is written."""
+    return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def config_parser(description: str | None) -> argparse.ArgumentParser:
+    """The same with the options that choose the configuration, named as the engine names them."""
+    parser = plain_parser(description)
     parser.add_argument(
         "--configfile", type=Path, nargs="+", default=[], help="laid over config.yaml, as for snakemake"
     )
     parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="laid over both, as for snakemake")
     parser.add_argument("--study", help="studies to build, separated by commas")
+    return parser
 
 
 def config_files(args: argparse.Namespace) -> list[Path]:
@@ -36,5 +43,5 @@ def read_config(args: argparse.Namespace) -> Config:
 
 
 def read_grid(args: argparse.Namespace) -> Grid:
-    """The orders of that configuration. Raises UserError."""
+    """The specs of that configuration. Raises UserError."""
     return resolve(read_config(args))

@@ -1,14 +1,12 @@
 """One row a run of the present configuration: state, R, seconds, when, by which code."""
 
-import argparse
 import csv
 import json
 import sys
 from collections import Counter
 from typing import Any
 
-from capacity.cli.arguments import RESULTS, add_config_options, read_grid
-from capacity.errors import UserError, fail
+from capacity.cli.arguments import RESULTS, config_parser, read_grid
 from capacity.plan.runs import RUN_FIELDS, run_states
 from capacity.plan.survey import hold_against
 
@@ -39,15 +37,11 @@ def as_markdown(runs: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Print the runs."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_config_options(parser)
+    parser = config_parser(__doc__)
     parser.add_argument("--format", choices=("table", "csv", "json", "markdown"), default="table")
     args = parser.parse_args()
-    try:
-        grid = read_grid(args)
-        runs = run_states(hold_against(grid, RESULTS), RESULTS)
-    except UserError as error:
-        fail(error)
+    grid = read_grid(args)
+    runs = run_states(hold_against(grid, RESULTS), RESULTS)
     if args.format == "csv":
         writer = csv.DictWriter(sys.stdout, FIELDS, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
@@ -56,7 +50,3 @@ def main() -> None:
         print(json.dumps(runs, indent=1))
     else:
         print(as_table(runs) if args.format == "table" else as_markdown(runs))
-
-
-if __name__ == "__main__":
-    main()

@@ -78,7 +78,7 @@ def _plot_bits(axes: Axes, summary: pd.DataFrame, exposures: int) -> None:
 
 
 def _labels(summary: pd.DataFrame) -> list[tuple[str, float, float]]:
-    """Each size once, as layers and heads, with its P and lowest R; of sizes too near for two labels the commoner one."""
+    """Each size once, as layers and heads, with its P and lowest R; of two too near for two labels the commoner."""
     sizes = summary.groupby(["l", "h"]).agg(P=("P", "median"), R=("R", "min"), count=("R", "size")).reset_index()
     placed: list[tuple[str, float, float]] = []
     for size in sizes.sort_values(["count", "P"], ascending=[False, True]).itertuples():
