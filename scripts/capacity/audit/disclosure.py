@@ -1,4 +1,4 @@
-"""Level 7: what a reader is owed: the machine-learning reproducibility checklist and the ACM badge criteria.
+"""Level 7: what a reader has to be given: the machine-learning reproducibility checklist and the ACM badge criteria.
 
 Answers come from manifests, the table and the repository. What no program can answer is left to a person, and says so.
 Sources: Pineau et al., The Machine Learning Reproducibility Checklist (2020); ACM Artifact Review and Badging 1.1.
@@ -11,7 +11,6 @@ from typing import Any
 
 from capacity.audit.findings import Level
 from capacity.audit.folder import ID_SUFFIX, Folder, Manifest
-from capacity.audit.machine import lineage_manifests
 from capacity.config.experiment import Config
 from capacity.environment import REPOSITORY, git_state
 
@@ -33,14 +32,14 @@ class Item:
 
 
 def check_disclosure(folder: Folder, config: Config | None, execution: Level | None) -> Level:
-    """Fill both lists; what manifests should tell and do not is a warning, what policy leaves open a note."""
+    """Fill both lists; what manifests should state and do not is a warning, what policy leaves open a note."""
     level = Level(7)
-    manifests = lineage_manifests(folder)
+    manifests = [artefact.manifest for artefact in folder.behind_published()]
     items = [*_checklist(manifests, _rows(folder), config), *_badges(execution)]
     level.facts["answers"] = dict(Counter(item.answer for item in items))
     level.facts["checklist"] = [item.line() for item in items]
-    for title, told in TOLD.items():
-        silent = [manifest.name for manifest in manifests if not told(manifest)]
+    for title, stated in STATED.items():
+        silent = [manifest.name for manifest in manifests if not stated(manifest)]
         if silent:
             level.warn("not disclosed", silent[0], f"{title}: not told by {len(silent)} of {len(manifests)} manifests")
     dirty = sum(manifest.git.get("dirty") is True for manifest in manifests)
@@ -51,7 +50,7 @@ def check_disclosure(folder: Folder, config: Config | None, execution: Level | N
     return level
 
 
-TOLD: dict[str, Callable[[Manifest], Any]] = {
+STATED: dict[str, Callable[[Manifest], Any]] = {
     "interpreter and packages": lambda m: m.environment.get("python") and m.environment.get("packages"),
     "machine": lambda m: m.hardware.get("cpu") is not None and m.hardware.get("system"),
     "command": lambda m: m.command,
@@ -61,7 +60,7 @@ TOLD: dict[str, Callable[[Manifest], Any]] = {
 
 def _rows(folder: Folder) -> list[dict[str, Any]]:
     """What the published tables' specifications say of their rows."""
-    specs = [a.manifest.settings.get("rows") for root in folder.roots() if (a := folder.artefacts.get(root))]
+    specs = [table.manifest.settings.get("rows") for table in folder.published_artefacts()]
     return [row for rows in specs if isinstance(rows, list) for row in rows if isinstance(row, dict)]
 
 

@@ -79,7 +79,7 @@ def _file_fault(artefact: Artefact, name: str, left_out: frozenset[str]) -> tupl
     """Kind and description of what is wrong with one file, or two empty strings."""
     path, entry = artefact.folder / name, artefact.manifest.outputs[name]
     try:
-        if any((artefact.folder / part).is_symlink() for part in _upwards(name)):
+        if any((artefact.folder / part).is_symlink() for part in (name, *Path(name).parents)):
             return "link", "is a link; its target was not read"
         size = path.stat().st_size
         if size != entry.bytes:
@@ -94,11 +94,6 @@ def _file_fault(artefact: Artefact, name: str, left_out: frozenset[str]) -> tupl
     except OSError as error:
         return "unreadable file", f"cannot be read ({error.strerror})"
     return "", ""
-
-
-def _upwards(name: str) -> list[str]:
-    """A relative path and the folders that lead to it."""
-    return [name, *(parent.as_posix() for parent in Path(name).parents if parent.as_posix() != ".")]
 
 
 def _own_faults(artefact: Artefact) -> list[Fault]:

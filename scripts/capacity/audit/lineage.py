@@ -71,15 +71,14 @@ def lineage_of(cell: Cell, folder: Folder) -> Lineage:
     """Follow a cell's row to its beginning and verify every file on the way. Raises UserError for a dead end."""
     names = {name.partition("/")[2]: name for name in folder.artefacts}
     roots = [names[value] for column, value in cell.row.items() if column.endswith(ID_SUFFIX) and value in names]
-    tables = [name for name in folder.roots() if name in folder.artefacts and _holds(folder.artefacts[name], cell)]
+    tables = [artefact for artefact in folder.published_artefacts() if _holds(artefact, cell)]
     if not tables:
         raise UserError(f"{cell.path}: is not a copy of an artefact of this folder; `make audit` tells why")
     if not roots:
         raise UserError(f"{cell.path}, line {cell.line}: names no artefact of this folder; `make audit` tells why")
-    table = folder.artefacts[tables[0]]
-    spec = list(STAGES)
+    table, flow = tables[0], list(STAGES)
     closure = [folder.artefacts[name] for name in folder.lineage(roots) if name in folder.artefacts]
-    closure.sort(key=lambda artefact: (spec.index(artefact.stage), artefact.name))
+    closure.sort(key=lambda artefact: (flow.index(artefact.stage), artefact.name))
     inside = {artefact.name for artefact in closure}
     edges = [(parent, a.name) for a in closure for parent in a.parents() if parent in inside]
     parents = {parent for parent, _ in edges}

@@ -54,16 +54,13 @@ def first_difference(copy: Path, original: Path) -> str:
     return f"line {line}{column and ', column ' + column}: {mine or 'nothing'} here, {other or 'nothing'} there{more}"
 
 
-def check_rows(table: Artefact, folder: Folder, level: Level, path: Path | None = None) -> None:
-    """Each row of a table's files names artefacts that exist, in the order and with the labels of its specification.
-
-    path: a copy of its rows to look at instead of its own file.
-    """
+def check_rows(table: Artefact, folder: Folder, level: Level) -> None:
+    """Each row of a table's files names artefacts that exist, in the order and with the labels of its specification."""
     lineage = {name.partition("/")[2] for name in folder.lineage([table.name])}
     known = {name.partition("/")[2] for name in folder.artefacts}
     said = table.manifest.settings.get("rows")
     for name in [entry for entry in table.manifest.outputs if entry.endswith(".csv")]:
-        file = path or table.folder / name
+        file = table.folder / name
         try:
             rows = read_rows(file)
         except ValueError:
@@ -84,11 +81,11 @@ def check_runs(table: Artefact, folder: Folder, level: Level) -> None:
         return
     try:
         here = read_rows(path)
-        told = list(csv.DictReader(io.StringIO(runs_text(said, folder.results))))
+        stated = list(csv.DictReader(io.StringIO(runs_text(said, folder.results))))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         level.fault("copy differs", RUNS, f"cannot be told from the manifests ({type(error).__name__})")
         return
-    for line, column, mine, other in differing_cells(here, told)[:SHOWN_CELLS]:
+    for line, column, mine, other in differing_cells(here, stated)[:SHOWN_CELLS]:
         where = f"{RUNS} line {line}" + (f", column {column}" if column else "")
         what = f"{mine or 'nothing'}; the manifests say {other or 'nothing'}"
         level.fault("copy differs", where, f"{what}; remove {RUNS}, and `make table` writes it anew")
