@@ -64,7 +64,6 @@ def _compare(folder: Folder, artefact: Artefact, made: Path, weight: Severity, l
             level.add(weight, "cell differs", f"{artefact.name}/{name}", str(error))
             continue
         compared += sum(map(len, mine))
-        for line, column, a, b in differing_cells(mine, other)[:SHOWN_CELLS]:
-            where = f"{artefact.name}/{name} line {line}" + (f", column {column}" if column else "")
-            level.add(weight, "cell differs", where, f"{a or 'nothing'}; its scores give {b or 'nothing'}")
+        for place, a, b in differing_cells(mine, other)[:SHOWN_CELLS]:
+            level.add(weight, "cell differs", f"{artefact.name}/{name} {place}", f"{a}; its scores give {b}")
     level.facts["cells made again from the scores"] = level.facts.get("cells made again from the scores", 0) + compared

@@ -79,7 +79,7 @@ def _file_fault(artefact: Artefact, name: str, left_out: frozenset[str]) -> tupl
     """Kind and description of what is wrong with one file, or two empty strings."""
     path, entry = artefact.folder / name, artefact.manifest.outputs[name]
     try:
-        if any((artefact.folder / part).is_symlink() for part in (name, *Path(name).parents)):
+        if any((artefact.folder / part).is_symlink() for part in (Path(name), *Path(name).parents)):
             return "link", "is a link; its target was not read"
         size = path.stat().st_size
         if size != entry.bytes:
