@@ -114,8 +114,8 @@ def _listed(counts: Counter[str]) -> str:
 
 def _badges(execution: Level | None) -> list[Item]:
     """ACM's criteria, as far as a program sees them."""
-    done = execution is not None and not execution.skipped
-    again = execution.grade if done and execution is not None else "level 4 was not done"
+    done = execution if execution and not execution.skipped else None
+    again = done.grade if done else "level 4 was not done"
     license_ = YES if (REPOSITORY / "LICENSE").is_file() else NO
     return [
         Item("ACM available", "in an archive with an identifier of its own", PERSON, "make release makes the archive"),

@@ -1,6 +1,5 @@
 """Where one cell of the capacity table comes from, artefact by artefact, down to datasets and outside files."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,17 +122,13 @@ def _block(artefact: Artefact, is_damaged: bool) -> list[str]:
 
 def _short(settings: dict[str, Any]) -> str:
     """A specification in one line, without rows and files."""
-    return re.sub(
-        r'"', "", canonical_json({k: v for k, v in settings.items() if k not in ("rows", "files") and v != {}})
-    )[:220]
+    kept = {key: value for key, value in settings.items() if key not in ("rows", "files") and value != {}}
+    return canonical_json(kept).replace('"', "")[:220]
 
 
 def draw(lineage: Lineage, path: Path) -> None:
     """The lineage as a picture: stages from left to right, an arrow from parent to child."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
 
     columns: dict[str, list[Artefact]] = {}
     for artefact in [*lineage.artefacts, lineage.table]:
@@ -144,7 +139,8 @@ def draw(lineage: Lineage, path: Path) -> None:
         for x, column in enumerate(columns.values())
         for y, artefact in enumerate(column)
     }
-    figure, axes = plt.subplots(figsize=(2.6 * (len(columns) + 1), 1.5 + 0.9 * height))
+    figure = Figure(figsize=(2.6 * (len(columns) + 1), 1.5 + 0.9 * height))
+    axes = figure.subplots()
     boxes = {}
     for artefact in [*lineage.artefacts, lineage.table]:
         colour = "tab:red" if artefact.name in lineage.damaged else "0.3"
@@ -163,7 +159,6 @@ def draw(lineage: Lineage, path: Path) -> None:
     axes.set_ylim(-0.7, height + 0.4)
     axes.axis("off")
     figure.savefig(path, bbox_inches="tight", metadata={"Date": None} if path.suffix == ".svg" else None)
-    plt.close(figure)
 
 
 def _box(axes: Any, place: tuple[float, float], label: str, colour: str) -> Any:

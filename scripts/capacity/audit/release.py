@@ -175,7 +175,7 @@ def unpack(archive: Path, target: Path, signers: Path | None) -> Unpacked:
 
 def _extract(tar: tarfile.TarFile, archive: Path, target: Path) -> None:
     """Plain files below release/, each once, within bounds; anything else refuses the whole archive."""
-    free, total, seen = shutil.disk_usage(target.parent).free, 0, set[str]()
+    free, total, seen = shutil.disk_usage(target.parent).free, 0, set[Path]()
     for number, entry in enumerate(tar, start=1):
         name = entry.name
         why = ""
@@ -189,7 +189,7 @@ def _extract(tar: tarfile.TarFile, archive: Path, target: Path) -> None:
             why = "holds characters that control a terminal, or none"
         elif len(name) > LONGEST or name.count("/") > DEEPEST:
             why = f"is longer than {LONGEST:,} characters or deeper than {DEEPEST} folders"
-        elif name in seen:
+        elif Path(name) in seen:
             why = "stands in it twice"
         total += max(entry.size, 0)
         if why:
@@ -198,7 +198,7 @@ def _extract(tar: tarfile.TarFile, archive: Path, target: Path) -> None:
             raise UserError(
                 f"ARCHIVE={archive}: refused: more than {MOST:,} files, {LARGEST:,} bytes or the disk's room"
             )
-        seen.add(name)
+        seen.add(Path(name))
         tar.extract(entry, target, set_attrs=False, filter="data")
 
 

@@ -14,15 +14,15 @@ SHORT = ("study", "name", "state", "stage", "R", "seconds", "ended", "commit", "
 FIELDS = ("name", "state", "stage", "R", *RUN_FIELDS, "note")
 
 
-def cells(run: dict[str, Any], fields: tuple[str, ...]) -> list[str]:
-    """A row as short text."""
+def cells(run: dict[str, Any]) -> list[str]:
+    """The main columns of a row as short text."""
     shown = dict(run, R=None if run["R"] is None else f"{run['R']:.3f}", commit=(run.get("commit") or "")[:9])
-    return [str(shown.get(name, "") if shown.get(name) is not None else "") for name in fields]
+    return ["" if shown.get(name) is None else str(shown[name]) for name in SHORT]
 
 
 def as_table(runs: list[dict[str, Any]]) -> str:
     """A table for the terminal, and a count of states."""
-    rows = [list(SHORT), *(cells(run, SHORT) for run in runs)]
+    rows = [list(SHORT), *map(cells, runs)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(SHORT))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     counts = ", ".join(f"{number} {state}" for state, number in Counter(run["state"] for run in runs).items())
@@ -32,7 +32,7 @@ def as_table(runs: list[dict[str, Any]]) -> str:
 def as_markdown(runs: list[dict[str, Any]]) -> str:
     """A Markdown table of the main columns."""
     head = f"| {' | '.join(SHORT)} |\n|{'---|' * len(SHORT)}"
-    return "\n".join([head, *(f"| {' | '.join(cells(run, SHORT))} |" for run in runs)])
+    return "\n".join([head, *(f"| {' | '.join(cells(run))} |" for run in runs)])
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ code: going back to those makes them useful again.
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from capacity.cli.arguments import RESULTS, config_files, config_parser, config_values, read_grid
@@ -43,11 +42,11 @@ def studies_that_reach(args: argparse.Namespace) -> dict[str, str]:
     return reached_by(configurations(config_files(args), values, sorted(SCALES.glob("*.yaml"))), RESULTS).why
 
 
-def confirmed(ask: Callable[[str], str] = input) -> bool:
+def confirmed() -> bool:
     """Whether the person at the terminal says yes; nobody there is a no."""
     if not sys.stdin.isatty():
         return False
-    return ask("Remove them? [y/N] ").strip().lower() in ("y", "yes")
+    return input("Remove them? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def main() -> None:

@@ -49,10 +49,8 @@ def edits(old: Config, new: Config) -> list[str]:
         section, _, rest = key.partition(".")
         name, _, option = rest.partition(".")
         subject = f"{SECTIONS[section]} {name}" if section in SECTIONS else section
-        lines.append(
-            f"{subject}: {' '.join(filter(None, [option or rest if section not in SECTIONS else option]))} ".rstrip()
-        )
-        lines[-1] += f" {_show(before)} -> {_show(after)}"
+        what = option if section in SECTIONS else option or rest
+        lines.append(f"{subject}: {what and what + ' '}{_show(before)} -> {_show(after)}")
     return lines
 
 
