@@ -1,4 +1,4 @@
-"""Level 5: one training again and again: the same seed the same bits, another seed others, a stop changes nothing.
+"""Level 5: one training repeated: one seed gives the same bits, another seed other bits, a stop changes nothing.
 
 The cheapest training behind the table is taken, and is made from nothing each time. Threads and the compile flag are
 reported: a specification fixes both.

@@ -104,12 +104,12 @@ class CleanCheckout:
 
 
 def without_store(config: Config) -> dict[str, Any]:
-    """A configuration as a file has it, but for the store, which other checkouts share."""
+    """A configuration as it is written to a file, without the store that other checkouts share."""
     return {**config.model_dump(mode="json", exclude_unset=True), "store": None}
 
 
 def last_line(output: str) -> str:
-    """What a program said last, which is why it failed."""
+    """The last line of a program's output, which says why it failed."""
     return (output.strip().splitlines() or ["no output"])[-1][:200]
 
 

@@ -141,13 +141,7 @@ def _targets(folder: Folder, target: str) -> list[str]:
 
 
 def check_execution(
-    folder: Folder,
-    grid: Grid,
-    config: Config,
-    choice: Choice,
-    differences: list[str],
-    jobs: int,
-    scratch: Path,
+    folder: Folder, grid: Grid, config: Config, choice: Choice, differences: list[str], jobs: int, scratch: Path
 ) -> Level:
     """Make the chosen artefacts again by the engine, in a folder with nothing in it, and compare every one of them.
 

@@ -7,7 +7,7 @@ from capacity.config.experiment import Config
 from capacity.config.load import load_config, parse_overrides
 from capacity.plan.grid import Grid, resolve
 
-RESULTS = Path("results")
+RESULTS, CONFIG_FILE = Path("results"), Path("config.yaml")
 
 
 def plain_parser(description: str | None) -> argparse.ArgumentParser:
@@ -28,7 +28,7 @@ def config_parser(description: str | None) -> argparse.ArgumentParser:
 
 def config_files(args: argparse.Namespace) -> list[Path]:
     """The files that make the configuration, later ones over earlier ones."""
-    return [Path("config.yaml"), *args.configfile]
+    return [CONFIG_FILE, *args.configfile]
 
 
 def config_values(args: argparse.Namespace) -> dict[str, str]:

@@ -16,13 +16,11 @@ from capacity.audit.findings import LEVELS
 from capacity.audit.release import CONFIG, unpack
 from capacity.audit.report import Report
 from capacity.audit.run import Options, run_audit
-from capacity.cli.arguments import RESULTS, config_parser, read_config
+from capacity.cli.arguments import CONFIG_FILE, RESULTS, config_parser, read_config
 from capacity.config.load import load_config
 from capacity.config.study import Audit
 from capacity.errors import UserError
 from capacity.plan.grid import resolve
-
-CONFIG_FILE = Path("config.yaml")
 
 
 def levels(text: str) -> tuple[int, ...]:

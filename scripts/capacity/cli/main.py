@@ -31,7 +31,7 @@ LIBRARY = Path(__file__).resolve().parents[2]
 
 
 def main() -> None:
-    """Run one verb with the library of the checkout that the user stands in; a mistake of theirs is one line."""
+    """Run one verb with the library of the checkout that the user stands in; a UserError is reported in one line."""
     use_checkout(Path.cwd())
     verb, words = (sys.argv[1] if sys.argv[1:] else "--help"), sys.argv[2:]
     if verb in ("-h", "--help"):
