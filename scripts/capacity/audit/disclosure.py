@@ -82,30 +82,26 @@ def _checklist(manifests: list[Manifest], rows: list[dict[str, Any]], config: Co
     studies = [config.studies[name] for name in config.study if name in config.studies] if config else []
     varied = sorted({key for study in studies for key in study.vary})
     enough = YES if seeds and min(seeds) >= 3 else PARTLY
-    list_ = "checklist"
-    return [
-        Item(list_, "a clear description of models and algorithms", YES, "docs/, the specification in each manifest"),
-        Item(
-            list_, "the complete data collection process, or data that can be made again", YES, "worlds are generated"
-        ),
-        Item(list_, "splits, and what was left out", YES, "none: what is stored of the training data is measured"),
-        Item(list_, "dependencies", YES, "envs/requirements.txt, versions in each manifest"),
-        Item(list_, "training and evaluation code", YES, "scripts/, code digests in each manifest"),
-        Item(list_, "trained models", PARTLY, "results/checkpoints here; a release holds them when told to"),
-        Item(list_, "the exact commands", YES, "make table, and the command in each manifest"),
-        Item(list_, "ranges of hyper-parameters considered", YES if varied else PARTLY, f"varied: {', '.join(varied)}"),
-        Item(list_, "how hyper-parameters were chosen", PERSON, "docs/findings.md"),
-        Item(list_, "the number of training runs", YES if rows else NO, f"{len(rows)} rows"),
-        Item(list_, "seeds", enough, "; ".join(f"{count} points with {number}" for number, count in seeds.items())),
-        Item(list_, "what is measured, and error bars with their meaning", YES, "README: 95 % bootstrap over people"),
-        Item(
-            list_, "central tendency and variation over seeds", enough, "capacity_summary.csv, t intervals from three"
-        ),
-        Item(list_, "average run time and cost", YES, f"{cpu:,.0f} CPU seconds in all, runs.csv has each"),
-        Item(list_, "the computing infrastructure", YES, f"{_listed(machines)}; trained on {_listed(devices)}"),
-        Item(list_, "the version of the code", NO if set(commits) <= {"None"} else YES, f"commits {_listed(commits)}"),
-        Item(list_, "limits and negative results", PERSON, "README, docs/findings.md"),
+    answers = [
+        ("a clear description of models and algorithms", YES, "docs/, the specification in each manifest"),
+        ("the complete data collection process, or data that can be made again", YES, "worlds are generated"),
+        ("splits, and what was left out", YES, "none: what is stored of the training data is measured"),
+        ("dependencies", YES, "envs/requirements.txt, versions in each manifest"),
+        ("training and evaluation code", YES, "scripts/, code digests in each manifest"),
+        ("trained models", PARTLY, "results/checkpoints here; a release holds them when told to"),
+        ("the exact commands", YES, "make table, and the command in each manifest"),
+        ("ranges of hyper-parameters considered", YES if varied else PARTLY, f"varied: {', '.join(varied)}"),
+        ("how hyper-parameters were chosen", PERSON, "docs/findings.md"),
+        ("the number of training runs", YES if rows else NO, f"{len(rows)} rows"),
+        ("seeds", enough, "; ".join(f"{count} points with {number}" for number, count in seeds.items())),
+        ("what is measured, and error bars with their meaning", YES, "README: 95 % bootstrap over people"),
+        ("central tendency and variation over seeds", enough, "capacity_summary.csv, t intervals from three"),
+        ("average run time and cost", YES, f"{cpu:,.0f} CPU seconds in all, runs.csv has each"),
+        ("the computing infrastructure", YES, f"{_listed(machines)}; trained on {_listed(devices)}"),
+        ("the version of the code", NO if set(commits) <= {"None"} else YES, f"commits {_listed(commits)}"),
+        ("limits and negative results", PERSON, "README, docs/findings.md"),
     ]
+    return [Item("checklist", *answer) for answer in answers]
 
 
 def _listed(counts: Counter[str]) -> str:
