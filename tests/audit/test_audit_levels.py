@@ -14,7 +14,6 @@ from planted import TINY, tiny, tiny_grid
 from test_audit import edit_manifest, seal
 
 from capacity.audit import determinism, machine
-from capacity.audit.currency import standings
 from capacity.audit.determinism import Failed, check_determinism
 from capacity.audit.disclosure import check_disclosure, seeds_a_point
 from capacity.audit.engine import CleanCheckout
@@ -187,8 +186,7 @@ def test_other_bits_are_weighed_by_the_tolerances_that_were_declared_only_where_
 
     monkeypatch.setattr(CleanCheckout, "engine", engine)
     config = CONFIG.model_copy(update={"audit": allowed})
-    found = standings(folder)
-    level = check_execution(folder, tiny_grid(), config, Choice(target=name), found, differs, 1, tmp_path)
+    level = check_execution(folder, tiny_grid(), config, Choice(target=name), differs, 1, tmp_path)
     other = [finding for finding in level.findings if finding.kind == "other bits"]
     assert [(finding.where, finding.severity) for finding in other] == [(name, severity)]
     assert "training.json" in other[0].what

@@ -178,8 +178,18 @@ def test_a_hostile_archive_is_refused_in_one_line_and_nothing_is_written_outside
     assert [path for path in tmp_path.rglob("*") if path.name in ("escaped", "link", "device", "pipe")] == []
 
 
-def test_a_name_that_stands_twice_is_refused(tmp_path: Path):
-    twice = tar_of(tmp_path / "twice.tar.gz", entry("release/a"), entry("release/a"))
+def test_the_filter_of_tarfile_stands_beneath_the_check_of_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(packing, "is_inside", lambda name: True)
+    (tmp_path / "b").mkdir()
+    with pytest.raises(UserError, match="would be extracted to") as error:
+        unpack(tar_of(tmp_path / "hostile.tar.gz", HOSTILE["climbs out"]), tmp_path / "b", None)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "escaped").exists()
+
+
+@pytest.mark.parametrize("again", ["release/a", "release/./a", "release//a"])
+def test_a_name_that_stands_twice_is_refused(tmp_path: Path, again: str):
+    twice = tar_of(tmp_path / "twice.tar.gz", entry("release/a"), entry(again))
     with pytest.raises(UserError, match="twice"):
         unpack(twice, tmp_path, None)
 

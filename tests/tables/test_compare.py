@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 from test_claims import CLAIM, seeds
 
-from capacity.cli import compare_tables as compare
+from capacity.cli.main import main
 from capacity.tables.compare import OPEN, OTHER, SAME, compare_cells, compare_claims, too_many_differ
 from capacity.tables.table import capacity_table, write_table
 
@@ -75,9 +75,9 @@ def test_a_table_without_a_cell_of_the_reference_is_told_in_one_line(tmp_path: P
     claims = Path(__file__).resolve().parents[2] / "claims.yaml"
     words = ["table.csv", "--reference", "reference", "--claims", str(claims)]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["compare.py", *words])
+    monkeypatch.setattr(sys, "argv", ["capacity", "compare", *words])
     with pytest.raises(SystemExit) as ended:
-        compare.main()
+        main()
     said = capsys.readouterr()
     assert (ended.value.code, said.out) == (1, "")
     assert said.err == (

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from capacity.cli import size_models as size
+from capacity.cli.main import main
 from capacity.errors import UserError
 from capacity.tables.scaling_law import FittedLaw, Law, fit_law, held_out
 
@@ -109,9 +109,9 @@ def test_two_numbers_of_exposures_are_too_few():
 )
 def test_the_command_answers_in_one_breath(monkeypatch, capsys, words: tuple[str, ...], said: str):
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "argv", ["size.py", *words])
+    monkeypatch.setattr(sys, "argv", ["capacity", "size", *words])
     with contextlib.suppress(SystemExit):
-        size.main()
+        main()
     assert said in "".join(capsys.readouterr())
 
 
@@ -129,8 +129,8 @@ def test_an_interval_is_printed_only_for_sizes_and_exposures_that_the_law_was_fi
 ):
     replace(fitted, P_range=P_range).write(tmp_path / "law.json")
     words = ["--facts", "22e3", "--exposures", exposures, "--law", str(tmp_path / "law.json")]
-    monkeypatch.setattr(sys, "argv", ["size.py", *words])
-    size.main()
+    monkeypatch.setattr(sys, "argv", ["capacity", "size", *words])
+    main()
     said = capsys.readouterr().out
     assert ("95 %" not in said.partition("by the law")[2]) == bool(outside), said
     assert [line for line in said.splitlines() if "extrapolated" in line] == [

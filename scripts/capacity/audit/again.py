@@ -1,10 +1,10 @@
-"""Made again from its own parents: the last step of the chain, where every number of a table is born."""
+"""A table made again from the scores behind it: the last step of the chain, which makes every number of the table."""
 
 from dataclasses import replace
 from pathlib import Path
 
 from capacity.artefacts.identity import code_digest, package_versions
-from capacity.artefacts.spec import Spec, spec_digest, spec_text
+from capacity.artefacts.spec import Spec, spec_digest
 from capacity.artefacts.stages import STAGES
 from capacity.audit.currency import own_changes
 from capacity.audit.engine import CleanCheckout
@@ -32,19 +32,14 @@ def retabulate(folder: Folder, artefact: Artefact, config: Config, scratch: Path
         level.note("not retabulated", artefact.name, f"what it was made from is not here, {away[0]} for example")
         return
     checkout = CleanCheckout.new(scratch / f"again-{artefact.id}", config)
-    for stage in STAGES:
-        if stage != artefact.stage and (folder.results / stage).is_dir():
-            (checkout.results / stage).symlink_to((folder.results / stage).absolute())
+    checkout.link(folder.results, [stage for stage in STAGES if stage != artefact.stage])
     try:
         spec = _present_spec(artefact)
         changed = own_changes(artefact)
     except UserError as error:
         level.warn("not retabulated", artefact.name, str(error))
         return
-    (checkout.results / "specs").mkdir()
-    path = checkout.results / "specs" / f"{spec.id}.json"
-    path.write_text(spec_text(spec))
-    run = checkout.script(spec.script, "--spec", f"results/specs/{path.name}")
+    run = checkout.job(spec)
     if run.returncode:
         last = (run.stderr.strip().splitlines() or ["no message"])[-1]
         level.warn("not retabulated", artefact.name, last.removeprefix("error: ").replace(f"{checkout.path}/", ""))
@@ -69,7 +64,6 @@ def _compare(folder: Folder, artefact: Artefact, made: Path, weight: Severity, l
             level.add(weight, "cell differs", f"{artefact.name}/{name}", str(error))
             continue
         compared += sum(map(len, mine))
-        for line, column, a, b in differing_cells(mine, other)[:SHOWN_CELLS]:
-            where = f"{artefact.name}/{name} line {line}" + (f", column {column}" if column else "")
-            level.add(weight, "cell differs", where, f"{a or 'nothing'}; its scores give {b or 'nothing'}")
+        for place, a, b in differing_cells(mine, other)[:SHOWN_CELLS]:
+            level.add(weight, "cell differs", f"{artefact.name}/{name} {place}", f"{a}; its scores give {b}")
     level.facts["cells made again from the scores"] = level.facts.get("cells made again from the scores", 0) + compared

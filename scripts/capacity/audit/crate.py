@@ -30,13 +30,13 @@ Properties = dict[str, Any]
 
 
 class RunCrate:
-    """The metadata of a folder that holds a release."""
+    """The metadata of a release folder, which has config.json, Snakefile, scripts/ and results/."""
 
     def __init__(self, root: Path, folder: Folder, title: str, description: str):
         self.root, self.folder = root, folder
         self.crate = ROCrate(version="1.1")
         self.crate.metadata.extra_terms.update(TERMS)
-        made = [folder.artefacts[name] for name in folder.lineage(folder.roots()) if name in folder.artefacts]
+        made = folder.behind_published()
         members = {member for artefact in made for member in artefact.manifest.members}
         self.artefacts, self.jobs = made, [artefact for artefact in made if artefact.name not in members]
         self.started = min(artefact.manifest.started for artefact in made)
@@ -45,6 +45,7 @@ class RunCrate:
 
     def write(self) -> None:
         """Describe everything below the root and write ro-crate-metadata.json."""
+        self._file("config.json", "the resolved configuration")
         tools = {stage.name: self._tool(stage) for stage in self._stages()}
         steps = {name: self._step(position, name, tool) for position, (name, tool) in enumerate(tools.items(), 1)}
         self._file("README.md", "how to use the workflow, and to read its tables", about={"@id": "./"})
@@ -201,10 +202,3 @@ MEDIA = {
 def _one_or_all(entities: list[Any]) -> Any:
     """JSON-LD wants a single value without its list."""
     return entities[0] if len(entities) == 1 else entities
-
-
-def write_crate(root: Path, folder: Folder, title: str, description: str) -> None:
-    """Describe a release folder, which has config.json, Snakefile, scripts/ and results/."""
-    crate = RunCrate(root, folder, title, description)
-    crate._file("config.json", "the resolved configuration")
-    crate.write()

@@ -106,7 +106,7 @@ def check_currency(folder: Folder, grid: Grid | None) -> Level:
     """
     level = Level(3)
     found = standings(folder)
-    lineage = [name for name in folder.lineage(folder.roots()) if name in found]
+    lineage = [artefact.name for artefact in folder.behind_published()]
     for state in Currency:
         level.facts[state.value] = sum(found[name].currency == state for name in lineage)
     for name in lineage:
@@ -121,15 +121,11 @@ def check_currency(folder: Folder, grid: Grid | None) -> Level:
 def _against_configuration(folder: Folder, grid: Grid, level: Level) -> None:
     """Whether the present configuration asks for what is published, by labels and specifications alone.
 
-    Digests move with code, which is told elsewhere; so artefacts are matched by stage and readable slug.
+    Digests change with code, which is reported elsewhere; so artefacts are matched by stage and readable slug.
     """
     specs = [each for spec in grid.specs.values() for each in (spec, *spec.members)]
     wanted = _by_slug((spec.stage, spec.id, spec.settings) for spec in specs)
-    made = _by_slug(
-        (a.stage, a.id, a.manifest.settings)
-        for name in folder.lineage(folder.roots())
-        if (a := folder.artefacts.get(name))
-    )
+    made = _by_slug((a.stage, a.id, a.manifest.settings) for a in folder.behind_published())
     if not made:
         return
     for slug in wanted.keys() - made.keys():

@@ -1,4 +1,4 @@
-"""Level 5: one training again and again: the same seed the same bits, another seed others, a stop changes nothing.
+"""Level 5: one training repeated: one seed gives the same bits, another seed other bits, a stop changes nothing.
 
 The cheapest training behind the table is taken, and is made from nothing each time. Threads and the compile flag are
 reported: a specification fixes both.
@@ -10,17 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from capacity.artefacts.manifest import MANIFEST
-from capacity.artefacts.spec import Spec, spec_digest, spec_text
+from capacity.artefacts.spec import Spec, spec_digest
 from capacity.audit.differences import compare_artefacts
-from capacity.audit.engine import CleanCheckout
+from capacity.audit.engine import CleanCheckout, last_line
 from capacity.audit.execution import Counterparts, cost
 from capacity.audit.findings import Level
 from capacity.audit.folder import Artefact, Folder, read_folder
 from capacity.audit.pinned import pinned, rests_on_lost, take
 from capacity.config.experiment import Config
 from capacity.plan.grid import Grid
-
-STAGE = "checkpoints"
 
 
 class Failed(Exception):
@@ -45,18 +43,13 @@ class Trainings:
         """By the script alone, from the same dataset and tokenizer. stopped: after its first step, then resumed."""
         spec = spec or self.spec
         checkout = CleanCheckout.new(self.scratch / label, self.config)
-        for stage in {name.partition("/")[0] for name in spec.parent_names()}:
-            (checkout.results / stage).symlink_to(self.first.results / stage)
-        (checkout.results / "specs").mkdir()
-        path = f"results/specs/{spec.id}.json"
-        (checkout.path / path).write_text(spec_text(spec))
+        checkout.link(self.first.results, {name.partition("/")[0] for name in spec.parent_names()})
         variables = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-        words = ("--spec", path)
         if stopped:
-            run = checkout.script(spec.script, *words, "--time-budget", "0", **variables)
+            run = checkout.job(spec, "--time-budget", "0", **variables)
             if run.returncode != os.EX_TEMPFAIL:
-                raise Failed(f"told to stop, it ended with code {run.returncode}: {_last(run.stderr)}")
-        run = checkout.script(spec.script, *words, **variables)
+                raise Failed(f"told to stop, it ended with code {run.returncode}: {last_line(run.stderr)}")
+        run = checkout.job(spec, **variables)
         return self._made(checkout, spec, run.stderr)
 
     def changed(self, **settings: Any) -> Spec:
@@ -67,25 +60,20 @@ class Trainings:
     def _made(self, checkout: CleanCheckout, spec: Spec, output: str) -> Artefact:
         artefact = read_folder(checkout.results, []).artefacts.get(spec.name)
         if artefact is None:
-            raise Failed(_last(output))
+            raise Failed(last_line(output))
         return artefact
-
-
-def _last(output: str) -> str:
-    return (output.strip().splitlines() or ["no output"])[-1][:200]
 
 
 def check_determinism(folder: Folder, grid: Grid, config: Config, jobs: int, scratch: Path) -> Level:
     """Train six times the cheapest checkpoint behind the table that took more than one step: it is to be stopped."""
     level = Level(5)
     counterparts = Counterparts(folder, grid)
-    lineage = [name for name in folder.lineage(folder.roots()) if name in folder.artefacts]
     trained = [
-        name
-        for name in lineage
-        if name.startswith(f"{STAGE}/")
-        and (spec := counterparts.spec(name))
-        and folder.artefacts[name].manifest.metrics.get("steps", 0) > 1
+        artefact.name
+        for artefact in folder.behind_published()
+        if artefact.stage == "checkpoints"
+        and (spec := counterparts.spec(artefact.name))
+        and artefact.manifest.metrics.get("steps", 0) > 1
         and not rests_on_lost(folder, counterparts.specs, spec.name)
     ]
     if not trained:

@@ -1,4 +1,4 @@
-"""Level 7: what a reader is owed: the machine-learning reproducibility checklist and the ACM badge criteria.
+"""Level 7: what a reader has to be given: the machine-learning reproducibility checklist and the ACM badge criteria.
 
 Answers come from manifests, the table and the repository. What no program can answer is left to a person, and says so.
 Sources: Pineau et al., The Machine Learning Reproducibility Checklist (2020); ACM Artifact Review and Badging 1.1.
@@ -11,7 +11,6 @@ from typing import Any
 
 from capacity.audit.findings import Level
 from capacity.audit.folder import ID_SUFFIX, Folder, Manifest
-from capacity.audit.machine import lineage_manifests
 from capacity.config.experiment import Config
 from capacity.environment import REPOSITORY, git_state
 
@@ -33,14 +32,14 @@ class Item:
 
 
 def check_disclosure(folder: Folder, config: Config | None, execution: Level | None) -> Level:
-    """Fill both lists; what manifests should tell and do not is a warning, what policy leaves open a note."""
+    """Fill both lists; what manifests should state and do not is a warning, what policy leaves open a note."""
     level = Level(7)
-    manifests = lineage_manifests(folder)
+    manifests = [artefact.manifest for artefact in folder.behind_published()]
     items = [*_checklist(manifests, _rows(folder), config), *_badges(execution)]
     level.facts["answers"] = dict(Counter(item.answer for item in items))
     level.facts["checklist"] = [item.line() for item in items]
-    for title, told in TOLD.items():
-        silent = [manifest.name for manifest in manifests if not told(manifest)]
+    for title, stated in STATED.items():
+        silent = [manifest.name for manifest in manifests if not stated(manifest)]
         if silent:
             level.warn("not disclosed", silent[0], f"{title}: not told by {len(silent)} of {len(manifests)} manifests")
     dirty = sum(manifest.git.get("dirty") is True for manifest in manifests)
@@ -51,7 +50,7 @@ def check_disclosure(folder: Folder, config: Config | None, execution: Level | N
     return level
 
 
-TOLD: dict[str, Callable[[Manifest], Any]] = {
+STATED: dict[str, Callable[[Manifest], Any]] = {
     "interpreter and packages": lambda m: m.environment.get("python") and m.environment.get("packages"),
     "machine": lambda m: m.hardware.get("cpu") is not None and m.hardware.get("system"),
     "command": lambda m: m.command,
@@ -61,7 +60,7 @@ TOLD: dict[str, Callable[[Manifest], Any]] = {
 
 def _rows(folder: Folder) -> list[dict[str, Any]]:
     """What the published tables' specifications say of their rows."""
-    specs = [a.manifest.settings.get("rows") for root in folder.roots() if (a := folder.artefacts.get(root))]
+    specs = [table.manifest.settings.get("rows") for table in folder.published_artefacts()]
     return [row for rows in specs if isinstance(rows, list) for row in rows if isinstance(row, dict)]
 
 
@@ -83,30 +82,26 @@ def _checklist(manifests: list[Manifest], rows: list[dict[str, Any]], config: Co
     studies = [config.studies[name] for name in config.study if name in config.studies] if config else []
     varied = sorted({key for study in studies for key in study.vary})
     enough = YES if seeds and min(seeds) >= 3 else PARTLY
-    list_ = "checklist"
-    return [
-        Item(list_, "a clear description of models and algorithms", YES, "docs/, the specification in each manifest"),
-        Item(
-            list_, "the complete data collection process, or data that can be made again", YES, "worlds are generated"
-        ),
-        Item(list_, "splits, and what was left out", YES, "none: what is stored of the training data is measured"),
-        Item(list_, "dependencies", YES, "envs/requirements.txt, versions in each manifest"),
-        Item(list_, "training and evaluation code", YES, "scripts/, code digests in each manifest"),
-        Item(list_, "trained models", PARTLY, "results/checkpoints here; a release holds them when told to"),
-        Item(list_, "the exact commands", YES, "make table, and the command in each manifest"),
-        Item(list_, "ranges of hyper-parameters considered", YES if varied else PARTLY, f"varied: {', '.join(varied)}"),
-        Item(list_, "how hyper-parameters were chosen", PERSON, "docs/findings.md"),
-        Item(list_, "the number of training runs", YES if rows else NO, f"{len(rows)} rows"),
-        Item(list_, "seeds", enough, "; ".join(f"{count} points with {number}" for number, count in seeds.items())),
-        Item(list_, "what is measured, and error bars with their meaning", YES, "README: 95 % bootstrap over people"),
-        Item(
-            list_, "central tendency and variation over seeds", enough, "capacity_summary.csv, t intervals from three"
-        ),
-        Item(list_, "average run time and cost", YES, f"{cpu:,.0f} CPU seconds in all, runs.csv has each"),
-        Item(list_, "the computing infrastructure", YES, f"{_listed(machines)}; trained on {_listed(devices)}"),
-        Item(list_, "the version of the code", NO if set(commits) <= {"None"} else YES, f"commits {_listed(commits)}"),
-        Item(list_, "limits and negative results", PERSON, "README, docs/findings.md"),
+    answers = [
+        ("a clear description of models and algorithms", YES, "docs/, the specification in each manifest"),
+        ("the complete data collection process, or data that can be made again", YES, "worlds are generated"),
+        ("splits, and what was left out", YES, "none: what is stored of the training data is measured"),
+        ("dependencies", YES, "envs/requirements.txt, versions in each manifest"),
+        ("training and evaluation code", YES, "scripts/, code digests in each manifest"),
+        ("trained models", PARTLY, "results/checkpoints here; a release holds them when told to"),
+        ("the exact commands", YES, "make table, and the command in each manifest"),
+        ("ranges of hyper-parameters considered", YES if varied else PARTLY, f"varied: {', '.join(varied)}"),
+        ("how hyper-parameters were chosen", PERSON, "docs/findings.md"),
+        ("the number of training runs", YES if rows else NO, f"{len(rows)} rows"),
+        ("seeds", enough, "; ".join(f"{count} points with {number}" for number, count in seeds.items())),
+        ("what is measured, and error bars with their meaning", YES, "README: 95 % bootstrap over people"),
+        ("central tendency and variation over seeds", enough, "capacity_summary.csv, t intervals from three"),
+        ("average run time and cost", YES, f"{cpu:,.0f} CPU seconds in all, runs.csv has each"),
+        ("the computing infrastructure", YES, f"{_listed(machines)}; trained on {_listed(devices)}"),
+        ("the version of the code", NO if set(commits) <= {"None"} else YES, f"commits {_listed(commits)}"),
+        ("limits and negative results", PERSON, "README, docs/findings.md"),
     ]
+    return [Item("checklist", *answer) for answer in answers]
 
 
 def _listed(counts: Counter[str]) -> str:
@@ -115,8 +110,8 @@ def _listed(counts: Counter[str]) -> str:
 
 def _badges(execution: Level | None) -> list[Item]:
     """ACM's criteria, as far as a program sees them."""
-    done = execution is not None and not execution.skipped
-    again = execution.grade if done and execution is not None else "level 4 was not done"
+    done = execution if execution and not execution.skipped else None
+    again = done.grade if done else "level 4 was not done"
     license_ = YES if (REPOSITORY / "LICENSE").is_file() else NO
     return [
         Item("ACM available", "in an archive with an identifier of its own", PERSON, "make release makes the archive"),

@@ -1,6 +1,6 @@
 """The engine in a folder of its own: links to the present tree, a configuration, results apart from the audited.
 
-An audit never lets the engine loose on the folder that it audits, not even for a dry run, which writes stamps.
+An audit never runs the engine on the folder that it audits, not even for a dry run, which writes stamps.
 """
 
 import json
@@ -9,9 +9,12 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from capacity.artefacts.spec import Spec, spec_text
 from capacity.artefacts.stages import STAGES
 from capacity.audit.findings import Level
 from capacity.audit.folder import Folder
@@ -53,8 +56,7 @@ class CleanCheckout:
         for source in REPOSITORY.iterdir():
             if source.name not in OWN and not source.name.startswith("."):
                 (path / source.name).symlink_to(source)
-        content = {**config.model_dump(mode="json", exclude_unset=True), "store": None}
-        (path / "config.yaml").write_text(json.dumps(content, indent=1))
+        (path / "config.yaml").write_text(json.dumps(without_store(config), indent=1))
         (path / "results").mkdir()
         return cls(path)
 
@@ -62,11 +64,15 @@ class CleanCheckout:
     def results(self) -> Path:
         return self.path / "results"
 
-    def borrow(self, results: Path) -> None:
-        """Show the engine another folder's artefacts and fixed paths, through links and copies."""
-        for stage in STAGES:
+    def link(self, results: Path, stages: Iterable[str]) -> None:
+        """Take the artefacts of some stages from another results folder, as links."""
+        for stage in stages:
             if (results / stage).is_dir():
                 (self.results / stage).symlink_to((results / stage).absolute())
+
+    def borrow(self, results: Path) -> None:
+        """Show the engine another folder's artefacts and fixed paths, through links and copies."""
+        self.link(results, STAGES)
         for path in results.iterdir():
             if path.is_file() and not path.is_symlink() and path.suffix in (".csv", ".id", ".json"):
                 shutil.copy2(path, self.results / path.name)
@@ -78,6 +84,13 @@ class CleanCheckout:
             command, cwd=self.path, env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
 
+    def job(self, spec: Spec, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Make one artefact by its job's script, without the engine."""
+        path = self.results / "specs" / f"{spec.id}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(spec_text(spec))
+        return self.script(spec.script, "--spec", f"results/specs/{path.name}", *words, **variables)
+
     def script(self, name: str, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run one job's script without the engine, on one core."""
         command = [sys.executable, f"scripts/{name}", *words]
@@ -88,6 +101,16 @@ class CleanCheckout:
         """Of the auditor's own what a job needs to run, nothing that is secret, and no network for models."""
         kept = {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("LC_")}
         return {**kept, "HF_HUB_OFFLINE": "1"}
+
+
+def without_store(config: Config) -> dict[str, Any]:
+    """A configuration as it is written to a file, without the store that other checkouts share."""
+    return {**config.model_dump(mode="json", exclude_unset=True), "store": None}
+
+
+def last_line(output: str) -> str:
+    """The last line of a program's output, which says why it failed."""
+    return (output.strip().splitlines() or ["no output"])[-1][:200]
 
 
 def planned(output: str) -> set[EngineJob]:
@@ -111,8 +134,7 @@ def check_engine(folder: Folder, grid: Grid, config: Config, damaged: set[str], 
     mine = {(job.rule, job.name.partition("/")[2] if job.name in made else "") for job in answer.jobs}
     run = checkout.engine("-n", "-p", "--cores", "1")
     if run.returncode:
-        last = (run.stdout.strip().splitlines() or ["no output"])[-1]
-        level.fault("engine differs", "Snakefile", f"the engine's dry run fails: {last[:200]}")
+        level.fault("engine differs", "Snakefile", f"the engine's dry run fails: {last_line(run.stdout)}")
         return
     its = planned(run.stdout)
     level.facts["jobs that the engine would run"] = len(its)

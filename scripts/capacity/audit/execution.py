@@ -15,7 +15,7 @@ import numpy as np
 from capacity.artefacts.identity import digest
 from capacity.artefacts.manifest import MANIFEST
 from capacity.artefacts.spec import Spec
-from capacity.audit.currency import Currency, Standing, without_ids
+from capacity.audit.currency import Currency, standings, without_ids
 from capacity.audit.differences import Comparison, compare_artefacts
 from capacity.audit.engine import CleanCheckout
 from capacity.audit.findings import Level, Severity
@@ -51,7 +51,7 @@ class Counterparts:
         self.sets = {member.name: spec for spec in grid.specs.values() for member in spec.members}
 
     def spec(self, name: str) -> Spec | None:
-        """The order of the present configuration for an audited artefact."""
+        """The spec of the present configuration for an audited artefact."""
         return self.specs.get(name) or self.by_meaning.get(self.meaning(name))
 
     def job(self, name: str) -> Spec | None:
@@ -79,13 +79,13 @@ class Counterparts:
 
 def units(folder: Folder) -> list[str]:
     """The scores and answers that the published capacity table was made from, one a run."""
-    tables = [a for root in folder.roots() if (a := folder.artefacts.get(root)) and a.stage == "tables"]
+    tables = [artefact for artefact in folder.published_artefacts() if artefact.stage == "tables"]
     parents = dict.fromkeys(parent for table in tables for parent in table.parents() if parent in folder.artefacts)
     return [parent for parent in parents if parent.startswith(("probes/", "answers/"))]
 
 
 def cost(folder: Folder, names: Iterable[str]) -> float:
-    """CPU seconds that making these artefacts took; a set's job tells those of its members too."""
+    """CPU seconds that making these artefacts took; those of a set's job include its members'."""
     chosen = {name: folder.artefacts[name].manifest for name in names if name in folder.artefacts}
     members = {member for manifest in chosen.values() for member in manifest.members}
     return sum(manifest.cpu_seconds for name, manifest in chosen.items() if name not in members)
@@ -133,27 +133,19 @@ def _targets(folder: Folder, target: str) -> list[str]:
         for each in folder.published
         if place in (*each.files.values(), each.id_file)
     ]
-    lineage = [name for name in folder.lineage(folder.roots()) if name in folder.artefacts]
-    found = copies or [name for name in folder.artefacts if place in (name, name.partition("/")[2])]
-    found = found or [name for name in lineage if name.partition("/")[0] == place]
+    found = copies or [name for name, artefact in folder.artefacts.items() if place in (name, artefact.id)]
+    found = found or [artefact.name for artefact in folder.behind_published() if artefact.stage == place]
     if not found:
         raise UserError(f"--target {target}: no artefact, stage or fixed path of this folder")
     return found
 
 
 def check_execution(
-    folder: Folder,
-    grid: Grid,
-    config: Config,
-    choice: Choice,
-    found: dict[str, Standing],
-    differences: list[str],
-    jobs: int,
-    scratch: Path,
+    folder: Folder, grid: Grid, config: Config, choice: Choice, differences: list[str], jobs: int, scratch: Path
 ) -> Level:
     """Make the chosen artefacts again by the engine, in a folder with nothing in it, and compare every one of them.
 
-    found: currency of artefacts. differences: why this machine is not expected to give equal bits, if it is not.
+    differences: why this machine is not expected to give equal bits, if it is not.
     """
     level = Level(4)
     counterparts = Counterparts(folder, grid)
@@ -178,13 +170,14 @@ def check_execution(
         level.fault("not made again", chosen[0], f"the engine failed: {(errors or ['no message'])[-1].strip()[:200]}")
     again = read_folder(checkout.results, [])
     by_meaning = {counterparts.meaning_of_spec(name): name for name in again.artefacts if name in counterparts.specs}
-    remade: list[str] = []
-    for name in (name for name in folder.lineage(folder.roots()) if name not in kept):
+    found, remade = standings(folder), list[str]()
+    for artefact in folder.behind_published():
+        name = artefact.name
         twin = again.artefacts.get(by_meaning.get(counterparts.meaning(name), ""))
-        if twin and name in folder.artefacts:
+        if twin and name not in kept:
             remade.append(name)
-            stale = name in found and found[name].currency != Currency.CURRENT
-            _judge(name, compare_artefacts(folder.artefacts[name], twin), stale, not differences, config.audit, level)
+            stale = found[name].currency != Currency.CURRENT
+            _judge(name, compare_artefacts(artefact, twin), stale, not differences, config.audit, level)
     _coverage(folder, remade, cost(again, again.artefacts.keys() - set(kept)), level)
     return level
 
@@ -213,7 +206,7 @@ def _far(deviation: float) -> str:
 
 def _coverage(folder: Folder, remade: list[str], spent: float, level: Level) -> None:
     """How much of the table's lineage was made again, by number and by cost, and what that cost."""
-    lineage = [name for name in folder.lineage(folder.roots()) if name in folder.artefacts]
+    lineage = [artefact.name for artefact in folder.behind_published()]
     level.facts["coverage of the lineage, artefacts"] = f"{len(remade)} of {len(lineage)}"
     total = cost(folder, lineage)
     level.facts["coverage of the lineage, cost"] = f"{_share(cost(folder, remade), total)} of {total:,.0f} CPU seconds"

@@ -6,7 +6,7 @@ Nothing is executed and no link is followed. A manifest that is not one is a fin
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from capacity.artefacts.manifest import MANIFEST, SCHEMA
 from capacity.artefacts.spec import Spec
 from capacity.artefacts.stages import STAGES
-from capacity.audit.findings import Level
 
 LARGEST_MANIFEST = 2**28  # bytes; a table of 100,000 rows has a manifest of about 100 MB
 NAME = re.compile(r"[a-z_]+/[\w.-]+")
@@ -103,9 +102,10 @@ class Artefact:
         return Spec(self.stage, self.id, m.settings, m.parents, m.code.digest, m.packages, members, m.code.for_model)
 
 
-@dataclass(frozen=True)
-class Published:
+class Published(BaseModel):
     """A fixed path: which files of the artefact of which stage are copied where, and where its id stands."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
 
     stage: str
     files: dict[str, str]
@@ -126,6 +126,14 @@ class Folder:
         """Names of the artefacts that the fixed paths say they are copies of."""
         return [f"{each.stage}/{identity}" for each in self.published if (identity := self.published_id(each))]
 
+    def published_artefacts(self) -> list[Artefact]:
+        """The artefacts that the fixed paths say they are copies of, as far as they are here."""
+        return [self.artefacts[name] for name in self.roots() if name in self.artefacts]
+
+    def behind_published(self) -> list[Artefact]:
+        """These and all artefacts that they follow from, as far as they are here."""
+        return [self.artefacts[name] for name in self.lineage(self.roots()) if name in self.artefacts]
+
     def published_id(self, each: Published) -> str:
         """The id beside a fixed path, or nothing."""
         path = self.results / each.id_file
@@ -133,14 +141,19 @@ class Folder:
 
     def lineage(self, roots: Iterable[str]) -> list[str]:
         """The roots and all that they follow from, roots first; names without an artefact are in it too."""
-        seen: dict[str, None] = {}
-        waiting = list(roots)[::-1]
-        while waiting:
-            name = waiting.pop()
-            if name not in seen:
-                seen[name] = None
-                waiting += reversed(self.artefacts[name].parents() if name in self.artefacts else [])
-        return list(seen)
+        return closure(roots, lambda name: self.artefacts[name].parents() if name in self.artefacts else [])
+
+
+def closure(roots: Iterable[str], parents: Callable[[str], list[str]]) -> list[str]:
+    """The roots and all that they follow from, each once, roots first."""
+    seen: dict[str, None] = {}
+    waiting = list(roots)[::-1]
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen[name] = None
+            waiting += reversed(parents(name))
+    return list(seen)
 
 
 def is_plain_file(path: Path) -> bool:
@@ -210,10 +223,3 @@ def parse_manifest(raw: Any) -> Manifest:
         if not is_inside(name):
             raise ValueError(f"{MANIFEST}: the output {name[:80]!r} lies outside its folder")
     return manifest
-
-
-def count_artefacts(folder: Folder, level: Level) -> None:
-    """Facts of a level: how much there is."""
-    reached = set(folder.lineage(folder.roots()))
-    level.facts["artefacts"] = len(folder.artefacts) + len(folder.unreadable)
-    level.facts["behind what is published"] = len(reached)

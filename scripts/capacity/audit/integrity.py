@@ -20,6 +20,8 @@ from capacity.audit.folder import Artefact, Folder, Published, is_plain_file
 from capacity.audit.published_tables import first_difference
 from capacity.errors import UserError
 
+UNBOUND, OTHER_EXECUTION = "unbound manifest", "other execution"  # it may have been edited; bytes are what they were
+
 
 def check_integrity(folder: Folder, jobs: int = 1) -> Level:
     """Recompute every digest and follow every chain.
@@ -29,10 +31,8 @@ def check_integrity(folder: Folder, jobs: int = 1) -> Level:
     level = Level(2)
     needed = set(folder.lineage(folder.roots()))
     for name in sorted(name for name, each in folder.artefacts.items() if DIGEST not in each.raw):
-        level.warn(
-            *(UNVOUCHED[0], f"{name}/{MANIFEST}"),
-            "is of older code and has no digest of itself: commit, machine, times and metrics could be edited unseen",
-        )
+        what = "is of older code and has no digest of itself: commit, machine, times and metrics could be edited unseen"
+        level.warn(UNBOUND, f"{name}/{MANIFEST}", what)
     for name, faults in artefact_faults(folder, folder.artefacts, level, jobs).items():
         weight = Severity.FAULT if name in needed else Severity.WARNING  # an orphan can spoil nothing that is published
         for kind, where, what in faults:
@@ -79,7 +79,7 @@ def _file_fault(artefact: Artefact, name: str, left_out: frozenset[str]) -> tupl
     """Kind and description of what is wrong with one file, or two empty strings."""
     path, entry = artefact.folder / name, artefact.manifest.outputs[name]
     try:
-        if any((artefact.folder / part).is_symlink() for part in _upwards(name)):
+        if any((artefact.folder / part).is_symlink() for part in (Path(name), *Path(name).parents)):
             return "link", "is a link; its target was not read"
         size = path.stat().st_size
         if size != entry.bytes:
@@ -94,11 +94,6 @@ def _file_fault(artefact: Artefact, name: str, left_out: frozenset[str]) -> tupl
     except OSError as error:
         return "unreadable file", f"cannot be read ({error.strerror})"
     return "", ""
-
-
-def _upwards(name: str) -> list[str]:
-    """A relative path and the folders that lead to it."""
-    return [name, *(parent.as_posix() for parent in Path(name).parents if parent.as_posix() != ".")]
 
 
 def _own_faults(artefact: Artefact) -> list[Fault]:
@@ -137,7 +132,8 @@ def _chain_faults(artefact: Artefact, folder: Folder, level: Level) -> list[Faul
             )  # fmt: skip
         elif parent and entry.get("manifest", execution := manifest_digest(parent.raw)) != execution:
             level.warn(
-                *(UNVOUCHED[1], f"{name}/{MANIFEST}"),
+                OTHER_EXECUTION,
+                f"{name}/{MANIFEST}",
                 f"{artefact.name} was made from another execution of it with equal bytes, or this manifest was edited: "
                 "nothing vouches for its commit, machine, times and metrics",
             )
@@ -216,11 +212,10 @@ def _check_copies(each: Published, folder: Folder, level: Level) -> None:
             level.fault("copy differs", path, f"{what}; `make table` copies it again")
 
 
-UNVOUCHED = ("unbound manifest", "other execution")  # a manifest may have been edited; bytes are what they were
-
-
 def damaged(level: Level, names: Iterable[str]) -> set[str]:
     """Which artefacts a level found damaged."""
-    wrong = [each for each in level.findings if each.severity > Severity.NOTE and each.kind not in UNVOUCHED]
+    wrong = [
+        each for each in level.findings if each.severity > Severity.NOTE and each.kind not in (UNBOUND, OTHER_EXECUTION)
+    ]
     places = {finding.where for finding in wrong}
     return {name for name in names if any(place == name or place.startswith(f"{name}/") for place in places)}

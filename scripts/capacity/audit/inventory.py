@@ -6,7 +6,7 @@ from pathlib import Path
 
 from capacity.artefacts.manifest import MANIFEST, contents, outside_names
 from capacity.audit.findings import Level
-from capacity.audit.folder import Folder, count_artefacts, is_plain_file
+from capacity.audit.folder import Folder, is_plain_file
 from capacity.plan.runs import is_in_use
 
 
@@ -16,9 +16,10 @@ def check_inventory(folder: Folder, declared: Iterable[str], records: Path | Non
     declared: artefacts of the present configuration. records: the engine's own, information only.
     """
     level = Level(1)
-    count_artefacts(folder, level)
-    _published(folder, level)
     lineage = folder.lineage(folder.roots())
+    level.facts["artefacts"] = len(folder.artefacts) + len(folder.unreadable)
+    level.facts["behind what is published"] = len(lineage)
+    _published(folder, level)
     _artefacts(folder, lineage, set(declared), level)
     _strangers(folder, level)
     _leftovers(folder, {*lineage, *declared}, level)
@@ -100,10 +101,9 @@ def _leftovers(folder: Folder, reached: set[str], level: Level) -> None:
 
 
 def _recorded(folder: Folder, records: Path) -> int:
-    """How many artefacts the engine remembers making; one that outlived its engine is not among them, and no worse."""
-    return sum(_has_record(records, f"results/{name}/{MANIFEST}") for name in folder.artefacts)
+    """How many artefacts the engine has a record of: a file named by the path of an output in base64.
 
-
-def _has_record(records: Path, output: str) -> bool:
-    """Whether the engine's metadata folder has a record of an output: a file named by its path in base64."""
-    return (records / base64.urlsafe_b64encode(output.encode()).decode()).is_file()
+    Records can be lost or made elsewhere: an artefact without one is no worse.
+    """
+    paths = [f"results/{name}/{MANIFEST}".encode() for name in folder.artefacts]
+    return sum((records / base64.urlsafe_b64encode(path).decode()).is_file() for path in paths)

@@ -1,6 +1,5 @@
 """Where one cell of the capacity table comes from, artefact by artefact, down to datasets and outside files."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,15 +70,14 @@ def lineage_of(cell: Cell, folder: Folder) -> Lineage:
     """Follow a cell's row to its beginning and verify every file on the way. Raises UserError for a dead end."""
     names = {name.partition("/")[2]: name for name in folder.artefacts}
     roots = [names[value] for column, value in cell.row.items() if column.endswith(ID_SUFFIX) and value in names]
-    tables = [name for name in folder.roots() if name in folder.artefacts and _holds(folder.artefacts[name], cell)]
+    tables = [artefact for artefact in folder.published_artefacts() if _holds(artefact, cell)]
     if not tables:
         raise UserError(f"{cell.path}: is not a copy of an artefact of this folder; `make audit` tells why")
     if not roots:
         raise UserError(f"{cell.path}, line {cell.line}: names no artefact of this folder; `make audit` tells why")
-    table = folder.artefacts[tables[0]]
-    spec = list(STAGES)
+    table, flow = tables[0], list(STAGES)
     closure = [folder.artefacts[name] for name in folder.lineage(roots) if name in folder.artefacts]
-    closure.sort(key=lambda artefact: (spec.index(artefact.stage), artefact.name))
+    closure.sort(key=lambda artefact: (flow.index(artefact.stage), artefact.name))
     inside = {artefact.name for artefact in closure}
     edges = [(parent, a.name) for a in closure for parent in a.parents() if parent in inside]
     parents = {parent for parent, _ in edges}
@@ -124,17 +122,13 @@ def _block(artefact: Artefact, is_damaged: bool) -> list[str]:
 
 def _short(settings: dict[str, Any]) -> str:
     """A specification in one line, without rows and files."""
-    return re.sub(
-        r'"', "", canonical_json({k: v for k, v in settings.items() if k not in ("rows", "files") and v != {}})
-    )[:220]
+    kept = {key: value for key, value in settings.items() if key not in ("rows", "files") and value != {}}
+    return canonical_json(kept).replace('"', "")[:220]
 
 
 def draw(lineage: Lineage, path: Path) -> None:
     """The lineage as a picture: stages from left to right, an arrow from parent to child."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
 
     columns: dict[str, list[Artefact]] = {}
     for artefact in [*lineage.artefacts, lineage.table]:
@@ -145,7 +139,8 @@ def draw(lineage: Lineage, path: Path) -> None:
         for x, column in enumerate(columns.values())
         for y, artefact in enumerate(column)
     }
-    figure, axes = plt.subplots(figsize=(2.6 * (len(columns) + 1), 1.5 + 0.9 * height))
+    figure = Figure(figsize=(2.6 * (len(columns) + 1), 1.5 + 0.9 * height))
+    axes = figure.subplots()
     boxes = {}
     for artefact in [*lineage.artefacts, lineage.table]:
         colour = "tab:red" if artefact.name in lineage.damaged else "0.3"
@@ -164,7 +159,6 @@ def draw(lineage: Lineage, path: Path) -> None:
     axes.set_ylim(-0.7, height + 0.4)
     axes.axis("off")
     figure.savefig(path, bbox_inches="tight", metadata={"Date": None} if path.suffix == ".svg" else None)
-    plt.close(figure)
 
 
 def _box(axes: Any, place: tuple[float, float], label: str, colour: str) -> Any:

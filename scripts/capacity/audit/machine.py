@@ -31,18 +31,14 @@ def check_machine(folder: Folder) -> Level:
         "variables": here["variables"],
     }
     _against_lock(level)
-    manifests = lineage_manifests(folder)
+    manifests = [artefact.manifest for artefact in folder.behind_published()]
     for title, value in _MADE_WITH.items():
         level.facts[f"made with, {title}"] = dict(Counter(str(value(manifest)) for manifest in manifests))
-    for difference in differences(folder):
+    found = differences(folder)
+    for difference in found:
         level.note("other machine", "lineage", difference)
-    level.facts["expected of re-execution"] = "equal bits" if not differences(folder) else "within tolerance"
+    level.facts["expected of re-execution"] = "within tolerance" if found else "equal bits"
     return level
-
-
-def lineage_manifests(folder: Folder) -> list[Manifest]:
-    """Manifests behind what is published."""
-    return [folder.artefacts[name].manifest for name in folder.lineage(folder.roots()) if name in folder.artefacts]
 
 
 _MADE_WITH = {
@@ -62,7 +58,7 @@ def _variable(manifest: Manifest, name: str) -> Any:
 def differences(folder: Folder) -> list[str]:
     """Why this machine is not expected to give the bits that were made; empty where it is."""
     here, cpu, found = environment(), hardware()["cpu"], Counter[str]()
-    for manifest in lineage_manifests(folder):
+    for manifest in (artefact.manifest for artefact in folder.behind_published()):
         made_on = str(manifest.metrics.get("device") or manifest.hardware.get("cpu"))
         if made_on != cpu and made_on not in _gpus():
             found[f"made on {made_on}, audited on {cpu}"] += 1

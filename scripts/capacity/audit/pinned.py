@@ -12,7 +12,7 @@ from typing import Any
 from capacity.artefacts.manifest import verify
 from capacity.artefacts.spec import Spec
 from capacity.audit.findings import Level
-from capacity.audit.folder import Folder
+from capacity.audit.folder import Folder, closure
 from capacity.errors import UserError
 
 Specs = Mapping[str, Spec]  # by name: all that the engine could be asked for, members of sets too
@@ -27,15 +27,12 @@ def names_endpoint(value: Any) -> bool:
 
 def pinned(specs: Specs, names: Iterable[str]) -> list[str]:
     """Endpoints' texts among these specs and all that they follow from."""
-    seen: dict[str, None] = {}
-    waiting = list(names)[::-1]
-    while waiting:
-        name = waiting.pop()
-        if name not in seen and name in specs:
-            seen[name] = None
-            spec = specs[name]
-            waiting += [*spec.parent_names(), *(member.name for member in spec.members)]
-    return [name for name in seen if names_endpoint(specs[name].settings)]
+
+    def above(name: str) -> list[str]:
+        spec = specs.get(name)
+        return [*spec.parent_names(), *(member.name for member in spec.members)] if spec else []
+
+    return [name for name in closure(names, above) if name in specs and names_endpoint(specs[name].settings)]
 
 
 def rests_on_lost(folder: Folder, specs: Specs, name: str) -> bool:

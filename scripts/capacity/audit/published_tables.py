@@ -15,6 +15,7 @@ from capacity.plan.runs import runs_text
 
 Row = dict[str, str]
 RUNS = "runs.csv"
+NOTHING = "nothing"  # an empty cell in a report
 SHOWN_CELLS = 20  # of a table that differs
 PRECISION = 1e-5  # of a number that a table rounds to six significant digits
 
@@ -31,13 +32,15 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
-def differing_cells(mine: list[Row], other: list[Row]) -> list[tuple[int, str, str, str]]:
-    """Line in the file, column, my text and the other's, of each cell that differs; a missing row is column ''."""
+def differing_cells(mine: list[Row], other: list[Row]) -> list[tuple[str, str, str]]:
+    """Place in the file, my text and the other's, of each cell that differs; then the numbers of rows, if they do."""
     cells = []
     for line, (a, b) in enumerate(zip(mine, other, strict=False), start=2):
-        cells += [(line, key, a.get(key, ""), b.get(key, "")) for key in {**a, **b} if a.get(key) != b.get(key)]
+        for column in {**a, **b}:
+            if a.get(column) != b.get(column):
+                cells.append((f"line {line}, column {column}", a.get(column) or NOTHING, b.get(column) or NOTHING))
     if len(mine) != len(other):
-        cells.append((min(len(mine), len(other)) + 2, "", f"{len(mine)} rows", f"{len(other)} rows"))
+        cells.append((f"line {min(len(mine), len(other)) + 2}", f"{len(mine)} rows", f"{len(other)} rows"))
     return cells
 
 
@@ -49,21 +52,18 @@ def first_difference(copy: Path, original: Path) -> str:
         return ""
     if not cells:
         return ""
-    line, column, mine, other = cells[0]
+    place, mine, other = cells[0]
     more = f" (and {len(cells) - 1} other cells)" if len(cells) > 1 else ""
-    return f"line {line}{column and ', column ' + column}: {mine or 'nothing'} here, {other or 'nothing'} there{more}"
+    return f"{place}: {mine} here, {other} there{more}"
 
 
-def check_rows(table: Artefact, folder: Folder, level: Level, path: Path | None = None) -> None:
-    """Each row of a table's files names artefacts that exist, in the order and with the labels of its specification.
-
-    path: a copy of its rows to look at instead of its own file.
-    """
+def check_rows(table: Artefact, folder: Folder, level: Level) -> None:
+    """Each row of a table's files names artefacts that exist, in the order and with the labels of its specification."""
     lineage = {name.partition("/")[2] for name in folder.lineage([table.name])}
     known = {name.partition("/")[2] for name in folder.artefacts}
     said = table.manifest.settings.get("rows")
     for name in [entry for entry in table.manifest.outputs if entry.endswith(".csv")]:
-        file = path or table.folder / name
+        file = table.folder / name
         try:
             rows = read_rows(file)
         except ValueError:
@@ -84,14 +84,13 @@ def check_runs(table: Artefact, folder: Folder, level: Level) -> None:
         return
     try:
         here = read_rows(path)
-        told = list(csv.DictReader(io.StringIO(runs_text(said, folder.results))))
+        stated = list(csv.DictReader(io.StringIO(runs_text(said, folder.results))))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         level.fault("copy differs", RUNS, f"cannot be told from the manifests ({type(error).__name__})")
         return
-    for line, column, mine, other in differing_cells(here, told)[:SHOWN_CELLS]:
-        where = f"{RUNS} line {line}" + (f", column {column}" if column else "")
-        what = f"{mine or 'nothing'}; the manifests say {other or 'nothing'}"
-        level.fault("copy differs", where, f"{what}; remove {RUNS}, and `make table` writes it anew")
+    for place, mine, other in differing_cells(here, stated)[:SHOWN_CELLS]:
+        what = f"{mine}; the manifests say {other}; remove {RUNS}, and `make table` writes it anew"
+        level.fault("copy differs", f"{RUNS} {place}", what)
 
 
 def _check_id(identity: str, where: str, lineage: set[str], known: set[str], level: Level) -> None:

@@ -5,20 +5,19 @@ plain files, inside one folder, of a stated size, and nothing of it is ever exec
 """
 
 import gzip
-import io
 import json
 import shutil
 import tarfile
 import zlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from capacity.artefacts.identity import file_digest
 from capacity.artefacts.manifest import MANIFEST, list_outputs
 from capacity.artefacts.stages import STAGES
+from capacity.audit.engine import without_store
 from capacity.audit.findings import Level
 from capacity.audit.folder import Folder, Output, Published, is_inside, is_plain_file
 from capacity.audit.signing import SUFFIX, sign, signer
@@ -36,16 +35,6 @@ LONGEST, DEEPEST = 1_000, 30  # characters and folders of a path in an archive
 ALL = "all"
 
 
-class Copies(BaseModel):
-    """A fixed path of the release."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    stage: str
-    files: dict[str, str]
-    id_file: str
-
-
 class Listing(BaseModel):
     """What a release says of itself: release.json."""
 
@@ -54,7 +43,7 @@ class Listing(BaseModel):
     schema_: int
     commit: str | None
     left_out: list[str]  # stages whose files are not in the archive
-    published: list[Copies]
+    published: list[Published]
     files: dict[str, Output]
 
 
@@ -70,16 +59,13 @@ class Unpacked:
     def results(self) -> Path:
         return self.root / "results"
 
-    def published(self) -> list[Published]:
-        return [Published(**copies.model_dump()) for copies in self.listing.published]
-
 
 # --- packing
 
 
 def pack(folder: Folder, config: Config, kept: list[str], target: Path, key: Path | None, scratch: Path) -> int:
     """Write a release; how many files it has. kept: stages whose files go in besides what is published, or "all"."""
-    from capacity.audit.crate import write_crate  # imported late: an audit needs no crate
+    from capacity.audit.crate import RunCrate  # imported late: an audit needs no crate
 
     unknown = [stage for stage in kept if stage not in STAGES and stage != ALL]
     if unknown:
@@ -88,25 +74,21 @@ def pack(folder: Folder, config: Config, kept: list[str], target: Path, key: Pat
     root.mkdir()
     whole = set(STAGES) if ALL in kept else {*kept, *(each.stage for each in folder.published)}
     _copy_sources(root)
-    (root / CONFIG).write_text(json.dumps(_plain(config), indent=1) + "\n")
+    (root / CONFIG).write_text(json.dumps(without_store(config), indent=1) + "\n")
     left_out = _copy_results(folder, whole, root)
     released = Folder(root / "results", folder.artefacts, {}, folder.published)
-    write_crate(root, released, "Knowledge capacity of language models", _description(config))
+    RunCrate(root, released, "Knowledge capacity of language models", _description(config)).write()
     content = {
         "schema_": SCHEMA,
         "commit": git_state()["commit"],
         "left_out": left_out,
-        "published": [asdict(each) for each in folder.published],
+        "published": [each.model_dump() for each in folder.published],
         "files": list_outputs(root),
     }
     (root / LISTING).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
     if key is not None:
         sign(root / LISTING, key)
     return _write_archive(root, target)
-
-
-def _plain(config: Config) -> dict[str, Any]:
-    return {**config.model_dump(mode="json", exclude_unset=True), "store": None}
 
 
 def _description(config: Config) -> str:
@@ -180,9 +162,9 @@ def unpack(archive: Path, target: Path, signers: Path | None) -> Unpacked:
             _extract(tar, archive, target)
     except FileNotFoundError:
         raise UserError(f"ARCHIVE={archive}: no such file") from None
+    except UserError:
+        raise
     except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
         raise UserError(f"ARCHIVE={archive}: not a release: no readable tar.gz ({str(error)[:100]!r})") from None
     root = target / "release"
     unpacked = Unpacked(root, _read_listing(root / LISTING, archive))
@@ -193,7 +175,7 @@ def unpack(archive: Path, target: Path, signers: Path | None) -> Unpacked:
 
 def _extract(tar: tarfile.TarFile, archive: Path, target: Path) -> None:
     """Plain files below release/, each once, within bounds; anything else refuses the whole archive."""
-    free, total, seen = shutil.disk_usage(target.parent).free, 0, set[str]()
+    free, total, seen = shutil.disk_usage(target.parent).free, 0, set[Path]()
     for number, entry in enumerate(tar, start=1):
         name = entry.name
         why = ""
@@ -207,7 +189,7 @@ def _extract(tar: tarfile.TarFile, archive: Path, target: Path) -> None:
             why = "holds characters that control a terminal, or none"
         elif len(name) > LONGEST or name.count("/") > DEEPEST:
             why = f"is longer than {LONGEST:,} characters or deeper than {DEEPEST} folders"
-        elif name in seen:
+        elif Path(name) in seen:
             why = "stands in it twice"
         total += max(entry.size, 0)
         if why:
@@ -216,29 +198,22 @@ def _extract(tar: tarfile.TarFile, archive: Path, target: Path) -> None:
             raise UserError(
                 f"ARCHIVE={archive}: refused: more than {MOST:,} files, {LARGEST:,} bytes or the disk's room"
             )
-        seen.add(name)
-        path = target / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        source = tar.extractfile(entry)
-        with open(path, "xb") as file:
-            shutil.copyfileobj(source or io.BytesIO(), file)
+        seen.add(Path(name))
+        tar.extract(entry, target, set_attrs=False, filter="data")
 
 
 def _read_listing(path: Path, archive: Path) -> Listing:
     try:
         raw = json.loads(path.read_bytes())
-        if not isinstance(raw, dict) or raw.get("schema_") != SCHEMA:
-            raise UserError(
-                f"ARCHIVE={archive}: {LISTING} has another schema than {SCHEMA}; use the version that made it"
-            )
-        listing = Listing.model_validate(raw)
+        known = isinstance(raw, dict) and raw.get("schema_") == SCHEMA
+        listing = Listing.model_validate(raw) if known else None
     except FileNotFoundError:
         raise UserError(f"ARCHIVE={archive}: not a release: it has no {LISTING}") from None
-    except UserError:
-        raise
-    except (ValueError, RecursionError, ValidationError) as error:
+    except (ValueError, RecursionError) as error:
         first = str(error).splitlines()[0][:120]
         raise UserError(f"ARCHIVE={archive}: not a release: {LISTING} is not one ({first})") from None
+    if listing is None:
+        raise UserError(f"ARCHIVE={archive}: {LISTING} has another schema than {SCHEMA}; use the version that made it")
     places = [*listing.files, *(path for each in listing.published for path in (*each.files.values(), each.id_file))]
     for place in places:
         if not is_inside(place):

@@ -1,4 +1,4 @@
-"""One audit from its options to its report: the levels in order, each told what earlier ones found."""
+"""One audit from its options to its report: the levels in order, each with what earlier ones found."""
 
 import contextlib
 import fcntl
@@ -11,7 +11,7 @@ from typing import Any
 
 from capacity.artefacts.spec import Spec
 from capacity.audit.again import has_tables, retabulate
-from capacity.audit.currency import Standing, check_currency, standings
+from capacity.audit.currency import check_currency
 from capacity.audit.determinism import check_determinism
 from capacity.audit.disclosure import check_disclosure
 from capacity.audit.engine import check_engine
@@ -54,7 +54,7 @@ class Options:
 
 def fixed_paths(grid: Grid) -> list[Published]:
     """What the present configuration publishes, whatever artefact lies there now."""
-    return [Published(spec.stage, files, id_file) for spec, files, id_file in published(grid)]
+    return [Published(stage=spec.stage, files=files, id_file=id_file) for spec, files, id_file in published(grid)]
 
 
 def run_audit(options: Options, say: Callable[[str], None] = lambda line: None) -> Report:
@@ -80,7 +80,7 @@ NO_CONFIG = "this code cannot read the archive's configuration; check out the co
 def _folder(options: Options) -> Folder:
     if options.release:
         listing = options.release.listing
-        return read_folder(options.results, options.release.published(), listing.left_out)
+        return read_folder(options.results, listing.published, listing.left_out)
     return read_folder(options.results, fixed_paths(options.grid) if options.grid else [])
 
 
@@ -101,7 +101,7 @@ class Work:
         return levels[number - 1]()
 
     def refused(self, number: int, done: list[Level]) -> Level | None:
-        """A level that is not done because of what an archive is or holds; None where nothing speaks against it."""
+        """A level that is not done because of what an archive is or holds; None where nothing forbids it."""
         if not self.options.release or number not in RESTS_ON:
             return None
         failed = [level for level in done if level.number in RESTS_ON[number] and level.worst == Severity.FAULT]
@@ -133,23 +133,21 @@ class Work:
     def integrity(self) -> Level:
         level = check_integrity(self.folder, self.options.jobs)
         self.damaged |= damaged(level, self.folder.artefacts)
-        for root in self.folder.roots():
-            artefact = self.folder.artefacts.get(root)
-            if artefact and has_tables(artefact):
+        for artefact in self.folder.published_artefacts():
+            if has_tables(artefact):
                 check_rows(artefact, self.folder, level)
                 if artefact.stage == "tables":
                     check_runs(artefact, self.folder, level)
-                if root not in self.damaged and self.options.config:
+                if artefact.name not in self.damaged and self.options.config:
                     retabulate(self.folder, artefact, self.options.config, self.scratch, level)
         return level
 
     def execution(self) -> Level:
-        found: dict[str, Standing] = standings(self.folder)
         o = self.options
         if o.grid is None or o.config is None:
             return Level(4, skipped=NO_CONFIG)
         self.execution_level = check_execution(
-            self.folder, o.grid, o.config, o.choice, found, differences(self.folder), o.jobs, self.scratch
+            self.folder, o.grid, o.config, o.choice, differences(self.folder), o.jobs, self.scratch
         )
         return self.execution_level
 

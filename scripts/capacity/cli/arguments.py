@@ -1,4 +1,4 @@
-"""The configuration options that the commands for people share."""
+"""What the commands for people share: a parser, with or without the options that choose the configuration."""
 
 import argparse
 from pathlib import Path
@@ -7,21 +7,28 @@ from capacity.config.experiment import Config
 from capacity.config.load import load_config, parse_overrides
 from capacity.plan.grid import Grid, resolve
 
-RESULTS = Path("results")
+RESULTS, CONFIG_FILE = Path("results"), Path("config.yaml")
 
 
-def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """Options that choose the configuration, named as the engine names them."""
+def plain_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser whose help shows a module's docstring as it is written."""
+    return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def config_parser(description: str | None) -> argparse.ArgumentParser:
+    """The same with the options that choose the configuration, named as the engine names them."""
+    parser = plain_parser(description)
     parser.add_argument(
         "--configfile", type=Path, nargs="+", default=[], help="laid over config.yaml, as for snakemake"
     )
     parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="laid over both, as for snakemake")
     parser.add_argument("--study", help="studies to build, separated by commas")
+    return parser
 
 
 def config_files(args: argparse.Namespace) -> list[Path]:
     """The files that make the configuration, later ones over earlier ones."""
-    return [Path("config.yaml"), *args.configfile]
+    return [CONFIG_FILE, *args.configfile]
 
 
 def config_values(args: argparse.Namespace) -> dict[str, str]:

@@ -16,13 +16,11 @@ from capacity.audit.findings import LEVELS
 from capacity.audit.release import CONFIG, unpack
 from capacity.audit.report import Report
 from capacity.audit.run import Options, run_audit
-from capacity.cli.arguments import RESULTS, add_config_options, read_config
+from capacity.cli.arguments import CONFIG_FILE, RESULTS, config_parser, read_config
 from capacity.config.load import load_config
 from capacity.config.study import Audit
-from capacity.errors import UserError, fail
+from capacity.errors import UserError
 from capacity.plan.grid import resolve
-
-CONFIG_FILE = Path("config.yaml")
 
 
 def levels(text: str) -> tuple[int, ...]:
@@ -40,8 +38,7 @@ def levels(text: str) -> tuple[int, ...]:
 
 def options() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_config_options(parser)
+    parser = config_parser(__doc__)
     parser.add_argument("--levels", type=levels, default=tuple(LEVELS), help="such as 1-3,6 (default: all)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to audit (default: results)")
     parser.add_argument(
@@ -105,14 +102,7 @@ def main() -> None:
     """Audit."""
     args = options()
     with tempfile.TemporaryDirectory(prefix="archive-") as scratch:
-        try:
-            report = run_audit(subject(args, Path(scratch)), say=lambda line: print(line, file=sys.stderr, flush=True))
-        except UserError as error:
-            fail(error)
+        report = run_audit(subject(args, Path(scratch)), say=lambda line: print(line, file=sys.stderr, flush=True))
     print(report.as_text())
     write(report, args.output or args.results / "audit")
     sys.exit(report.exit_code)
-
-
-if __name__ == "__main__":
-    main()

@@ -4,14 +4,14 @@ Nothing is trained: verdicts rest on results/reference/<scale>/<study>/capacity_
 that of the largest scale which was run.
 """
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from capacity.cli.arguments import plain_parser
 from capacity.config.claim import read_claims
-from capacity.errors import UserError, fail
+from capacity.errors import UserError
 from capacity.figures.extraction_figure import plot_extraction
 from capacity.figures.figure1 import plot_figure_one
 from capacity.figures.storage import plot_storage
@@ -50,29 +50,22 @@ def collect(folder: Path, claims: list[dict[str, Any]]) -> tuple[pd.DataFrame, p
 
 def main() -> None:
     """Collect every scale, then all of them side by side."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = plain_parser(__doc__)
     parser.add_argument("--reference", type=Path, default=Path("results/reference"), help="a folder of scales")
     parser.add_argument("--claims", type=Path, default=Path("claims.yaml"))
     parser.add_argument("--readme", type=Path, help="a README whose table of main claims is replaced")
     args = parser.parse_args()
-    try:
-        claims = read_claims(args.claims)
-        scales = scales_of(args.reference)
-        collected = {folder.name: collect(folder, claims) for folder in scales}
-        tables = {scale: table for scale, (table, _) in collected.items()}
-        judged = {scale: verdicts for scale, (_, verdicts) in collected.items()}
-        sizes = in_order_of_size(tables)
-        everything = pd.Series(True, index=range(len(claims)))
-        text = scales_markdown(judged, sizes, everything)
-        (args.reference / "claims.md").write_text(text, encoding="utf-8")
-        plot_figure_one(pd.concat(tables.values(), ignore_index=True), args.reference)
-        if args.readme:
-            headlines = pd.Series([claim["headline"] for claim in claims])
-            into_readme(args.readme, scales_markdown(judged, sizes, headlines))
-    except UserError as error:
-        fail(error)
+    claims = read_claims(args.claims)
+    scales = scales_of(args.reference)
+    collected = {folder.name: collect(folder, claims) for folder in scales}
+    tables = {scale: table for scale, (table, _) in collected.items()}
+    judged = {scale: verdicts for scale, (_, verdicts) in collected.items()}
+    sizes = in_order_of_size(tables)
+    everything = pd.Series(True, index=range(len(claims)))
+    text = scales_markdown(judged, sizes, everything)
+    (args.reference / "claims.md").write_text(text, encoding="utf-8")
+    plot_figure_one(pd.concat(tables.values(), ignore_index=True), args.reference)
+    if args.readme:
+        headlines = pd.Series([claim["headline"] for claim in claims])
+        into_readme(args.readme, scales_markdown(judged, sizes, headlines))
     print(of_record(judged, sizes)["verdict"].value_counts().to_string())
-
-
-if __name__ == "__main__":
-    main()

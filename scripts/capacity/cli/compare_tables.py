@@ -3,11 +3,11 @@
 Exit status 1 where more cells differ than chance explains, or a verdict is another one.
 """
 
-import argparse
 from pathlib import Path
 
+from capacity.cli.arguments import plain_parser
 from capacity.config.claim import read_claims
-from capacity.errors import UserError, fail
+from capacity.errors import UserError
 from capacity.tables.compare import OPEN, OTHER, compare_cells, compare_claims, too_many_differ
 from capacity.tables.reference import read_tables
 from capacity.tables.table import read_table
@@ -17,25 +17,22 @@ SHOWN = ["N", "exposures", "model", "setting", "scheme", "R", "R_reference", "di
 
 def main() -> None:
     """Print the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = plain_parser(__doc__)
     parser.add_argument("table", type=Path, nargs="?", default=Path("results/capacity_table.csv"))
     parser.add_argument("--scale", default="laptop", help="the folder of tables below --reference")
     parser.add_argument("--reference", type=Path, default=Path("results/reference"), help="a folder of scales")
     parser.add_argument("--claims", type=Path, default=Path("claims.yaml"))
     args = parser.parse_args()
-    try:
-        if not args.table.is_file():
-            raise UserError(f"{args.table}: no such table; `make table` makes one")
-        mine, reference = read_table(args.table), read_tables(args.reference / args.scale)
-        claims = read_claims(args.claims)
-        cells = compare_cells(mine, reference)
-        if cells.empty:
-            raise UserError(
-                f"{args.reference / args.scale} has none of the cells of {args.table}, whose studies are "
-                f"{', '.join(mine['study'].unique())}; there are tables of {', '.join(reference['study'].unique())}"
-            )
-    except UserError as error:
-        fail(error)
+    if not args.table.is_file():
+        raise UserError(f"{args.table}: no such table; `make table` makes one")
+    mine, reference = read_table(args.table), read_tables(args.reference / args.scale)
+    claims = read_claims(args.claims)
+    cells = compare_cells(mine, reference)
+    if cells.empty:
+        raise UserError(
+            f"{args.reference / args.scale} has none of the cells of {args.table}, whose studies are "
+            f"{', '.join(mine['study'].unique())}; there are tables of {', '.join(reference['study'].unique())}"
+        )
     verdicts = compare_claims(claims, mine, reference)
     print(cells[SHOWN].to_string(index=False, float_format="{:.3f}".format))
     print(f"\n{verdicts.to_string(index=False, float_format='{:.3f}'.format)}\n")
@@ -46,7 +43,3 @@ def main() -> None:
     )
     print(f"{int((~changed).sum())} of {len(verdicts)} verdicts are the same")
     raise SystemExit(1 if changed.any() or too_many_differ(cells) else 0)
-
-
-if __name__ == "__main__":
-    main()

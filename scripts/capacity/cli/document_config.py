@@ -1,6 +1,5 @@
 """Write docs/config.md and docs/config.schema.json from the models that check config.yaml."""
 
-import argparse
 import inspect
 import json
 import types
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from capacity.cli.arguments import plain_parser
 from capacity.config.claim import Claim, Claims, Selection
 from capacity.config.experiment import Config
 from capacity.config.sections import MOST
@@ -126,7 +126,7 @@ def _words(annotation: Any) -> str:
 
 def main() -> None:
     """Write both files, or say that they are current."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = plain_parser(__doc__)
     parser.add_argument("--check", action="store_true", help="exit 1 where the files differ, write nothing")
     args = parser.parse_args()
     DOCS.mkdir(exist_ok=True)
@@ -139,7 +139,3 @@ def main() -> None:
                 path.write_text(text)
     print(f"written: {', '.join(stale)}" if stale and not args.check else f"stale: {stale}" if stale else "current")
     raise SystemExit(1 if stale and args.check else 0)
-
-
-if __name__ == "__main__":
-    main()

@@ -3,10 +3,9 @@
 Fits on one model's studies and is held against others: by default base-law-seeds and exposures against sizes.
 """
 
-import argparse
 from pathlib import Path
 
-from capacity.errors import UserError, fail
+from capacity.cli.arguments import plain_parser
 from capacity.tables.reference import read_tables
 from capacity.tables.scaling_law import FittedLaw, fit_law, held_out
 
@@ -31,23 +30,16 @@ def as_text(fitted: FittedLaw) -> str:
 
 def main() -> None:
     """Fit, check, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = plain_parser(__doc__)
     parser.add_argument("--reference", type=Path, default=Path("results/reference/laptop"), help="a folder of tables")
     parser.add_argument("--studies", nargs="+", default=["base-law-seeds", "exposures"], help="what to fit")
     parser.add_argument("--held-out", nargs="+", default=["sizes"], help="what to check it on")
     parser.add_argument("--output", type=Path, help="default: law.json in the reference folder")
     args = parser.parse_args()
-    try:
-        table = read_tables(args.reference)
-        fitted = fit_law(table[table["study"].isin(args.studies)])
-    except UserError as error:
-        fail(error)
+    table = read_tables(args.reference)
+    fitted = fit_law(table[table["study"].isin(args.studies)])
     print(as_text(fitted))
     unseen = held_out(fitted, table[table["study"].isin(args.held_out)])
     print("\nheld out:")
     print(unseen.to_string(index=False, float_format="{:.3f}".format))
     fitted.write(args.output or args.reference / "law.json")
-
-
-if __name__ == "__main__":
-    main()

@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from capacity.errors import UserError, fail
+
 # Verb -> the module here that does it, what it is for.
 VERBS = {
     "plan": ("show_plan", "what would run, why, and what it would cost"),
@@ -29,7 +31,7 @@ LIBRARY = Path(__file__).resolve().parents[2]
 
 
 def main() -> None:
-    """Run one verb with the library of the checkout that the user stands in."""
+    """Run one verb with the library of the checkout that the user stands in; a UserError is reported in one line."""
     use_checkout(Path.cwd())
     verb, words = (sys.argv[1] if sys.argv[1:] else "--help"), sys.argv[2:]
     if verb in ("-h", "--help"):
@@ -41,7 +43,10 @@ def main() -> None:
         print(f"error: capacity: no verb {verb!r}; {hint}", file=sys.stderr)
         raise SystemExit(2)
     sys.argv = [f"capacity {verb}", *words]
-    importlib.import_module(f"capacity.cli.{VERBS[verb][0]}").main()
+    try:
+        importlib.import_module(f"capacity.cli.{VERBS[verb][0]}").main()
+    except UserError as error:
+        fail(error)
 
 
 def usage() -> str:

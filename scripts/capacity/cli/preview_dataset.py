@@ -1,13 +1,12 @@
 """Show a dataset of the configuration: texts with what is scored, bits on offer, tokens, disk and memory."""
 
-import argparse
 import os
 import sys
 
-from capacity.cli.arguments import add_config_options, read_config
+from capacity.cli.arguments import config_parser, read_config
 from capacity.config.dataset import BioR
 from capacity.config.experiment import Config
-from capacity.errors import UserError, fail
+from capacity.errors import UserError
 from capacity.plan.preview import account_lines, labelled_texts, rewritten_sample, sample_world, size_lines
 from capacity.plan.world_specs import tokenizer_settings, world_settings
 from capacity.tokenizers.spec import keeps_all_rows
@@ -29,34 +28,26 @@ def chosen(config: Config, dataset: str, tokenizer: str | None) -> tuple[str, li
 
 def main() -> None:
     """Print the preview."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_config_options(parser)
+    parser = config_parser(__doc__)
     parser.add_argument("dataset", help="a name from `datasets`")
     parser.add_argument("--tokenizer", help="a name from `tokenizers`; else that of a study with this dataset")
     parser.add_argument("--count", type=int, default=3, help="biographies to show")
     parser.add_argument("--seed", type=int, default=1, help="of the world")
     args = parser.parse_args()
-    try:
-        config = read_config(args)
-        name, regimes = chosen(config, args.dataset, args.tokenizer)
-        settings = world_settings(config.datasets[args.dataset], args.seed)
-        world = sample_world(settings)
-        dataset = config.datasets[args.dataset]
-        if isinstance(dataset, BioR):
-            world = rewritten_sample(world, dataset)
-        how = tokenizer_settings(config.tokenizers[name])
-        tokenizer = build_tokenizer(how, world)
-        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        texts = labelled_texts(world, tokenizer, args.count, colour)
-        used = {regime: config.regimes[regime].exposures for regime in regimes}
-        renderer = renderer_of(world, tokenizer, keeps_all_rows(how))
-        sizes = size_lines(world, renderer, settings.N, used)
-    except UserError as error:
-        fail(error)
+    config = read_config(args)
+    name, regimes = chosen(config, args.dataset, args.tokenizer)
+    settings = world_settings(config.datasets[args.dataset], args.seed)
+    world = sample_world(settings)
+    dataset = config.datasets[args.dataset]
+    if isinstance(dataset, BioR):
+        world = rewritten_sample(world, dataset)
+    how = tokenizer_settings(config.tokenizers[name])
+    tokenizer = build_tokenizer(how, world)
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    texts = labelled_texts(world, tokenizer, args.count, colour)
+    used = {regime: config.regimes[regime].exposures for regime in regimes}
+    renderer = renderer_of(world, tokenizer, keeps_all_rows(how))
+    sizes = size_lines(world, renderer, settings.N, used)
     print(f"{args.dataset}, {name} tokens, seed {args.seed}; what is scored is marked\n")
     print("\n".join(text.strip() for text in texts))
     print("", *account_lines(world, settings.N), "", *sizes, sep="\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""List, and remove when told to, the artefacts that no study at any scale of the configuration reaches.
+"""List, and remove when asked to, the artefacts that no study at any scale of the configuration reaches.
 
 Reached is what any of `studies` needs under config.yaml alone, under each file of scales/, at each of `scales`, and
 with the given files and values laid over them. What else there is are results of other configurations and of older
@@ -7,11 +7,10 @@ code: going back to those makes them useful again.
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-from capacity.cli.arguments import RESULTS, add_config_options, config_files, config_values, read_grid
-from capacity.errors import UserError, fail
+from capacity.cli.arguments import RESULTS, config_files, config_parser, config_values, read_grid
+from capacity.errors import UserError
 from capacity.plan.orphans import Orphan, damaged, folder_bytes, remove, unreached
 from capacity.plan.reach import artefacts, configurations, reached_by
 from capacity.plan.survey import hold_against, lock_run
@@ -32,37 +31,40 @@ def kept(why: dict[str, str]) -> str:
     for name in artefacts(RESULTS):
         if name in why:
             sizes.setdefault(why[name], []).append(folder_bytes(RESULTS / name))
-    spec = [told for told in dict.fromkeys(why.values()) if told in sizes]
-    return "\n".join(f"{sum(sizes[told]) / 1e6:10.2f} MB  kept: {len(sizes[told])} folders of {told}" for told in spec)
+    studies = [study for study in dict.fromkeys(why.values()) if study in sizes]
+    return "\n".join(f"{sum(sizes[s]) / 1e6:10.2f} MB  kept: {len(sizes[s])} folders of {s}" for s in studies)
 
 
-def confirmed(ask: Callable[[str], str] = input) -> bool:
+def studies_that_reach(args: argparse.Namespace) -> dict[str, str]:
+    """Artefact to the study that reaches it, of every configuration. Raises UserError where one is wrong."""
+    read_grid(args)  # what is asked for must be right before anything is said to be of no use
+    values = {key: value for key, value in config_values(args).items() if key != "study"}
+    return reached_by(configurations(config_files(args), values, sorted(SCALES.glob("*.yaml"))), RESULTS).why
+
+
+def confirmed() -> bool:
     """Whether the person at the terminal says yes; nobody there is a no."""
     if not sys.stdin.isatty():
         return False
-    return ask("Remove them? [y/N] ").strip().lower() in ("y", "yes")
+    return input("Remove them? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def main() -> None:
     """List or remove."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_config_options(parser)
+    parser = config_parser(__doc__)
     parser.add_argument("--list", action="store_true", help="list only")
     parser.add_argument("--damaged", action="store_true", help="damaged artefacts and what followed from them instead")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     args = parser.parse_args()
-    try:
-        if args.damaged:
-            orphans = damaged(hold_against(read_grid(args), RESULTS), RESULTS)
-        else:
-            read_grid(args)  # what is asked for must be right before anything is said to be of no use
-            values = {key: value for key, value in config_values(args).items() if key != "study"}
-            every = configurations(config_files(args), values, sorted(SCALES.glob("*.yaml")))
-            why = reached_by(every, RESULTS).why
-            orphans = unreached(why, RESULTS)
-            print(kept(why) or "kept: nothing is there that the configuration reaches")
-    except UserError as error:
-        fail(UserError(f"{error}; nothing is removed until that is mended") if not args.damaged else error)
+    if args.damaged:
+        orphans = damaged(hold_against(read_grid(args), RESULTS), RESULTS)
+    else:
+        try:
+            why = studies_that_reach(args)
+        except UserError as error:
+            raise UserError(f"{error}; nothing is removed until that is mended") from None
+        orphans = unreached(why, RESULTS)
+        print(kept(why) or "kept: nothing is there that the configuration reaches")
     if not orphans:
         print("nothing is damaged" if args.damaged else "no orphans: the configuration reaches everything")
         return
@@ -77,7 +79,3 @@ def main() -> None:
         print(f"removed {len(orphans)} folders")
     else:
         print("nothing removed; say --yes to remove them without a question")
-
-
-if __name__ == "__main__":
-    main()

@@ -4,35 +4,26 @@ CELL is LINE:COLUMN (the header is line 1), or key=value,...:COLUMN where that f
 `12:R` or `study=base-law,N=400,exposures=1000,seed=1,scheme=int8:R`.
 """
 
-import argparse
 from pathlib import Path
 
 from capacity.audit.folder import read_folder
 from capacity.audit.lineage import as_text, draw, find_cell, lineage_of
 from capacity.audit.run import fixed_paths
-from capacity.cli.arguments import RESULTS, add_config_options, read_grid
-from capacity.errors import UserError, fail, printable
+from capacity.cli.arguments import RESULTS, config_parser, read_grid
+from capacity.errors import printable
 
 
 def main() -> None:
     """Print and draw one cell's lineage."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_config_options(parser)
+    parser = config_parser(__doc__)
     parser.add_argument("cell", help="LINE:COLUMN or key=value,...:COLUMN")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to look in (default: results)")
     parser.add_argument("--picture", type=Path, help="an svg or png file (default: audit/lineage.svg in the results)")
     args = parser.parse_args()
-    try:
-        cell = find_cell(args.results / "capacity_table.csv", args.cell)
-        lineage = lineage_of(cell, read_folder(args.results, fixed_paths(read_grid(args))))
-    except UserError as error:
-        fail(error)
+    cell = find_cell(args.results / "capacity_table.csv", args.cell)
+    lineage = lineage_of(cell, read_folder(args.results, fixed_paths(read_grid(args))))
     print(printable(as_text(lineage), kept="\n"))
     picture = args.picture or args.results / "audit" / "lineage.svg"
     picture.parent.mkdir(parents=True, exist_ok=True)
     draw(lineage, picture)
     print(f"drawn in {picture}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,10 +1,9 @@
 """What would run and why, in words, and what it would cost. Changes nothing.
 
-Reasons compare each new artefact with the most similar one that exists; with --against, the edit itself is told too:
+Reasons compare each new artefact with the most similar one that exists; with --against, the edit itself is shown too:
 which keys of the configuration differ from another one, and the runs that this makes new.
 """
 
-import argparse
 import json
 import math
 from collections import Counter
@@ -13,10 +12,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from capacity.cli.arguments import RESULTS, add_config_options, read_config
+from capacity.cli.arguments import RESULTS, config_parser, read_config
 from capacity.config.experiment import Config
 from capacity.config.load import load_config
-from capacity.errors import UserError, fail
 from capacity.jobs.gpus import lack_of_gpus
 from capacity.plan.estimates import (
     PUBLISHED_DAYS,
@@ -54,10 +52,8 @@ def edits(old: Config, new: Config) -> list[str]:
         section, _, rest = key.partition(".")
         name, _, option = rest.partition(".")
         subject = f"{SECTIONS[section]} {name}" if section in SECTIONS else section
-        lines.append(
-            f"{subject}: {' '.join(filter(None, [option or rest if section not in SECTIONS else option]))} ".rstrip()
-        )
-        lines[-1] += f" {_show(before)} -> {_show(after)}"
+        what = option if section in SECTIONS else option or rest
+        lines.append(f"{subject}: {what and what + ' '}{_show(before)} -> {_show(after)}")
     return lines
 
 
@@ -163,28 +159,24 @@ def as_text(changes: list[str], runs: list[str], answer: Forecast) -> str:
 
 def main() -> None:
     """Print the plan."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_config_options(parser)
+    parser = config_parser(__doc__)
     parser.add_argument("--against", type=Path, help="another configuration file: tell what differs from it")
     parser.add_argument("--trainings", metavar="PATTERN", help="instead: FLOPs and time of these trainings, by name")
     parser.add_argument("--json", action="store_true", help="every job, as JSON")
     args = parser.parse_args()
-    try:
-        config = read_config(args)
-        changes = edits(load_config([args.against]), config) if args.against else []
-        grid = resolve(config)
-        if args.trainings:
-            print("\n".join(training_costs(grid, args.trainings)))
-            return
-        plan = hold_against(grid, RESULTS)
-        answer, missing = forecast(plan, RESULTS), gaps(plan, RESULTS)
-    except UserError as error:
-        fail(error)
+    config = read_config(args)
+    changes = edits(load_config([args.against]), config) if args.against else []
+    grid = resolve(config)
+    if args.trainings:
+        print("\n".join(training_costs(grid, args.trainings)))
+        return
+    plan = hold_against(grid, RESULTS)
+    answer, missing = forecast(plan, RESULTS), gaps(plan, RESULTS)
     runs = new_runs(grid, answer)
     if args.json:
         jobs = [asdict(job) for job in answer.jobs]
-        told = {"edits": changes, "runs": runs, "jobs": jobs, "missing": missing, "total": answer.total()}
-        print(json.dumps(told, indent=1))
+        content = {"edits": changes, "runs": runs, "jobs": jobs, "missing": missing, "total": answer.total()}
+        print(json.dumps(content, indent=1))
     else:
         print(as_text(changes, runs, answer))
         on_cpu = config.scales[config.scale].accelerator == "cpu"
@@ -193,7 +185,3 @@ def main() -> None:
             print(lack)
         for line in told_gaps(plan, RESULTS):
             print(line)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,19 +1,15 @@
 """Print the capacity table as a short text, with where the files are."""
 
-import argparse
 from pathlib import Path
 
+from capacity.cli.arguments import plain_parser
 from capacity.tables.table import read_table, readable
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = plain_parser(__doc__)
     parser.add_argument("table", type=Path, nargs="?", default=Path("results/capacity_table.csv"))
     args = parser.parse_args()
     print(readable(read_table(args.table)))
     print(f"\n{args.table} has every column; figures are in {args.table.parent / 'figures'}")
-
-
-if __name__ == "__main__":
-    main()

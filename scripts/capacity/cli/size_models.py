@@ -6,8 +6,8 @@ FACTS is a number of bits (1e6, 14e9) or the name of a dataset of the configurat
 import argparse
 from pathlib import Path
 
-from capacity.cli.arguments import add_config_options, read_config
-from capacity.errors import UserError, fail
+from capacity.cli.arguments import config_parser, read_config
+from capacity.errors import UserError
 from capacity.plan.preview import sample_world
 from capacity.plan.world_specs import world_settings
 from capacity.tables.bits import bits_offered
@@ -33,24 +33,20 @@ def facts_in_bits(facts: str, args: argparse.Namespace) -> float:
 
 def main() -> None:
     """Print the size."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_config_options(parser)
+    parser = config_parser(__doc__)
     parser.add_argument("--facts", required=True, help="bits, or the name of a dataset")
     parser.add_argument("--exposures", type=float, required=True, help="how often training shows each fact")
     parser.add_argument("--scheme", default=FULL_PRECISION, help="quantisation scheme that the law knows")
     parser.add_argument("--share", type=float, default=0.95, help="share of the facts that is to be stored")
     parser.add_argument("--law", type=Path, default=Path("results/reference/laptop/law.json"), help="a fitted law")
     args = parser.parse_args()
-    try:
-        if not 0 < args.share < 1:
-            raise UserError(f"share: {args.share}; give a number between 0 and 1")
-        if not 0 < args.exposures < float("inf"):
-            raise UserError(f"exposures: {args.exposures}; give a positive number")
-        fitted, bits = FittedLaw.read(args.law), facts_in_bits(args.facts, args)
-        P = fitted.law.parameters_for(bits, args.exposures, args.share, args.scheme)
-        low, high = fitted.interval(lambda law: law.parameters_for(bits, args.exposures, args.share, args.scheme))
-    except UserError as error:
-        fail(error)
+    if not 0 < args.share < 1:
+        raise UserError(f"share: {args.share}; give a number between 0 and 1")
+    if not 0 < args.exposures < float("inf"):
+        raise UserError(f"exposures: {args.exposures}; give a positive number")
+    fitted, bits = FittedLaw.read(args.law), facts_in_bits(args.facts, args)
+    P = fitted.law.parameters_for(bits, args.exposures, args.share, args.scheme)
+    low, high = fitted.interval(lambda law: law.parameters_for(bits, args.exposures, args.share, args.scheme))
     print(f"{bits:.4g} bits, {args.exposures:g} exposures, {100 * args.share:g} % stored, scheme {args.scheme}")
     if float("inf") == P:
         print("no size holds them: the scheme leaves too little")
@@ -70,7 +66,3 @@ def main() -> None:
 
 def _range(least: int, most: int) -> str:
     return f"from {least:,} to {most:,}" if least < most else f"= {least:,} alone"
-
-
-if __name__ == "__main__":
-    main()

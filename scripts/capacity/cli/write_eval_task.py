@@ -7,10 +7,10 @@ Then, in an environment that has lm-eval: lm_eval run --model hf --model_args pr
 import argparse
 from pathlib import Path
 
-from capacity.cli.arguments import add_config_options, read_config
+from capacity.cli.arguments import config_parser, read_config
 from capacity.config.experiment import Config
 from capacity.config.load import check, parse_overrides
-from capacity.errors import UserError, fail
+from capacity.errors import UserError
 from capacity.extraction.harness import write_task
 from capacity.extraction.wordings import wordings_of
 from capacity.plan.world_specs import counted, tokenizer_settings, world_settings
@@ -20,8 +20,7 @@ from capacity.world.facts import World, make_world
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_config_options(parser)
+    parser = config_parser(__doc__)
     parser.add_argument("dataset", help="a name from `datasets`")
     parser.add_argument("--extraction", required=True, help="a name from `extractions`: wordings and held-out people")
     parser.add_argument("--tokenizer", default="word", help="a name from `tokenizers`, for the length of answers")
@@ -54,16 +53,9 @@ def main() -> None:
     """Write the task."""
     args = parse()
     name = args.name or f"{args.dataset}-{args.extraction}"
-    try:
-        config = read_config(args)
-        world, settings = world_and_spec(config, args)
-        tokenizer = build_tokenizer(tokenizer_settings(config.tokenizers[args.tokenizer]), world)
-        args.output.mkdir(parents=True, exist_ok=True)
-        count = write_task(world, tokenizer, settings, name, args.output)
-    except UserError as error:
-        fail(error)
+    config = read_config(args)
+    world, settings = world_and_spec(config, args)
+    tokenizer = build_tokenizer(tokenizer_settings(config.tokenizers[args.tokenizer]), world)
+    args.output.mkdir(parents=True, exist_ok=True)
+    count = write_task(world, tokenizer, settings, name, args.output)
     print(f"{args.output}: {count} questions; lm_eval run --tasks {name} --include_path {args.output}")
-
-
-if __name__ == "__main__":
-    main()

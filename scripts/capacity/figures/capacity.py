@@ -1,7 +1,6 @@
 """The capacity figure: bits against parameters, R against R_max, R by quantisation scheme.
 
-One series is one (regime, exposures). Series differ by marker, line and grey value at once, so that a print
-in black and white or a colour-blind reader loses nothing. Points are means over seeds with their intervals.
+One series is one (regime, exposures).
 """
 
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, StrMethodFormatter
+from matplotlib.ticker import EngFormatter
 
 from capacity.figures.drawing import (
     COLOURS,
@@ -25,14 +24,12 @@ from capacity.figures.drawing import (
     MARKERS,
     NOTE,
     PAPER,
-    R_MAX,
     R,
-    draw_diagonal,
     draw_guide,
+    finish,
+    finish_ratio,
     label_ticks,
     plot_points,
-    plot_published_ratio,
-    save,
     style,
 )
 from capacity.tables.summary import summarise
@@ -59,9 +56,7 @@ def plot_capacity(table: pd.DataFrame, folder: Path, title: str = "") -> None:
         plot_ratio(panels[1], full_precision, series)
         if num_panels == 3:
             _plot_schemes(panels[2], summary, schemes, series)
-        figure.legend(handles=legend(series), loc="outside lower center", ncols=num_panels, frameon=False)
-        figure.suptitle(title)
-        save(figure, folder, "capacity")
+        finish(figure, legend(series), num_panels, title, folder, "capacity")
 
 
 def series_styles(summary: pd.DataFrame) -> Series:
@@ -100,20 +95,11 @@ def _plot_bits(axes: Axes, summary: pd.DataFrame, series: Series) -> None:
 
 def plot_ratio(axes: Axes, summary: pd.DataFrame, series: Series) -> None:
     """R against R_max, one line a series, above the paper's points and the line of perfect models."""
-    plot_published_ratio(axes)
     for name, rows in rows_of(summary, series):
         for _, curve in rows.groupby(["study"], sort=False):
             curve = curve.sort_values("R_max")
             plot_points(axes, curve["R_max"], curve, series[name], lowest=LOWEST_R)
-    axes.set(
-        xscale="log",
-        yscale="log",
-        xlabel=f"bits offered a parameter, {R_MAX}",
-        ylabel=f"bits stored a parameter, {R}",
-    )
-    axes.margins(0.12)
-    label_ticks(axes, StrMethodFormatter("{x:g}"))
-    draw_diagonal(axes)
+    finish_ratio(axes)
 
 
 def _plot_schemes(axes: Axes, summary: pd.DataFrame, schemes: list[str], series: Series) -> None:

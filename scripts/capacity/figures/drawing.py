@@ -4,6 +4,7 @@ Series differ by marker, line and grey value at once, so that a print in black a
 nothing. Points are means over seeds with their intervals.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import Formatter, LogLocator, NullFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import Formatter, LogLocator, NullFormatter, StrMethodFormatter
 
 from capacity.figures.published_points import FIGURE_1A
 
@@ -41,6 +43,13 @@ def style() -> Any:
     return matplotlib.rc_context(STYLE)
 
 
+def finish(figure: Figure, handles: Sequence[Line2D], columns: int, title: str, folder: Path, name: str) -> None:
+    """Puts the legend below the panels and the title above, and writes the files."""
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
+    figure.suptitle(title)
+    save(figure, folder, name)
+
+
 def save(figure: Figure, folder: Path, name: str) -> None:
     """Writes <name>.png and <name>.svg into the folder; equal figures give equal bytes."""
     figure.savefig(folder / f"{name}.png", dpi=150, metadata={"Software": None})
@@ -65,9 +74,18 @@ def plot_points(
     axes.plot(x[hollow], y[hollow], **(style | {"linestyle": "none", "markerfacecolor": "white"}), zorder=3)
 
 
-def plot_published_ratio(axes: Axes) -> None:
-    """The paper's own R against R_max, behind everything."""
+def finish_ratio(axes: Axes) -> None:
+    """What a panel of R against R_max has besides its points: the paper's own behind them, labels, the diagonal.
+
+    On the diagonal are models that hold all that they were offered.
+    """
     axes.plot([p.R_max for p in FIGURE_1A], [p.R for p in FIGURE_1A], zorder=0, **PAPER)
+    axes.set(xscale="log", yscale="log")
+    axes.set(xlabel=f"bits offered a parameter, {R_MAX}", ylabel=f"bits stored a parameter, {R}")
+    axes.margins(0.12)
+    label_ticks(axes, StrMethodFormatter("{x:g}"))
+    x, y = draw_guide(axes, slope=1)
+    axes.text(0.97 * x, y, f"{R} = {R_MAX}", ha="right", va="top", **NOTE)
 
 
 def draw_guide(axes: Axes, slope: float) -> tuple[float, float]:
@@ -77,12 +95,6 @@ def draw_guide(axes: Axes, slope: float) -> tuple[float, float]:
     axes.plot(x, slope * x, **GUIDE)
     axes.set(xlim=(left, right), ylim=(bottom, top))
     return float(x[1]), float(slope * x[1])
-
-
-def draw_diagonal(axes: Axes) -> None:
-    """The line of models that hold all that they were offered."""
-    x, y = draw_guide(axes, slope=1)
-    axes.text(0.97 * x, y, f"{R} = {R_MAX}", ha="right", va="top", **NOTE)
 
 
 def label_ticks(axes: Axes, formatter: Formatter, subs: tuple[int, ...] = (1, 2, 5)) -> None:

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from capacity.figures.drawing import COLOURS, MARKERS, R_MAX, save, style
+from capacity.figures.drawing import COLOURS, MARKERS, R_MAX, finish, style
 from capacity.tables.extraction_rows import seed_means
 
 SHARES = ("memorised", "extractable")
@@ -36,9 +36,7 @@ def plot_extraction(table: pd.DataFrame, study: str, folder: Path) -> None:
         axes.set(
             xlabel=f"bits offered a parameter, {R_MAX}", ylabel="share of values, whole and exact", ylim=(-0.03, 1.03)
         )
-        figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
-        figure.suptitle(study)
-        save(figure, folder, f"extraction-{study}")
+        finish(figure, handles, 2, study, folder, f"extraction-{study}")
 
 
 def _plot(axes: Axes, series: pd.DataFrame, share: str, colour: str, marker: str, name: str) -> Line2D:

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, StrMethodFormatter
+from matplotlib.ticker import EngFormatter
 
 from capacity.figures.drawing import (
     COLOURS,
@@ -21,14 +21,11 @@ from capacity.figures.drawing import (
     LOWEST_R,
     NOTE,
     PAPER,
-    R_MAX,
-    R,
-    draw_diagonal,
     draw_guide,
+    finish,
+    finish_ratio,
     label_ticks,
     plot_points,
-    plot_published_ratio,
-    save,
     style,
 )
 from capacity.figures.published_points import FIGURE_1A
@@ -51,9 +48,7 @@ def plot_figure_one(table: pd.DataFrame, folder: Path, title: str = "") -> None:
         for panel, exposures in zip(panels[:2], LOOKS, strict=True):
             _plot_bits(panel, summary[summary["exposures"] == exposures], exposures)
         _plot_ratios(panels[2], summary)
-        figure.legend(handles=_legend(), loc="outside lower center", ncols=3, frameon=False)
-        figure.suptitle(title)
-        save(figure, folder, "figure1")
+        finish(figure, _legend(), 3, title, folder, "figure1")
 
 
 def plain_models(table: pd.DataFrame) -> pd.DataFrame:
@@ -78,7 +73,7 @@ def _plot_bits(axes: Axes, summary: pd.DataFrame, exposures: int) -> None:
 
 
 def _labels(summary: pd.DataFrame) -> list[tuple[str, float, float]]:
-    """Each size once, as layers and heads, with P and lowest R; of sizes too near for two labels the commoner one."""
+    """Each size once, as layers and heads, with its P and lowest R; of two too near for two labels the commoner."""
     sizes = summary.groupby(["l", "h"]).agg(P=("P", "median"), R=("R", "min"), count=("R", "size")).reset_index()
     placed: list[tuple[str, float, float]] = []
     for size in sizes.sort_values(["count", "P"], ascending=[False, True]).itertuples():
@@ -89,15 +84,11 @@ def _labels(summary: pd.DataFrame) -> list[tuple[str, float, float]]:
 
 def _plot_ratios(axes: Axes, summary: pd.DataFrame) -> None:
     """R over R_max: on the diagonal a model holds all that it was offered."""
-    plot_published_ratio(axes)
     for exposures, look in LOOKS.items():
         rows = summary[summary["exposures"] == exposures]
         plot_points(axes, rows["R_max"], rows, look, lowest=LOWEST_R)
-    axes.set(xscale="log", yscale="log", title="stored against offered")
-    axes.set(xlabel=f"bits offered a parameter, {R_MAX}", ylabel=f"bits stored a parameter, {R}")
-    axes.margins(0.12)
-    label_ticks(axes, StrMethodFormatter("{x:g}"))
-    draw_diagonal(axes)
+    finish_ratio(axes)
+    axes.set_title("stored against offered")
 
 
 def _legend() -> list[Line2D]:

@@ -22,7 +22,7 @@ from capacity.figures.drawing import (
     MARKERS,
     R_MAX,
     R,
-    save,
+    finish,
     style,
 )
 from capacity.tables.summary import summarise
@@ -46,9 +46,7 @@ def plot_study(table: pd.DataFrame, study: str, folder: Path) -> None:
         ratio.set_box_aspect(1)
         bar = Line2D([], [], color="0.6", marker="|", linestyle="none", markersize=9, label=R_MAX)
         handles = [Line2D([], [], label=name, **look) for name, look in looks.items()]
-        figure.legend(handles=[*handles, bar, *legend(series)], loc="outside lower center", ncols=4, frameon=False)
-        figure.suptitle(study)
-        save(figure, folder, f"study-{study}")
+        finish(figure, [*handles, bar, *legend(series)], 4, study, folder, f"study-{study}")
 
 
 def _lines_and_looks(summary: pd.DataFrame) -> tuple[pd.DataFrame, list[str], dict[str, dict[str, Any]]]:
@@ -92,7 +90,7 @@ def _plot_lines(axes: Axes, summary: pd.DataFrame, lines: list[str], looks: dict
 
 
 def cell_names(summary: pd.DataFrame) -> pd.Series:
-    """What tells the cells of a study apart, in words."""
+    """What distinguishes the cells of a study, in words."""
     swept = " ".join(summary["setting"])
     varied = [c for c in NAMED if summary[c].nunique(dropna=False) > 1 and f".{c}=" not in swept]
     parts = [
