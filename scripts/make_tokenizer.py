@@ -4,7 +4,7 @@ from capacity.jobs.job import Job, job_parser
 from capacity.tokenizers.spec import keeps_all_rows, read_tokenizer
 from capacity.tokenizers.tokenization import build_tokenizer, check_rendering, save_tokenizer
 from capacity.world.facts import load_world
-from capacity.world.written import renderer_of
+from capacity.world.text_renderer import renderer_of
 
 
 def main() -> None:

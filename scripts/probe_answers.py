@@ -17,7 +17,7 @@ with lean_imports():
     from capacity.models.build import load_model
     from capacity.tokenizers.tokenization import has_all_rows, load_tokenizer
     from capacity.world.facts import load_world
-    from capacity.world.written import renderer_of
+    from capacity.world.text_renderer import renderer_of
 
 
 def make_member(job: Job, member: Spec, making: Making) -> None:

@@ -18,7 +18,7 @@ with lean_imports():
     from capacity.tokenizers.tokenization import has_all_rows, load_tokenizer
     from capacity.world.facts import World, load_world
     from capacity.world.render import Renderer
-    from capacity.world.written import TextRenderer, renderer_of
+    from capacity.world.text_renderer import TextRenderer, renderer_of
 
 
 @functools.cache  # once for all variants, and not at all where they were scored

@@ -310,7 +310,7 @@ def test_no_stage_reaches_the_configuration_or_the_plan(script: str):
         "capacity.plan.forecast",
         "capacity.plan.runs",
         "capacity.plan.orphans",
-        "capacity.plan.reach",
+        "capacity.plan.reachable",
         "capacity.plan.gaps",
     }
 

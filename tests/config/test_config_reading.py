@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from capacity.config.load import load_config, parse_overrides
-from capacity.config.read import read_yaml
+from capacity.config.yaml_files import read_yaml
 from capacity.errors import UserError
 from capacity.plan.grid import resolve
 

@@ -10,7 +10,7 @@ from declared import BEFORE, PRINTED, Run, way_of
 from pages import PAGES, Block, blocks, read, within
 from places import Place
 
-from capacity.config.read import parse_yaml
+from capacity.config.yaml_files import parse_yaml
 
 
 def steps(page: str, text: str) -> Iterator[str | dict[str, Any]]:

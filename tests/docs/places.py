@@ -12,7 +12,7 @@ import yaml
 from checkout import ROOT, TINY, Checkout
 
 from capacity.config.load import merge
-from capacity.config.read import read_yaml
+from capacity.config.yaml_files import read_yaml
 
 COPIED = ("Makefile", "envs", "examples", "claims.yaml", "docs", "benchmarks", "slurm", "README.md")
 PROGRAM = '#!/bin/sh\nexport PYTHONPATH="{scripts}"\nexec {python} {module} "$@"\n'

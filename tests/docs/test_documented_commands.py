@@ -14,7 +14,7 @@ from snakemake.cli import parse_args
 
 from capacity.config.experiment import Config
 from capacity.config.load import check, merge
-from capacity.config.read import read_yaml
+from capacity.config.yaml_files import read_yaml
 from capacity.plan.grid import resolve
 
 ENGINE_TOO = [

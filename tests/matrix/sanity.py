@@ -23,7 +23,7 @@ from capacity.tables.bits import bits_offered, person_bits
 from capacity.tables.scores import score_matrices
 from capacity.tokenizers.tokenization import has_all_rows, load_tokenizer
 from capacity.world.facts import load_world
-from capacity.world.written import renderer_of
+from capacity.world.text_renderer import renderer_of
 
 DIGITS = 1e-5  # a table has six significant digits
 SHARES = (

@@ -27,7 +27,7 @@ from capacity.world.facts import World, load_world, save_world
 from capacity.world.pieces import EOS_ID, FILLER, NAME
 from capacity.world.rewritings import Rewritings
 from capacity.world.sampling import calibration_draws, probe_draws, training_draws
-from capacity.world.written import TextRenderer
+from capacity.world.text_renderer import TextRenderer
 
 PROBE = {"draws": 2, "seed": 7}
 

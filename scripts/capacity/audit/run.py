@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from capacity.artefacts.spec import Spec
-from capacity.audit.again import has_tables, retabulate
 from capacity.audit.currency import check_currency
 from capacity.audit.determinism import check_determinism
 from capacity.audit.disclosure import check_disclosure
@@ -22,6 +21,7 @@ from capacity.audit.integrity import check_integrity, damaged
 from capacity.audit.inventory import check_inventory
 from capacity.audit.machine import check_machine, differences
 from capacity.audit.published_tables import check_rows, check_runs
+from capacity.audit.rebuilt_table import has_tables, retabulate
 from capacity.audit.release import Unpacked
 from capacity.audit.report import Report
 from capacity.config.experiment import Config

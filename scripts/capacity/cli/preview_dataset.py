@@ -11,7 +11,7 @@ from capacity.plan.preview import account_lines, labelled_texts, rewritten_sampl
 from capacity.plan.world_specs import tokenizer_settings, world_settings
 from capacity.tokenizers.spec import keeps_all_rows
 from capacity.tokenizers.tokenization import build_tokenizer
-from capacity.world.written import renderer_of
+from capacity.world.text_renderer import renderer_of
 
 
 def chosen(config: Config, dataset: str, tokenizer: str | None) -> tuple[str, list[str]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from capacity.cli.arguments import RESULTS, config_files, config_parser, config_values, read_grid
 from capacity.errors import UserError
 from capacity.plan.orphans import Orphan, damaged, folder_bytes, remove, unreached
-from capacity.plan.reach import artefacts, configurations, reached_by
+from capacity.plan.reachable import artefacts, configurations, reached_by
 from capacity.plan.survey import hold_against, lock_run
 
 SCALES = Path("scales")

@@ -8,8 +8,8 @@ import yaml
 from pydantic import ValidationError
 
 from capacity.config.experiment import Config
-from capacity.config.read import parse_yaml, read_yaml
 from capacity.config.sections import shown
+from capacity.config.yaml_files import parse_yaml, read_yaml
 from capacity.errors import UserError
 
 MOST_MISTAKES = 20  # that are told at once

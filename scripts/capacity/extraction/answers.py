@@ -19,7 +19,7 @@ from capacity.world.facts import World
 from capacity.world.pieces import EOS_ID, NAME
 from capacity.world.render import Renderer, Rendering
 from capacity.world.sampling import BLOCK, probe_draws
-from capacity.world.written import TextRenderer
+from capacity.world.text_renderer import TextRenderer
 
 Model = Callable[[torch.Tensor], Any]  # token ids (rows, width) to anything with .logits (rows, width, V)
 Tokens = list[list[int]]

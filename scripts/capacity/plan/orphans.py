@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from capacity.plan.reach import artefacts, folders
+from capacity.plan.reachable import artefacts, folders
 from capacity.plan.runs import being_made, is_in_use
 from capacity.plan.survey import Plan, State
 

@@ -21,7 +21,7 @@ from capacity.world.records import num_dropped
 from capacity.world.render import Renderer
 from capacity.world.sampling import Draws, training_draws
 from capacity.world.spec import RecordsWorld, WorldSettings
-from capacity.world.written import TextRenderer, renderer_of
+from capacity.world.text_renderer import TextRenderer, renderer_of
 
 SAMPLE = 20_000  # people made for a preview; they are the first ones of the whole world
 COLOURS = (36, 32, 33, 35, 34, 31)  # ANSI codes by label, in turn

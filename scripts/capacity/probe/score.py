@@ -24,7 +24,7 @@ from capacity.world.junk import JunkPeople, junk_probe_draws
 from capacity.world.pieces import EOS_ID, FILLER, NAME
 from capacity.world.render import Renderer, Rendering
 from capacity.world.sampling import BLOCK, name_only_draws, probe_draws
-from capacity.world.written import TextRenderer
+from capacity.world.text_renderer import TextRenderer
 
 Array = NDArray[np.float64]
 Model = Callable[[torch.Tensor], Any]  # token ids (rows, width) to anything with .logits (rows, width, V)

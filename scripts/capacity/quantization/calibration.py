@@ -14,7 +14,7 @@ from capacity.world.facts import World
 from capacity.world.pieces import EOS_ID
 from capacity.world.render import Renderer
 from capacity.world.sampling import calibration_draws
-from capacity.world.written import TextRenderer
+from capacity.world.text_renderer import TextRenderer
 
 BATCH_TOKENS = 4096
 

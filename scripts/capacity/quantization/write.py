@@ -14,7 +14,7 @@ from capacity.quantization.reload import check_reloads
 from capacity.quantization.spec import Gptq, Scheme
 from capacity.tokenizers.tokenization import has_all_rows, load_tokenizer
 from capacity.world.facts import load_world
-from capacity.world.written import renderer_of
+from capacity.world.text_renderer import renderer_of
 
 OWN = ("model.safetensors", "manifest.json", "metrics.csv", "README.md")  # of the checkpoint; the rest is carried over
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from capacity.world.account import Account
+from capacity.world.bit_account import Account
 
 Array = NDArray[np.float64]
 

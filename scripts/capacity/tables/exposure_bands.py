@@ -8,7 +8,7 @@ import pandas as pd
 
 from capacity.tables.bits import bits_offered, person_bits
 from capacity.tables.scores import score_matrices
-from capacity.world.account import Account
+from capacity.world.bit_account import Account
 from capacity.world.zipf import Zipf
 
 EDGES = 10 ** np.arange(0, 10, 0.5)  # of bands, in times a person was told: two bands a factor of ten

@@ -17,8 +17,8 @@ from capacity.world.pieces import EOS_ID, EOS_TOKEN
 from capacity.world.render import Renderer
 from capacity.world.sampling import tokenizer_draws
 from capacity.world.text import biographies
+from capacity.world.text_renderer import TextRenderer, encode_written
 from capacity.world.token_merges import encode_pieces, read_grammar
-from capacity.world.written import TextRenderer, encode_written
 
 ALL_ROWS = "all_rows"  # in tokenizer_config.json, where a model has rows for tokens that its dataset never uses
 TRAINING_BIOGRAPHIES = 10_000  # the text that BPE learns from: each last name of bioS ten times

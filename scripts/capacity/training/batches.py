@@ -21,7 +21,7 @@ from capacity.world.junk import JunkPeople, junk_draws
 from capacity.world.pieces import EOS_ID
 from capacity.world.render import Renderer
 from capacity.world.sampling import BLOCK, Draws, concatenate, num_blocks, training_draws
-from capacity.world.written import TextRenderer, renderer_of
+from capacity.world.text_renderer import TextRenderer, renderer_of
 from capacity.world.zipf import Zipf
 
 IGNORED = -100  # a target that is not scored, as torch's cross-entropy has it

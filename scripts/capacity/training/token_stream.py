@@ -11,7 +11,7 @@ from capacity.training.mixture import GROUP, Mixture
 from capacity.world.pieces import EOS_ID
 from capacity.world.render import Renderer
 from capacity.world.sampling import Draws
-from capacity.world.written import TextRenderer
+from capacity.world.text_renderer import TextRenderer
 
 Tokens = NDArray[np.unsignedinteger]
 

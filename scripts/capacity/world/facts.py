@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from capacity.errors import UserError
 from capacity.world import biod, bios, records, streams, strings
-from capacity.world.account import Account, make_account
 from capacity.world.bijection import keyed_bijection
+from capacity.world.bit_account import Account, make_account
 from capacity.world.grammar import Grammar
 from capacity.world.rewritings import Rewritings
 from capacity.world.spec import (

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
-from capacity.world.account import Account
+from capacity.world.bit_account import Account
 from capacity.world.grammar import Attribute, Grammar, Slot
 from capacity.world.options import wording_options
 from capacity.world.spec import RecordsFile, RecordsWorld
