@@ -10,7 +10,7 @@ rule train_checkpoint:
     input:
         flow.inputs,
     output:
-        # Not deleted when a job starts: a training that outlived its engine may have made it meanwhile. model.safetensors
+        # Not deleted when a job starts: a training whose engine has ended may have made it meanwhile. model.safetensors
         # and metrics.csv lie beside it and are not named: the engine copies what it updates before every rerun.
         manifest=update("results/checkpoints/{checkpoint}/manifest.json"),
     log:

@@ -1,7 +1,7 @@
 """Questions about a dataset's people.
 
 In: a dataset and its tokenizer. Out: the texts that fine-tuning reads, those that are only asked, and a tokenizer that
-knows their words too.
+has their words too.
 """
 
 

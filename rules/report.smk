@@ -1,7 +1,7 @@
 """The engine's own HTML report.
 
 In: what is published. Out: the pages and captions that `snakemake --report` puts into one file; `make report` writes them
-anew each time, since they tell of executions.
+anew each time, since they show executions.
 """
 
 

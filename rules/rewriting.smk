@@ -1,12 +1,12 @@
 """Texts of bioR.
 
-In: a dataset. Out: the same people told in texts by a rewriter, each text checked. A job that was interrupted leaves
+In: a dataset. Out: texts of the same people by a rewriter, each text checked. A job that was interrupted leaves
 what it wrote in results/resume/<rewriting>/ and goes on from there.
 """
 
 
 rule rewrite_dataset:
-    """Have a rewriter tell every person, and check what it says."""
+    """Have a rewriter write texts of every person, and check them."""
     input:
         flow.inputs,
     output:

@@ -1,4 +1,4 @@
-"""Fine-tune one checkpoint on questions, once for each pair of ranks and rate, or train its like on both at once.
+"""Fine-tune one checkpoint on questions, once for each pair of ranks and rate, or train another on both at once.
 
 Tries that exist are reused. A try that is stopped (SIGTERM, SIGINT, the near end of its SLURM job) saves its state and
 the job exits with code 75; started again it goes on from there, and ends with the bits of one that was never stopped.

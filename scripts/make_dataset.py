@@ -16,7 +16,7 @@ def main() -> None:
         save_world(world, job.folder)
         if isinstance(job.settings, RecordsWorld):
             job.metrics["dropped"] = num_dropped(job.settings)
-            print(f"{world.N:,} rows told, {job.metrics['dropped']:,} dropped for an empty cell", flush=True)
+            print(f"{world.N:,} rows used, {job.metrics['dropped']:,} dropped for an empty cell", flush=True)
         job.metrics.update(people=world.N, account=asdict(world.account), beginnings=world.grammar.num_beginnings())
 
 

@@ -21,7 +21,7 @@ with lean_imports():
 
 
 def make_member(job: Job, member: Spec, making: Making) -> None:
-    """Ask one fine-tuned model: a file of answers for each group of people, and what it still knows of biographies."""
+    """Ask one fine-tuned model: a file of answers for each group of people, and what it has still memorised."""
     folder = job.parent("questions")
     model = load_model(job.results / str(member.parents["finetune"]), member.settings["accelerator"])
     for group in GROUPS:

@@ -23,7 +23,7 @@ with lean_imports():
 
 @functools.cache  # once for all variants, and not at all where they were scored
 def world_and_renderer(dataset: Path, tokenizer: Path) -> tuple[World, Renderer | TextRenderer]:
-    """What a checkpoint learned, and how it was told."""
+    """What a checkpoint learned, and how it was worded."""
     world = load_world(dataset)
     return world, renderer_of(world, load_tokenizer(tokenizer), has_all_rows(tokenizer))
 

@@ -1,4 +1,4 @@
-"""Have a rewriter tell a dataset's people: facts.parquet and grammar.json again, and texts.parquet, checked texts.
+"""Have a rewriter write texts of people, and check them: facts.parquet and grammar.json again, and texts.parquet.
 
 A job that is killed leaves the batches it wrote, and goes on from there when started again.
 """

@@ -1,6 +1,6 @@
 """Turn the scores of all runs into the capacity table, one row a variant, and its summary over seeds.
 
-Where a regime tells some people more often (zipf), capacity_bands.csv beside them has a row a band of people; where a
+Where a regime shows some people more often (zipf), capacity_bands.csv beside them has a row a band of people; where a
 study asks questions, extraction_tries.csv has a row a try, and extraction_summary.csv means over seeds.
 """
 

@@ -2,7 +2,7 @@
 
 A training that is stopped (SIGTERM, SIGINT, a time budget, the near end of its SLURM job) saves its state and exits
 with code 75; it goes on from there when started again, and ends with the bits of one that was never stopped. Where
-another process trains the same checkpoint, this one waits for it, and takes up its work if it falls silent.
+another process trains the same checkpoint, this one waits for it, and takes up its work if its lease expires.
 """
 
 from capacity.jobs.allocation import follows, time_budget

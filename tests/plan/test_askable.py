@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from modelled import model_of
+from test_external import OTHERS, factory, hf
 from test_extraction import LORA, MIXED, asking, grid_of
-from test_foreign import OTHERS, factory, hf
 from test_pretrained import folder_of
 from trainings import spec_of
 from worlds import ATOMIC, settings_of

@@ -8,7 +8,7 @@ import pytest
 import torch
 from modelled import build_model
 from quantizers import FAMILIES, NONE, batches, logits, model_of, numbers_of, round_to_nearest, scheme_of
-from test_foreign import OTHERS, factory, hf
+from test_external import OTHERS, factory, hf
 from trainings import WORLD
 from worlds import made_tokenizer, make_world
 

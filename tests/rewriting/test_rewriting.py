@@ -306,7 +306,7 @@ def test_a_model_that_is_not_there_or_tells_nothing_is_one_line(checkpoint: Path
     model.save_pretrained(tmp_path / "zero")
     PreTrainedTokenizerFast.from_pretrained(checkpoint).save_pretrained(tmp_path / "zero")
     garbage = spec_of(world, rewriter=local(tmp_path / "zero", max_tokens=3))
-    with pytest.raises(UserError, match="none of 6 texts tells a single fact of its person") as error:
+    with pytest.raises(UserError, match="none of 6 texts mentions a single fact of its person") as error:
         rewrite_world(world, garbage, tmp_path / "kept")
     assert "\n" not in str(error.value)
 
@@ -341,7 +341,7 @@ def test_single_texts_that_tell_nothing_are_counted_and_end_no_job(
 def test_a_rewriter_that_tells_nothing_so_often_in_a_row_is_given_up_and_asked_again_later(
     able: set[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match=r"none of 64 texts tells .* begins 'Lorem ipsum\.'"):
+    with pytest.raises(UserError, match=r"none of 64 texts mentions .* begins 'Lorem ipsum\.'"):
         mumbled(monkeypatch, able, tmp_path)
     assert len((tmp_path / KEPT).read_text().splitlines()) == len(able & set(range(20)))
     assert mumbled(monkeypatch, set(range(180)), tmp_path)["flaws_kept"] == {"flawed": 0}
@@ -452,7 +452,7 @@ def test_an_endpoint_is_asked_for_each_text_with_the_facts_and_a_seed(
     [
         (
             "idle",
-            r"none of 6 texts tells a single fact of its person; the first begins 'I cannot help with that\.'",
+            r"none of 6 texts mentions a single fact of its person; the first begins 'I cannot help with that\.'",
             6 * 4,
         ),
         ("page", "'<html>Not what you think</html>' is no chat completion", None),

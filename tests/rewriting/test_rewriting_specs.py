@@ -1,4 +1,4 @@
-"""Promises of rewriting as a stage: its orders, its job, and an audit of what an endpoint wrote."""
+"""Promises of rewriting as a stage: its specs, its job, and an audit of what an endpoint wrote."""
 
 import functools
 import json
@@ -258,7 +258,9 @@ def test_a_llama_that_never_learned_anything_ends_its_job_in_one_line(tmp_path: 
     assert checkout.engine().returncode != 0
     spec = rewriting(resolve(check(Config, content, "planted")))
     log = (checkout.path / "results" / "logs" / "rewrite_dataset" / f"{spec.id}.log").read_text().splitlines()
-    assert log[-1].startswith("error: rewriter: none of 8 texts tells a single fact of its person; the first begins ")
+    assert log[-1].startswith(
+        "error: rewriter: none of 8 texts mentions a single fact of its person; the first begins "
+    )
     assert not (checkout.path / "results" / spec.name).exists()
 
 

@@ -254,7 +254,7 @@ def test_a_row_is_composed_from_what_each_job_wrote_and_the_weights_are_not_read
 @pytest.mark.parametrize(
     ("facts", "dropped", "load"),
     [({}, "", ""), ({"largest_load": 1.5}, "", "1.5"), ({"dropped": 0.25, "largest_load": 2.0}, "0.25", "2")],
-    ids=["dense", "experts of others, which have no capacity", "experts"],
+    ids=["dense", "experts of an external model, which have no capacity", "experts"],
 )
 def test_what_was_dropped_and_the_largest_load_go_from_the_training_to_the_table(facts, dropped, load, tmp_path):
     artefacts = planted(tmp_path, {**TRAINING, **facts})

@@ -13,7 +13,7 @@ from capacity.artefacts.spec import Spec, make_spec, spec_text
 
 
 def spec(results: Path, stage: str, settings: dict, parents: dict) -> tuple[Spec, Path]:
-    """An order for an artefact, and the file that it is written to."""
+    """A spec of an artefact, and the file that it is written to."""
     made = make_spec(stage, "tiny", settings, parents)
     path = results / "specs" / f"{made.id}.json"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -108,7 +108,7 @@ def test_a_file_is_read_no_further_than_the_rows_that_are_told(tmp_path: Path, m
     forget_records()
     monkeypatch.setattr("capacity.world.records.MOST_VALUES", 100_000)
     for N in (None, 150_000):
-        with pytest.raises(UserError, match="has more than 100,000 rows; tell the first so many by N"):
+        with pytest.raises(UserError, match="has more than 100,000 rows; use the first so many by N"):
             read({**whole, "missing": "drop", "N": N})
 
 
@@ -136,11 +136,11 @@ def test_no_more_of_a_file_is_held_than_what_is_told_of_it(
     forget_records()
     monkeypatch.setattr("capacity.world.records.MOST_BYTES", 20_000_000)
     assert read(few).num_rows == 200
-    says = r"its first [\d,]+ rows take more than 0.02 GB; tell fewer rows by N, or fewer columns by attributes"
+    says = r"its first [\d,]+ rows take more than 0.02 GB; use fewer rows by N, or fewer columns by attributes"
     with pytest.raises(UserError, match=says):
         read({**settings, "attributes": ["capital", "note"]})
     monkeypatch.setattr("capacity.world.records.MOST_VALUES", 200_006)
-    with pytest.raises(UserError, match="200,007 different texts; at most 200,006, tell fewer rows by N"):
+    with pytest.raises(UserError, match="200,007 different texts; at most 200,006, use fewer rows by N"):
         make_world({**settings, "N": 200_000})
 
 
@@ -313,7 +313,7 @@ def test_a_table_is_refused_before_any_job(tmp_path: Path, dataset: dict[str, An
 
 def test_a_table_without_a_row_is_refused_before_any_job(tmp_path: Path) -> None:
     for text in ("country,capital\n", "country,capital\nFrance,\n"):
-        with pytest.raises(UserError, match="has no row that can be told"):
+        with pytest.raises(UserError, match="has no row that can be used"):
             grid_with({"file": spec_of(tmp_path, text)["file"], "missing": "drop"})
 
 

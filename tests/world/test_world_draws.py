@@ -162,5 +162,5 @@ def test_name_only_draws_tell_one_attribute_in_all_its_words() -> None:
 
 
 def test_an_unknown_attribute_is_refused_in_one_line() -> None:
-    with pytest.raises(UserError, match=r"attribute: gender; this world tells birth_date, .*working_city$"):
+    with pytest.raises(UserError, match=r"attribute: gender; this world has birth_date, .*working_city$"):
         name_only_draws(world_of(SMALL_BIOS), 5, 0, 0, 10, "gender")

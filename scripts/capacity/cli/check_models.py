@@ -14,7 +14,7 @@ from capacity.jobs.startup import lean_imports
 
 with lean_imports():
     from capacity.models.external_checks import check
-    from capacity.models.spec import read_foreign
+    from capacity.models.spec import read_external
     from capacity.quantization.scheme_checks import check_schemes
     from capacity.quantization.spec import read_scheme
 
@@ -22,9 +22,9 @@ with lean_imports():
 def check_all(wanted: dict[str, list[dict[str, Any]]]) -> None:
     """Check each model. Raises UserError."""
     for model in wanted["models"]:
-        check(read_foreign(model))
+        check(read_external(model))
     for quantised in wanted["quantised"]:
-        check_schemes(read_foreign(quantised["model"]), [read_scheme(scheme) for scheme in quantised["schemes"]])
+        check_schemes(read_external(quantised["model"]), [read_scheme(scheme) for scheme in quantised["schemes"]])
     if wanted["asked"]:
         with lean_imports():  # peft, a second more
             from capacity.extraction.askable import check_asked

@@ -1,4 +1,4 @@
-"""Datasets, as `config.yaml` describes them: people, records, random strings, and how they are told."""
+"""Datasets, as `config.yaml` describes them: people, records, random strings, and how they are worded."""
 
 import math
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -20,10 +20,10 @@ PoolName = Literal["first_names", "middle_names", "last_names", "cities", "unive
 
 
 class Junk(Section):
-    """Junk people told between the dataset's own, in the same words and with other names; never stored."""
+    """Junk people written between the dataset's own, in the same words and with other names; never stored."""
 
     people: Count = Field(
-        description="Junk people, told at random. The paper's: 100,000,000 (random junk) or 1,000 (repetitive)."
+        description="Junk people, drawn at random. The paper's: 100,000,000 (random junk) or 1,000 (repetitive)."
     )
     share: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.875, description="Share of junk: of the rows, of pure windows, or of the tokens of mixed ones."
@@ -35,7 +35,7 @@ class Junk(Section):
     )
 
 
-class Told(Section):
+class Worded(Section):
     """How the facts of one person or record are put into a text."""
 
     sentences: Literal["shuffled", "in_order"] = Field(
@@ -43,7 +43,7 @@ class Told(Section):
     )
     paragraphs: Count | None = Field(
         None,
-        description="Paragraphs a person has, drawn once and told in turn: 1 is the paper's bioS-simple. "
+        description="Paragraphs a person has, drawn once and used in turn: 1 is the paper's bioS-simple. "
         "null: words and order are drawn anew at every exposure.",
     )
     tag: bool = Field(False, description="One token of its own in front of each biography, never of junk.")
@@ -59,7 +59,7 @@ class Told(Section):
         return False
 
 
-class People(Told):
+class People(Worded):
     """What datasets of synthetic people have in common."""
 
     N: Count = Field(description="People.")
@@ -145,7 +145,7 @@ class Pools(Section):
 
 
 class SixFacts(Section):
-    """What the six facts of a person can be, and the sentences that tell them."""
+    """What the six facts of a person can be, and the sentences that state them."""
 
     pools: Pools = Field(Pools(), description="Sizes of the value pools.")
     value_lists: dict[PoolName, str] = Field(
@@ -159,7 +159,7 @@ class SixFacts(Section):
     )
     pronouns: Annotated[list[Pronoun], Field(min_length=1, max_length=10), AfterValidator(unique)] = Field(
         ["He", "She"],
-        description="Subjects of the later sentences; which one tells log2 of their number in bits. One tells nothing.",
+        description="Subjects of the later sentences; the choice holds log2 of their number in bits.",
     )
 
     @model_validator(mode="after")
@@ -195,7 +195,7 @@ class Paraphraser(Section):
 
     kind: Literal["grammar"]
     corruption: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, description="Share of facts, each on its own, told wrongly or left out, half and half."
+        0.0, description="Share of facts, each on its own, written wrongly or left out, half and half."
     )
 
 
@@ -236,7 +236,7 @@ class Endpoint(Sampled):
 
 
 class BioR(SixFacts):
-    """The paper's bioR(N): the people of bioS, each told in texts by a rewriter. The working city is not told."""
+    """The paper's bioR(N): the people of bioS, each in texts by a rewriter. No working city is mentioned."""
 
     REFUSED: ClassVar[dict[str, str]] = {
         "junk": "given with kind: bioR, whose texts are written and not worded anew; remove it, or use kind: bioS"
@@ -252,7 +252,7 @@ class BioR(SixFacts):
     )
     flawed: Literal["resample", "keep"] = Field(
         "resample",
-        description="What becomes of texts that miss a fact or tell it wrongly: written again, the best of all tries "
+        description="What becomes of texts that miss a fact or have it wrong: written again, the best of all tries "
         "is kept; or kept as they are. Both are counted, and no such fact is scored.",
     )
     tries: Annotated[int, Field(ge=1, le=100)] = Field(8, description="Texts written at most for one, with resample.")
@@ -270,14 +270,14 @@ class BioR(SixFacts):
         return BioS(kind="bioS", N=self.N, **shared)
 
 
-class Records(Told):
+class Records(Worded):
     """Own facts: a CSV or parquet file, one column names the entity, the others are its attributes."""
 
     kind: Literal["records"]
     file: str = Field(description="The file, from the project's folder on; it counts by content.")
     entity: str = Field(description="The column that names each row; no name may stand twice.")
     attributes: Annotated[list[str], Field(min_length=1), AfterValidator(unique)] | None = Field(
-        None, description="The columns to tell; null: all others."
+        None, description="The columns to write; null: all others."
     )
     phrases: dict[str, Annotated[list[Phrase], Field(min_length=1), AfterValidator(unique)]] = Field(
         {}, description="By column, what can stand before its value; '<column> is' where nothing is given."
@@ -289,7 +289,7 @@ class Records(Told):
         "error",
         description="What becomes of rows with an empty cell; manifest and preview count those that are dropped.",
     )
-    N: Count | None = Field(None, description="The first so many rows that can be told; null: all, 5,000,000 at most.")
+    N: Count | None = Field(None, description="The first so many rows that can be used; null: all, 5,000,000 at most.")
 
     def worded(self) -> bool:
         return any(len(phrases) > 1 for phrases in self.phrases.values())

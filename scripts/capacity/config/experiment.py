@@ -27,7 +27,7 @@ class Config(Section):
     models: dict[Name, Model] = Field(description="Architectures by name.")
     regimes: dict[Name, Regime] = Field(description="Training regimes by name.")
     quantizers: dict[Name, Quantizer] = Field(description="Quantisation schemes by name.")
-    extractions: dict[Name, Extraction] = Field({}, description="Ways to ask for what models know, by name.")
+    extractions: dict[Name, Extraction] = Field({}, description="Ways to ask for what models memorised, by name.")
     studies: dict[Name, Study] = Field(description="Studies by name.")
     probe: Probe = Field(Probe(), description="How bits are measured.")
     table: Table = Field(Table(), description="How the capacity table is made.")

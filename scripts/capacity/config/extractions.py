@@ -37,7 +37,7 @@ class Extraction(Section):
     )
     choosing: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.2,
-        description="Of the others, the share whose answers choose between several tries; they count no further.",
+        description="Of the others, the share for validation: their answers choose between tries and count no further.",
     )
     wordings: dict[str, Annotated[list[Wording], Field(min_length=1), AfterValidator(unique)]] = Field(
         {},

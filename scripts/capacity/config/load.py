@@ -12,7 +12,7 @@ from capacity.config.sections import shown
 from capacity.config.yaml_files import parse_yaml, read_yaml
 from capacity.errors import UserError
 
-MOST_MISTAKES = 20  # that are told at once
+MOST_MISTAKES = 20  # that are shown at once
 
 Source = tuple[str, dict[str, Any]]  # what a part of the configuration is called in messages, and what it says
 
@@ -80,7 +80,7 @@ def _checked(model: Any, sources: list[Source]) -> Any:
 
 
 def _lines(error: ValidationError, raw: dict[str, Any], sources: list[Source]) -> list[str]:
-    """The mistakes, a line a key; what a value may be instead is told in one of them."""
+    """The mistakes, a line a key; what a value may be instead is said in one of them."""
     starts: dict[str, list[str]] = {}  # of lines: their messages
     for each in error.errors(include_url=False):
         loc, message = each["loc"], each["msg"]

@@ -92,7 +92,7 @@ class Model(Section):
     experts: Experts | None = Field(None, description="Experts in place of every MLP; null: none.")
     hf: Annotated[dict[str, Any], AfterValidator(plain)] | None = Field(
         None,
-        description="Instead of architecture: model_type of any causal LM that transformers knows, and keys of its "
+        description="Instead of architecture: model_type of any causal LM of transformers, and keys of its "
         "configuration, for example {model_type: mamba, hidden_size: 16, num_hidden_layers: 2}. Weights are new.",
     )
     python: Factory | None = Field(

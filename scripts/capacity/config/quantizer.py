@@ -30,7 +30,7 @@ def _group(value: int | str) -> int | str:
     return value
 
 
-# Options of a quantiser that each choice leaves without a meaning.
+# Options of a quantizer that each choice leaves without a meaning.
 IGNORED_OPTIONS: dict[str, tuple[str, ...]] = {
     "method: none": (
         *("bits", "format", "symmetric", "group", "tensors", "scale_format", "rest"),
@@ -97,7 +97,7 @@ class Quantizer(Section):
         return self
 
     def to_settings(self, people: int, seed: int) -> Scheme:
-        """The scheme as the quantiser reads it."""
+        """The scheme as the quantizer reads it."""
         if self.method == "none":
             return Unquantized(method="none")
         tensors = tuple(role for role in ROLES if role in self.tensors)

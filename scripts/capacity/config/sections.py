@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 MOST = 10**9  # of anything that is counted: none is made that large, and folders can still be named by it
-DEEPEST = 20  # settings of others within settings
+DEEPEST = 20  # levels of settings within settings
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=40)]
 Count = Annotated[int, Field(gt=0, le=MOST)]

@@ -82,7 +82,7 @@ class Study(Section):
     quantizers: Names = Field(["none"], description="Names from `quantizers`.")
     extraction: Name | None = Field(
         None,
-        description="A name from `extractions`: how much of what the checkpoints know can be asked for; needs a "
+        description="A name from `extractions`: how much of what the checkpoints memorised can be asked for; needs a "
         "quantizer with method: none.",
     )
     seeds: Seeds | None = Field(

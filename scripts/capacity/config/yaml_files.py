@@ -1,6 +1,6 @@
 """YAML files as plain values, by the core schema of YAML 1.2: numbers mean what they seem to, and a key stands once.
 
-`074` is 74, `1:00` and `2024-01-01` are text, `yes` is text, `1e-3` is a number. What only YAML 1.1 knows (dates,
+`074` is 74, `1:00` and `2024-01-01` are text, `yes` is text, `1e-3` is a number. What only YAML 1.1 has (dates,
 binary, sets, merge keys) is refused, and so are control characters.
 """
 
@@ -33,7 +33,7 @@ INTEGER_BASES = {"0o": 8, "0x": 16}
 
 
 class _Composer(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Knows which plain texts are null, true or false, and numbers in YAML 1.2."""
+    """Resolves which plain texts are null, true or false, and numbers in YAML 1.2."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 

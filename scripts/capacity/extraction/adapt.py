@@ -21,7 +21,7 @@ FUSED = ("query_key_value", "c_attn")  # one projection for query, key and value
 
 
 def grown(model: PreTrainedModel, rows: int, context: int, seed: int) -> PreTrainedModel:
-    """The model with `rows` tokens, new ones drawn from its own initial law, and room for `context` positions.
+    """The model with `rows` tokens, new ones drawn from its own initial distribution, and room for `context` positions.
 
     Changes the model in place. Raises UserError where it has learned its positions and they are too few.
     """

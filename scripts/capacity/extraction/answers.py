@@ -105,13 +105,13 @@ def memorised(
 
     probe: {"draws": wordings a person, "seed": ...}. exact: the share of draws in which every token of the value is
     the model's first choice after all that precedes it; greedy decoding would give the value then. Of written texts
-    those count that tell the value rightly; one that none of them tells is not memorised.
+    those count that mention the right value; a value that none of them mentions is not memorised.
     """
     items = [name for name, _ in world.account.items]
     places = [1 + items.index(attribute) for attribute in attributes]
     kept = world.rewritings.W if world.rewritings else world.grammar.paragraphs
     draws = min(probe["draws"], kept or probe["draws"])
-    exact, told = np.zeros((world.N, len(attributes))), np.zeros((world.N, len(attributes)))
+    exact, scored = np.zeros((world.N, len(attributes))), np.zeros((world.N, len(attributes)))
     most = BATCH_TOKENS["cpu" if device == "cpu" else "gpu"]
     for draw in range(draws):
         for start in range(0, world.N, BLOCK):
@@ -119,12 +119,12 @@ def memorised(
             rendering = renderer.tokens(probe_draws(world, probe["seed"], draw, start, stop), labels=True)
             some = score_items(model, rendering, 1 + len(items), device, most)[EXACT][:, places]
             exact[start:stop] += np.nan_to_num(some)
-            told[start:stop] += ~np.isnan(some)
+            scored[start:stop] += ~np.isnan(some)
     codes = np.tile(np.arange(len(attributes), dtype=np.int16), world.N)
     return pa.table(
         {
             "person": np.repeat(np.arange(world.N, dtype=np.int32), len(attributes)),
             "attribute": pa.DictionaryArray.from_arrays(codes, list(attributes)),
-            "exact": (exact / np.maximum(told, 1)).ravel(),
+            "exact": (exact / np.maximum(scored, 1)).ravel(),
         }
     )

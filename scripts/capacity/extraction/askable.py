@@ -16,9 +16,9 @@ from capacity.extraction.adapt import merged, query_and_value_modules
 from capacity.extraction.finetune import ready_model
 from capacity.extraction.mixed import check_windows
 from capacity.extraction.questions import Lengths, asked_attributes, lengths_of, questions_tokenizer
-from capacity.models.external import POSITIONS, build_foreign, hf_config, name_of, one_line
+from capacity.models.external import POSITIONS, build_external, hf_config, name_of, one_line
 from capacity.models.external_checks import T, V, bad_reload, logits_of, shaken, too_large
-from capacity.models.spec import ForeignModel, PaperModel, TransformersModel, read_foreign, read_model
+from capacity.models.spec import ExternalModel, PaperModel, TransformersModel, read_external, read_model
 from capacity.tokenizers.spec import keeps_all_rows, read_tokenizer
 from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.training.batches import TrainingBatches
@@ -53,11 +53,11 @@ def check_asked(asked: dict[str, Any]) -> None:
 @functools.cache
 def check_ready(model_text: str, spec_text: str) -> None:
     """Make a small model ready, change its low-rank matrices, merge them, save it and load it. Raises UserError."""
-    model, settings = read_foreign(json.loads(model_text)), json.loads(spec_text)
+    model, settings = read_external(json.loads(model_text)), json.loads(spec_text)
     name = f"{name_of(model)}: method: {settings['method']}"
     if too_large(model):
         with torch.device("meta"):
-            targets = build_foreign(model, V, T)
+            targets = build_external(model, V, T)
         if settings["method"] == "lora":
             query_and_value_modules(targets)
         return
@@ -93,7 +93,7 @@ def _fault_of_ready(model: PreTrainedModel, settings: dict[str, Any]) -> str:
 @functools.cache
 def most_positions(model_text: str) -> int:
     """Positions that a model cannot go beyond, for a training on rows of T tokens; 0 where it can."""
-    model = read_foreign(json.loads(model_text))
+    model = read_external(json.loads(model_text))
     if too_large(model):
         return 0
     built = shaken(model).eval()
@@ -106,7 +106,7 @@ def most_positions(model_text: str) -> int:
     return 0
 
 
-def _check_positions(asked: dict[str, Any], model: ForeignModel, most: int, mixed: bool) -> None:
+def _check_positions(asked: dict[str, Any], model: ExternalModel, most: int, mixed: bool) -> None:
     """Raise UserError where a model that has learned its positions has too few of them for the questions."""
     (world, tokenizer), lengths = room(asked)
     if not _states_positions(model):
@@ -124,7 +124,7 @@ def _check_positions(asked: dict[str, Any], model: ForeignModel, most: int, mixe
         )
 
 
-def _states_positions(model: ForeignModel) -> bool:
+def _states_positions(model: ExternalModel) -> bool:
     """Whether the model's own configuration says how many positions it has, instead of its training's context."""
     if not isinstance(model, TransformersModel):
         return False

@@ -51,8 +51,8 @@ class MixedBatches(TrainingBatches):
         check_windows(self.context, asked.lengths)
 
     @property
-    def told(self) -> str:
-        return f"{super().told}, and {len(self._questions.prompts):,} questions"
+    def description(self) -> str:
+        return f"{super().description}, and {len(self._questions.prompts):,} questions"
 
     @property
     def vocab_size(self) -> int:

@@ -1,4 +1,4 @@
-"""Whose questions are trained on, whose answers choose between tries, and whose answers count. Light."""
+"""People for training, validation (`choosing`: their answers choose between tries) and test (`held_out`). Light."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ ADAPTER = 204  # the initial low-rank matrices
 
 @dataclass(frozen=True)
 class Split:
-    """Numbers of people: asked about in fine-tuning; whose answers choose between tries; whose answers count."""
+    """Numbers of people: asked about in fine-tuning; for validation; for the test."""
 
     asked: int
     choosing: int

@@ -33,7 +33,7 @@ ROWS_A_WRITE = 2**18
 
 @dataclass(frozen=True)
 class Lengths:
-    """Tokens of the longest prompt and of the longest answer that a grammar gives, whoever lives in the world."""
+    """Tokens of the longest prompt and of the longest answer that a grammar gives, whichever people are drawn."""
 
     prompt: int
     answer: int
@@ -157,7 +157,7 @@ def read_asked(folder: Path, tokenizer: Tokenizer) -> Asked:
 
 
 def questions_tokenizer(tokenizer: Tokenizer, wordings: Mapping[str, Sequence[str]], world: World) -> Tokenizer:
-    """A world's tokenizer with what the wordings need besides, and names and values that no written text tells.
+    """A world's tokenizer with what the wordings need besides, and names and values that no written text mentions.
 
     Raises UserError where the end of a value is a part of what follows in a biography, and so no answer.
     """
@@ -168,8 +168,8 @@ def questions_tokenizer(tokenizer: Tokenizer, wordings: Mapping[str, Sequence[st
             "reads as the value does there; use one that splits at marks"
         )
     facts = [*grammar.name, *(slot for attribute in grammar.attributes for slot in attribute.slots)]
-    untold = (text for slot in facts for text in grammar.texts(slot)) if world.rewritings else ()
-    return extended(tokenizer, chain(chain.from_iterable(_all_parts(wordings, grammar)), untold))
+    unmentioned = (text for slot in facts for text in grammar.texts(slot)) if world.rewritings else ()
+    return extended(tokenizer, chain(chain.from_iterable(_all_parts(wordings, grammar)), unmentioned))
 
 
 def _all_parts(wordings: Mapping[str, Sequence[str]], grammar: Grammar) -> list[tuple[str, str]]:
@@ -218,26 +218,26 @@ def check_reads(tokenizer: Tokenizer, known: Tokenizer, table: pa.Table, names: 
 
     tokenizer: of the biographies. known: of the questions. names: of the people of the table, in their order.
     """
-    prompts, told = table["prompt"].to_pylist(), table["answer"].to_pylist()
+    prompts, answers = table["prompt"].to_pylist(), table["answer"].to_pylist()
     kinds = len(prompts) // len(names)
-    asked, values, as_told, together = (
+    asked, values, in_biography, together = (
         encode(reader, some)
         for reader, some in (
             (known, prompts),
-            (known, told),
-            (tokenizer, told),
-            (known, [p + a for p, a in zip(prompts, told, strict=True)]),
+            (known, answers),
+            (tokenizer, answers),
+            (known, [p + a for p, a in zip(prompts, answers, strict=True)]),
         )
     )
     for row, name in enumerate(encode(tokenizer, [name for name in names for _ in range(kinds)])):
         whole = asked[row] + values[row]
         inside = any(asked[row][i : i + len(name)] == name for i in range(len(asked[row])))
-        if not inside or values[row] != as_told[row] or together[row] != whole:
+        if not inside or values[row] != in_biography[row] or together[row] != whole:
             raise UserError(
-                f"wordings: the tokenizer reads {prompts[row] + told[row]!r} otherwise than a biography's name and "
+                f"wordings: the tokenizer reads {prompts[row] + answers[row]!r} otherwise than a biography's name and "
                 "value; put blanks around {name} and at no end"
             )
-        if known.decode(whole) != prompts[row] + told[row]:
+        if known.decode(whole) != prompts[row] + answers[row]:
             raise UserError(f"wordings: the tokenizer reads {prompts[row]!r} as {known.decode(asked[row])!r}")
 
 

@@ -26,7 +26,7 @@ from transformers.utils import logging as transformers_logging
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 from capacity.models.architectures import mlp_width
-from capacity.models.external import build_foreign
+from capacity.models.external import build_external
 from capacity.models.modeling_switched import SwitchedConfig, SwitchedForCausalLM
 from capacity.models.modeling_wrapped import WrappedForCausalLM
 from capacity.models.spec import ExpertSettings, ModelSettings, PaperModel
@@ -50,7 +50,7 @@ def build_model(model: ModelSettings, vocab_size: int, context: int, seed: int) 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(np.random.SeedSequence([seed, WEIGHTS]).generate_state(1, np.uint64)[0]))
         if not isinstance(model, PaperModel):
-            return build_foreign(model, vocab_size, context)
+            return build_external(model, vocab_size, context)
         kind, config = _class_and_config(model, vocab_size, context)
         return kind(config)
 

@@ -1,4 +1,4 @@
-"""Models that are not of the paper: any causal LM that transformers knows, or a factory of the user's own."""
+"""Models that are not of the paper: any causal LM of transformers, or a factory of the user's own."""
 
 import difflib
 import sys
@@ -10,7 +10,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 from capacity.models.modeling_wrapped import WrappedConfig, WrappedForCausalLM
-from capacity.models.spec import ForeignModel, TransformersModel
+from capacity.models.spec import ExternalModel, TransformersModel
 
 # EOS is 0 and pads; a padding id would freeze that token's row in some classes.
 TOKENS = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": None}
@@ -19,7 +19,7 @@ POSITIONS = "max_position_embeddings"
 BALANCE_KEYS = ("router_aux_loss_coef", "aux_loss_coef")  # weights of a load-balancing loss
 
 
-def build_foreign(model: ForeignModel, vocab_size: int, context: int) -> PreTrainedModel:
+def build_external(model: ExternalModel, vocab_size: int, context: int) -> PreTrainedModel:
     """A new model under torch's present seed. Raises UserError in one line for what cannot be built."""
     try:
         if isinstance(model, TransformersModel):
@@ -34,7 +34,7 @@ def build_foreign(model: ForeignModel, vocab_size: int, context: int) -> PreTrai
         raise UserError(f"{name_of(model)}: cannot be built: {one_line(error)}") from error
 
 
-def name_of(model: ForeignModel) -> str:
+def name_of(model: ExternalModel) -> str:
     """What to call a model in a message."""
     return f"hf: {model.hf['model_type']}" if isinstance(model, TransformersModel) else f"python: {model.python}"
 
@@ -46,7 +46,7 @@ def hf_config(hf: dict[str, Any], vocab_size: int, context: int) -> Any:
         near = difflib.get_close_matches(kind, CAUSAL_MODELS, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise UserError(
-            f"hf: model_type {kind!r} is no causal LM that transformers knows; {hint}there are {len(CAUSAL_MODELS)}"
+            f"hf: model_type {kind!r} is no causal LM of transformers; {hint}there are {len(CAUSAL_MODELS)}"
         )
     plain = CONFIG_MAPPING[kind]()
     for key in hf:
@@ -74,6 +74,6 @@ def balance_weight(config: Any) -> float:
 
 
 def one_line(error: Exception) -> str:
-    """What others raised, for a message."""
+    """An error of another library, for a message."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) < 200 else text[:197] + "..."

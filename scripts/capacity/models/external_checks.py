@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from capacity.errors import UserError
-from capacity.models.external import POSITIONS, build_foreign, name_of, one_line
-from capacity.models.spec import ForeignModel, TransformersModel
+from capacity.models.external import POSITIONS, build_external, name_of, one_line
+from capacity.models.spec import ExternalModel, TransformersModel
 
 V, T = 17, 16
 CHECKED_PARAMETERS = 50_000_000  # a larger model is only laid out before its training, not run
 
 
-def check(model: ForeignModel) -> None:
+def check(model: ExternalModel) -> None:
     """Build a model for a small vocabulary and see that it trains, scores, saves and loads. Raises UserError."""
     name = name_of(model)
     if too_large(model):
@@ -34,20 +34,20 @@ def width_of(model: PreTrainedModel) -> int:
     return min(T, getattr(model.config, POSITIONS, None) or T)
 
 
-def too_large(model: ForeignModel) -> bool:
+def too_large(model: ExternalModel) -> bool:
     """Whether a model is too large to be run here. A factory's size is known once it is built, so it is run."""
     with torch.device("meta"):
         return (
             isinstance(model, TransformersModel)
-            and sum(p.numel() for p in build_foreign(model, V, T).parameters()) > CHECKED_PARAMETERS
+            and sum(p.numel() for p in build_external(model, V, T).parameters()) > CHECKED_PARAMETERS
         )
 
 
-def shaken(model: ForeignModel) -> PreTrainedModel:
-    """A model with larger weights than a new one, in whose rounding a leak could drown."""
+def shaken(model: ExternalModel) -> PreTrainedModel:
+    """A model with larger weights than a new one, whose rounding could hide a leak."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(1)
-        built = build_foreign(model, V, T)
+        built = build_external(model, V, T)
         for parameter in built.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     return built

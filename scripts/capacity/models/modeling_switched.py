@@ -101,7 +101,7 @@ class Routing(NamedTuple):
 
 
 class SwitchedExperts(nn.Module):
-    """E standard MLPs, of which each token meets the K that a router finds most probable.
+    """E standard MLPs, of which each token uses the K that a router finds most probable.
 
     An expert takes K * int(factor * ceil(N / E)), one at least, of the N tokens of a batch (as in tutel, which
     the paper used): first choices before second ones, in the order of tokens. A choice beyond that is dropped:

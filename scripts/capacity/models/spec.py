@@ -42,7 +42,7 @@ class PaperModel(Settings):
 
 
 class TransformersModel(Settings):
-    """A causal LM that transformers knows: model_type, and keys of its configuration."""
+    """A causal LM of transformers: model_type, and keys of its configuration."""
 
     hf: dict[str, Any]
 
@@ -54,10 +54,10 @@ class FactoryModel(Settings):
     settings: dict[str, Any]
 
 
-ForeignModel = TransformersModel | FactoryModel
-ModelSettings = PaperModel | ForeignModel
+ExternalModel = TransformersModel | FactoryModel
+ModelSettings = PaperModel | ExternalModel
 MODEL: TypeAdapter[ModelSettings] = TypeAdapter(ModelSettings)
-FOREIGN: TypeAdapter[ForeignModel] = TypeAdapter(ForeignModel)
+EXTERNAL: TypeAdapter[ExternalModel] = TypeAdapter(ExternalModel)
 
 
 def read_model(settings: dict[str, Any]) -> ModelSettings:
@@ -65,6 +65,6 @@ def read_model(settings: dict[str, Any]) -> ModelSettings:
     return MODEL.validate_python(settings)
 
 
-def read_foreign(settings: dict[str, Any]) -> ForeignModel:
+def read_external(settings: dict[str, Any]) -> ExternalModel:
     """A model that is not of the paper, in a training's spec. Raises ValueError where it is of the paper."""
-    return FOREIGN.validate_python(settings)
+    return EXTERNAL.validate_python(settings)

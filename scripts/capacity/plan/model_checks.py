@@ -42,10 +42,10 @@ def wanted_of(specs: dict[str, Spec], done: set[str]) -> dict[str, list[dict[str
 def _of_external(specs: dict[str, Spec], stage: str) -> list[Spec]:
     """Specs of a stage whose checkpoint, themselves where they are one, is of a model that is not of the paper."""
     found = [spec for spec in specs.values() if spec.stage == stage]
-    return [spec for spec in found if _is_foreign(_checkpoint(spec, specs).settings)]
+    return [spec for spec in found if _is_external(_checkpoint(spec, specs).settings)]
 
 
-def _is_foreign(training: dict[str, Any]) -> bool:
+def _is_external(training: dict[str, Any]) -> bool:
     return not isinstance(read_model(training["model"]), PaperModel)
 
 
@@ -76,7 +76,7 @@ def _asked_models(specs: dict[str, Spec], done: set[str]) -> list[dict[str, Any]
         mixed = tries[0]["method"] == "mixed"
         training = tries[0] if mixed else specs[str(spec.parents["checkpoint"])].settings
         questions = specs[str(spec.parents["questions"])]
-        if _is_foreign(training) or (mixed and training["regime"]["packing"] == "windows"):
+        if _is_external(training) or (mixed and training["regime"]["packing"] == "windows"):
             part = {key: training[key] for key in ("model", "regime", "seed")}
             world = {role: specs[str(questions.parents[role])].settings for role in ("dataset", "tokenizer")}
             wanted.append({**part, **world, "tries": tries, "questions": questions.settings})

@@ -1,1 +1,1 @@
-"""What a model knows: losses on the facts it was trained on."""
+"""What a model stores: losses on the facts it was trained on."""

@@ -1,10 +1,10 @@
-"""What a causal language model knows of each person of a world: losses and greedy matches by person and item.
+"""What a causal language model stores of each person of a world: losses and greedy matches by person and item.
 
 A biography is one row that starts with EOS, as in training. One forward pass gives the loss of every labelled
-token and whether it is the model's first choice. Probe draws tell each person in fresh words and keep the
-working city out of the employer's sight; paragraphs that a world keeps are scored as they are, and a city
+token and whether it is the model's first choice. Probe draws word each person anew, with the
+working city after the employer; paragraphs that a world keeps are scored as they are, and a city
 that precedes its employer counts as part of it. Of written texts those with most facts right are scored, and in
-each only the facts that it tells rightly. The second context is the full name and one attribute's sentence.
+each only the facts that it mentions rightly. The second context is the full name and one attribute's sentence.
 """
 
 from collections.abc import Callable, Iterator
@@ -75,7 +75,7 @@ def score_people(
     draws = min(probe["draws"], kept or probe["draws"])  # more would be the same again
     scores = mean_scores(paragraphs, draws, halves)
     if world.rewritings:  # no sentence of a written text stands on its own
-        return _table(items, _without_untold(scores, world), np.full((world.N, len(items)), np.nan))
+        return _table(items, _with_priors(scores, world), np.full((world.N, len(items)), np.nan))
     name_only = scores[NATS].copy()
     for attribute in world.grammar.attributes:
         if attribute.is_item:
@@ -90,10 +90,10 @@ def score_junk(model: Model, renderer: Renderer, world: World, probe: dict[str, 
     junk, items = JunkPeople(world), _items(world)
     if isinstance(model, torch.nn.Module):
         model.eval()
-    told = renderer.for_junk(junk)
+    junk_renderer = renderer.for_junk(junk)
 
     def paragraphs(draw: int, start: int, stop: int) -> Rendering:
-        return told.tokens(junk_probe_draws(junk, probe["seed"], draw, start, stop), labels=True)
+        return junk_renderer.tokens(junk_probe_draws(junk, probe["seed"], draw, start, stop), labels=True)
 
     num_people, batch_tokens = min(junk.N, world.N), BATCH_TOKENS["cpu" if device == "cpu" else "gpu"]
     scores = _mean_scores(model, paragraphs, probe["draws"], num_people, len(items), device, batch_tokens)
@@ -114,7 +114,7 @@ def _mean_scores(
     batch_tokens: int,
     halves: HalfLosses | None = None,
 ) -> Array:
-    """Means over the draws that tell an item, float (3, num_people, num_items); NaN where none does."""
+    """Means over the draws that mention an item, float (3, num_people, num_items); NaN where none does."""
     means = np.empty((SCORES, num_people, num_items))
     for start in range(0, num_people, BLOCK):
         stop = min(start + BLOCK, num_people)
@@ -122,28 +122,28 @@ def _mean_scores(
             score_items(model, render(draw, start, stop), num_items, device, batch_tokens, halves is not None)
             for draw in range(num_draws)
         )
-        block = _mean_of_told(draws)
+        block = _mean_of_numbers(draws)
         means[:, start:stop] = block[:SCORES]
         if halves is not None:
             halves.add(start, block[SCORES:].reshape(2, len(TEMPERATURES), stop - start, num_items))
     return means
 
 
-def _mean_of_told(draws: Iterator[Array]) -> Array:
+def _mean_of_numbers(draws: Iterator[Array]) -> Array:
     """The mean of arrays of one shape where they are numbers; NaN where none is."""
-    total, told = np.zeros(()), np.zeros(())
+    total, count = np.zeros(()), np.zeros(())
     for some in draws:
         total = total + np.where(np.isnan(some), 0.0, some)
-        told = told + ~np.isnan(some)
-    return np.divide(total, told, out=np.full_like(total, np.nan), where=told > 0)
+        count = count + ~np.isnan(some)
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
 
-def _without_untold(scores: Array, world: World) -> Array:
-    """Scores in which an item that no scored text tells rightly counts as not stored: its prior in nats, no match."""
+def _with_priors(scores: Array, world: World) -> Array:
+    """Scores in which an item that no scored text mentions rightly is not stored: its prior in nats, no match."""
     priors = np.array([world.account.name_prior_bits, *(bits for _, bits in world.account.items)]) * np.log(2)
-    untold = np.isnan(scores[NATS])
-    scores[NATS][untold] = np.broadcast_to(priors, untold.shape)[untold]
-    scores[EXACT][untold] = 0.0
+    unmentioned = np.isnan(scores[NATS])
+    scores[NATS][unmentioned] = np.broadcast_to(priors, unmentioned.shape)[unmentioned]
+    scores[EXACT][unmentioned] = 0.0
     return scores
 
 
@@ -172,7 +172,7 @@ def score_items(
 ) -> Array:
     """Scores of B biographies by item, float (3, B, num_items): nats, nats of the first chunk, exact or not.
 
-    Item i is what the rendering labels i + 1. NaN where a biography does not tell the item or marks no first
+    Item i is what the rendering labels i + 1. NaN where a biography does not mention the item or marks no first
     chunk. Token losses are fp32 log-softmax; they are summed in float64.
     at_temperatures: then nats at each of TEMPERATURES follow along the first axis, and nats of first chunks.
     """
@@ -186,10 +186,10 @@ def score_items(
     def sums(cells: NDArray[np.int64], weights: NDArray[np.floating] | None = None) -> Array:
         return np.bincount(cells, weights, minlength=B * num_items).astype(float).reshape(B, num_items)
 
-    told, marked = sums(cells) > 0, sums(cells[first]) > 0
-    whole = [np.where(told, sums(cells, row), np.nan) for row in nats]
+    mentioned, marked = sums(cells) > 0, sums(cells[first]) > 0
+    whole = [np.where(mentioned, sums(cells, row), np.nan) for row in nats]
     first_chunk = [np.where(marked, sums(cells[first], row[first]), np.nan) for row in nats]
-    exact = np.where(told, sums(cells[~hit]) == 0, np.nan)
+    exact = np.where(mentioned, sums(cells[~hit]) == 0, np.nan)
     return np.stack([whole[0], first_chunk[0], exact, *whole[1:], *first_chunk[1:]])
 
 
@@ -206,10 +206,10 @@ def _score_tokens(
     column = (labels != FILLER).cumsum() - 1  # of a labelled token
     rows = 1 + len(TEMPERATURES) if at_temperatures else 1
     nats, hit = np.zeros((rows, column[-1] + 1), dtype=np.float32), np.zeros(column[-1] + 1, dtype=bool)
-    for places, told in _batches(rendering.lengths, batch_tokens):
-        tokens = np.where(told, rendering.tokens[places], EOS_ID).astype(np.int64)
+    for places, present in _batches(rendering.lengths, batch_tokens):
+        tokens = np.where(present, rendering.tokens[places], EOS_ID).astype(np.int64)
         inputs = np.concatenate([np.full((len(tokens), 1), EOS_ID), tokens[:, :-1]], axis=1)
-        scored = told & (labels[places] != FILLER)
+        scored = present & (labels[places] != FILLER)
         mine = column[places[scored]]
         logits_RTV = model(torch.from_numpy(inputs).to(device)).logits
         logits_MV = logits_RTV[torch.from_numpy(scored).to(device)].float()
@@ -225,7 +225,7 @@ def _batches(lengths: NDArray[np.int64], batch_tokens: int) -> Iterator[tuple[ND
     """Batches of rows: where in the flat tokens each (row, column) stands, and whether the row has it.
 
     Rows of like length come together; rows times width stays within batch_tokens, one row at least. Padding
-    stands at the end, out of sight of the tokens before it; its places are clipped to the flat array.
+    stands at the end, where it changes no token before it; its places are clipped to the flat array.
     """
     starts = lengths.cumsum() - lengths
     by_length = np.argsort(lengths, kind="stable")

@@ -1,7 +1,7 @@
 """Losses at other temperatures than 1, summed over each half of the people: what calibrated bits are computed from.
 
-Logits divided by a temperature are a model that is as sure of itself as it ought to be, where one temperature can make
-it so. Which does is fitted on one half of the people and judged on the other, so the two are kept apart from the start.
+Logits divided by a temperature are a calibrated model, where one temperature can make it so.
+That temperature is fitted on one half of the people and judged on the other, so the two are kept apart from the start.
 """
 
 import numpy as np
@@ -49,7 +49,7 @@ def _nats_of_chunk(logits_MV: torch.Tensor, targets_M: torch.Tensor) -> torch.Te
 
 
 class HalfLosses:
-    """Losses of the people in each half, summed as people come; an item that is not told counts as not stored."""
+    """Losses of the people in each half, summed as people come; an item that is not mentioned counts as not stored."""
 
     def __init__(self, num_people: int, account: Account):
         self.half = half_of(num_people)
@@ -61,10 +61,10 @@ class HalfLosses:
     def add(self, first_person: int, nats: Array) -> None:
         """Add people in order, float (2, temperatures, people, items): of whole items, and of first chunks."""
         whole, first_chunk = nats
-        told = np.where(np.isnan(whole), self.prior_nats, whole)
+        filled = np.where(np.isnan(whole), self.prior_nats, whole)
         halves = self.half[first_person : first_person + nats.shape[2]]
         for half in (0, 1):
-            self.sums[0, half] += told[:, halves == half].sum(axis=1)
+            self.sums[0, half] += filled[:, halves == half].sum(axis=1)
             self.sums[1, half] += first_chunk[:, halves == half].sum(axis=1)
 
     def table(self) -> pa.Table:

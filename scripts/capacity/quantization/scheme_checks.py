@@ -8,12 +8,12 @@ import torch
 from capacity.errors import UserError
 from capacity.models.external import name_of, one_line
 from capacity.models.external_checks import V, shaken, too_large, width_of
-from capacity.models.spec import ForeignModel
+from capacity.models.spec import ExternalModel
 from capacity.quantization.quantize import check_fits
 from capacity.quantization.spec import Scheme, scheme_slug
 
 
-def check_schemes(model: ForeignModel, schemes: list[Scheme]) -> None:
+def check_schemes(model: ExternalModel, schemes: list[Scheme]) -> None:
     """Quantise a model for a small vocabulary by each scheme. Raises UserError where one cannot be applied to it."""
     if too_large(model):
         return

@@ -1,1 +1,1 @@
-"""Rewriting: people's facts told by a language model, an endpoint or an offline paraphraser, every text checked."""
+"""Rewriting: texts of people by a language model, an endpoint or an offline paraphraser, every text checked."""

@@ -1,11 +1,11 @@
-"""Which facts of a person a text tells, and where: the judge of every rewriting.
+"""Which facts of a person a text mentions, and where: the check of every rewriting.
 
-A fact counts as told where its value stands as it is in the pools ("October 2, 1996", not "2 Oct 1996"), between
+A fact counts as mentioned where its value stands as it is in the pools ("October 2, 1996", not "2 Oct 1996"), between
 word ends, and is not part of a longer value. A value of the same kind that is not the person's, another full name, or
 a pronoun of another gender makes the fact wrong, even where the right one stands too: then it is nowhere scored.
-A text that is wrong about the name tells nothing of the person.
+A text that is wrong about the name mentions no fact of the person.
 No value stands in two pools (`check_pools`), so that none can be right in another's place; the working city, which
-could be taken for the birth city, is not told.
+could be taken for the birth city, is not mentioned.
 """
 
 import re
@@ -39,32 +39,32 @@ class Found:
 
 @dataclass(frozen=True)
 class Checked:
-    """A text's marks, and what it does not tell: item -> missing or wrong."""
+    """A text's marks, and what it does not mention: item -> missing or wrong."""
 
     marks: list[Mark]
     flaws: dict[str, str]
 
     @property
-    def num_told(self) -> int:
-        """How many facts it tells rightly."""
+    def num_mentioned(self) -> int:
+        """How many facts it mentions rightly."""
         return len({label for label, _, _ in self.marks})
 
 
-def told_attributes(grammar: Grammar) -> list[Attribute]:
-    """The attributes that a rewriting tells: those that are knowledge."""
+def mentioned_attributes(grammar: Grammar) -> list[Attribute]:
+    """The attributes that a rewriting mentions: those that are knowledge."""
     return [attribute for attribute in grammar.attributes if attribute.is_item]
 
 
 def check_pools(grammar: Grammar) -> None:
     """Refuse a value that stands in two attributes' pools: in the wrong place it would count. Raises UserError."""
     seen: dict[str, str] = {}
-    for attribute in told_attributes(grammar):
+    for attribute in mentioned_attributes(grammar):
         for slot in attribute.slots[:1]:
             for value in grammar.pools[slot.pool]:
                 if seen.setdefault(value, attribute.name) != attribute.name:
                     raise UserError(
                         f"value_lists: {value!r} is both {seen[value]} and {attribute.name}; a text that takes one for "
-                        "the other could not be told from a right one, remove it from one list"
+                        "the other could not be distinguished from a right one, remove it from one list"
                     )
 
 
@@ -76,7 +76,7 @@ class Checker:
         self.grammar = grammar
         self.items = ["name", *grammar.items]
         self._slots = {NAME: grammar.name}
-        for attribute in told_attributes(grammar):
+        for attribute in mentioned_attributes(grammar):
             self._slots[FIRST_VALUE + grammar.items.index(attribute.name)] = attribute.slots
         self._pools = {slot.pool: _by_first_word(grammar, slot) for slots in self._slots.values() for slot in slots}
         self._beginning: dict[str, list[int]] = {}  # first words of values -> their items
@@ -103,7 +103,7 @@ class Checker:
         taken = {start for _, start, _ in given_away}  # a word counts for one item
         marks += given_away
         marks += self._gender([word for word in words if word.start() not in taken], codes, flaws)
-        if "name" in flaws:  # whatever it tells, it does not tell it of this person
+        if "name" in flaws:  # what it mentions is of another person
             marks = []
         return Checked(sorted((_with_blank(text, mark) for mark in marks), key=lambda mark: mark[1]), flaws)
 
@@ -144,26 +144,26 @@ class Checker:
         return place, codes
 
     def _given_away(self, text: str, marks: list[Mark], words: list[re.Match[str]]) -> list[Mark]:
-        """Words of a scored value, capitals and numbers, that stand before it: scored too, as they tell a part."""
+        """Words of a scored value, capitals and numbers, that stand before it: scored too, as they are a part of it."""
         more = []
         for item, start, stop in marks:
-            telling = {word for word in WORD.findall(text[start:stop]) if word[0].isupper() or word[0].isdigit()}
-            more += [(item, w.start(), w.end()) for w in words if w.end() <= start and w.group() in telling]
+            parts = {word for word in WORD.findall(text[start:stop]) if word[0].isupper() or word[0].isdigit()}
+            more += [(item, w.start(), w.end()) for w in words if w.end() <= start and w.group() in parts]
         taken: dict[int, Mark] = {mark[1]: mark for mark in reversed(more)}  # a word of two values counts for one
         return list(taken.values())
 
     def _gender(self, words: list[re.Match[str]], codes: dict[str, int], flaws: dict[str, str]) -> list[Mark]:
-        """The first word that tells the gender, where pronouns tell one."""
+        """The first word that shows the gender, where pronouns show one."""
         pronoun = self.grammar.pronoun
         if not pronoun or not pronoun.column:
             return []
         values = self.grammar.pools[pronoun.pool]
         forms = {form: code for code, value in enumerate(values) for form in GENDERED.get(value, {value.lower()})}
-        told = [(word, forms[word.group().lower()]) for word in words if word.group().lower() in forms]
-        if not told or any(code != codes[pronoun.column] for _, code in told):
-            flaws[pronoun.column] = WRONG if told else MISSING
+        gendered = [(word, forms[word.group().lower()]) for word in words if word.group().lower() in forms]
+        if not gendered or any(code != codes[pronoun.column] for _, code in gendered):
+            flaws[pronoun.column] = WRONG if gendered else MISSING
             return []
-        return [(FIRST_VALUE + self.grammar.items.index(pronoun.column), told[0][0].start(), told[0][0].end())]
+        return [(FIRST_VALUE + self.grammar.items.index(pronoun.column), gendered[0][0].start(), gendered[0][0].end())]
 
 
 def _by_first_word(grammar: Grammar, slot: Slot) -> dict[str, list[tuple[str, int]]]:

@@ -1,13 +1,13 @@
 """The offline rewriter: no weights, a stated rate of mistakes. Sentences of the grammar, joined and opened in ways of
 its own.
 
-Each fact of a person, the name and the gender included, is on its own corrupted at the stated rate: told wrongly or
+Each fact of a person, the name and the gender included, is on its own corrupted at the stated rate: written wrongly or
 left out, each half of the time.
 """
 
 import numpy as np
 
-from capacity.rewriting.check import told_attributes
+from capacity.rewriting.check import mentioned_attributes
 from capacity.rewriting.spec import GrammarRewriter
 from capacity.world import streams
 from capacity.world.facts import World
@@ -39,10 +39,10 @@ class ParaphrasingGrammar:
         grammar = self.world.grammar
         name = self._value(rng, grammar.name, codes) or NOBODY
         pronoun = self._value(rng, (grammar.pronoun,), codes) if grammar.pronoun else None
-        told = told_attributes(grammar)
+        attributes = mentioned_attributes(grammar)
         text = ""
-        for index in rng.permutation(len(told)):
-            rest = self._sentence(rng, told[index], codes)
+        for index in rng.permutation(len(attributes)):
+            rest = self._sentence(rng, attributes[index], codes)
             if rest is None:
                 continue
             text = _joined(rng, text, pronoun or NOBODY, rest) if text else name + rest

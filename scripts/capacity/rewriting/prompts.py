@@ -1,6 +1,6 @@
-"""What a language model is asked: to tell the facts of one person, given as short sentences in any order."""
+"""What a language model is asked: a text with the facts of one person, given as short sentences in any order."""
 
-from capacity.rewriting.check import told_attributes
+from capacity.rewriting.check import mentioned_attributes
 from capacity.world import streams
 from capacity.world.facts import World
 from capacity.world.grammar import Slot
@@ -22,7 +22,7 @@ def prompt(world: World, person: int, number: int, words: int) -> str:
         return "".join(grammar.read(slot, code) for slot, code in zip(slots, codes, strict=True)).strip()
 
     sentences = []
-    for attribute in told_attributes(grammar):
+    for attribute in mentioned_attributes(grammar):
         before, after = attribute.templates[rng.integers(len(attribute.templates))]
         sentences.append(f"The person{before} {read(*attribute.slots)}{after}")
     rng.shuffle(sentences)

@@ -26,7 +26,7 @@ from capacity.world.pieces import EOS_TOKEN
 from capacity.world.rewritings import Rewritings
 
 BATCH = 64  # texts, where the rewriter does not say
-PATIENCE = 64  # texts in a row that tell nothing, after which a rewriter is given up
+PATIENCE = 64  # texts in a row without a fact of their person, after which the rewriting ends
 KEPT = "texts.jsonl"  # a line a batch: what was written, so that a job goes on where it stopped
 
 Ask = tuple[int, int]  # person, number of the text
@@ -47,9 +47,9 @@ REWRITERS: dict[type[RewriterSettings], Callable[[Any, World, int], Rewriter]] =
 
 
 def rewrite_world(world: World, settings: RewritingSettings, resume: Path) -> tuple[World, dict[str, Any]]:
-    """The world told in `rewritings` texts a person, and counts of what was asked, missing and wrong.
+    """The world with `rewritings` texts a person, and counts of what was asked, missing and wrong.
 
-    resume: a folder for the batches that are done. Raises UserError for a rewriter that tells nothing.
+    resume: a folder for the batches that are done. Raises UserError for a rewriter that mentions no fact.
     """
     writing = Writing(world, settings)
     resume.mkdir(parents=True, exist_ok=True)
@@ -63,17 +63,17 @@ def rewrite_world(world: World, settings: RewritingSettings, resume: Path) -> tu
 
 
 def _write(writing: "Writing", done: list[dict[str, Any]], path: Path) -> None:
-    """Write the batches that are missing, each kept as soon as it is whole and one tells something.
+    """Write the batches that are missing, each kept as soon as it is whole and one mentions a fact.
 
-    Raises UserError where so many texts in a row tell nothing; they are not kept, so that others are asked for then.
+    Raises UserError where so many texts in a row mention no fact; they are not kept, so that others are asked for then.
     """
     due = time.monotonic()
-    waiting: list[dict[str, Any]] = []  # batches that tell nothing, since the last that does
+    waiting: list[dict[str, Any]] = []  # batches that mention no fact, since the last that does
     with open(path, "a", encoding="utf-8") as file:
         for batch in range(len(done), writing.num_batches):
             waiting.append(writing.batch(batch))
-            if waiting[-1].pop("silent"):
-                _check_silence(waiting, writing.total)
+            if waiting[-1].pop("factless"):
+                _check_factless(waiting, writing.total)
                 continue
             file.writelines(json.dumps(entry) + "\n" for entry in waiting)
             file.flush()
@@ -85,11 +85,11 @@ def _write(writing: "Writing", done: list[dict[str, Any]], path: Path) -> None:
     done += waiting
 
 
-def _check_silence(entries: list[dict[str, Any]], total: int) -> None:
+def _check_factless(entries: list[dict[str, Any]], total: int) -> None:
     texts = [text for entry in entries for text in entry["texts"]]
     if len(texts) >= min(PATIENCE, total):
         raise UserError(
-            f"rewriter: none of {len(texts)} texts tells a single fact of its person; the first begins "
+            f"rewriter: none of {len(texts)} texts mentions a single fact of its person; the first begins "
             f"{texts[0].strip()[:80]!r}; use another model"
         )
 
@@ -107,7 +107,7 @@ class Writing:
         self.facts = world.facts
 
     def batch(self, number: int) -> dict[str, Any]:
-        """texts; asked: how many were written for them; first: flaws of those that came first; silent: tell nothing."""
+        """texts; asked: how many were written for them; first: flaws of the first ones; factless: none has a fact."""
         rows = list(range(number * self.size, min((number + 1) * self.size, self.total)))
         texts, checks = self._write(rows, 0)
         first, asked = _tally(checks), len(rows)
@@ -118,10 +118,10 @@ class Writing:
             asked += len(flawed)
             again = self._write([rows[place] for place in flawed], attempt)
             for place, text, check in zip(flawed, *again, strict=True):
-                if check.num_told > checks[place].num_told:
+                if check.num_mentioned > checks[place].num_mentioned:
                     texts[place], checks[place] = text, check
-        silent = not any(each.marks for each in checks)
-        return {"texts": texts, "asked": asked, "first": first, "silent": silent}
+        factless = not any(each.marks for each in checks)
+        return {"texts": texts, "asked": asked, "first": first, "factless": factless}
 
     def check(self, row: int, text: str) -> Checked:
         """A text against the facts of the person whose it is."""
@@ -149,16 +149,16 @@ def _counts(checks: list[Checked], done: list[dict[str, Any]], writing: Writing)
     first: Counter[str] = Counter()
     for entry in done:
         first.update(entry["first"])
-    untold = 0
+    unmentioned = 0
     for start in range(0, len(checks), writing.W):
-        told = {label for each in checks[start : start + writing.W] for label, _, _ in each.marks}
-        untold += len(writing.checker.items) - len(told)
+        mentioned = {label for each in checks[start : start + writing.W] for label, _, _ in each.marks}
+        unmentioned += len(writing.checker.items) - len(mentioned)
     return {
         "texts": len(checks),
         "asked": sum(entry["asked"] for entry in done),
         "flaws_at_first": dict(sorted(first.items())),
         "flaws_kept": _tally(checks),
-        "facts_never_told": untold,
+        "facts_never_told": unmentioned,
     }
 
 

@@ -1,4 +1,4 @@
-"""Who tells people in texts of their own, and how often; light enough for the main process."""
+"""Who writes texts of people, and how many; light enough for the main process."""
 
 from typing import Annotated, Any, Literal
 
@@ -9,7 +9,7 @@ from capacity.world.spec import WorldSettings
 
 
 class GrammarRewriter(Settings):
-    """The offline paraphraser. corruption: the share of facts that it tells wrongly or leaves out."""
+    """The offline paraphraser. corruption: the share of facts that it writes wrongly or leaves out."""
 
     kind: Literal["grammar"]
     corruption: float

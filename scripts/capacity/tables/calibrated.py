@@ -1,13 +1,13 @@
 """Calibrated bits: what losses prove to be stored when the logits are divided by one temperature.
 
-R of a model that is confidently wrong is below zero: its losses are those of someone who bets on what is not so. They
-do not say that nothing is stored. Divided by a temperature above 1, the same logits bet less. The temperature is
+R of a model that is confidently wrong is below zero: it gives high probability to wrong values. That
+does not say that nothing is stored. Divided by a temperature above 1, the same logits are less confident. It is
 fitted on one half of the people, the one of a fixed grid at which their losses prove most bits, and judged on the
 other half, and the other way round; the sum is the bound of Definition 4.1 over all people with these losses.
 
 It is never above R_max: a half stores at most as much at the other half's temperature as at its own, so the sum is at
 most what is stored at either temperature alone, and that is R of a model. Nor is it below 0: the trivial code of
-section 3 knows priors alone and stores 0 bits, and to say that it is used instead takes one bit, which is not counted.
+section 3 uses priors alone and stores 0 bits, and to say that it is used instead takes one bit, which is not counted.
 """
 
 import math

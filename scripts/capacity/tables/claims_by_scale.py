@@ -1,4 +1,4 @@
-"""Verdicts at several scales side by side, so that a person sees what comes with the size of the models."""
+"""Verdicts at several scales side by side, so that a reader sees what changes with the size of the models."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Bits stored by how often people were told, where the training told some far more often than others."""
+"""Bits stored by how often people were shown, where the training showed some far more often than others."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,14 +11,14 @@ from capacity.tables.scores import score_matrices
 from capacity.world.bit_account import Account
 from capacity.world.zipf import Zipf
 
-EDGES = 10 ** np.arange(0, 10, 0.5)  # of bands, in times a person was told: two bands a factor of ten
+EDGES = 10 ** np.arange(0, 10, 0.5)  # of bands, in times a person was shown: two bands a factor of ten
 
 
 def band_rows(row: Mapping[str, Any], zipf: float, scores: pd.DataFrame, account: Account) -> list[dict[str, Any]]:
-    """One row a band of a variant: people told `told_from` to `told_to` times, and the share of their bits stored.
+    """One row a band of a variant: people shown `told_from` to `told_to` times, and the share of their bits stored.
 
-    bits_offered: each person's share of what the world offers. A name is worth log2 (N0 / N) bits whoever bears
-    it, so a person who is met often can store more than is offered.
+    bits_offered: each person's share of what the world offers. A name is worth log2 (N0 / N) bits for every
+    person, so one that is shown often can store more than is offered.
     """
     matrices = score_matrices(scores, account)
     stored = person_bits(matrices["nats"], matrices["first_chunk_nats"], account).total

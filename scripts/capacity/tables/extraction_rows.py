@@ -3,7 +3,7 @@
 memorised: the share of values that the checkpoint gives after the words of a biography, over all people and the
 attributes that are asked. extractable: the share that the fine-tuned model gives to questions about people whose
 questions it was not trained on. In people, both are N times the share (arXiv 2404.05405, Appendix A.2, counts the
-held-out half and doubles it). The model is the try with the most right answers about the people that choose.
+held-out half and doubles it). The model is the try with the most right answers about the validation people.
 """
 
 import math
@@ -36,7 +36,7 @@ def tried(attempt: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def choose(tries: list[dict[str, Any]]) -> int:
-    """The number of the try with the most exact answers about the people that choose; of equals, the lower loss."""
+    """The number of the try with the most exact answers about the validation people; of equals, the lower loss."""
     if len(tries) == 1:
         return 0
     keys = [(-attempt["choosing_exact"], attempt["choosing_nats"]) for attempt in tries]

@@ -1,6 +1,6 @@
 """What a row of the capacity table holds, composed from labels, facts of the training, stored bits, and scores.
 
-The labels come with the plan; each of the others is read where the job that knows it wrote it.
+The labels come with the plan; each of the others is read where the job that computed it wrote it.
 """
 
 import json

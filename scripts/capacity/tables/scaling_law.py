@@ -50,7 +50,7 @@ class Law:
         if scheme == FULL_PRECISION:
             return 1.0
         if scheme not in self.damage:
-            raise UserError(f"scheme {scheme!r}: the law knows {', '.join([FULL_PRECISION, *self.damage])}")
+            raise UserError(f"scheme {scheme!r}: the law has {', '.join([FULL_PRECISION, *self.damage])}")
         a, b = self.damage[scheme]
         return 1 - a * (exposures / 100) ** b
 
@@ -162,7 +162,7 @@ def _fit_damage(table: pd.DataFrame, scheme: str) -> tuple[float, float]:
 
 
 def held_out(fitted: FittedLaw, table: pd.DataFrame) -> pd.DataFrame:
-    """One row a cell of a table that the law has not seen: R, what the law says, and the relative error."""
+    """One row a cell of a table that the law was not fitted to: R, what the law says, and the relative error."""
     full = table[table["scheme"] == FULL_PRECISION]
     cells = full.groupby(["study", "model", "N", "exposures", "R_max"], as_index=False)["R"].mean()
     cells["predicted"] = fitted.law.R(cells["R_max"].astype(float), cells["exposures"].astype(float))

@@ -1,6 +1,6 @@
 """The capacity table: its columns, which row of several learning rates is chosen, its file, and a text form.
 
-Nothing in the table differs between two honest executions of one specification: no time, no device, no date.
+Nothing in the table differs between two executions of one specification: no time, no device, no date.
 """
 
 from collections.abc import Mapping, Sequence

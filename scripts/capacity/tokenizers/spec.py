@@ -10,7 +10,7 @@ TOKENIZER_FILE = "tokenizer.json"  # in a folder of a tokenizer
 
 
 class WordVocabulary(Settings):
-    """The words that the dataset can tell."""
+    """The words that the dataset can produce."""
 
     kind: Literal["word"]
 

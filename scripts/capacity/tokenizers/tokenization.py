@@ -33,7 +33,7 @@ WORD_PATTERN = rf"{CONTRACTION}| ?[\p{{L}}\p{{N}}]+|{MARK}"  # a word may hold d
 
 
 def build_tokenizer(settings: TokenizerSettings, world: World) -> Tokenizer:
-    """A world's tokenizer; EOS has id 0. Raises UserError where it cannot say what the world tells."""
+    """A world's tokenizer; EOS has id 0. Raises UserError where it cannot encode the world's texts."""
     if isinstance(settings, WordVocabulary):
         return _word_tokenizer(world)
     if isinstance(settings, OwnBpe):
@@ -76,12 +76,12 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
 
 def has_all_rows(folder: Path) -> bool:
-    """What `save_tokenizer` was told of them."""
+    """Whether `save_tokenizer` was given all rows."""
     return bool(json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get(ALL_ROWS))
 
 
 def _word_tokenizer(world: World) -> Tokenizer:
-    """One token a word that the world can tell, blank included; any other word is an error."""
+    """One token a word that the world can produce, blank included; any other word is an error."""
     splitter = pre_tokenizers.Split(Regex(WORD_PATTERN), "isolated")
     words = dict.fromkeys(word for text in _all_texts(world) for word, _ in splitter.pre_tokenize_str(text))
     vocabulary = {EOS_TOKEN: EOS_ID} | {word: index for index, word in enumerate(words, start=1)}
@@ -139,7 +139,7 @@ def _all_texts(world: World) -> list[str]:
 
 
 def _encoded(tokenizer: Tokenizer, world: World) -> Iterator[list[int]]:
-    """Token ids of each of them, in order. Raises UserError where the tokenizer cannot say what the world tells."""
+    """Token ids of each of them, in order. Raises UserError where the tokenizer cannot encode them."""
     if world.rewritings is None:
         yield from encode_pieces(tokenizer, world.grammar).values()
         return
@@ -161,9 +161,9 @@ def _whole(tokenizer: Tokenizer, rows: list[str], world: World) -> Tokenizer:
 
 
 def _compact(tokenizer: Tokenizer, world: World) -> Tokenizer:
-    """The same BPE with the tokens that the world can tell numbered first, from 0 (EOS) without a gap.
+    """The same BPE with the tokens that the world can produce numbered first, from 0 (EOS) without a gap.
 
-    A merge's parts must be tokens too: those that the world never tells are numbered last and are no
+    A merge's parts must be tokens too: those that the world never produces are numbered last and are no
     rows of a model. Tokens that do not even serve as parts are dropped, unless tokens reach across pieces: pairs of
     pieces do not show all that there are then, and one that comes is to be refused, not read otherwise.
     """

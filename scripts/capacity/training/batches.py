@@ -50,13 +50,13 @@ class TrainingBatches:
         self._mixed_windows = world.junk is not None and world.junk.windows == "mixed"
         self._windows = regime.packing == "windows"
         self.context = regime.context or self.renderer.max_length + 1
-        self.law = Zipf(world.N, self.exposures, regime.zipf, seed) if regime.zipf else None
+        self.zipf = Zipf(world.N, self.exposures, regime.zipf, seed) if regime.zipf else None
         self._block = functools.lru_cache(maxsize=4)(self._draw_block)
         self.junk = self._junk_text() if world.junk else None
         self._check_countable()
 
     def _check_countable(self) -> None:
-        """Refuse windows over texts whose length only tokenising tells, where there are too many. Raises UserError."""
+        """Refuse windows over texts whose length only tokenising shows, where there are too many. Raises UserError."""
         if not self._windows or isinstance(self.renderer, TextRenderer) or not self.renderer.pieces.merge:
             return
         tokens = int(self.num_biographies * (self.renderer.mean_length + 1))
@@ -86,8 +86,8 @@ class TrainingBatches:
         return cls(world, known, settings.regime, settings.seed, all_rows=all_rows, **more)
 
     @property
-    def told(self) -> str:
-        """What is told, in a few words for the model card."""
+    def description(self) -> str:
+        """What is trained on, in a few words for the model card."""
         return f"{self.world.kind} with N = {self.world.N:,} people"
 
     @property
@@ -182,7 +182,7 @@ class TrainingBatches:
         return concatenate(parts)
 
     def _draw_block(self, exposure: int, block: int) -> Draws:
-        return training_draws(self.world, self.seed, exposure, block, self.law)
+        return training_draws(self.world, self.seed, exposure, block, self.zipf)
 
     @functools.cached_property
     def _stream(self) -> TokenStream:

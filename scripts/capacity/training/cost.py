@@ -33,7 +33,7 @@ def flops_a_token(training: Training) -> float:
 
 
 def active_parameters(model: PreTrainedModel) -> int:
-    """Parameters that one token meets: all, of experts K of E. Source: the model's own configuration."""
+    """Parameters that one token uses: all, of experts K of E. Source: the model's own configuration."""
     config = model.config
     E = next((n for key in EXPERT_KEYS if (n := getattr(config, key, None))), 0)
     K = getattr(config, "num_experts_per_tok", None) or E
@@ -47,7 +47,7 @@ def routing_facts(training: Training, model: PreTrainedModel) -> dict[str, float
     dropped: over the whole training. dropped_after: of the trained model on training batches, in training and
     in evaluation mode. largest_load: the fullest expert's share of first choices there, in units of the even
     share, in the layer where that is largest: 1 is balanced, E is one expert for all. External experts have room
-    for every choice, as far as this project knows; of them there is the load alone.
+    for every choice, as far as this project can see; of them there is the load alone.
     """
     if getattr(model.config, "mlp_kind", "") != "experts":
         loads = _stock_loads(training, model)
@@ -91,7 +91,7 @@ def _route(training: Training, model: Any) -> tuple[float, Tensor]:
 
 @torch.no_grad()
 def _stock_loads(training: Training, model: Any) -> Tensor | None:
-    """First choices by layer and expert of a stock model that tells its routers' logits (N, E); None of others."""
+    """First choices by layer and expert of a stock model that returns its routers' logits (N, E); else None."""
     if "output_router_logits" not in inspect.signature(model.forward).parameters:
         return None
     total = None

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from capacity.errors import UserError
 from capacity.training.optimizer import Optimizer, learning_rate
-from capacity.training.process_group import Team
+from capacity.training.process_group import ProcessGroup
 from capacity.training.spec import Descent
 
-TEAM_STEPS = 100  # of several processes, between two answers to whether they go on
+GROUP_STEPS = 100  # of several processes, between two answers to whether they go on
 SIGNIFICANT_DIGITS = 9  # of a float32, so that reading gives it back
 
 Batch = tuple[Tensor, Tensor, int, float]  # inputs and targets (B, T); targets scored in all; this process's share
@@ -42,8 +42,8 @@ class Loop(ABC):
         num_rows: int,
     ):
         self.descent, self.optimizer, self.vector, self.device = descent, optimizer, vector_P, vector_P.device
-        self.team, self.num_steps = Team(fabric), num_steps
-        self._chunk = chunk if self.team.alone else min(chunk, TEAM_STEPS)
+        self.group, self.num_steps = ProcessGroup(fabric), num_steps
+        self._chunk = chunk if self.group.alone else min(chunk, GROUP_STEPS)
         rows = min(num_rows, num_steps)
         self.row_steps = [num_steps * (row + 1) // rows for row in range(rows)]
         self.row_losses = torch.zeros(rows, dtype=torch.float64)
@@ -70,14 +70,14 @@ class Loop(ABC):
             batches = self._batches(self.step, min(self._chunk, self.num_steps - self.step))
             for inputs_BT, targets_BT, num_scored, share in batches:
                 gradient, loss = self._gradient(inputs_BT, targets_BT)
-                gradient, self.loss = self.team.combine(gradient, loss, share)
+                gradient, self.loss = self.group.combine(gradient, loss, share)
                 self.optimizer.step(self.vector, gradient, self.learning_rate(self.step))
                 self.loss_sum.add_(self.loss)
                 self.step, self.tokens = self.step + 1, self.tokens + num_scored
                 if self.step == self.row_steps[self.row]:
                     self._close_row()
                 yield self.step
-            if not self.team.all_go_on(go_on):
+            if not self.group.all_go_on(go_on):
                 return
 
     def learning_rate(self, step: int) -> float:

@@ -1,6 +1,6 @@
 """What a finished training leaves behind: a folder that transformers loads, with metrics and a model card.
 
-Nothing here depends on the clock or the machine: two honest trainings leave equal bytes.
+Nothing here depends on the clock or the machine: two trainings of one specification leave equal bytes.
 """
 
 import json
@@ -62,7 +62,7 @@ def write_checkpoint(training: Training, settings: TrainingSettings, tokenizer: 
         | routing_facts(training, model)
     )
     (folder / "training.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
-    words, dataset = architecture_in_words(settings.model), training.batches.told
+    words, dataset = architecture_in_words(settings.model), training.batches.description
     card = {"title": f"{words.partition(':')[0]} on {dataset}", "dataset": dataset, "architecture": words}
     card["trust"] = ", trust_remote_code=True" if any(folder.glob("*.py")) else ""  # the code lies in the folder
     (folder / "README.md").write_text(CARD.format(**card, **facts))

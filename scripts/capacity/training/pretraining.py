@@ -16,7 +16,7 @@ from capacity.training.objective import Objective
 from capacity.training.optimizer import check_schedule, make_optimizer
 from capacity.training.spec import TrainingSettings
 
-CHUNK_TOKENS = 2**18  # rendered at once: a step does not feel it, and it fits the cache
+CHUNK_TOKENS = 2**18  # rendered at once: of no effect on the time of a step, and it fits the cache
 NUM_ROWS = 200
 
 
@@ -46,7 +46,7 @@ class Training(Loop):
     def _batches(self, first: int, count: int) -> Iterable[Batch]:
         inputs, targets = self.batches.steps(first, count)
         scored_K = _num_scored(targets)
-        inputs, targets = self.team.share(inputs), self.team.share(targets)
+        inputs, targets = self.group.share(inputs), self.group.share(targets)
         shares = (_num_scored(targets) / scored_K).tolist()
         on_device = [torch.from_numpy(array).to(self.device, torch.int64) for array in (inputs, targets)]
         return zip(*on_device, scored_K.tolist(), shares, strict=True)

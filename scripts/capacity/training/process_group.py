@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-class Team:
+class ProcessGroup:
     """One process's view of a training's processes; with one process every method gives back what it got."""
 
     def __init__(self, fabric: Fabric):
@@ -49,7 +49,7 @@ class Team:
         """What the first process decides; one that is alone stops where it stands and need not ask."""
         return self.alone or bool(self._fabric.broadcast(go_on(), src=0))
 
-    def part(self) -> None:
-        """Take leave of the others, without waiting for them."""
+    def leave(self) -> None:
+        """Leave the process group, without waiting for the others."""
         if not self.alone:
             torch.distributed.destroy_process_group()

@@ -1,4 +1,4 @@
-"""A training done in as many sessions as it takes: it resumes, saves now and then, tells how far it is, and stops."""
+"""A training done in as many sessions as it takes: it resumes, saves now and then, shows how far it is, and stops."""
 
 import sys
 import time
@@ -56,9 +56,9 @@ class Session(Generic[L]):
         save_state(self.resume, tensors, counters | sessions, self.conditions)
 
     def run(self, stop: StopRequest) -> None:
-        """Do the steps that are left. Raises Interrupted when told to stop: alone at once, else after a chunk."""
+        """Do the steps that are left. Raises Interrupted when asked to stop: alone at once, else after a chunk."""
         loop = self.loop
-        alone = loop.team.alone
+        alone = loop.group.alone
         steps = loop.steps(lambda: stop.reason is None)
         self._first(steps)
         if alone:
@@ -112,7 +112,7 @@ class Session(Generic[L]):
 def run_resumably(
     make: Callable[[], L], resume: Path, conditions: dict[str, Any], time_budget_seconds: float | None
 ) -> Session[L]:
-    """Make a training and do its steps, from its saved state on where there is one; the caller forgets the state later.
+    """Make a training and do its steps, from its saved state on where there is one; the caller removes the state later.
 
     A training that is stopped, by SIGTERM, SIGINT, SIGKILL or its budget in seconds of wall time, and started again,
     ends with the same bits as one that was never stopped. Raises Interrupted after a stop.
@@ -124,5 +124,5 @@ def run_resumably(
         try:
             session.run(stop)
         finally:
-            session.loop.team.part()
+            session.loop.group.leave()
     return session

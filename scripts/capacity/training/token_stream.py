@@ -97,10 +97,10 @@ def mixed_stream(useful: TokenStream, junk: Biographies, num_junk: int, seed: in
 
     def tokens(start: int, stop: int) -> Tokens:
         sizes = lengths(start, stop)
-        told = np.empty(sizes.sum(), dtype=np.uint32)
+        joined = np.empty(sizes.sum(), dtype=np.uint32)
         for side, places, first, last in split(start, stop):
-            told[np.repeat(places, sizes)] = side.tokens(first, last)
-        return told
+            joined[np.repeat(places, sizes)] = side.tokens(first, last)
+        return joined
 
     firsts = np.append(np.arange(0, mixture.num_units, GROUP), mixture.num_units)
     return TokenStream(firsts, lengths, tokens)

@@ -18,7 +18,7 @@ def follow(settings: TrainingSettings, batches: TrainingBatches, resume: Path) -
     Session(training, resume, {"settings": settings.plain()})
     for _ in training.steps():
         pass
-    training.team.part()
+    training.group.leave()
 
 
 def train_checkpoint(

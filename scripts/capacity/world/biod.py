@@ -18,7 +18,7 @@ def make_grammar(settings: BioDWorld) -> Grammar:
     pools = _names(settings.names, atomic)
     pools |= {f"id_{k}": chunk_set(settings.seed, k, settings.D, settings.L, settings.T) for k in range(1, K + 1)}
     if not atomic:
-        pools["pronouns"] = ["Her"]  # tells nothing: one word for everybody, as in the paper
+        pools["pronouns"] = ["Her"]  # carries no bits: one word for everybody, as in the paper
     between = " " if atomic else ", "
     attributes = []
     for k in range(1, K + 1):

@@ -23,7 +23,7 @@ def make_grammar(settings: BioSWorld) -> Grammar:
     pools |= {name: chosen(name) for name in ("cities", "universities", "majors")}
     pools["employers"], pools["working_cities"] = split_employers(chosen("employers"))
     pools["pronouns"] = list(settings.pronouns)
-    gender = "gender" if len(pools["pronouns"]) > 1 else None  # one word for everybody tells nothing
+    gender = "gender" if len(pools["pronouns"]) > 1 else None  # one word for everybody carries no bits
     date = (Slot("birth_month", "months"), Slot("birth_day", "days", after=","), Slot("birth_year", "years"))
     attributes = {
         "birth_date": date,

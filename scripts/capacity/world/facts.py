@@ -46,7 +46,7 @@ class World:
     facts: dict[str, NDArray[np.unsignedinteger]]
     grammar: Grammar
     account: Account
-    rewritings: Rewritings | None = None  # the texts that tell the people, where the grammar does not
+    rewritings: Rewritings | None = None  # the written texts of the people, where there are any
 
     @property
     def N(self) -> int:

@@ -27,7 +27,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Attribute:
-    """What one sentence tells: an item (knowledge to be scored), or what follows from another attribute."""
+    """What one sentence states: an item (knowledge to be scored), or what follows from another attribute."""
 
     name: str
     slots: tuple[Slot, ...]
@@ -54,9 +54,9 @@ class Grammar:
 
     @property
     def items(self) -> list[str]:
-        """Names of the value items in the order of their labels; a pronoun that tells a fact comes last."""
-        told = [self.pronoun.column] if self.pronoun and self.pronoun.column else []
-        return [attribute.name for attribute in self.attributes if attribute.is_item] + told
+        """Names of the value items in the order of their labels; a pronoun that shows a fact comes last."""
+        shown = [self.pronoun.column] if self.pronoun and self.pronoun.column else []
+        return [attribute.name for attribute in self.attributes if attribute.is_item] + shown
 
     @cached_property
     def column_sizes(self) -> dict[str, int]:
@@ -120,7 +120,7 @@ class Grammar:
                 yield values[-1], subjects
 
     def num_beginnings(self) -> dict[str, int]:
-        """By pool that has any, values that begin another word by word: a loss does not tell where one ends."""
+        """By pool that has any, values that begin another word by word: a loss does not show where one ends."""
         ends = {slot.pool: slot.after for slot in self._slots()}
         counts = {pool: num_beginnings(value + ends[pool] for value in self.pools[pool]) for pool in ends}
         return {pool: count for pool, count in counts.items() if count}

@@ -1,4 +1,4 @@
-"""Junk people: as many as wanted, none of them stored. Their facts are made from their numbers when they are told.
+"""Junk people: as many as wanted, none of them stored. Their facts are made from their numbers when they are rendered.
 
 They share the useful people's pools and templates, and none of their names: junk person j has the name that
 the keyed bijection of names gives to number N + j (arXiv 2404.05405, Section 10, says "different people").
@@ -59,11 +59,11 @@ def check_names_left(grammar: Grammar, num_people: int, num_junk: int) -> None:
 
 
 def junk_draws(junk: JunkPeople, seed: int, block: int, count: int = BLOCK) -> Draws:
-    """Junk biographies block * count..: each tells a uniform junk person, worded anew."""
+    """Junk biographies block * count..: each of a uniform junk person, worded anew."""
     rng = streams.generator(seed, streams.JUNK, block)
     return draw_words(junk.grammar, rng, rng.integers(0, junk.N, count))
 
 
 def junk_probe_draws(junk: JunkPeople, seed: int, draw: int, start: int, stop: int) -> Draws:
-    """Junk people start..stop-1 in fresh words, as a probe tells the useful ones."""
+    """Junk people start..stop-1 in fresh words, as a probe words the useful ones."""
     return fresh_probe_draws(junk.grammar, junk.N, (seed, streams.JUNK_PROBE, draw), start, stop)

@@ -1,7 +1,7 @@
 """Labels of tokens from labels of characters, where texts are tokenised whole.
 
 A token that reaches into an item belongs to it with all its characters, so one that joins a value's end to what
-follows makes the value dearer, never cheaper.
+follows raises the loss of the value, never lowers it.
 """
 
 from itertools import chain

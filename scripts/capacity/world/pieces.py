@@ -24,9 +24,9 @@ class PieceTable:
 
     tokens, labels, first_chunk: flat, pieces end to end. sizes, starts: by piece number. names, values: the
     facts column and the first number of each slot's run. leaks: for an attribute that another one decides, its
-    values again, labelled as that one's; told first, they give it away. merge, most_change: as in Reading. num_used:
-    the ids that texts can hold and EOS. vocab_size: V, as in `model_rows`. Raises UserError where the tokenizer does
-    not know the grammar's words.
+    values again, labelled as that one's, for texts that have them first. merge, most_change: as in Reading. num_used:
+    the ids that texts can hold and EOS. vocab_size: V, as in `model_rows`. Raises UserError where the tokenizer
+    lacks the grammar's words.
     """
 
     def __init__(self, grammar: Grammar, chunked: bool, tokenizer: Tokenizer, all_rows: bool):
@@ -52,8 +52,8 @@ class PieceTable:
         self.suffix = self._add([grammar.name_suffix], FILLER) if grammar.name_suffix else EMPTY
         if grammar.pronoun:
             texts, column = grammar.texts(grammar.pronoun), grammar.pronoun.column
-            told = FIRST_VALUE + grammar.items.index(column) if column else FILLER
-            self.first_pronoun, self.later_pronoun = self._add(texts, told), self._add(texts, FILLER)
+            label = FIRST_VALUE + grammar.items.index(column) if column else FILLER
+            self.first_pronoun, self.later_pronoun = self._add(texts, label), self._add(texts, FILLER)
 
     def _number_sentences(self) -> None:
         self.befores, self.afters = [], []

@@ -51,7 +51,7 @@ def _own_lines(key: str, path: Path) -> list[str]:
 
 
 def num_beginnings(values: Iterable[str]) -> int:
-    """Values that, a blank behind them, begin another: a loss does not tell where such a one ends."""
+    """Values that, a blank behind them, begin another: a loss does not show where such a one ends."""
     ordered = sorted({f"{value} " for value in values})
     return sum(other.startswith(one) for one, other in pairwise(ordered))
 

@@ -1,9 +1,9 @@
-"""Own facts: a table of records, each told as `<entity>: <phrase> <value>; <phrase> <value>; ...` in any order.
+"""Own facts: a table of records, each rendered as `<entity>: <phrase> <value>; <phrase> <value>; ...` in any order.
 
 The marks that end entities and values belong to them, so that none is the beginning of another and where one
-ends is scored too. The account takes the entities as known (they offer nothing, and a model that does not know
-them pays), and says what it assumes of values: that all values of a column are equally likely, or that their
-frequencies are known.
+ends is scored too. The account takes the entities as known (they offer nothing, and the loss of
+a model on them is subtracted), and says what it assumes of values: that all values of a column are equally likely, or
+that their frequencies are known.
 """
 
 import functools
@@ -30,25 +30,25 @@ from capacity.world.spec import RecordsFile, RecordsWorld
 
 RESERVED = ("name",)  # what scores call the entity
 MOST_VALUES = 5_000_000  # rows, and different texts of all columns: a tokenizer takes 2 kB of memory for each
-MOST_BYTES = 1_000_000_000  # of the columns that are told, before they are decoded
+MOST_BYTES = 1_000_000_000  # of the columns that are used, before they are decoded
 MOST_ATTRIBUTES = 250
-FEWER = "tell fewer rows by N, or fewer columns by attributes"
+FEWER = "use fewer rows by N, or fewer columns by attributes"
 TEXT = pa.dictionary(pa.int32(), pa.string())
 
 Parts = tuple[dict[str, NDArray[np.unsignedinteger]], Grammar, Account]
 
 
 def make_parts(settings: RecordsWorld) -> Parts:
-    """Facts, grammar and account of a spec of records. Raises UserError for a table that cannot be told."""
+    """Facts, grammar and account of a spec of records. Raises UserError for a table that cannot be used."""
     return parts_of(read_records(settings), settings)
 
 
 def parts_of(table: pa.Table, settings: RecordsWorld) -> Parts:
     """The same of a table that was read, of the columns and rows of the spec."""
     if table.num_rows < settings.N:
-        raise UserError(f"N: {settings.N} records, but {settings.file} has {table.num_rows} that can be told")
+        raise UserError(f"N: {settings.N} records, but {settings.file} has {table.num_rows} that can be used")
     if not table.num_rows:
-        raise UserError(f"file: {settings.file} has no row that can be told; give one without empty cells")
+        raise UserError(f"file: {settings.file} has no row that can be used; give one without empty cells")
     columns = [settings.entity, *settings.attributes]
     coded = {column: _coded(table[column]) for column in columns}
     num_texts = sum(len(texts) for texts, _ in coded.values())
@@ -63,12 +63,12 @@ def parts_of(table: pa.Table, settings: RecordsWorld) -> Parts:
 
 
 def read_records(settings: RecordsFile) -> pa.Table:
-    """The rows that a spec tells: columns that it names, dictionary-coded, N rows without an empty cell or all."""
+    """The rows that a spec uses: columns that it names, dictionary-coded, N rows without an empty cell or all."""
     return _table_and_dropped(settings)[0]
 
 
 def num_dropped(settings: RecordsFile) -> int:
-    """Rows with an empty cell that are passed over: all before the first row that is not told because of N."""
+    """Rows with an empty cell that are passed over: all before the first row that is not used because of N."""
     return _table_and_dropped(settings)[1]
 
 
@@ -79,7 +79,7 @@ def _table_and_dropped(settings: RecordsFile) -> tuple[pa.Table, int]:
 
 
 def status(path: Path) -> tuple[int, int]:
-    """What tells that a file is still the one that was read."""
+    """By what a file is recognised as the one that was read."""
     try:
         stat = path.stat()
     except OSError as error:
@@ -102,19 +102,19 @@ def _read(
         if column in RESERVED:
             raise UserError(f"attributes: {column!r} is reserved for the entity; give the column another name")
     if len(wanted) < 2:
-        raise UserError(f"attributes: {path.name} has no column besides {entity!r}; a record needs something to tell")
+        raise UserError(f"attributes: {path.name} has no column besides {entity!r}; a record needs an attribute")
     if len(wanted) > MOST_ATTRIBUTES:
         raise UserError(f"attributes: {len(wanted) - 1} columns; name at most {MOST_ATTRIBUTES}")
     schema = pa.schema([(column, TEXT) for column in wanted])
     try:
-        told, dropped = _told(path.name, schema, _blocks(path, wanted), missing, N)
+        table, dropped = _rows_and_dropped(path.name, schema, _blocks(path, wanted), missing, N)
     except (pa.ArrowInvalid, pa.ArrowKeyError, pa.ArrowNotImplementedError, OSError, UnicodeDecodeError) as error:
         raise UserError(f"file: {path.name}: {' '.join(str(error).split())[:200]}") from None
-    return told, dropped
+    return table, dropped
 
 
 def forget_records() -> None:
-    """Let go of the table that was read last."""
+    """Release the table that was read last."""
     _read.cache_clear()
 
 
@@ -158,20 +158,20 @@ def _parquet(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         yield pa.record_batch(arrays, list(columns))
 
 
-def _told(
+def _rows_and_dropped(
     name: str, schema: pa.Schema, blocks: Iterable[pa.RecordBatch], missing: str, N: int | None
 ) -> tuple[pa.Table, int]:
     """The first N rows without an empty cell, or all, and how many with one were passed over up to the next.
 
-    Blocks are read no further than that, and no more is held than what is told: a file may be larger than memory.
+    Blocks are read no further than that, and no more is held than what is used: a file may be larger than memory.
     Raises UserError where that is too much, and for empty cells in the first N rows where these are errors.
     """
-    kept, told, dropped, held, passed = [], 0, 0, 0, 0
+    kept, used, dropped, held, passed = [], 0, 0, 0, 0
     gaps: Counter[str] = Counter()
     first_gap: dict[str, int] = {}  # column -> row
     for block in blocks:
         if missing == "error" and N is not None:
-            block = block.slice(0, N - told - dropped)
+            block = block.slice(0, N - used - dropped)
         whole = np.ones(block.num_rows, dtype=bool)
         for column in schema.names:
             empty = block[column].is_null().to_numpy(zero_copy_only=False)
@@ -181,17 +181,17 @@ def _told(
             whole &= ~empty
         passed += block.num_rows
         rows = np.flatnonzero(whole)
-        left = len(rows) if N is None else N - told
-        enough = len(rows) > left  # one more than is told: what is passed over before it counts
+        left = len(rows) if N is None else N - used
+        enough = len(rows) > left  # one more than is used: what is passed over before it counts
         if enough:
             whole, rows = whole[: rows[left]], rows[:left]
         dropped += int((~whole).sum())
-        told += len(rows)
+        used += len(rows)
         if len(rows):
             kept.append(block if len(rows) == block.num_rows else _only(block, rows))
             held += kept[-1].nbytes
-        _check_size(name, told, held)
-        if enough or (missing == "error" and told + dropped == N):
+        _check_size(name, used, held)
+        if enough or (missing == "error" and used + dropped == N):
             break
     if missing == "error" and dropped:
         counts = ", ".join(f"{gaps[column]} in {column} (first in data row {row})" for column, row in first_gap.items())
@@ -207,12 +207,12 @@ def _only(block: pa.RecordBatch, rows: NDArray[np.int64]) -> pa.RecordBatch:
     return pa.record_batch(list(columns), block.schema.names)
 
 
-def _check_size(name: str, told: int, held: int) -> None:
+def _check_size(name: str, used: int, held: int) -> None:
     """Refuse what would not fit into memory. held: bytes. Raises UserError."""
-    if told > MOST_VALUES:
-        raise UserError(f"file: {name} has more than {MOST_VALUES:,} rows; tell the first so many by N")
+    if used > MOST_VALUES:
+        raise UserError(f"file: {name} has more than {MOST_VALUES:,} rows; use the first so many by N")
     if held > MOST_BYTES:
-        raise UserError(f"file: {name}: its first {told:,} rows take more than {MOST_BYTES / 1e9:g} GB; {FEWER}")
+        raise UserError(f"file: {name}: its first {used:,} rows take more than {MOST_BYTES / 1e9:g} GB; {FEWER}")
 
 
 def _coded(column: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.uint32]]:
@@ -246,7 +246,7 @@ def _check_values(settings: RecordsWorld, values: dict[str, list[str]]) -> None:
     entity = settings.entity
     for column, texts in values.items():
         if len(texts) == 1:
-            raise UserError(f"attributes: {column!r} is {texts[0]!r} in every row and tells nothing; leave it out")
+            raise UserError(f"attributes: {column!r} is {texts[0]!r} in every row and carries no bits; leave it out")
         for text in texts:
             if text != " ".join(text.split()):
                 raise UserError(f"{column}: {text!r} has blanks at an end, a double blank or a line break; clean it")
@@ -254,7 +254,7 @@ def _check_values(settings: RecordsWorld, values: dict[str, list[str]]) -> None:
 
 
 def _check_ends(column: str, texts: list[str], mark: str) -> None:
-    """Refuse a text that, with its mark, begins another: where it ends could not be told."""
+    """Refuse a text that, with its mark, begins another: where it ends could not be seen."""
     ended = sorted(text + mark for text in texts)
     for one, other in pairwise(ended):
         if other.startswith(one):

@@ -2,7 +2,7 @@
 
 Where a token can reach from one piece into the next, the row's text is tokenised whole instead.
 
-Shapes: B biographies, S attributes, P sentences told, Q pieces a sentence, F pieces before the sentences.
+Shapes: B biographies, S attributes, P sentences rendered, Q pieces a sentence, F pieces before the sentences.
 """
 
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ class Renderer:
 
     @cached_property
     def max_length(self) -> int:
-        """Tokens of the longest biography that the grammar can produce, whoever lives in the world.
+        """Tokens of the longest biography that the grammar can produce, whichever people are drawn.
 
         Where tokens reach across pieces, a bound, and none for the shortest: 1.
         """
@@ -171,8 +171,8 @@ class Renderer:
             flat = matrix.ravel()
             sizes = np.array([len(table.texts[number]) for number in flat], dtype=np.int64)
             starts = (np.cumsum(sizes) - sizes)[:: matrix.shape[1]]
-            told, spans = token_labels(encodings, starts, np.repeat(table.piece_labels.take(flat), sizes))
-            rendered += [told, reach(np.repeat(table.piece_first_chunk.take(flat), sizes), spans)]
+            token_label, spans = token_labels(encodings, starts, np.repeat(table.piece_labels.take(flat), sizes))
+            rendered += [token_label, reach(np.repeat(table.piece_first_chunk.take(flat), sizes), spans)]
         return rendered
 
     def _width(self, num_sentences: int) -> int:
@@ -185,7 +185,7 @@ class Renderer:
         S, table = len(self.grammar.attributes), self.pieces
         sentences = self._sentences(draws, labels)
         Q = sentences.shape[1] // S
-        told = (draws.order + np.arange(0, B * S, S)[:, None]).ravel()
+        rows = (draws.order + np.arange(0, B * S, S)[:, None]).ravel()
         front = [self._numbers(draws, column, base) for column, base in table.names]
         if table.suffix != EMPTY:
             front.append(self._numbers(draws, None, table.suffix))
@@ -195,7 +195,7 @@ class Renderer:
         matrix = np.empty((B, F + P * Q), dtype=np.int64)
         for place, numbers in enumerate(front):
             matrix[:, place] = numbers
-        matrix[:, F:] = sentences.reshape(B * S, Q).take(told, axis=0).reshape(B, P * Q)
+        matrix[:, F:] = sentences.reshape(B * S, Q).take(rows, axis=0).reshape(B, P * Q)
         if self.grammar.pronoun:  # the first sentence's subject is the full name, and its own place stays EMPTY
             column = self.grammar.pronoun.column
             matrix[:, F + Q : F + 2 * Q : Q] = self._numbers(draws, column, table.first_pronoun)[:, None]
@@ -221,7 +221,7 @@ class Renderer:
         return sentences
 
     def _leaking(self, draws: Draws, index: int) -> NDArray[np.bool_]:
-        """Which biographies, (B,), tell an attribute before the one that decides it.
+        """Which biographies, (B,), mention an attribute before the one that decides it.
 
         The two together then cost what the deciding one costs: the chain rule makes it a code for the pair.
         """

@@ -1,7 +1,7 @@
-"""People told in written texts instead of by a grammar: the texts, and where in them the facts stand.
+"""People in written texts instead of by a grammar: the texts, and where in them the facts stand.
 
 A text's marks are spans of its characters that carry an item: (label, start, stop), the blank in front included,
-sorted and apart. A fact that a text does not tell, or tells wrongly, has no mark in it.
+sorted and apart. A fact that a text does not mention, or has wrong, has no mark in it.
 """
 
 from dataclasses import dataclass
@@ -58,6 +58,6 @@ class Rewritings:
     @cached_property
     def _by_soundness(self) -> NDArray[np.int64]:
         counts, columns = self.marks(0, len(self))
-        told = np.zeros((len(self), 256), dtype=bool)
-        told[np.repeat(np.arange(len(self)), counts), columns["labels"]] = True
-        return np.argsort(-told.sum(axis=1).reshape(-1, self.W), axis=1, kind="stable")
+        mentioned = np.zeros((len(self), 256), dtype=bool)
+        mentioned[np.repeat(np.arange(len(self)), counts), columns["labels"]] = True
+        return np.argsort(-mentioned.sum(axis=1).reshape(-1, self.W), axis=1, kind="stable")

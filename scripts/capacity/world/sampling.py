@@ -1,7 +1,7 @@
-"""Who is told of, in which words and in which order: the choices behind a rendering, keyed and apart from it.
+"""Who is written about, in which words and in which order: the choices behind a rendering, keyed and apart from it.
 
-Any block of any exposure can be drawn on its own, and training, probes and tokenizer text use streams that
-never meet.
+Any block of any exposure can be drawn on its own, and training, probes and tokenizer text use separate
+streams.
 """
 
 import functools
@@ -27,7 +27,7 @@ class Draws:
     """B biographies of S attributes.
 
     people: int64 (B,). order: uint8 (B, P), the attribute of the sentence at each position; P = S, or 1 where
-    one sentence is told. templates: uint8 (B, S), the template of each attribute, told or not. Of people told
+    one sentence is rendered. templates: uint8 (B, S), the template of each attribute, rendered or not. Of people
     in written texts, templates is the number of the text, (B, 1), and order says nothing.
     """
 
@@ -62,12 +62,12 @@ def num_blocks(world: World) -> int:
     return -(-world.N // BLOCK)
 
 
-def training_draws(world: World, seed: int, exposure: int, block: int, law: Zipf | None = None) -> Draws:
+def training_draws(world: World, seed: int, exposure: int, block: int, zipf: Zipf | None = None) -> Draws:
     """One block of an exposure, in which each person comes once, in an order and in words of its own.
 
-    law: how often each person comes instead, in N biographies all the same.
+    zipf: how often each person comes instead, in N biographies all the same.
     """
-    people = _people_order(world.N, seed, exposure, law)[block * BLOCK : (block + 1) * BLOCK].astype(np.int64)
+    people = _people_order(world.N, seed, exposure, zipf)[block * BLOCK : (block + 1) * BLOCK].astype(np.int64)
     if world.grammar.paragraphs:
         return _kept(world, exposure, people)
     rng = streams.generator(seed, streams.TRAINING, exposure, block)
@@ -78,7 +78,7 @@ def probe_draws(world: World, seed: int, draw: int, start: int, stop: int) -> Dr
     """People start..stop-1 in fresh words; a sentence that gives another's value away comes after that one.
 
     In training the working city precedes the employer half of the time. Where it would here, the two change
-    places, so that the employer is scored without its city in sight. Paragraphs that are kept stay as they
+    places, so that the employer is scored before its city. Paragraphs that are kept stay as they
     are, and the renderer labels a city that gives the employer away as part of the employer. Of written texts,
     those with most facts right come first.
     """
@@ -113,7 +113,7 @@ def name_only_draws(world: World, seed: int, draw: int, start: int, stop: int, a
         index = world.grammar.attribute_index(attribute)
     except KeyError:
         known = ", ".join(attribute.name for attribute in world.grammar.attributes)
-        raise UserError(f"attribute: {attribute}; this world tells {known}") from None
+        raise UserError(f"attribute: {attribute}; this world has {known}") from None
 
     def block_draws(block: int, people: NDArray[np.int64]) -> Draws:
         rng = streams.generator(seed, streams.NAME_ONLY, draw, index, block)
@@ -136,7 +136,7 @@ def tokenizer_draws(world: World, count: int) -> Draws:
 
 
 def calibration_draws(world: World, seed: int, count: int) -> Draws:
-    """Biographies of `count` people drawn without replacement, worded as in training, for calibrating a quantiser."""
+    """Biographies of `count` people drawn without replacement, worded as in training, for calibrating a quantizer."""
     rng = streams.generator(seed, streams.CALIBRATION)
     people = rng.permutation(world.N)[:count].astype(np.int64)
     return _kept(world, 0, people) if world.grammar.paragraphs else draw_telling(world, rng, people)
@@ -167,7 +167,7 @@ def _kept(world: World, turn: int, people: NDArray[np.int64]) -> Draws:
 
 @functools.lru_cache(maxsize=2)
 def _paragraph(world: World, number: int) -> Draws:
-    """One paragraph of every person, drawn once in a world's life, keyed by the world's seed."""
+    """One paragraph of every person, drawn once for a world, keyed by the world's seed."""
     blocks = []
     for block, first in enumerate(range(0, world.N, BLOCK)):
         people = np.arange(first, min(first + BLOCK, world.N), dtype=np.int64)
@@ -177,9 +177,9 @@ def _paragraph(world: World, number: int) -> Draws:
 
 
 @functools.lru_cache(maxsize=2)
-def _people_order(num_people: int, seed: int, exposure: int, law: Zipf | None) -> NDArray[np.int32]:
+def _people_order(num_people: int, seed: int, exposure: int, zipf: Zipf | None) -> NDArray[np.int32]:
     """The order of people in an exposure; two are kept, for blocks are asked for in turn."""
-    people = law.people(exposure) if law else np.arange(num_people, dtype=np.int32)
+    people = zipf.people(exposure) if zipf else np.arange(num_people, dtype=np.int32)
     streams.generator(seed, streams.PEOPLE_ORDER, exposure).shuffle(people)
     return people
 

@@ -82,7 +82,7 @@ class RecordsFile(Settings):
 
 
 class RecordsWorld(RecordsFile, Wording):
-    """A table's first N rows that can be told. files: the table, by content."""
+    """A table's first N rows that can be used. files: the table, by content."""
 
     kind: Literal["records"]
     attributes: tuple[str, ...]

@@ -15,13 +15,13 @@ NAME_ONLY = 7  # probes of one attribute: templates, by draw, attribute and bloc
 TOKENIZER = 8  # the text that a tokenizer is trained on, by block
 PARAGRAPHS = 9  # templates and sentence order of paragraphs that are kept, by paragraph and block
 JUNK_VALUES = 10  # facts of junk people, by column
-JUNK = 11  # training: which junk people are told, and in which words, by block
+JUNK = 11  # training: which junk people are rendered, and in which words, by block
 MIXTURE = 12  # training: which rows, windows or biographies are useful, by group
-ZIPF = 13  # training: in which order the exposures of an uneven law come
+ZIPF = 13  # training: in which order the exposures of Zipf's law come
 REWRITING = 14  # what a rewriter draws, by text and attempt
 PROMPT = 15  # the facts in a prompt: templates and order, by text
 JUNK_PROBE = 16  # probes of junk people: templates and sentence order, by draw and block
-CALIBRATION = 30  # the text that a quantiser is calibrated on: who, and in which words
+CALIBRATION = 30  # the text that a quantizer is calibrated on: who, and in which words
 
 
 def key(seed: int, stream: int, *more: int) -> np.random.SeedSequence:

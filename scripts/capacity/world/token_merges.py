@@ -1,4 +1,4 @@
-"""Where pieces of text meet: whether a token can reach from one into the next, and what tokens a text can hold then."""
+"""Where pieces of text join: whether a token can reach from one into the next, and what tokens a text can hold then."""
 
 import json
 import string
@@ -43,7 +43,7 @@ class Reading:
 
     known: ids of every piece alone. merge: whether a token can reach from one piece into the next, so that a text
     has to be tokenised whole. most_change: tokens that a junction of two pieces then adds, at most. used: ids that
-    texts can hold, as far as pairs of pieces tell.
+    texts can hold, as far as pairs of pieces show.
     """
 
     known: dict[str, Ids]

@@ -1,4 +1,4 @@
-"""How often people are told where some are met far more often than others: Zipf's law, in exact counts."""
+"""How often people are shown where some are shown far more often than others: Zipf's law, in exact counts."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,11 +11,11 @@ from capacity.world import streams
 
 @dataclass(frozen=True)
 class Zipf:
-    """Person n of N, counted from 0, is told in proportion to (n + 1)^-exponent, `exposures` times on average.
+    """Person n of N, counted from 0, is shown in proportion to (n + 1)^-exponent, `exposures` times on average.
 
     Lay all people end to end on a line of length N, each as long as its share of N. Over the training, every
-    point (i + 1/2) / exposures for i = 0.. N * exposures - 1 tells the person it falls on; an exposure takes
-    the points of one offset, N of them, and offsets come in an order drawn by the seed. So each person is told
+    point (i + 1/2) / exposures for i = 0.. N * exposures - 1 shows the person it falls on; an exposure takes
+    the points of one offset, N of them, and offsets come in an order drawn by the seed. So each person is shown
     its due number of times, rounded up or down, and any exposure can be made on its own.
     """
 
@@ -30,7 +30,7 @@ class Zipf:
         return np.minimum(np.searchsorted(self._ends, points), self.num_people - 1).astype(np.int32)
 
     def counts(self) -> NDArray[np.int64]:
-        """How often each person is told in the whole training, (N,)."""
+        """How often each person is shown in the whole training, (N,)."""
         ends = np.ceil(self._ends * self.exposures - 0.5).astype(np.int64)
         ends[-1] = self.num_people * self.exposures
         return np.diff(ends, prepend=0)

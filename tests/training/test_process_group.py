@@ -21,7 +21,7 @@ from capacity.probe.score import score_people
 from capacity.tables.bits import person_bits
 from capacity.tables.scores import score_matrices
 from capacity.tokenizers.tokenization import load_tokenizer
-from capacity.training.process_group import Team
+from capacity.training.process_group import ProcessGroup
 from capacity.world.facts import load_world
 from capacity.world.render import Renderer
 
@@ -128,11 +128,11 @@ class Fabrics:
 def test_shares_are_every_row_once_and_a_share_without_targets_counts_nothing(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     fabrics = [Fabrics(0), Fabrics(1)]
-    teams = [Team(fabric) for fabric in fabrics]
+    groups = [ProcessGroup(fabric) for fabric in fabrics]
     rows = np.arange(2 * 6 * 3).reshape(2, 6, 3)
-    shares = [team.share(rows) for team in teams]
+    shares = [group.share(rows) for group in groups]
     assert sorted(np.concatenate([share.ravel() for share in shares])) == sorted(rows.ravel())
     assert {share.shape for share in shares} == {(2, 3, 3)}
-    teams[0].combine(torch.ones(4), torch.tensor(2.0), 1.0)
-    teams[1].combine(torch.full((4,), float("nan")), torch.tensor(float("nan")), 0.0)
+    groups[0].combine(torch.ones(4), torch.tensor(2.0), 1.0)
+    groups[1].combine(torch.full((4,), float("nan")), torch.tensor(float("nan")), 0.0)
     assert (fabrics[0].sent + fabrics[1].sent).tolist() == [1, 1, 1, 1, 2]
