@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from quantizers import NONE, scheme_of
 from safetensors.torch import load_file
-from trainings import SPEC, WORLD
+from trainings import SPEC, WORLD, training_settings
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from worlds import settings_of
 
 from capacity.artefacts.identity import SCRIPTS
 from capacity.artefacts.spec import Spec, make_spec, spec_text
@@ -35,9 +36,9 @@ def make(results: Path, script: str, made: Spec) -> dict:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Spec]:
     """A results folder with one tiny checkpoint, and its spec."""
     results = tmp_path_factory.mktemp("results")
-    dataset = make_spec("datasets", "tiny", WORLD, {})
+    dataset = make_spec("datasets", "tiny", settings_of(WORLD), {})
     tokenizer = make_spec("tokenizers", "tiny", {"kind": "word"}, {"dataset": dataset.name})
-    spec = make_spec("checkpoints", "tiny", SPEC, {"dataset": dataset.name, "tokenizer": tokenizer.name})
+    spec = make_spec("checkpoints", "tiny", training_settings(SPEC), {"dataset": dataset.name, "tokenizer": tokenizer.name})
     make(results, "make_dataset.py", dataset)
     make(results, "make_tokenizer.py", tokenizer)
     make(results, "train_checkpoint.py", spec)

@@ -7,9 +7,10 @@ from capacity.models.architectures import parameter_count
 from capacity.rewriting.spec import DatasetSettings, RewritingSettings
 from capacity.tokenizers.spec import OwnBpe, PublishedBpe, TokenizerSettings
 from capacity.training.spec import TrainingRegime, TrainingSettings
-from capacity.world.spec import BioSWorld, DrawnPeople, RecordsWorld, StringsWorld
+from capacity.world.spec import BioDWorld, BioSWorld, DrawnPeople, RecordsWorld, StringsWorld
 
 CPU_FLOPS = 8e9  # of one core on a model of ten to fifty thousand parameters: 6 P tokens per second, measured
+UNKNOWN_TOKENS, UNKNOWN_WORDS = 32, 1000  # a biography and a vocabulary, of a kind that has no estimate here
 STARTUP_SECONDS = 10.0  # of a training: imports, data, compiling
 GPU_FLOPS = 2e13  # of one GPU on models of a million parameters and more: assumed, the published cost implies 2.4e13
 
@@ -31,6 +32,8 @@ def biography_tokens(dataset: DatasetSettings) -> int:
         return 4 + 6 * len(dataset.attributes)
     if isinstance(dataset, StringsWorld):
         return dataset.length + 1
+    if not isinstance(dataset, BioDWorld):
+        return UNKNOWN_TOKENS
     value = dataset.C * dataset.L
     return 4 + dataset.K * (1 + value if dataset.wording == "atomic" else 5 + value)
 
@@ -50,6 +53,8 @@ def vocabulary(dataset: DatasetSettings, tokenizer: TokenizerSettings) -> int:
         return dataset.N * (1 + len(dataset.attributes))
     if isinstance(dataset, StringsWorld):
         return dataset.vocabulary + 1
+    if not isinstance(dataset, BioDWorld):
+        return UNKNOWN_WORDS
     return sum(dataset.names) + dataset.T + dataset.K + 1
 
 

@@ -14,7 +14,7 @@ from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 from capacity.rewriting.spec import RewritingSettings
 from capacity.tokenizers.spec import TOKENIZER_FILE, OwnBpe, TokenizerSettings, WordVocabulary, read_tokenizer
-from capacity.world.spec import BioDWorld, BioSWorld, RecordsFile, RecordsWorld, StringsWorld, WorldSettings
+from capacity.world.spec import BioDWorld, BioSWorld, RecordsFile, RecordsWorld, WorldSettings, read_world
 
 POOLS = SCRIPTS / "capacity" / "world" / "value_lists"
 
@@ -92,7 +92,7 @@ def world_settings(dataset: Dataset, seed: int) -> WorldSettings:
 
         files = {dataset.file: _table_digest(dataset.file, status(REPOSITORY / dataset.file))}
         return RecordsWorld(**settings, files=files)
-    return StringsWorld(**settings)
+    return read_world(settings)
 
 
 def rewriting_settings(dataset: BioR, seed: int, scale: Scale | None = None) -> RewritingSettings:

@@ -10,6 +10,7 @@ Ternary: -1, 0, 1 times the mean of |w| (BitNet b1.58, arXiv 2402.17764). fp8 is
 is e2m1 (levels 0, 0.5, 1, 1.5, 2, 3, 4, 6); their scale takes the largest weight to the largest level.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -55,9 +56,7 @@ class RoundingGrid(NamedTuple):
             if zero is None:
                 return torch.round(steps).clamp(lowest, highest) * scale
             return ((torch.round(steps) + zero).clamp(lowest, highest) - zero) * scale
-        if numbers.format == "ternary":
-            return torch.round(steps).clamp(-1, 1) * scale
-        return (_e4m3(steps) if numbers.format == "fp8" else _e2m1(steps)) * scale
+        return LEVELS[numbers.format](steps) * scale
 
 
 def code_range(numbers: Integers) -> tuple[int, int]:
@@ -121,3 +120,11 @@ def _e2m1(steps: Tensor) -> Tensor:
     size = steps.abs()
     gap = torch.where(size < 2, 0.5, torch.where(size < 4, 1.0, 2.0))
     return (torch.round(steps / gap) * gap).clamp(-LARGEST["fp4"], LARGEST["fp4"])
+
+
+# Steps of a scale to the level nearest to them, by format; integers have more to say, and their own place above.
+LEVELS: dict[str, Callable[[Tensor], Tensor]] = {
+    "ternary": lambda steps: torch.round(steps).clamp(-1, 1),
+    "fp8": _e4m3,
+    "fp4": _e2m1,
+}
