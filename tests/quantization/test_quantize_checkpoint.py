@@ -38,7 +38,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Spec]:
     results = tmp_path_factory.mktemp("results")
     dataset = make_spec("datasets", "tiny", settings_of(WORLD), {})
     tokenizer = make_spec("tokenizers", "tiny", {"kind": "word"}, {"dataset": dataset.name})
-    spec = make_spec("checkpoints", "tiny", training_settings(SPEC), {"dataset": dataset.name, "tokenizer": tokenizer.name})
+    spec = make_spec(
+        "checkpoints", "tiny", training_settings(SPEC), {"dataset": dataset.name, "tokenizer": tokenizer.name}
+    )
     make(results, "make_dataset.py", dataset)
     make(results, "make_tokenizer.py", tokenizer)
     make(results, "train_checkpoint.py", spec)
