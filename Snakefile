@@ -2,7 +2,7 @@
 
 The main process reads and checks the configuration, resolves it to specs (one frozen description an artefact, in
 results/specs/), and includes the rules in the order of the flow. A job on a cluster reads this file again, but nothing
-of the configuration: its own spec tells it everything.
+of the configuration: its own spec has everything.
 
 Staleness is carried by paths alone: an artefact's folder is named by the digest of all that can change it. Its
 manifest.json is written last and lists the files beside it, so it stands for them in the rules.

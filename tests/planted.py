@@ -1,4 +1,4 @@
-"""Planted artefacts: orders of the tiny configuration, made in milliseconds with stand-ins for files."""
+"""Planted artefacts: specs of the tiny configuration, made in milliseconds with stand-ins for files."""
 
 import functools
 from pathlib import Path
@@ -60,14 +60,14 @@ def publish(grid: Grid, results: Path) -> None:
 
 
 def build(grid: Grid, results: Path) -> None:
-    """Everything that a run of the engine leaves, orders excepted."""
+    """Everything that a run of the engine leaves, specs excepted."""
     for spec in grid.specs.values():
         plant(spec, results)
     publish(grid, results)
 
 
 def write_spec(spec: Spec, results: Path) -> Path:
-    """Put an order where a job looks for it."""
+    """Put a spec where a job looks for it."""
     path = results / "specs" / f"{spec.id}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(spec_text(spec))
@@ -75,5 +75,5 @@ def write_spec(spec: Spec, results: Path) -> Path:
 
 
 def of_stage(grid: Grid, stage: str, run: str = "") -> Spec:
-    """The first order of a stage whose slug holds a text."""
+    """The first spec of a stage whose slug holds a text."""
     return next(o for o in grid.specs.values() if o.stage == stage and run in o.id.rpartition("-")[0])

@@ -50,7 +50,7 @@ def environment() -> dict[str, Any]:
 
 @functools.cache
 def hardware() -> dict[str, Any]:
-    """The machine, as far as the operating system tells without a GPU library."""
+    """The machine, as far as the operating system shows it without a GPU library."""
     return {"host": socket.gethostname(), "system": platform.platform(), "cpu": _cpu_name(), "cores": os.cpu_count()}
 
 

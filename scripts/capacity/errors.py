@@ -19,7 +19,7 @@ LEAST_FREE = 1_000_000  # bytes; a disk with less is called full
 
 
 class UserError(ValueError):
-    """Mistakes that the user can mend, each of them one line that names the thing, the value and the remedy.
+    """Mistakes that the user can fix, each of them one line that names the thing, the value and the remedy.
 
     A line stays one whatever stands in the values that it names: characters that do not print are escaped.
     """
@@ -43,7 +43,7 @@ class Unlisted(NotOurs):
 def unwritable(error: BaseException | None, place: Path) -> UserError | None:
     """The message for an error that comes from a place where nothing more can be written, or None for another one.
 
-    Libraries tell it in their own words, some in none; a disk that is full is looked for then.
+    Libraries say it in different words, some not at all; a disk that is full is looked for then.
     """
     code = error.errno if isinstance(error, OSError) else None
     if code is None:

@@ -350,7 +350,9 @@ def test_an_artefact_is_taken_from_the_store_if_it_was_made_from_the_same_parent
     assert (tmp_path / "b" / tokenizer.name / "content.txt").read_text() == expected
 
 
-def test_an_artefact_that_is_ordered_anew_is_replaced_even_if_another_job_made_it_meanwhile(results: Path, spec: Spec):
+def test_an_artefact_that_is_to_be_made_anew_is_replaced_even_if_another_job_made_it_meanwhile(
+    results: Path, spec: Spec
+):
     late = slow_job(replace(spec, remake="planted"), results, "late")
     folder = make(spec, results, "early")
     late.__exit__(None, None, None)
@@ -449,14 +451,14 @@ def test_a_job_never_starts_from_a_damaged_parent(
     assert words in error
 
 
-def test_a_job_never_starts_with_other_code_than_its_order_names(
+def test_a_job_never_starts_with_other_code_than_its_spec_names(
     results: Path, spec: Spec, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(specs, "code_digest", lambda *_, **__: "other code")
     assert "make_dataset.py changed" in refusal(spec, results, capsys)
 
 
-def test_a_job_refuses_an_order_that_was_edited(results: Path, spec: Spec, capsys: pytest.CaptureFixture[str]):
+def test_a_job_refuses_a_spec_that_was_edited(results: Path, spec: Spec, capsys: pytest.CaptureFixture[str]):
     assert "edited by hand" in refusal(replace(spec, settings={"seed": 2}), results, capsys)
 
 
@@ -478,7 +480,7 @@ def test_code_that_is_edited_while_it_is_imported_ends_the_job(
 
 @pytest.fixture
 def variants(results: Path) -> Spec:
-    """The order for a set of two variants whose checkpoint exists."""
+    """The spec of a set of two variants whose checkpoint exists."""
     grid = tiny_grid()
     spec = of_stage(grid, "variants")
     checkpoint = grid.specs[str(spec.parents["checkpoint"])]
@@ -525,7 +527,7 @@ def test_the_content_of_a_set_is_that_of_its_members(results: Path, variants: Sp
     assert read_manifest(results / variants.name)["content"] != before
 
 
-def test_a_set_that_is_ordered_anew_makes_every_member_again(results: Path, variants: Spec):
+def test_a_set_that_is_to_be_made_anew_makes_every_member_again(results: Path, variants: Spec):
     make_set(variants, results, "old")
     again = replace(variants, remake="follows from its checkpoint, which is made again")
     assert len(make_set(again, results, "new")) == 2

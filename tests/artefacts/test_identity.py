@@ -249,7 +249,7 @@ def test_code_that_moves_to_another_module_moves_the_digest(tree: Path):
 @pytest.mark.parametrize("file", ["job.py", "a.py", "pack/__init__.py", "late.py"])
 def test_a_reachable_file_that_is_no_python_is_one_line(tree: Path, file: str):
     (tree / file).write_text("X = 1\nY = (\n")
-    with pytest.raises(UserError, match=rf"{file}, line 2: .*mend it") as caught:
+    with pytest.raises(UserError, match=rf"{file}, line 2: .*fix it") as caught:
         code_files("job.py", tree)
     assert "\n" not in str(caught.value)
 

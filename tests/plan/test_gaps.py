@@ -8,17 +8,17 @@ from checkout import Checkout
 from planted import of_stage, tiny_grid
 
 from capacity.plan.forecast import forecast
-from capacity.plan.gaps import gaps, told_gaps
+from capacity.plan.gaps import gap_messages, gaps
 from capacity.plan.survey import hold_against
 
 TABLE, FIGURES = "results/capacity_table.csv", "results/figures/capacity.png"
 
 
 def told(results: Path) -> list[str]:
-    return [line.replace(str(results), "results") for line in told_gaps(hold_against(tiny_grid(), results), results)]
+    return [line.replace(str(results), "results") for line in gap_messages(hold_against(tiny_grid(), results), results)]
 
 
-def test_nothing_is_told_where_nothing_is_missing_or_all_that_is_missing_is_made(results: Path, tmp_path: Path):
+def test_nothing_is_said_where_nothing_is_missing_or_all_that_is_missing_is_made(results: Path, tmp_path: Path):
     assert told(results) == []
     assert told(tmp_path / "empty") == []
     for spec in tiny_grid().specs.values():  # all that follows is gone too

@@ -15,7 +15,7 @@ from planted import TINY, of_stage, plant, tiny, tiny_grid
 from capacity.artefacts.manifest import MANIFEST
 from capacity.plan.grid import Grid
 from capacity.plan.orphans import damaged, folder_bytes, remove, unreached
-from capacity.plan.runs import being_made, is_in_use, run_states, state_told
+from capacity.plan.runs import being_made, is_in_use, run_states, state_in_log
 from capacity.plan.survey import State, hold_against, lock_run
 
 
@@ -153,9 +153,9 @@ def test_a_run_is_running_only_while_a_job_makes_its_next_artefact(results: Path
 def test_a_log_tells_an_interrupted_job_from_a_failed_one_and_from_one_whose_artefact_was_removed(
     tmp_path: Path, text: str, state: str
 ):
-    assert state_told(tmp_path / "none.log") == "missing"
+    assert state_in_log(tmp_path / "none.log") == "missing"
     (tmp_path / "job.log").write_text(text)
-    assert state_told(tmp_path / "job.log") == state
+    assert state_in_log(tmp_path / "job.log") == state
 
 
 def test_sizes_are_those_of_all_files_below(tmp_path: Path):

@@ -269,13 +269,13 @@ def test_a_set_whose_member_was_removed_is_made_again_when_its_members_are_neede
 
 
 def prepared(grid: Grid, results: Path) -> dict[str, os.stat_result]:
-    """Prepare and begin a run; the stat of each order's file."""
+    """Prepare and begin a run; the stat of each spec's file."""
     write_specs(prepare_run(grid, results), results)
     return {name: (results / "specs" / f"{spec.id}.json").stat() for name, spec in grid.specs.items()}
 
 
 @pytest.mark.parametrize("what", ["built", "nothing built"])
-def test_every_order_is_written_with_the_oldest_time_there_is(results: Path, grid: Grid, what: str):
+def test_every_spec_is_written_with_the_oldest_time_there_is(results: Path, grid: Grid, what: str):
     if what == "nothing built":
         shutil.rmtree(results)
     stats = prepared(grid, results)
@@ -286,7 +286,7 @@ def test_every_order_is_written_with_the_oldest_time_there_is(results: Path, gri
 
 
 @pytest.mark.parametrize("what", ["built", "nothing built"])
-def test_an_order_that_stands_is_not_written_again(results: Path, grid: Grid, what: str):
+def test_a_spec_that_stands_is_not_written_again(results: Path, grid: Grid, what: str):
     if what == "nothing built":
         shutil.rmtree(results)
     first = prepared(grid, results)
@@ -296,7 +296,7 @@ def test_an_order_that_stands_is_not_written_again(results: Path, grid: Grid, wh
 
 @pytest.mark.parametrize("time_put_back", [False, True])
 @pytest.mark.parametrize("garbage", [False, True])
-def test_an_order_that_was_edited_is_written_anew_before_anything_is_made_from_it(
+def test_a_spec_that_was_edited_is_written_anew_before_anything_is_made_from_it(
     results: Path, grid: Grid, time_put_back: bool, garbage: bool
 ):
     spec = of_stage(grid, "checkpoints")
@@ -313,9 +313,7 @@ def test_an_order_that_was_edited_is_written_anew_before_anything_is_made_from_i
     assert path.stat().st_mtime == 0
 
 
-def test_an_artefact_to_make_again_has_an_order_that_is_newer_than_itself_and_names_the_reason(
-    results: Path, grid: Grid
-):
+def test_an_artefact_to_make_again_has_a_spec_that_is_newer_than_itself_and_names_the_reason(results: Path, grid: Grid):
     spec = of_stage(grid, "checkpoints", "e2")
     prepared(grid, results)
     damage(results / spec.name)
@@ -330,7 +328,7 @@ def test_an_artefact_to_make_again_has_an_order_that_is_newer_than_itself_and_na
     assert "holds other bytes" in str(read_spec(results / "specs" / f"{spec.id}.json").remake)
 
 
-def test_once_it_is_made_again_its_order_is_old_again(results: Path, grid: Grid):
+def test_once_it_is_made_again_its_spec_is_old_again(results: Path, grid: Grid):
     damage(results / grid.table.name)
     prepared(grid, results)
     for spec in (grid.table, grid.figures):
@@ -483,7 +481,7 @@ def test_two_runs_never_hold_one_results_folder_and_a_dead_one_lets_go(
     lock_run(results).close()
 
 
-def test_models_are_checked_before_any_order_is_written(tmp_path, monkeypatch):
+def test_models_are_checked_before_any_spec_is_written(tmp_path, monkeypatch):
     seen = []
 
     def refuse(specs, done):

@@ -33,7 +33,7 @@ def make(results: Path, script: str, made: Spec) -> dict:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Spec]:
-    """A results folder with one tiny checkpoint, and its order."""
+    """A results folder with one tiny checkpoint, and its spec."""
     results = tmp_path_factory.mktemp("results")
     dataset = make_spec("datasets", "tiny", WORLD, {})
     tokenizer = make_spec("tokenizers", "tiny", {"kind": "word"}, {"dataset": dataset.name})

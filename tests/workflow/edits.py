@@ -256,11 +256,11 @@ EDITS = [
     Edit("probe option", _replace("config.yaml", "draws: 1", "draws: 2"), stages("P", *ALL) | A | F),
     Edit("real change in probe code", _append("scripts/capacity/probe/score.py", PLANTED), stages("P", *ALL) | A | F),
     Edit(
-        "quantiser added",
+        "quantizer added",
         lambda c: c.edit("config.yaml", lambda t: t.replace("[none, int8]", "[none, int8, int4]", 1)),
         stages("VP", "long", "short") | A | F,
     ),
-    Edit("quantiser setting changed", _replace("config.yaml", "bits: 8", "bits: 7"), stages("VP", *ALL) | A | F),
+    Edit("quantizer setting changed", _replace("config.yaml", "bits: 8", "bits: 7"), stages("VP", *ALL) | A | F),
     Edit(
         "learning rate of one regime",
         lambda c: c.edit("config.yaml", lambda t: t.replace("lr: 1e-2", "lr: 5e-3", 1)),
@@ -302,7 +302,7 @@ EDITS = [
     Edit("real change in training code", _append("scripts/train_checkpoint.py", PLANTED), stages("CVP", *ALL) | A | F),
     Edit("version of torch", _package("torch"), stages("CVP", *ALL) | A | F),
     Edit(
-        "module of one stage: quantiser",
+        "module of one stage: quantizer",
         _append("scripts/capacity/quantization/quantize.py", PLANTED),
         stages("VP", *ALL) | A | F,
     ),

@@ -1,6 +1,6 @@
 """Digests that name artefacts: of specs, of the code that a stage can reach, and of the packages that count.
 
-Staleness in this project is carried by paths alone. An artefact lives in `results/<stage>/<slug>-<digest>/`, where the
+Staleness in this project is carried by paths alone. An artefact lies in `results/<stage>/<slug>-<digest>/`, where the
 digest covers everything that can change its bytes. Nothing here can change a number, so nothing here is in a digest.
 """
 
@@ -140,7 +140,7 @@ def code_files(script: str, scripts: Path = SCRIPTS, for_model: tuple[str, ...] 
                 if path.is_file():
                     ast.parse(path.read_text(), path)
     except SyntaxError as error:
-        raise UserError(f"{error.filename}, line {error.lineno}: {error.msg}; mend it before a run") from None
+        raise UserError(f"{error.filename}, line {error.lineno}: {error.msg}; fix it before a run") from None
     found = {name: getattr(module, "__file__", None) for name, module in finder.modules.items()}
     files = {name: Path(file) for name, file in found.items() if file}
     return {name: path for name, path in sorted(files.items()) if name not in NEUTRAL_MODULES}

@@ -47,7 +47,7 @@ def write_atomically(path: Path, text: str, durable: bool = True, time: float | 
 def contents(folder: Path) -> dict[str, bool]:
     """All that lies below a folder by relative path: whether it is a plain file.
 
-    No link is followed; of folders only empty ones are told. Raises OSError.
+    No link is followed; of folders only empty ones are listed. Raises OSError.
     """
     found: dict[str, bool] = {}
     waiting = [""]
@@ -146,7 +146,7 @@ def verify(folder: Path, name: str | None = None, files: Iterable[str] | None = 
                 raise UserError(f"{folder / file}: {fault}, so the artefact is damaged; {REMEDY}")
         _refuse_hard_links(folder, manifest["outputs"])
     except OSError as error:
-        raise UserError(f"{folder}: cannot be read ({error.strerror}); mend that and rerun") from None
+        raise UserError(f"{folder}: cannot be read ({error.strerror}); fix that and rerun") from None
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder / MANIFEST}: not a manifest of this project ({error!r}); {REMEDY}") from None
     return manifest

@@ -7,7 +7,7 @@ from capacity.artefacts.identity import canonical_json
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: artefacts live in `results/<name>/`."""
+    """One stage: artefacts lie in `results/<name>/`."""
 
     name: str
     rule: str  # the engine's rule and, with .py, the script

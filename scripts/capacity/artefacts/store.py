@@ -13,7 +13,7 @@ from typing import Any
 from capacity.artefacts.manifest import REMEDY, verify
 from capacity.errors import UserError, printable
 
-VARIABLE = "CAPACITY_STORE"  # how the engine's main process tells its jobs
+VARIABLE = "CAPACITY_STORE"  # set by the engine's main process for its jobs
 
 
 class Store:

@@ -27,7 +27,7 @@ from capacity.plan.estimates import (
     training_flops,
 )
 from capacity.plan.forecast import Cost, Forecast, compare, forecast
-from capacity.plan.gaps import gaps, told_gaps
+from capacity.plan.gaps import gap_messages, gaps
 from capacity.plan.grid import Grid, resolve
 from capacity.plan.survey import hold_against
 from capacity.rewriting.spec import read_dataset
@@ -191,7 +191,7 @@ def main() -> None:
         asked = 0 if on_cpu or not answer.jobs else config.scales[config.scale].devices
         if lack := lack_of_gpus(asked, f"scale {config.scale}", grid.cpu_scales):
             print(lack)
-        for line in told_gaps(plan, RESULTS):
+        for line in gap_messages(plan, RESULTS):
             print(line)
 
 

@@ -11,7 +11,7 @@ LEAST_MARGIN, MOST_MARGIN = 20.0, 300.0  # seconds
 def time_budget(variables: Mapping[str, str] = os.environ) -> float | None:
     """Seconds that a job may work before it should save and stop; None where no SLURM sets an end.
 
-    SLURM tells every step when its job ends, changes by an administrator before its start included.
+    SLURM gives every step the end of its job, changes by an administrator before its start included.
     """
     end = variables.get("SLURM_JOB_END_TIME", "")
     if not end.isdigit():

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 HIDING = "CUDA_VISIBLE_DEVICES"
-TIMEOUT_SECONDS = 20  # a driver that was asleep
+TIMEOUT_SECONDS = 20  # a driver that has to load first
 
 
 def visible_gpus(variables: Mapping[str, str] = os.environ) -> list[str]:
     """The GPUs that a job of this machine may use, each by a name that CUDA_VISIBLE_DEVICES takes for it.
 
-    Names are UUIDs where the driver's tool tells them, else indices. As CUDA reads it, the variable lists indices or
-    the beginnings of UUIDs and ends at the first that is none; a part of a GPU (MIG) is taken at its word. An AMD
+    Names are UUIDs where the driver's tool lists them, else indices. As CUDA reads it, the variable lists indices or
+    the beginnings of UUIDs and ends at the first that is none; a part of a GPU (MIG) is taken as named. An AMD
     GPU, which has no such tool, counts as one.
     """
     found = installed_gpus()

@@ -63,9 +63,9 @@ class Job(Making, Generic[T]):
 
     def _fail_where_unwritable(self, error: BaseException | None) -> None:
         """End the process with one line where the disk takes no more."""
-        if told := unwritable(error, self.folder):
+        if reason := unwritable(error, self.folder):
             shutil.rmtree(self.folder, ignore_errors=True)
-            fail(UserError(f"{self.spec.name}: {told}"))
+            fail(UserError(f"{self.spec.name}: {reason}"))
 
     def check_again(self) -> None:
         """Refuse where the code was edited since the job began; to be called after imports that came late."""

@@ -1,4 +1,4 @@
-"""A lease on a training: one process at a time works on its resume files, whatever became of the engine.
+"""A lease on a training: one process at a time works on its resume files, whether or not the engine still runs.
 
 The lease is a file beside the resume state. Its holder refreshes the file's time; who waits watches for a
 change with a watch of its own, because the clocks of two nodes need not agree. Two processes that work at
@@ -39,8 +39,8 @@ def held(
 ) -> Iterator[bool]:
     """Hold the lease of a resume folder inside; gives False where another process did the work.
 
-    Waits for another holder until it lets go, falls silent for `term` seconds, is known to be dead, or
-    is_done() holds. A process that finds that another took its lease asks itself to stop, with SIGTERM.
+    Waits for another holder until it releases the lease, does not refresh it for `term` seconds or is known to have
+    ended, or until is_done() holds. A process that finds that another took its lease asks itself to stop, with SIGTERM.
     patience: seconds to wait at most; after them Busy is raised.
     """
     lease = Lease(folder, term)
@@ -67,7 +67,7 @@ class Lease:
 
     def take(self, is_done: Callable[[], bool], patience: float | None = None) -> bool:
         """Wait for the lease and take it; False where the work was done. Raises Busy when out of patience."""
-        started, seen, told = time.monotonic(), None, False
+        started, seen, said = time.monotonic(), None, False
         while not is_done():
             if self._create():
                 return True
@@ -79,16 +79,16 @@ class Lease:
             if now - seen[1] >= self.term or is_dead(found[0]):
                 self._break(found[0])
                 continue
-            if not told:
+            if not said:
                 _say(f"waiting for {describe(found[0])}, which works on {self.path.parent.name}")
-                told = True
+                said = True
             if patience is not None and now - started >= patience:
                 raise Busy(f"{self.path}: {describe(found[0])} still works on it; this job's time is over")
             time.sleep(min(POLL, self.term / 4))
         return False
 
     def keep(self, stop: threading.Event, beat: float) -> None:
-        """Refresh the lease until told to stop; ask this process to end where the lease is another's."""
+        """Refresh the lease until asked to stop; ask this process to end where the lease is another's."""
         while not stop.wait(beat):
             if not self._is_mine():
                 _say(f"{self.path}: the lease went to another process while this one was paused; stopping")
@@ -98,7 +98,7 @@ class Lease:
                 os.utime(self.path)
 
     def release(self) -> None:
-        """Let go, and remove the folder where nothing else is in it."""
+        """Release the lease, and remove the folder where nothing else is in it."""
         if self._is_mine():
             self.path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
@@ -152,7 +152,7 @@ def holder() -> dict[str, str | int | None]:
 
 
 def is_dead(text: str) -> bool:
-    """Whether a holder is known to be dead: a process of this machine, or an earlier start of this job."""
+    """Whether a holder is known to have ended: a process of this machine, or an earlier start of this job."""
     try:
         other = json.loads(text)
         place, pid, job = other["place"], int(other["pid"]), other["job"]
@@ -180,7 +180,7 @@ def _slurm_job() -> str | None:
 
 
 def _place() -> str:
-    """Where process ids mean the same: the host, its boot and the namespace of ids, as far as it tells."""
+    """Where process ids mean the same: the host, its boot and the namespace of ids, as far as it is shown."""
     facts = [socket.gethostname()]
     with contextlib.suppress(OSError):
         facts += [

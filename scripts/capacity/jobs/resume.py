@@ -1,4 +1,4 @@
-"""The state of a training that was stopped: written whole or not at all, and never believed without a check.
+"""The state of a training that was stopped: written whole or not at all, and never used without a check.
 
 One file: a SHA-256 in hex, a line of JSON, a safetensors payload. The digest covers the other two. Nothing in
 it is code.

@@ -1,4 +1,4 @@
-"""A SLURM cluster as the engine's main process sees it before the first job, and what it would never run.
+"""A SLURM cluster as the engine's main process finds it before the first job, and what it would never run.
 
 The engine itself waits for ever, or fails job by job with pages of text, where one line at the start can say
 what is wrong.
@@ -45,7 +45,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster at one moment. min_job_age: seconds that squeue remembers a finished job."""
+    """A cluster at one moment. min_job_age: seconds that squeue shows a finished job."""
 
     name: str
     accounting: bool
@@ -56,10 +56,10 @@ class Cluster:
     max_array_size: int
 
     def status_command(self, first_look: int) -> str:
-        """How the engine can follow its jobs here: squeue, or sacct where squeue forgets too soon.
+        """How the engine can follow its jobs here: squeue, or sacct where squeue drops them too soon.
 
         first_look: seconds before the plugin's first look; it takes sacct, present or not, for less than
-        three times these. Raises UserError where neither can be trusted, because the engine would wait for
+        three times these. Raises UserError where neither can be used, because the engine would wait for
         ever.
         """
         needed = max(LONGEST_POLL + SAFETY, 3 * first_look)
@@ -80,7 +80,7 @@ class Cluster:
     def no_arrays(self, status_command: str, num_jobs: int, limit: int) -> str:
         """Why the plugin would lose tasks of job arrays here, or "". limit: jobs that it gets at once.
 
-        It forgets jobs that are ready beyond the limit, numbers tasks through all arrays of a rule, and takes
+        It drops jobs that are ready beyond the limit, numbers tasks through all arrays of a rule, and takes
         the state that sacct gives for one task for that of all.
         """
         if num_jobs > limit:
@@ -176,7 +176,7 @@ def try_out(job: str, call: str) -> None:
             [*shlex.split(call), "--test-only", "--wrap=true"], capture_output=True, text=True, timeout=60
         )
     except subprocess.TimeoutExpired:
-        return  # a busy controller: the submission itself will tell
+        return  # a busy controller: the submission itself will show it
     said = answer.stderr.strip().splitlines()
     if answer.returncode and said and NEVER.search(said[-1]):
         reason = said[-1].removeprefix("sbatch: ").removeprefix("error: ").removeprefix("allocation failure: ")

@@ -117,7 +117,7 @@ def check(asked: RunToAsk, num_tries: int) -> None:
     if sizes_of.held_out < 1 or (num_tries > 1 and sizes_of.choosing < 1):
         raise UserError(
             f"{key}: asked: {extraction.asked} and choosing: {extraction.choosing} of N: {N} people of {dataset} leave "
-            f"{sizes_of.held_out} to be asked and {sizes_of.choosing} to choose; use more people or other shares"
+            f"{sizes_of.held_out} for the test and {sizes_of.choosing} for validation; use more people or other shares"
         )
     _check_model(asked, key)
 

@@ -1,7 +1,7 @@
 """What the rules ask for: specs, inputs, resources; and what happens before the first job and after the last.
 
 The main process reads and checks the configuration and resolves it to specs, each frozen in `results/specs/`. A job on
-a cluster reads the Snakefile again, but nothing of the configuration: its own spec tells it everything.
+a cluster reads the Snakefile again, but nothing of the configuration: its own spec has everything.
 """
 
 import functools
@@ -17,11 +17,11 @@ from capacity.plan import estimates, requests
 from capacity.plan import snakemake_internals as engine
 from capacity.plan.survey import (
     Plan,
+    ending_where_unwritable,
     figure_names,
     lock_run,
     prepare_run,
     set_job_environment,
-    told_where_unwritable,
     use_store,
     write_specs,
 )
@@ -39,7 +39,7 @@ def refuse(error: Exception | str) -> NoReturn:
 def make_plan(workflow: Any, results: Path) -> Plan:
     """The plan of the main process. Ends the process with one line for what it cannot plan."""
     from capacity.config.load import load_config  # heavy, and not for jobs
-    from capacity.plan.gaps import told_gaps
+    from capacity.plan.gaps import gap_messages
     from capacity.plan.grid import resolve
 
     engine.pause_garbage_collection()
@@ -48,7 +48,7 @@ def make_plan(workflow: Any, results: Path) -> Plan:
         engine.forget_interruptions(results, Path(".snakemake/incomplete"))
         plan = prepare_run(resolve(load_config(files, engine.config_values(workflow))), results)
         use_store(os.environ, plan.grid.store)
-        for line in told_gaps(plan, results):
+        for line in gap_messages(plan, results):
             print(line, file=sys.stderr)
     except UserError as error:
         refuse(error)
@@ -72,7 +72,7 @@ class Flow:
 
     @property
     def here(self) -> bool:
-        """Whether jobs run on this machine; the engine knows its executor only once it has read the Snakefile."""
+        """Whether jobs run on this machine; the engine has its executor only once it has read the Snakefile."""
         return self.plan is not None and self.workflow.local_exec
 
     # What artefacts are and wait for
@@ -177,7 +177,7 @@ class Flow:
         assert self.plan is not None
         engine.resume_garbage_collection()
         self.held.append(lock_run(self.results))
-        with told_where_unwritable(self.results):
+        with ending_where_unwritable(self.results):
             write_specs(self.plan, self.results)
         self._check_cluster()
         if self.here:

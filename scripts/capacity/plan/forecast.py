@@ -205,7 +205,7 @@ def _conditions(hardware: dict[str, Any]) -> tuple[str, str]:
 
 
 def _rate(manifest: dict[str, Any]) -> float:
-    """FLOP/s of one core or GPU in the steps of a training; 0 where its manifest does not tell."""
+    """FLOP/s of one core or GPU in the steps of a training; 0 where its manifest does not say."""
     hardware, metrics = manifest["settings"]["hardware"], manifest["metrics"]
     steps = metrics.get("seconds", {}).get("steps" if hardware["accelerator"] == "gpu" else "steps_cpu")
     return metrics["flops"] / (steps * _devices(hardware)) if steps and metrics.get("flops") else 0.0

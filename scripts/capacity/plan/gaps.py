@@ -14,13 +14,13 @@ def gaps(plan: Plan, results: Path) -> list[str]:
     return [name for name in dict.fromkeys(names) if plan.states[name] == State.MISSING]
 
 
-def told_gaps(plan: Plan, results: Path) -> list[str]:
+def gap_messages(plan: Plan, results: Path) -> list[str]:
     """The same as lines for people: what is missing, which fixed paths rest on it, and how it is made again."""
     missing = gaps(plan, results)
     if not missing:
         return []
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    spec = next(o for o in plan.specs.values() if missing[0] in (o.name, *(m.name for m in o.members)))
+    spec = next(s for s in plan.specs.values() if missing[0] in (s.name, *(m.name for m in s.members)))
     remedy = f'make table ARGS="--force {results}/{spec.name}/manifest.json"'
     lines = [f"missing from {results}/: {missing[0]}{more}; what follows is there, so no job makes it; `{remedy}` does"]
     lost = set(missing)

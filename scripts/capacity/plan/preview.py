@@ -93,7 +93,7 @@ def account_lines(world: World, num_people: int) -> list[str]:
         lines.append(f"note: {dropped:,} rows of {world.settings.file} have an empty cell and are dropped")
     beginnings = world.grammar.num_beginnings()
     for pool, count in beginnings.items():
-        lines.append(f"note: {count} values of {pool} begin another; a loss does not tell where they end")
+        lines.append(f"note: {count} values of {pool} begin another; a loss does not show where they end")
     return lines
 
 

@@ -45,12 +45,12 @@ def reached_by(configs: Iterator[tuple[str, Config]], results: Path) -> "Reached
     for place, config in configs:
         for scale in sorted(config.scales, key=lambda name: name != config.scale):
             for study in config.studies:
-                told = f"study {study}, scale {scale}" + (f", {place}" if place else "")
+                why = f"study {study}, scale {scale}" + (f", {place}" if place else "")
                 try:
                     grid = resolve(config.model_copy(update={"scale": scale, "study": [study]}))
                 except UserError as error:
-                    raise UserError(f"{told}: {error}") from None
-                reached.add(grid, told)
+                    raise UserError(f"{why}: {error}") from None
+                reached.add(grid, why)
             reached.add_selections(results)
             if reached.accounts_for(results):
                 return reached
@@ -75,11 +75,11 @@ class Reached:
         self._parts: dict[str, set[str]] = defaultdict(set)  # stage -> the parts that one study brings, as text
         self._alike: set[str] = set()  # what specs of several studies have besides, as text
 
-    def add(self, grid: Grid, told: str) -> None:
-        """What one grid reaches, by the words that tell of it."""
+    def add(self, grid: Grid, why: str) -> None:
+        """What one grid reaches. why: what is said of it in messages."""
         for spec in grid.specs.values():
             for each in (spec, *spec.members):
-                self.why.setdefault(each.name, told)
+                self.why.setdefault(each.name, why)
             if spec.stage in TOGETHER:
                 self._parts[spec.stage].update(_parts(spec.stage, spec.settings))
                 self._alike.add(_alike(spec.stage, spec.settings, spec.code, spec.packages))

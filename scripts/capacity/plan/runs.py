@@ -123,7 +123,7 @@ def _state(plan: Plan, chain: list[Spec], making: set[str], results: Path) -> tu
     for spec in chain:
         if plan.states[spec.name] != State.DONE:
             log = log_of(spec, results)
-            state = "running" if spec.id in making else state_told(log)
+            state = "running" if spec.id in making else state_in_log(log)
             return state, spec.stage, "" if state == "missing" else str(log)
     return "missing", chain[-1].stage, ""
 
@@ -133,11 +133,11 @@ def log_of(spec: Spec, results: Path) -> Path:
     return results / "logs" / STAGES[spec.stage].rule / f"{spec.id}.log"
 
 
-def state_told(log: Path) -> str:
+def state_in_log(log: Path) -> str:
     """What the log of a job that does not run says of an artefact that is not there: stopped, failed or missing.
 
-    stopped: it was interrupted, or killed between two words. missing: it never began, or it ended well and the artefact
-    was removed since.
+    stopped: it was interrupted, or killed before it had printed a line. missing: it never began, or it ended well
+    and the artefact was removed since.
     """
     try:
         lines = log.read_text(errors="replace").split("\n")
@@ -155,7 +155,7 @@ def being_made(results: Path) -> set[str]:
 
 
 def is_in_use(scratch: Path) -> bool:
-    """Whether the process that a scratch folder, <id>.<host>.<pid>, belongs to lives; on another host it may."""
+    """Whether the process that a scratch folder, <id>.<host>.<pid>, belongs to runs; on another host it may."""
     host, _, pid = scratch.name.partition(".")[2].removesuffix(".replaced").rpartition(".")
     return pid.isdigit() and (host != socket.gethostname() or _lives(int(pid)))
 

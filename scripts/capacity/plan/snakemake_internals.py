@@ -1,7 +1,7 @@
 """All that this workflow takes from inside Snakemake and its SLURM plugin, or does to them, with the reason for each.
 
 None of it is their public interface: tests/plan/test_snakemake_internals.py fails where a new version changes it.
-`workflow` is the engine's own object, which every Snakefile sees.
+`workflow` is the engine's own object, available in every Snakefile.
 """
 
 import contextlib
@@ -51,14 +51,14 @@ def config_files(workflow: Any) -> list[Path]:
 
 
 def config_values(workflow: Any) -> dict[str, Any]:
-    """The values of --config, apart from those of files."""
+    """The values of --config, without those of files."""
     return dict(workflow.config_settings.config)
 
 
 def forget_interruptions(results: Path, engine_records: Path) -> None:
-    """Clear the engine's marks of jobs that it saw begin and not end, where no run is under way.
+    """Clear the engine's marks of jobs that began and did not end, where no run is under way.
 
-    An artefact appears whole or not at all, so a mark tells nothing. The engine would run the marked job again and,
+    An artefact appears whole or not at all, so a mark means nothing. The engine would run the marked job again and,
     with its output there and old, nothing after it: a run that ends well without a table.
     engine_records: the folder of the marks, `.snakemake/incomplete`.
     """
@@ -100,7 +100,7 @@ def slurm_settings(workflow: Any) -> Any:
 
 
 def switch_arrays_off(workflow: Any, job: Job) -> None:
-    """No job arrays: the plugin knows them by rules that were given when it started, before a cluster was looked at."""
+    """No job arrays: the plugin takes them by rules that were given when it started, before a cluster was looked at."""
     workflow.scheduler.get_executor(job).array_jobs.clear()
 
 

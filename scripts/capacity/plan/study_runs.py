@@ -40,7 +40,7 @@ class Run:
 
     @property
     def slug(self) -> str:
-        """Readable; the digests behind it tell runs apart."""
+        """Readable; the digests behind it distinguish runs."""
         return f"{self.model.label()}-{dataset_slug(self.dataset)}-e{self.regime.exposures}-s{self.seed}"
 
 

@@ -1,6 +1,6 @@
 """What the main process does before any job starts: survey the artefacts, stamp the fixed paths, write the specs.
 
-Nothing here knows the engine. A job never runs this code.
+Nothing here depends on the engine. A job never runs this code.
 """
 
 import contextlib
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 INDEX = "integrity.json"
 WRITTEN_BESIDE = {"tables": ("runs.csv",)}  # by publishing, of executions: no file of the artefact
-STUDIES = "report/studies.json"  # what people are told of each study, for the report's pages
+STUDIES = "report/studies.json"  # each study's question and findings, for the report's pages
 HERE = "."  # in the index: an artefact's folder itself
-# glibc returns big blocks to the system and faults them in again on every step unless told otherwise.
+# glibc returns big blocks to the system and faults them in again on every step unless set otherwise.
 ALLOCATOR = "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296"
 
 
@@ -45,7 +45,7 @@ class State(StrEnum):
 class Survey:
     """The state of artefacts below a results folder; bytes are hashed once, then recognised by their stat.
 
-    The index remembers size, mtime, ctime and inode of each file that was hashed and found right, and of the folders
+    The index keeps size, mtime, ctime and inode of each file that was hashed and found right, and of the folders
     that hold them, which change when anything is put beside.
     """
 
@@ -182,7 +182,7 @@ def _spec_again(plan: "Plan", results: Path) -> None:
     for name, reason in plan.remake.items():
         print(f"{name} is made again: {reason}", file=sys.stderr)
         spec = replace(plan.specs[name], remake=reason)
-        with told_where_unwritable(results):
+        with ending_where_unwritable(results):
             (results / "specs").mkdir(parents=True, exist_ok=True)
             write_atomically(results / "specs" / f"{spec.id}.json", spec_text(spec), durable=False)
 
@@ -298,14 +298,14 @@ def figure_names(figures: Spec) -> list[str]:
 
 
 def use_store(variables: MutableMapping[str, str], store: str | None) -> None:
-    """Tell the jobs which shared store to use, or that there is none."""
+    """Set for the jobs which shared store to use, or that there is none."""
     variables.pop(VARIABLE, None)
     if store:
         variables[VARIABLE] = os.path.abspath(os.path.expanduser(store))
 
 
 def set_job_environment(variables: MutableMapping[str, str], results: Path) -> None:
-    """What every job inherits: this interpreter first, one thread, a calm allocator, one compile cache, no network.
+    """What every job inherits: this interpreter first, one thread, malloc settings, one compile cache, no network.
 
     A variable that the user set already is left alone, except PATH and the thread counts, which decide numbers.
     """
@@ -320,21 +320,21 @@ def set_job_environment(variables: MutableMapping[str, str], results: Path) -> N
 
 
 @contextlib.contextmanager
-def told_where_unwritable(results: Path) -> Iterator[None]:
+def ending_where_unwritable(results: Path) -> Iterator[None]:
     """End the process with one line where the results folder takes nothing. Raises SystemExit."""
     try:
         yield
     except OSError as error:
-        told = unwritable(error, results)
-        if told is None:
+        reason = unwritable(error, results)
+        if reason is None:
             raise
-        print(f"error: {told}", file=sys.stderr)
+        print(f"error: {reason}", file=sys.stderr)
         raise SystemExit(1) from None
 
 
 def lock_run(results: Path) -> IO[str]:
     """Hold the results folder for this process until it ends, however it ends. Raises SystemExit where another does."""
-    with told_where_unwritable(results):
+    with ending_where_unwritable(results):
         file = open(results / "engine.lock", "a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -34,7 +34,7 @@ def variants_spec(run: Run, checkpoint: Spec, schemes: dict[str, Scheme]) -> tup
 
 
 def scheme_of(run: Run, label: str, quantizer: Quantizer) -> Scheme:
-    """A scheme as the quantiser reads it. Raises UserError where it fits no such model or dataset."""
+    """A scheme as the quantizer reads it. Raises UserError where it fits no such model or dataset."""
     scheme = quantizer.to_settings(run.N, run.seed)
     if isinstance(scheme, Unquantized):
         return scheme
@@ -46,7 +46,7 @@ def scheme_of(run: Run, label: str, quantizer: Quantizer) -> Scheme:
     group = None if isinstance(scheme.numbers, HalfPrecision) else scheme.numbers.group
     model = run.model.to_settings()
     d = sizes(model)["d"]
-    widths = {d} if d else set()  # of an external model the quantiser itself checks every layer
+    widths = {d} if d else set()  # of an external model the quantizer itself checks every layer
     if isinstance(model, PaperModel) and {"linear", "experts"} & set(scheme.tensors):
         widths |= {mlp_width(model)} - {0}
     if isinstance(group, int) and any(each % group for each in widths):

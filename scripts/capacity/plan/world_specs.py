@@ -22,7 +22,7 @@ POOLS = SCRIPTS / "capacity" / "world" / "value_lists"
 def counted(dataset: Dataset) -> Dataset:
     """A dataset of records with its columns and their number written out, read from the file; others as they are.
 
-    Raises UserError for a file that cannot be told.
+    Raises UserError for a file that cannot be used.
     """
     if not isinstance(dataset, Records):
         return dataset
@@ -51,7 +51,7 @@ def _counted(text: str, _: tuple[int, int]) -> Records:
 
 
 def dataset_slug(dataset: Dataset) -> str:
-    """Readable; the digest behind it tells datasets apart."""
+    """Readable; the digest behind it distinguishes datasets."""
     options = {"simple": "paragraphs", "junk": "junk", "tag": "tag"}
     kind = "-".join([dataset.kind, *(name for name, key in options.items() if getattr(dataset, key, None))])
     return f"{kind}-N{dataset.N}"
@@ -78,7 +78,7 @@ def tokenizer_spec(tokenizer: Tokenizer, dataset: Spec) -> Spec:
 def world_settings(dataset: Dataset, seed: int) -> WorldSettings:
     """The world as make_dataset reads it; files that it reads enter by content. Raises UserError for bad ones.
 
-    Of bioR: the people whom its texts tell.
+    Of bioR: the people whom its texts are about.
     """
     dataset = dataset.people() if isinstance(dataset, BioR) else counted(dataset)
     settings = {**dataset.model_dump(), "seed": seed}

@@ -1,4 +1,4 @@
-"""What GPTQ must know of a layer's inputs: the sum of x x^T over biographies of the run's own dataset."""
+"""What GPTQ needs of a layer's inputs: the sum of x x^T over biographies of the run's own dataset."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
@@ -39,7 +39,7 @@ class InputMoments(TorchDispatchMode):
     """While active, adds up x x^T over the inputs x of chosen matrices, wherever a model multiplies by them.
 
     Products are seen as torch carries them out, also within recurrent layers and nn.MultiheadAttention. Matrices are
-    known by where their memory begins, so that fused experts, which are views of one parameter, are told apart.
+    identified by the address of their memory, so that fused experts, views of one parameter, are distinguished.
     sums: float64 (C, C) by that address; counts: inputs seen. Experts that are multiplied all at once come in two
     products; places that no token fills are rows of zeros in the first.
     """
@@ -77,7 +77,7 @@ class InputMoments(TorchDispatchMode):
 
 @contextlib.contextmanager
 def _in_single_products(model: PreTrainedModel) -> Iterator[None]:
-    """Fused kernels multiply by several matrices at once, where the moments of each could not be told apart."""
+    """Fused kernels multiply by several matrices at once, where the moments of each could not be separated."""
     experts, fast_path = model.config._experts_implementation, torch.backends.mha.get_fastpath_enabled()
     onednn: Any = torch.backends.mkldnn
     had_onednn = onednn.enabled

@@ -118,7 +118,7 @@ class _Work:
         return [place for place in places if isinstance(self.scheme, Gptq) and place.role not in NO_PRODUCTS]
 
     def moments(self, places: list[Place]) -> InputMoments:
-        """What GPTQ must know of the inputs of some tensors. Raises UserError where too little of them is seen."""
+        """What GPTQ needs of the inputs of some tensors. Raises UserError where too little of them is seen."""
         if not self.batches:
             raise UserError("calibration: no biographies; gptq needs the run's own text")
         moments = input_moments(self.model, [m for place in places for m in self._matrices(place)], self.batches)
