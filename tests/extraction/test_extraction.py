@@ -131,8 +131,8 @@ OF_STUDY = "studies.base.extraction: ask"
 STRINGS = {"kind": "random", "N": 20, "length": 8, "vocabulary": 64}
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"ranks": [[9, 2]]}, f"{MINE}.ranks: 9, but models.small has width 8; use ranks up to 8"),
-    ({"asked": 0.99}, f"{MINE}: asked: 0.99 and choosing: 0.2 of N: 20 people of atomic leave 0 to be asked"),
-    ({"asked": 0.9}, "leave 2 to be asked and 0 to choose; use more people or other shares"),
+    ({"asked": 0.99}, f"{MINE}: asked: 0.99 and choosing: 0.2 of N: 20 people of atomic leave 0 for the test"),
+    ({"asked": 0.9}, "leave 2 for the test and 0 for validation; use more people or other shares"),
     ({"wordings": {"age": ["{name} is"]}}, f"{MINE}.wordings: 'age' is no attribute of atomic; there are: id_1, id_2"),
     ({"wordings": {"id_1": ["what?"]}}, f"{MINE}.wordings.id_1"),
     ({"wordings": {"id_1": ["of ({name})"]}}, f"{MINE}.wordings.id_1"),

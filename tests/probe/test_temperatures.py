@@ -101,7 +101,7 @@ def test_losses_count_for_the_half_of_their_person_alone(made):
     assert (changed.sums[:, 1] > once.sums[:, 1]).all()
 
 
-def test_an_item_that_is_not_told_stores_nothing(made):
+def test_an_item_that_is_not_mentioned_stores_nothing(made):
     world, _ = made
     halves = HalfLosses(world.N, world.account)
     halves.add(0, np.full((2, len(TEMPERATURES), world.N, len(halves.items)), np.nan))

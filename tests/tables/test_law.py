@@ -67,7 +67,7 @@ def test_the_size_stores_the_share_that_it_was_asked_for_and_no_less_would(share
 
 def test_a_scheme_that_destroys_too_much_has_no_size():
     assert math.isinf(TRUE.parameters_for(1e6, 1000, 0.9, "int4"))
-    with pytest.raises(UserError, match="the law knows none, int8, int4"):
+    with pytest.raises(UserError, match="the law has none, int8, int4"):
         TRUE.share(100, "int5")
 
 
@@ -104,7 +104,7 @@ def test_two_numbers_of_exposures_are_too_few():
         (("--facts", "-1", "--exposures", "100"), "give a positive number"),
         (("--facts", "1", "--exposures", "0"), "exposures: 0.0; give a positive number"),
         (("--facts", "1", "--exposures", "1", "--share", "1"), "share: 1.0; give a number between 0 and 1"),
-        (("--facts", "1", "--exposures", "1", "--scheme", "int9"), "scheme 'int9': the law knows"),
+        (("--facts", "1", "--exposures", "1", "--scheme", "int9"), "scheme 'int9': the law has"),
     ],
 )
 def test_the_command_answers_in_one_breath(monkeypatch, capsys, words: tuple[str, ...], said: str):
