@@ -144,8 +144,7 @@ def test_another_process_makes_the_same_bytes(tokenizer_name: str) -> None:
     """Whatever the hash seed and the number of threads."""
     code = (
         "import json, sys\n"
-        "from worlds import made_tokenizer\n"
-        "from capacity.world.facts import make_world\n"
+        "from worlds import made_tokenizer, make_world\n"
         "world, spec = map(json.loads, sys.argv[1:])\n"
         "sys.stdout.write(made_tokenizer(spec, make_world(world)).to_str())"
     )

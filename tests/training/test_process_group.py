@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from test_train_checkpoint import run, spec
-from trainings import REGIME, SPEC, WORLD
+from trainings import REGIME, SPEC, WORLD, training_settings
+from worlds import settings_of
 
 from capacity.artefacts.identity import SCRIPTS
 from capacity.artefacts.spec import Spec
@@ -32,7 +33,7 @@ LONG = {"exposures": 200, "batch": 6}
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder with the tiny world and its tokenizer."""
     folder = tmp_path_factory.mktemp("results")
-    dataset, path = spec(folder, "datasets", WORLD, {})
+    dataset, path = spec(folder, "datasets", settings_of(WORLD), {})
     assert run("make_dataset.py", path).returncode == 0
     _, path = spec(folder, "tokenizers", {"kind": "word"}, {"dataset": dataset.name})
     assert run("make_tokenizer.py", path).returncode == 0
@@ -46,7 +47,7 @@ def ordered(results: Path, devices: int, **regime: object) -> tuple[Spec, Path]:
         for role, folder in (("dataset", "datasets"), ("tokenizer", "tokenizers"))
     }
     settings = SPEC | {"hardware": SPEC["hardware"] | {"devices": devices}, "regime": REGIME | regime}
-    return spec(results, "checkpoints", settings, parents)
+    return spec(results, "checkpoints", training_settings(settings), parents)
 
 
 def metrics(results: Path, checkpoint: Spec) -> dict:

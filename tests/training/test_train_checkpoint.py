@@ -6,13 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from trainings import SPEC, WORLD
+from trainings import SPEC, WORLD, training_settings
+from worlds import settings_of
 
 from capacity.artefacts.identity import SCRIPTS
+from capacity.artefacts.settings import Settings
 from capacity.artefacts.spec import Spec, make_spec, spec_text
 
 
-def spec(results: Path, stage: str, settings: dict, parents: dict) -> tuple[Spec, Path]:
+def spec(results: Path, stage: str, settings: dict | Settings, parents: dict) -> tuple[Spec, Path]:
     """A spec of an artefact, and the file that it is written to."""
     made = make_spec(stage, "tiny", settings, parents)
     path = results / "specs" / f"{made.id}.json"
@@ -28,7 +30,7 @@ def run(script: str, path: Path, *options: str) -> subprocess.CompletedProcess:
 
 def parents_in(results: Path) -> dict[str, str]:
     """A dataset and a tokenizer, made by their commands."""
-    dataset, path = spec(results, "datasets", WORLD, {})
+    dataset, path = spec(results, "datasets", settings_of(WORLD), {})
     assert run("make_dataset.py", path).returncode == 0
     tokenizer, path = spec(results, "tokenizers", {"kind": "word"}, {"dataset": dataset.name})
     assert run("make_tokenizer.py", path).returncode == 0
@@ -37,7 +39,7 @@ def parents_in(results: Path) -> dict[str, str]:
 
 def test_windows_shorter_than_a_biography_are_refused_before_the_first_step(tmp_path: Path) -> None:
     regime = SPEC["regime"] | {"packing": "windows", "context": 3}
-    _, path = spec(tmp_path, "checkpoints", SPEC | {"regime": regime}, parents_in(tmp_path))
+    _, path = spec(tmp_path, "checkpoints", training_settings(SPEC | {"regime": regime}), parents_in(tmp_path))
     refused = run("train_checkpoint.py", path)
     assert refused.returncode == 1
     assert refused.stderr.startswith("error: context: 3, but biographies have ")
@@ -45,7 +47,7 @@ def test_windows_shorter_than_a_biography_are_refused_before_the_first_step(tmp_
 
 
 def test_an_interrupted_job_exits_with_75_and_the_next_one_finishes_it(tmp_path: Path) -> None:
-    checkpoint, path = spec(tmp_path, "checkpoints", SPEC, parents_in(tmp_path))
+    checkpoint, path = spec(tmp_path, "checkpoints", training_settings(SPEC), parents_in(tmp_path))
     state = tmp_path / "resume" / checkpoint.id / "state"
 
     stopped = run("train_checkpoint.py", path, "--time-budget", "0")
