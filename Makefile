@@ -93,11 +93,11 @@ task: env ## a task folder for lm-evaluation-harness (DATASET=biographies EXTRAC
 	  $(call option,TASK,output) $(CHOSEN)
 
 test: env $(CRATE)/requirements.txt ## the tests, under ten minutes on two cores
-	@$(WITH_ARGS) python -m pytest -n 2 tests
+	@$(WITH_ARGS) python -m pytest -n 2 --dist worksteal tests
 
 test-long: env ## every row of the table of edits, the matrix of options, and the kill test
 	@rm -f results/edit_outcomes.jsonl; mkdir -p results
-	@EDIT_OUTCOMES="$$PWD/results/edit_outcomes.jsonl" $(WITH_ARGS) python -m pytest -n 2 -m long tests
+	@EDIT_OUTCOMES="$$PWD/results/edit_outcomes.jsonl" $(WITH_ARGS) python -m pytest -n 2 --dist worksteal -m long tests
 	@python tests/workflow/outcomes.py results/edit_outcomes.jsonl
 
 test-report: env ## the HTML report in Chromium (Debian, as root; installs what is missing)

@@ -306,6 +306,7 @@ def test_forgetting_removes_the_state_and_what_a_dead_save_left_and_no_other_fil
     assert not folder.exists()
 
 
+@pytest.mark.long
 def test_a_compiled_training_resumes_to_the_same_bits_and_learns_what_an_eager_one_does(
     straight: dict, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def test_ctrl_c_leaves_no_process_and_saves_trainings(tmp_path: Path):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     engine = subprocess.Popen(command, cwd=checkout.path, env=checkout.environment(), process_group=0, **pipes)
     logs = checkout.path / "results" / "logs" / "train_checkpoint"
-    wait(lambda: any("exposure" in log.read_text() for log in logs.glob("*.log")), 90)
+    wait(lambda: any(re.search("exposure .* of 50,?000", log.read_text()) for log in logs.glob("*.log")), 90)
     os.killpg(engine.pid, signal.SIGINT)
     said = engine.communicate(timeout=60)[0]
     assert engine.returncode != 0
