@@ -65,6 +65,7 @@ def capacity_ratio(results: Path, checkpoint: Spec) -> float:
     return bits.total.sum() / sum(weight.numel() for weight in model.parameters())
 
 
+@pytest.mark.long
 def test_two_devices_train_as_one_but_for_rounding(results: Path):
     trained = []
     for devices in (1, 2):

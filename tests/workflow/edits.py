@@ -265,7 +265,6 @@ EDITS = [
         "learning rate of one regime",
         lambda c: c.edit("config.yaml", lambda t: t.replace("lr: 1e-2", "lr: 5e-3", 1)),
         stages("CVP", "long") | A | F,
-        executed=True,
         undone=True,
     ),
     Edit(
