@@ -113,7 +113,7 @@ report: env ## results/report.html, one file that works offline: claims, figures
 	@$(ENGINE) --quiet all --report results/report.html report_pages
 	@echo "results/report.html is ready to open"
 
-compare: env ## your results/capacity_table.csv against the reference: cells with intervals, verdicts (SCALE=desktop)
+compare: env ## your results/capacity_table.csv against the reference: cells with intervals, verdicts (SCALE=a folder of results/reference)
 	@$(WITH_ARGS) capacity compare $(call option,SCALE,scale)
 
 size: env ## parameters that FACTS (bits, or a dataset) need after EXPOSURES=n (ARGS="--scheme int8 --share 0.99")

@@ -10,14 +10,23 @@ import pytest
 from planted import TINY, build, of_stage, plant, tiny, tiny_grid
 
 from capacity.artefacts.manifest import MANIFEST
+from capacity.artefacts.settings import Settings
 from capacity.artefacts.spec import Spec
 from capacity.artefacts.stages import STAGES
 from capacity.cli import show_plan as plan
 from capacity.config.load import read_yaml
-from capacity.plan.estimates import STARTUP_SECONDS, assumed_rate
+from capacity.plan.estimates import (
+    STARTUP_SECONDS,
+    UNKNOWN_TOKENS,
+    UNKNOWN_WORDS,
+    assumed_rate,
+    biography_tokens,
+    vocabulary,
+)
 from capacity.plan.forecast import Basis, Cost, Forecast, PlannedJob, forecast
 from capacity.plan.grid import Grid
 from capacity.plan.survey import hold_against
+from capacity.tokenizers.spec import WordVocabulary
 
 RAW = read_yaml(TINY)
 TABLE, FIGURES = "capacity_table.id", "figures/capacity_figures.id"
@@ -397,3 +406,11 @@ def test_claims_are_judged_when_they_or_the_table_change_and_nothing_else_follow
     planned = jobs(ahead(stricter, results))
     assert planned.keys() == {stricter.claims.name, "claims.id"}
     assert planned["claims.id"].rule == "publish_claims"
+
+
+def test_a_kind_of_dataset_without_an_estimate_of_its_own_is_planned_by_a_rough_one() -> None:
+    class Pairs(Settings):
+        N: int
+
+    assert biography_tokens(Pairs(N=5)) == UNKNOWN_TOKENS
+    assert vocabulary(Pairs(N=5), WordVocabulary(kind="word")) == UNKNOWN_WORDS

@@ -140,6 +140,7 @@ class Making:
             **usage(),
             "metrics": self.metrics,
         }
+        said = json.loads(json.dumps(said))  # as it comes back from the file
         return {**said, DIGEST: manifest_digest(said)}
 
     def _member_contents(self) -> dict[str, str]:

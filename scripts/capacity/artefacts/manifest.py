@@ -90,10 +90,9 @@ DIGEST = "digest"  # the key of a manifest's digest of itself; manifests of olde
 
 
 def manifest_digest(manifest: dict[str, Any]) -> str:
-    """SHA-256 of all that a manifest says, formatting and the digest itself excepted."""
+    """SHA-256 of all that a manifest says, formatting and the digest itself excepted. manifest: as read from JSON."""
     said = {key: value for key, value in manifest.items() if key != DIGEST}
-    plain = json.loads(json.dumps(said))  # as it comes back from the file
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def noted(manifest: dict[str, Any]) -> dict[str, str]:
