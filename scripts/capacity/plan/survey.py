@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from capacity.artefacts.identity import check_bytecode_by_hash, file_digest
@@ -96,8 +96,11 @@ def _places(folder: Path) -> list[str]:
 
 def _with_folders(files: Iterable[str]) -> list[str]:
     """Relative paths and the folders that lead to them, `.` first."""
-    folders = sorted({parent.as_posix() for file in files for parent in PurePosixPath(file).parents})
-    return [*folders, *files]
+    paths, folders = list(files), {HERE}
+    for path in paths:
+        while path := path.rpartition("/")[0]:
+            folders.add(path)
+    return [*sorted(folders), *paths]
 
 
 def _read_index(path: Path) -> dict[str, Any]:
