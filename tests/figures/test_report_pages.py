@@ -28,7 +28,7 @@ HOSTILE = {
     "ends a string": "\"]};planted();//' `planted` ${planted()}",
     "raw markup": ".. raw:: html\n\n   <img src=x onerror=planted()>\n",
     "a link that runs": "See javascript:planted() and `this <javascript:planted()>`_ or |planted|_",
-    "a template": "{{ 7 * 191 }}{% raw %}{# planted #}{{ files }}",
+    "a template": "{{ 7 * 191111111111 }}{% raw %}{# planted #}{{ files }}",
     "a directive": ".. include:: /etc/hostname\n.. image:: javascript:planted()",
 }
 
@@ -164,7 +164,7 @@ def test_no_markup_of_a_study_reaches_the_engines_report(checkout: Checkout):
     assert elements.active() == []
     assert [tag for tag, _ in elements.found if tag in ("img", "svg", "object", "iframe")] == []
     assert len(elements.scripts) == page.count("</script>")
-    assert "1337" not in re.sub(r"[0-9a-zA-Z+/=]{200,}", "", page.partition('id="results"')[2])
+    assert str(7 * 191111111111) not in re.sub(r"[0-9a-zA-Z+/=]{200,}", "", page.partition('id="results"')[2])
     results = next(script for script in elements.scripts if script.lstrip().startswith("var results"))
     for text in ("<img", "<svg", "</script", "/etc/hostname\\n", "/leaked"):
         assert text not in results
