@@ -119,7 +119,7 @@ compare: env ## your results/capacity_table.csv against the reference: cells wit
 size: env ## parameters that FACTS (bits, or a dataset) need after EXPOSURES=n (ARGS="--scheme int8 --share 0.99")
 	@$(WITH_ARGS) capacity size --facts "$$FACTS" --exposures "$$EXPOSURES" $(CHOSEN)
 
-law: env ## fit R(exposures, R_max, scheme) to the reference tables
+law: env ## fit R(exposures, P, R_max, scheme) to the reference tables
 	@$(WITH_ARGS) capacity law
 
 reference: env ## claims at each scale, figures and the README's table from the committed tables

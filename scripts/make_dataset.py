@@ -4,8 +4,8 @@ from dataclasses import asdict
 
 from capacity.jobs.job import Job, job_parser
 from capacity.world.facts import make_world, save_world
-from capacity.world.records import num_dropped
-from capacity.world.spec import RecordsWorld, read_world
+from capacity.world.kinds import read_world
+from capacity.world.records import RecordsWorld, num_dropped
 
 
 def main() -> None:

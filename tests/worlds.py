@@ -10,8 +10,8 @@ from capacity.tokenizers.spec import read_tokenizer
 from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world import facts
 from capacity.world.facts import World
+from capacity.world.kinds import WorldSettings, read_world
 from capacity.world.render import Renderer
-from capacity.world.spec import WorldSettings, read_world
 
 ATOMIC = {
     "kind": "bioD", "N": 750, "K": 4, "C": 1, "D": 64, "L": 1, "T": 64,

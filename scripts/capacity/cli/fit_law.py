@@ -1,25 +1,37 @@
-"""Fit the law R(exposures, R_max, scheme) to reference tables, check it on tables it has not seen, write law.json.
+"""Fit the law R(exposures, P, R_max, scheme) to the reference tables of all scales, check it on sizes it has not seen.
 
-Fits on one model's studies and is held against others: by default base-law-seeds and exposures against sizes.
+Takes the best learning rate of each cell. Each size in turn is held out: the law of the others says what it stores.
 """
 
+import itertools
 from pathlib import Path
 
+import pandas as pd
+
 from capacity.cli.arguments import plain_parser
-from capacity.tables.reference import read_tables
-from capacity.tables.scaling_law import FittedLaw, fit_law, held_out
+from capacity.tables.reference import read_tables, scales_of
+from capacity.tables.scaling_law import CURVE, FEWEST_SIZES, SIZE, FittedLaw, each_size_held_out, fit_law
+
+STUDIES = ["base-law", "base-law-seeds", "exposures", "sizes", "ladder", "ladder-top"]
+
+
+def fitted_rows(reference: Path, studies: list[str]) -> pd.DataFrame:
+    """The rows of some studies at every scale that counted: of the best learning rate, each checkpoint once."""
+    tables = pd.concat([read_tables(scale) for scale in scales_of(reference)], ignore_index=True)
+    counted = tables[tables["study"].isin(studies) & tables["chosen"]]
+    return counted.drop_duplicates(["checkpoint_id", "scheme"])
 
 
 def as_text(fitted: FittedLaw) -> str:
     """The parameters with their intervals over resampled seeds."""
     lines = [f"{fitted.rows} models, {fitted.seeds} seeds"]
-    for name in ("c", "E_half", "gamma", "k"):
+    for name in CURVE | SIZE:
         low, high = fitted.interval(lambda law, name=name: getattr(law, name))
         lines.append(f"{name:<8} {getattr(fitted.law, name):8.3g}   95 % {low:.3g} to {high:.3g}")
-    for exposures in (100, 1000):
-        low, high = fitted.interval(lambda law, E=exposures: law.capacity(E))
-        name = f"C({exposures})"
-        lines.append(f"{name:<8} {fitted.law.capacity(exposures):8.3g}   95 % {low:.3g} to {high:.3g}")
+    for exposures, P in itertools.product((100, 1000), fitted.P_range):
+        low, high = fitted.interval(lambda law, E=exposures, P=P: law.capacity(E, P))
+        capacity = fitted.law.capacity(exposures, P)
+        lines.append(f"C({exposures}, {P:,}) {capacity:.3g}   95 % {low:.3g} to {high:.3g}")
     for scheme in fitted.law.damage:
         for exposures in (100, 1000):
             low, high = fitted.interval(lambda law, E=exposures, s=scheme: law.share(E, s))
@@ -31,15 +43,16 @@ def as_text(fitted: FittedLaw) -> str:
 def main() -> None:
     """Fit, check, write."""
     parser = plain_parser(__doc__)
-    parser.add_argument("--reference", type=Path, default=Path("results/reference/laptop"), help="a folder of tables")
-    parser.add_argument("--studies", nargs="+", default=["base-law-seeds", "exposures"], help="what to fit")
-    parser.add_argument("--held-out", nargs="+", default=["sizes"], help="what to check it on")
+    parser.add_argument("--reference", type=Path, default=Path("results/reference"), help="a folder of scales")
+    parser.add_argument("--studies", nargs="+", default=STUDIES, help="what to fit")
     parser.add_argument("--output", type=Path, help="default: law.json in the reference folder")
     args = parser.parse_args()
-    table = read_tables(args.reference)
-    fitted = fit_law(table[table["study"].isin(args.studies)])
+    table = fitted_rows(args.reference, args.studies)
+    fitted = fit_law(table)
     print(as_text(fitted))
-    unseen = held_out(fitted, table[table["study"].isin(args.held_out)])
-    print("\nheld out:")
-    print(unseen.to_string(index=False, float_format="{:.3f}".format))
+    if table["P"].nunique() > FEWEST_SIZES:
+        unseen = each_size_held_out(table)
+        print("\neach size by the law of the others:")
+        print(unseen.to_string(index=False, float_format="{:.3f}".format))
+        print(f"median error of a cell: {unseen['relative_error'].abs().median():.1%}")
     fitted.write(args.output or args.reference / "law.json")

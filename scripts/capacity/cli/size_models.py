@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--exposures", type=float, required=True, help="how often training shows each fact")
     parser.add_argument("--scheme", default=FULL_PRECISION, help="quantisation scheme that the law knows")
     parser.add_argument("--share", type=float, default=0.95, help="share of the facts that is to be stored")
-    parser.add_argument("--law", type=Path, default=Path("results/reference/laptop/law.json"), help="a fitted law")
+    parser.add_argument("--law", type=Path, default=Path("results/reference/law.json"), help="a fitted law")
     args = parser.parse_args()
     if not 0 < args.share < 1:
         raise UserError(f"share: {args.share}; give a number between 0 and 1")

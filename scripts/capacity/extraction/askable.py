@@ -24,7 +24,7 @@ from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.training.batches import TrainingBatches
 from capacity.training.spec import TrainingRegime
 from capacity.world.facts import World, make_world
-from capacity.world.spec import read_world
+from capacity.world.kinds import read_world
 
 NEW_ROWS = 3
 TOLERANCE = 1e-3  # of logits of size 1

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from capacity.world.spec import BioDWorld, BioSWorld, RecordsWorld, WorldSettings
+from capacity.world.biod import BioDWorld
+from capacity.world.bios import BioSWorld
+from capacity.world.kinds import WorldSettings
+from capacity.world.records import RecordsWorld
 
 NAME, ATTRIBUTE = "{name}", "{attribute}"
 

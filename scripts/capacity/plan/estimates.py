@@ -7,7 +7,11 @@ from capacity.models.architectures import parameter_count
 from capacity.rewriting.spec import DatasetSettings, RewritingSettings
 from capacity.tokenizers.spec import OwnBpe, PublishedBpe, TokenizerSettings
 from capacity.training.spec import TrainingRegime, TrainingSettings
-from capacity.world.spec import BioDWorld, BioSWorld, DrawnPeople, RecordsWorld, StringsWorld
+from capacity.world.biod import BioDWorld
+from capacity.world.bios import BioSWorld
+from capacity.world.records import RecordsWorld
+from capacity.world.spec import DrawnPeople
+from capacity.world.strings import StringsWorld
 
 CPU_FLOPS = 8e9  # of one core on a model of ten to fifty thousand parameters: 6 P tokens per second, measured
 UNKNOWN_TOKENS, UNKNOWN_WORDS = 32, 1000  # a biography and a vocabulary, of a kind that has no estimate here

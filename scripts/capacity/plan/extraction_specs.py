@@ -14,7 +14,8 @@ from capacity.extraction.wordings import wordings_of
 from capacity.models.architectures import sizes
 from capacity.plan.study_runs import Run, known
 from capacity.quantization.spec import Scheme, Unquantized
-from capacity.world.spec import DrawnPeople, WorldSettings, read_world
+from capacity.world.kinds import WorldSettings, read_world
+from capacity.world.spec import DrawnPeople
 
 
 @dataclass(frozen=True)

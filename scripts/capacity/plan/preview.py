@@ -16,11 +16,11 @@ from capacity.rewriting.rewrite import rewrite_world
 from capacity.tables.bits import diversity_offered_bits
 from capacity.world.facts import World, account_of, make_world
 from capacity.world.junk import JunkPeople, junk_draws
+from capacity.world.kinds import WorldSettings
 from capacity.world.pieces import FILLER, NAME
-from capacity.world.records import num_dropped
+from capacity.world.records import RecordsWorld, num_dropped
 from capacity.world.render import Renderer
 from capacity.world.sampling import Draws, training_draws
-from capacity.world.spec import RecordsWorld, WorldSettings
 from capacity.world.text_renderer import TextRenderer, renderer_of
 
 SAMPLE = 20_000  # people made for a preview; they are the first ones of the whole world

@@ -26,6 +26,7 @@ def checkpoint_spec(config: Config, run: Run, dataset: Spec, tokenizer: Spec) ->
     _check_packing(run)
     world, regime, model = read_dataset(dataset.settings), _regime(config, run), run.model.to_settings()
     P = parameter_count(model, vocabulary(world, read_tokenizer(tokenizer.settings)))
+    _check_warm_up(run, world, regime)
     if P > MOST_PARAMETERS:
         raise UserError(
             f"models.{run.names['model']}: about {P:.3g} parameters on {run.names['dataset']}; "
@@ -49,6 +50,16 @@ def _check_packing(run: Run) -> None:
         raise UserError(
             f"datasets.{run.names['dataset']}.junk.windows: mixed with regimes.{run.names['regime']}.packing: rows; "
             "a row is one biography, use packing: windows"
+        )
+
+
+def _check_warm_up(run: Run, dataset: DatasetSettings, regime: TrainingRegime) -> None:
+    """Refuse a warm-up longer than a training whose steps are known before its texts are. Raises UserError."""
+    steps = training_steps(dataset, regime)
+    if regime.packing == "rows" and not getattr(dataset, "junk", None) and regime.warmup_steps > steps:
+        raise UserError(
+            f"regimes.{run.names['regime']}.warmup_steps: {regime.warmup_steps}, but trainings on "
+            f"{run.names['dataset']} have {steps} steps; lower warmup_steps, make batches smaller or exposures more"
         )
 
 

@@ -14,7 +14,10 @@ from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 from capacity.rewriting.spec import RewritingSettings
 from capacity.tokenizers.spec import TOKENIZER_FILE, OwnBpe, TokenizerSettings, WordVocabulary, read_tokenizer
-from capacity.world.spec import BioDWorld, BioSWorld, RecordsFile, RecordsWorld, WorldSettings, read_world
+from capacity.world.biod import BioDWorld
+from capacity.world.bios import BioSWorld
+from capacity.world.kinds import WorldSettings, read_world
+from capacity.world.records import RecordsFile, RecordsWorld
 
 POOLS = SCRIPTS / "capacity" / "world" / "value_lists"
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from capacity.artefacts.settings import Settings
-from capacity.world.spec import WorldSettings
+from capacity.world.kinds import WorldSettings
 
 
 class GrammarRewriter(Settings):

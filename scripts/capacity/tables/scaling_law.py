@@ -1,8 +1,12 @@
-"""A law fitted to the capacity table: R as a function of exposures E, of what is offered (R_max), and of the scheme.
+"""A law fitted to the capacity table: R as a function of exposures E, parameters P, what is offered, and the scheme.
 
-Capacity grows with exposures as C(E) = c / (1 + (E_half / E)^gamma), and a model that is offered R_max a parameter
-keeps R = (R_max^-k + C^-k)^(-1/k): all of it while it is little, C where it is much. Rounding takes a share that grows
-with exposures: R_scheme = R (1 - a (E / 100)^b). The form is ours; the paper gives only C(1000) = 2 and C(100) = 1.
+Capacity grows with exposures and with size as
+
+    C(E, P) = c / (1 + (P_half / P)^beta) / (1 + (E_half (P / 10,000)^-delta / E)^gamma),
+
+and a model that is offered R_max a parameter keeps R = (R_max^-k + C^-k)^(-1/k): all of it while it is little, C where
+it is much. Large models level off at c. Rounding takes a share that grows with exposures:
+R_scheme = R (1 - a (E / 100)^b). The form is ours; the paper gives only C(1000) = 2 and C(100) = 1.
 """
 
 import json
@@ -13,14 +17,18 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import least_squares
+from scipy.optimize import brentq, least_squares
 
 from capacity.errors import UserError
 from capacity.tables.bits import Array
 
 FULL_PRECISION = "none"
-START = (2.0, 100.0, 1.5, 5.0)  # c, E_half, gamma, k
-LOWEST, HIGHEST = (0.1, 1.0, 0.2, 1.0), (10.0, 1e4, 6.0, 30.0)
+UNIT = 10_000  # parameters of a model whose E_half is E_half
+FEWEST_SIZES = 3  # that show a curve; with fewer, size changes nothing
+# Where the search starts, and its bounds.
+CURVE = {"c": (2.0, 0.1, 10.0), "E_half": (100.0, 1.0, 1e4), "gamma": (1.5, 0.2, 6.0), "k": (5.0, 1.0, 30.0)}
+SIZE = {"P_half": (2000.0, 1.0, 1e6), "beta": (1.0, 0.1, 4.0), "delta": (0.2, 0.0, 2.0)}
+LARGEST = 1e15  # parameters
 RESAMPLES = 200
 SEED = 240405405
 CONFIDENCE = 0.95
@@ -30,19 +38,23 @@ CONFIDENCE = 0.95
 class Law:
     """Fitted parameters. damage: scheme -> (a, b)."""
 
-    c: float  # bits a parameter after endless exposures
-    E_half: float  # exposures that give half of it
+    c: float  # bits a parameter after endless exposures, of a large model
+    E_half: float  # exposures that give half of what endless ones do, at 10,000 parameters
     gamma: float
     k: float  # how sharply R bends from R_max to C
     damage: dict[str, tuple[float, float]]
+    P_half: float = 0.0  # parameters of a model that keeps half as much of each as a large one
+    beta: float = 1.0
+    delta: float = 0.0  # how fast larger models need fewer exposures
 
-    def capacity(self, exposures: Any) -> Any:
-        """Bits a parameter that a model keeps after so many exposures where more is offered."""
-        return self.c / (1 + (self.E_half / exposures) ** self.gamma)
+    def capacity(self, exposures: Any, P: Any) -> Any:
+        """Bits a parameter that a model of P parameters keeps after so many exposures where more is offered."""
+        largest = self.c / (1 + (self.P_half / P) ** self.beta)
+        return largest / (1 + (self.E_half * (P / UNIT) ** -self.delta / exposures) ** self.gamma)
 
-    def R(self, R_max: Any, exposures: Any, scheme: str = FULL_PRECISION) -> Any:
+    def R(self, R_max: Any, exposures: Any, P: Any, scheme: str = FULL_PRECISION) -> Any:
         """Bits stored a parameter."""
-        kept = (R_max**-self.k + self.capacity(exposures) ** -self.k) ** (-1 / self.k)
+        kept = (R_max**-self.k + self.capacity(exposures, P) ** -self.k) ** (-1 / self.k)
         return kept * self.share(exposures, scheme)
 
     def share(self, exposures: Any, scheme: str) -> Any:
@@ -55,15 +67,22 @@ class Law:
         return 1 - a * (exposures / 100) ** b
 
     def parameters_for(self, bits: float, exposures: float, share: float, scheme: str = FULL_PRECISION) -> float:
-        """The least P that stores a share of some bits; infinite where no size does.
+        """The least P that stores a share of some bits; infinite where none of up to 10^15 does.
 
-        The kept part of R_max falls as R_max = bits / P grows: R / R_max = (1 + (R_max / C)^k)^(-1/k).
+        The kept part of R_max = bits / P is (1 + (R_max / C)^k)^(-1/k), which grows with P.
         """
         needed = share / max(self.share(exposures, scheme), 1e-9)
         if needed >= 1:
             return float("inf")
-        most_offered = self.capacity(exposures) * (needed**-self.k - 1) ** (1 / self.k)
-        return bits / most_offered
+        bend = np.log(needed**-self.k - 1) / self.k  # of R_max / C, where as much is kept
+
+        def lacking(log_P: float) -> float:
+            P = np.exp(log_P)
+            return float(np.log(bits / P) - np.log(self.capacity(exposures, P)) - bend)
+
+        if lacking(np.log(LARGEST)) > 0:
+            return float("inf")
+        return float(np.exp(brentq(lacking, 0.0, np.log(LARGEST), xtol=1e-12))) if lacking(0.0) > 0 else 1.0
 
 
 @dataclass(frozen=True)
@@ -85,7 +104,7 @@ class FittedLaw:
 
     def write(self, path: Path) -> None:
         """As JSON, six digits a number."""
-        path.write_text(json.dumps(_rounded(asdict(self)), indent=1) + "\n")
+        path.write_text(json.dumps(_rounded(asdict(self))) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -130,19 +149,19 @@ def fit_law(table: pd.DataFrame, resamples: int = RESAMPLES) -> FittedLaw:
 
 def _fit(table: pd.DataFrame) -> Law:
     full = table[table["scheme"] == FULL_PRECISION]
-    R_max, exposures, R = (full[column].to_numpy(float) for column in ("R_max", "exposures", "R"))
+    R_max, exposures, P, R = (full[column].to_numpy(float) for column in ("R_max", "exposures", "P", "R"))
+    sought = CURVE | SIZE if full["P"].nunique() >= FEWEST_SIZES else CURVE
+    start, lowest, highest = zip(*sought.values(), strict=True)
+
+    def curve(parameters: Array, damage: dict[str, tuple[float, float]]) -> Law:
+        return Law(**dict(zip(sought, map(float, parameters), strict=True)), damage=damage)
 
     def residuals(parameters: Array) -> Array:
-        return _curve(parameters, {}).R(R_max, exposures) - R
+        return curve(parameters, {}).R(R_max, exposures, P) - R
 
-    found = least_squares(residuals, START, bounds=(LOWEST, HIGHEST), x_scale=START).x
+    found = least_squares(residuals, start, bounds=(lowest, highest), x_scale=start).x
     schemes = [scheme for scheme in table["scheme"].unique() if scheme != FULL_PRECISION]
-    return _curve(found, {scheme: _fit_damage(table, scheme) for scheme in schemes})
-
-
-def _curve(parameters: Array, damage: dict[str, tuple[float, float]]) -> Law:
-    c, E_half, gamma, k = map(float, parameters)
-    return Law(c, E_half, gamma, k, damage)
+    return curve(found, {scheme: _fit_damage(table, scheme) for scheme in schemes})
 
 
 def _fit_damage(table: pd.DataFrame, scheme: str) -> tuple[float, float]:
@@ -161,9 +180,17 @@ def _fit_damage(table: pd.DataFrame, scheme: str) -> tuple[float, float]:
     return float(a), float(b)
 
 
-def held_out(fitted: FittedLaw, table: pd.DataFrame) -> pd.DataFrame:
+def held_out(law: Law, table: pd.DataFrame) -> pd.DataFrame:
     """One row a cell of a table that the law was not fitted to: R, what the law says, and the relative error."""
     full = table[table["scheme"] == FULL_PRECISION]
-    cells = full.groupby(["study", "model", "N", "exposures", "R_max"], as_index=False)["R"].mean()
-    cells["predicted"] = fitted.law.R(cells["R_max"].astype(float), cells["exposures"].astype(float))
+    cells = full.groupby(["study", "model", "P", "N", "exposures", "R_max"], as_index=False)["R"].mean()
+    R_max, exposures, P = (cells[column].astype(float) for column in ("R_max", "exposures", "P"))
+    cells["predicted"] = law.R(R_max, exposures, P)
     return cells.assign(relative_error=cells["predicted"] / cells["R"] - 1)
+
+
+def each_size_held_out(table: pd.DataFrame) -> pd.DataFrame:
+    """The same for every cell, by the law that fits all sizes but the cell's own."""
+    sizes = sorted(table["P"].unique())
+    unseen = [held_out(_fit(table[table["P"] != P]), table[table["P"] == P]) for P in sizes]
+    return pd.concat(unseen, ignore_index=True)

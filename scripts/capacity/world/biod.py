@@ -1,14 +1,29 @@
 """bioD(N, K, C, D, L, T) of arXiv 2404.05405, section 2: K values of C chunks of L random letters."""
 
+from typing import Literal
+
 import numpy as np
 
 from capacity.world import streams
 from capacity.world.grammar import Attribute, Grammar, Slot
 from capacity.world.options import wording_options
 from capacity.world.pools import read_pool
-from capacity.world.spec import BioDWorld
+from capacity.world.spec import DrawnPeople
 
 NAME_PARTS = ("first", "middle", "last")
+
+
+class BioDWorld(DrawnPeople):
+    """bioD(N, K, C, D, L, T). names: sizes of the pools of first, middle and last names."""
+
+    kind: Literal["bioD"]
+    K: int
+    C: int
+    D: int
+    L: int
+    T: int
+    names: tuple[int, int, int]
+    wording: Literal["atomic", "sentence"]
 
 
 def make_grammar(settings: BioDWorld) -> Grammar:

@@ -1,17 +1,29 @@
 """bioS(N) of arXiv 2404.05405, section 2: six facts a person in English sentences."""
 
 import functools
+from typing import Literal
 
 from capacity.world.grammar import Attribute, Grammar, Slot
 from capacity.world.options import wording_options
-from capacity.world.pools import choose_pool, read_templates, split_employers
-from capacity.world.spec import BioSWorld, PoolSizes
+from capacity.world.pools import PoolSizes, choose_pool, read_templates, split_employers
+from capacity.world.spec import DrawnPeople
 
 MONTHS = (
     "January", "February", "March", "April", "May", "June",
     "July", "August", "September", "October", "November", "December",
 )  # fmt: skip
 FIRST_YEAR = 1900
+
+
+class BioSWorld(DrawnPeople):
+    """bioS(N). value_lists: pool to a file of the user's own. templates: of an attribute, at most."""
+
+    kind: Literal["bioS"]
+    pools: PoolSizes
+    value_lists: dict[str, str]
+    templates: int
+    template_folder: str | None
+    pronouns: tuple[str, ...]
 
 
 def make_grammar(settings: BioSWorld) -> Grammar:

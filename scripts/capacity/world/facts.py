@@ -2,10 +2,8 @@
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,27 +11,16 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from capacity.errors import UserError
-from capacity.world import biod, bios, records, streams, strings
+from capacity.world import biod, records, streams
 from capacity.world.bijection import keyed_bijection
+from capacity.world.biod import BioDWorld
 from capacity.world.bit_account import Account, make_account
 from capacity.world.grammar import Grammar
+from capacity.world.kinds import GRAMMARS, WorldSettings, read_world
+from capacity.world.records import RecordsWorld
 from capacity.world.rewritings import Rewritings
-from capacity.world.spec import (
-    BioDWorld,
-    BioSWorld,
-    DrawnPeople,
-    JunkSettings,
-    RecordsWorld,
-    StringsWorld,
-    WorldSettings,
-    read_world,
-)
+from capacity.world.spec import DrawnPeople, JunkSettings
 
-GRAMMARS: dict[type[WorldSettings], Callable[[Any], Grammar]] = {
-    BioDWorld: biod.make_grammar,
-    BioSWorld: bios.make_grammar,
-    StringsWorld: strings.make_grammar,
-}
 TEXTS = "texts.parquet"
 MOST_PEOPLE = 2**31 - 1  # person numbers are int32 while they are shuffled
 

@@ -6,12 +6,27 @@ from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
+from capacity.artefacts.settings import Settings
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
-from capacity.world.spec import PoolSizes
 
 FOLDER = Path(__file__).resolve().parent / "value_lists"
 TEMPLATE = re.compile(r"\{subject\}(?P<before> [^{}]*[^{} ]) \{value\}(?P<after>[^{}]*[^{} ])")
+
+
+class PoolSizes(Settings):
+    """How many of the shipped values are used."""
+
+    first_names: int
+    middle_names: int
+    last_names: int
+    months: int
+    days: int
+    years: int
+    cities: int
+    universities: int
+    majors: int
+    employers: int
 
 
 def read_pool(name: str, count: int) -> list[str]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from stat import S_ISREG
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -21,12 +22,13 @@ import pyarrow.csv as pv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from capacity.artefacts.settings import Settings
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 from capacity.world.bit_account import Account
 from capacity.world.grammar import Attribute, Grammar, Slot
 from capacity.world.options import wording_options
-from capacity.world.spec import RecordsFile, RecordsWorld
+from capacity.world.spec import Wording
 
 RESERVED = ("name",)  # what scores call the entity
 MOST_VALUES = 5_000_000  # rows, and different texts of all columns: a tokenizer takes 2 kB of memory for each
@@ -36,6 +38,28 @@ FEWER = "use fewer rows by N, or fewer columns by attributes"
 TEXT = pa.dictionary(pa.int32(), pa.string())
 
 Parts = tuple[dict[str, NDArray[np.unsignedinteger]], Grammar, Account]
+
+
+class RecordsFile(Settings):
+    """A table of the user's own. attributes: its columns, None: all but entity. N: its first rows, None: all."""
+
+    file: str
+    entity: str
+    attributes: tuple[str, ...] | None
+    missing: Literal["error", "drop"]
+    N: int | None
+
+
+class RecordsWorld(RecordsFile, Wording):
+    """A table's first N rows that can be used. files: the table, by content."""
+
+    kind: Literal["records"]
+    attributes: tuple[str, ...]
+    N: int
+    phrases: dict[str, tuple[str, ...]]
+    account: Literal["uniform", "frequencies"]
+    seed: int
+    files: dict[str, str]
 
 
 def make_parts(settings: RecordsWorld) -> Parts:

@@ -6,10 +6,21 @@ of strings, N log2(V^S / N) bits: their order is not knowledge, unlike in the pa
 """
 
 import math
+from typing import Literal
 
+from capacity.artefacts.settings import Settings
 from capacity.errors import UserError
 from capacity.world.grammar import Attribute, Grammar, Slot
-from capacity.world.spec import StringsWorld
+
+
+class StringsWorld(Settings):
+    """N random strings of so many tokens."""
+
+    kind: Literal["random"]
+    N: int
+    length: int
+    vocabulary: int
+    seed: int
 
 
 def make_grammar(settings: StringsWorld) -> Grammar:

@@ -1,0 +1,208 @@
+"""The card of a measure: how much a candidate remembers beside a GPT-2, from its table, and what limits that."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from capacity.measure.study import BASELINE, CANDIDATE, MeasureStudy
+from capacity.tables.bits import Array
+from capacity.tables.summary import seed_interval
+
+FULL_PRECISION = "none"
+NEARLY_ALL = 0.95  # of what is offered: more might be kept where more is offered
+WIDE = 0.1  # half an interval of a ratio, relative to it
+SAME_SIZE = 0.02
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Over seeds, with Student's 95 % interval, or the range of two seeds."""
+
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Array) -> "Mean":
+        """Of one value a seed."""
+        low, high, _ = seed_interval(values)
+        return cls(float(values.mean()), low, high)
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3g} ({self.low:.3g} to {self.high:.3g})"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One world and number of exposures. lr: the best tried. ratio: candidate over baseline, paired by seed."""
+
+    exposures: int
+    N: int
+    R_max: float
+    R: dict[str, Mean]
+    R_calibrated: dict[str, Mean]
+    lr: dict[str, float]
+    ratio: Mean
+
+
+@dataclass(frozen=True)
+class Card:
+    """peak: R where most is kept, by exposures. kept: share of R that a scheme leaves, by scheme and model."""
+
+    name: str
+    P: dict[str, int]
+    seeds: int
+    peak: dict[int, dict[str, Mean]]
+    peak_ratio: dict[int, Mean]
+    cells: list[Cell]
+    kept: dict[str, dict[str, Mean]]
+    extractable: dict[str, Mean]
+    flops_a_token: dict[str, float]
+    tokens_per_second: dict[str, float]
+    training_hours: float
+    limits: list[str] = field(default_factory=list)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON data."""
+        return asdict(self)
+
+
+def make_card(study: MeasureStudy, table: pd.DataFrame, runs: pd.DataFrame) -> Card:
+    """The card of a finished study. runs: seconds and tokens a second of its trainings, as in runs.csv."""
+    table = table.assign(who=table["model"].str.removeprefix("measure-"))
+    best = table[table["chosen"]]
+    full = best[best["scheme"] == FULL_PRECISION]
+    cells = [_cell(part) for _, part in full.groupby(["exposures", "N"], sort=True)]
+    peaks = {int(E): _peaks(part) for E, part in full.groupby("exposures")}
+    one_a_model = full.groupby("who").first()
+    who = runs.assign(who=runs["model"].str.removeprefix("measure-")).groupby("who")
+    card = Card(
+        name=study.name,
+        P={label: int(P) for label, P in one_a_model["P"].items()},
+        seeds=int(full["seed"].nunique()),
+        peak={E: {label: Mean.of(R) for label, R in peak.items()} for E, peak in peaks.items()},
+        peak_ratio={E: Mean.of(peak[CANDIDATE] / peak[BASELINE]) for E, peak in peaks.items()},
+        cells=cells,
+        kept={scheme: _kept(best, scheme) for scheme in best["scheme"].unique() if scheme != FULL_PRECISION},
+        extractable=_extractable(full),
+        flops_a_token={label: float(flops) for label, flops in one_a_model["flops_a_token"].items()},
+        tokens_per_second={label: float(speed) for label, speed in who["tokens_per_second"].median().items()},
+        training_hours=float(runs["seconds"].sum() / 3600),
+    )
+    card.limits.extend(_limits(study, card))
+    return card
+
+
+def _by_seed(rows: pd.DataFrame, column: str = "R") -> Array:
+    return rows.sort_values("seed")[column].to_numpy(float)
+
+
+def _cell(rows: pd.DataFrame) -> Cell:
+    parts = {label: rows[rows["who"] == label] for label in (CANDIDATE, BASELINE)}
+    return Cell(
+        exposures=int(rows["exposures"].iloc[0]),
+        N=int(rows["N"].iloc[0]),
+        R_max=float(rows["R_max"].mean()),
+        R={label: Mean.of(_by_seed(part)) for label, part in parts.items()},
+        R_calibrated={label: Mean.of(_by_seed(part, "R_calibrated")) for label, part in parts.items()},
+        lr={label: float(part["lr"].iloc[0]) for label, part in parts.items()},
+        ratio=Mean.of(_by_seed(parts[CANDIDATE]) / _by_seed(parts[BASELINE])),
+    )
+
+
+def _peaks(rows: pd.DataFrame) -> dict[str, Array]:
+    """R of each model in the world in which it keeps most, one value a seed."""
+    peaks = {}
+    for label, part in rows.groupby("who"):
+        N = part.groupby("N")["R"].mean().idxmax()
+        peaks[str(label)] = _by_seed(part[part["N"] == N])
+    return peaks
+
+
+def _kept(best: pd.DataFrame, scheme: str) -> dict[str, Mean]:
+    """The share of R that a scheme leaves where most is kept after most exposures."""
+    longest = best[best["exposures"] == best["exposures"].max()]
+    kept = {}
+    for label, part in longest.groupby("who"):
+        N = part[part["scheme"] == FULL_PRECISION].groupby("N")["R"].mean().idxmax()
+        R = {name: _by_seed(part[(part["N"] == N) & (part["scheme"] == name)]) for name in (FULL_PRECISION, scheme)}
+        kept[str(label)] = Mean.of(R[scheme] / R[FULL_PRECISION])
+    return kept
+
+
+def _extractable(full: pd.DataFrame) -> dict[str, Mean]:
+    """R_extractable by model where most is kept after most exposures; empty without an extraction."""
+    if "R_extractable" not in full:
+        return {}
+    longest = full[full["exposures"] == full["exposures"].max()]
+    fullest = longest[longest["N"] == longest.groupby("N")["R"].mean().idxmax()]
+    return {str(label): Mean.of(_by_seed(part, "R_extractable")) for label, part in fullest.groupby("who")}
+
+
+def _limits(study: MeasureStudy, card: Card) -> Iterator[str]:
+    """What keeps the answer from being a better one, each with what to do."""
+    P = card.P
+    if abs(P[CANDIDATE] / P[BASELINE] - 1) > SAME_SIZE:
+        yield f"the models differ in size: {P[CANDIDATE]:,} and {P[BASELINE]:,} parameters; name another --baseline"
+    for label, rates in study.rates.items():
+        at_end = {cell.lr[label] for cell in card.cells if cell.exposures == min(card.peak)} & {rates[0], rates[-1]}
+        for rate in sorted(at_end):
+            yield f"{label}: the best of the learning rates {_listed(rates)} is {rate:g}, at the end of the list"
+    for E, peak in card.peak.items():
+        most = max(cell.R_max for cell in card.cells if cell.exposures == E)
+        for label, R in peak.items():
+            if R.mean > NEARLY_ALL * most:
+                yield f"{label}: keeps nearly all of the {most:.2g} bits on offer after {E} exposures; --offer more"
+    for E, ratio in card.peak_ratio.items():
+        half = (ratio.high - ratio.low) / 2 / ratio.mean
+        if card.seeds < 3 or half > WIDE:
+            seeds = int(np.ceil(card.seeds * (half / WIDE) ** 2)) if card.seeds >= 3 else 3
+            yield f"the ratio after {E} exposures is known to {half:.0%}; {min(seeds, 30)} seeds would make it 10 %"
+
+
+def _listed(values: list[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def as_markdown(card: Card, command: str) -> str:
+    """The card as people read it."""
+    lines = [f"# {card.name}: bits of knowledge a parameter", ""]
+    for E, ratio in sorted(card.peak_ratio.items(), reverse=True):
+        lines.append(
+            f"- After {E:,} exposures it keeps at most **{card.peak[E][CANDIDATE]}** bits a parameter, a GPT-2 of the "
+            f"same size {card.peak[E][BASELINE]}: **{ratio} times** as many, paired by seed."
+        )
+    lines += [
+        *_sizes(card),
+        "",
+        "| exposures | R_max | R | R of GPT-2 | ratio | R calibrated | best rate |",
+        "|" + "---|" * 7,
+    ]
+    for cell in sorted(card.cells, key=lambda each: (-each.exposures, each.R_max)):
+        lines.append(
+            f"| {cell.exposures} | {cell.R_max:.3g} | {cell.R[CANDIDATE]} | {cell.R[BASELINE]} | {cell.ratio} | "
+            f"{cell.R_calibrated[CANDIDATE]} | {cell.lr[CANDIDATE]:g}, GPT-2 {cell.lr[BASELINE]:g} |"
+        )
+    if card.kept:
+        lines += ["", "| rounded to | leaves of R | of GPT-2's |", "|---|---|---|"]
+        lines += [f"| {scheme} | {kept[CANDIDATE]} | {kept[BASELINE]} |" for scheme, kept in card.kept.items()]
+    if card.extractable:
+        lines += [
+            "",
+            f"Answers prove {card.extractable[CANDIDATE]} bits a parameter, GPT-2's {card.extractable[BASELINE]}.",
+        ]
+    lines += ["", "## What limits this answer", ""]
+    lines += [f"- {limit}" for limit in card.limits] or ["Nothing that was looked for."]
+    return "\n".join([*lines, "", f"Means over {card.seeds} seeds, Student's 95 % intervals. Made by `{command}`.", ""])
+
+
+def _sizes(card: Card) -> Iterator[str]:
+    speed, flops, P = card.tokens_per_second, card.flops_a_token, card.P
+    yield (
+        f"- {P[CANDIDATE]:,} parameters (GPT-2 {P[BASELINE]:,}), {flops[CANDIDATE]:,.0f} FLOPs a token trained on "
+        f"({flops[BASELINE]:,.0f}), {speed[CANDIDATE]:,.0f} tokens/s ({speed[BASELINE]:,.0f}), "
+        f"{card.training_hours:.2g} hours of training in all."
+    )

@@ -1,0 +1,39 @@
+"""The figure of a card: R against what is offered, the candidate beside the baseline, a panel a number of exposures."""
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from capacity.figures.drawing import COLOURS, GUIDE, MARKERS, R_MAX, R, save, style
+from capacity.measure.card import Card
+from capacity.measure.study import BASELINE, CANDIDATE
+
+LABELS = {CANDIDATE: None, BASELINE: "GPT-2 of the same size"}
+
+
+def plot_card(card: Card, folder: Path) -> None:
+    """Writes card.png and card.svg into the folder."""
+    exposures = sorted(card.peak, reverse=True)
+    with style():
+        figure = Figure(figsize=(3.2 * len(exposures) + 0.6, 3.2), layout="constrained")
+        panels = figure.subplots(1, len(exposures), sharey=True, squeeze=False)[0]
+        for axes, E in zip(panels, exposures, strict=True):
+            cells = sorted((cell for cell in card.cells if cell.exposures == E), key=lambda cell: cell.R_max)
+            most = max(cell.R_max for cell in cells)
+            axes.plot([0, most], [0, most], **GUIDE)
+            for number, (who, label) in enumerate(LABELS.items()):
+                means = [cell.R[who] for cell in cells]
+                ends = [[each.mean - each.low for each in means], [each.high - each.mean for each in means]]
+                axes.errorbar(
+                    [cell.R_max for cell in cells],
+                    [each.mean for each in means],
+                    yerr=ends,
+                    color=COLOURS[number],
+                    marker=MARKERS[number],
+                    capsize=2,
+                    label=label or card.name,
+                )
+            axes.set(xlabel=f"bits offered a parameter, {R_MAX}", title=f"{E:,} exposures", ylim=(0, None))
+        panels[0].set_ylabel(f"bits stored a parameter, {R}")
+        panels[0].legend(frameon=False)
+        save(figure, folder, "card")

@@ -1,0 +1,108 @@
+"""A measure carried out: what it costs, its worlds and seeds within a budget, its tables made by the engine."""
+
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from capacity.artefacts.spec import Spec
+from capacity.config.load import load_config
+from capacity.errors import UserError
+from capacity.measure.recipe import SHORT
+from capacity.measure.study import MOST_RATES, MeasureStudy
+from capacity.models.spec import PaperModel
+from capacity.plan.estimates import STARTUP_SECONDS, training_tokens
+from capacity.plan.forecast import Basis, forecast
+from capacity.plan.grid import Grid, resolve
+from capacity.plan.survey import hold_against
+from capacity.rewriting.spec import read_dataset
+from capacity.training.spec import TrainingSettings
+
+CONFIG_FILE, RESULTS = Path("config.yaml"), Path("results")
+MOST_SEEDS = 8
+
+
+def folder_of(study: MeasureStudy) -> Path:
+    """Where its configuration and its card lie."""
+    return RESULTS / "measures" / study.name
+
+
+def grid_of(study: MeasureStudy) -> tuple[Grid, Path]:
+    """The specs of a study, and the file that is laid over config.yaml."""
+    path = folder_of(study) / "config.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(study.config(), sort_keys=False))
+    return resolve(load_config([CONFIG_FILE, path])), path
+
+
+def hours_of(study: MeasureStudy, cores: int) -> float:
+    """About how long the whole of it would take from here."""
+    grid, _ = grid_of(study.whole())
+    answer = forecast(hold_against(grid, RESULTS), RESULTS)
+    for job in answer.jobs:
+        if study.seconds_a_token is not None and job.cost.P is not None and job.cost.basis == Basis.ASSUMED:
+            job.cost.seconds = _timed(grid.specs[job.name], grid, study.seconds_a_token) or job.cost.seconds
+    total = answer.total()
+    return float(total["core_seconds"] / cores + total["gpu_seconds"]) / 3600
+
+
+def _timed(checkpoint: Spec, grid: Grid, seconds_a_token: float) -> float | None:
+    """Seconds of a training of the model that was timed; None of another one."""
+    training = TrainingSettings.read(checkpoint.settings)
+    if isinstance(training.model, PaperModel) or training.hardware.accelerator != "cpu":
+        return None
+    dataset = read_dataset(grid.specs[str(checkpoint.parents["dataset"])].settings)
+    return STARTUP_SECONDS + seconds_a_token * training_tokens(dataset, training.regime)
+
+
+def within(study: MeasureStudy, budget: float, cores: int, seeds_given: bool) -> tuple[MeasureStudy, float]:
+    """With as many worlds and seeds as the budget of hours allows. Raises UserError where the least is too long."""
+    hours = hours_of(study, cores)
+    while hours > budget and len(study.offered) > 1:
+        left_out = study.offered[-1] if len(study.offered) > 2 else study.offered[0]
+        print(f"{hours:.1f} hours are more than the budget: {left_out:g} bits a parameter are left out")
+        study = replace(study, offered=tuple(each for each in study.offered if each != left_out))
+        hours = hours_of(study, cores)
+    if hours > budget:
+        raise UserError(
+            f"--budget: {budget:.2g} hours; the least of it takes about {hours:.1f}; give more, or more cores"
+        )
+    if not seeds_given:
+        seeds = min(MOST_SEEDS, int(study.seeds * budget / max(hours, 1e-6)))
+        study, hours = replace(study, seeds=seeds), hours * seeds / study.seeds
+    return study, hours
+
+
+def build(study: MeasureStudy, cores: int) -> Path:
+    """Its table, made by the engine. Raises SystemExit where the engine does not succeed."""
+    grid, path = grid_of(study)
+    table = RESULTS / grid.table.name / "capacity_table.csv"
+    command = ["snakemake", "--cores", str(cores), "--quiet", "rules", "--configfile", str(path), "--", str(table)]
+    print(shlex.join(command), flush=True)
+    answer = subprocess.run([sys.executable, "-m", *command], check=False)
+    if answer.returncode:
+        raise SystemExit(answer.returncode)
+    return table
+
+
+def bracket(study: MeasureStudy, cores: int) -> tuple[MeasureStudy, Path]:
+    """Trains with few exposures, at more rates where the best one is at an end; then the best rates are known."""
+    from capacity.tables.table import read_table  # pandas
+
+    while True:
+        path = build(study, cores)
+        table = read_table(path)
+        short = table[(table["exposures"] == SHORT) & (table["scheme"] == "none")]
+        wider = study
+        best = {}
+        for label, rates in study.rates.items():
+            loss = short[short["model"] == f"measure-{label}"].groupby("lr")["final_loss_nats"].mean()
+            best[label] = float(loss.idxmin())
+            if best[label] in (rates[0], rates[-1]) and len(rates) < MOST_RATES:
+                wider = wider.with_rate(label, best[label] * (2 if best[label] == rates[-1] else 0.5))
+        if wider == study:
+            return replace(study, best=best), path
+        study = wider

@@ -1,0 +1,30 @@
+"""How fast a model that is not of the paper learns on this machine's CPU: a few steps, timed."""
+
+import statistics
+import time
+
+from capacity.measure.recipe import LONG, Recipe
+from capacity.models.spec import ExternalModel
+
+WARM_UP, TIMED = 3, 7  # steps
+
+
+def seconds_a_token(model: ExternalModel, recipe: Recipe, vocabulary: int, tokens: int) -> float:
+    """Of one core: forward, backward and AdamW on random rows of so many tokens, the median of a few steps."""
+    import torch  # heavy
+
+    from capacity.models.external import build_external
+
+    torch.set_num_threads(1)
+    built = build_external(model, vocabulary, tokens)
+    optimizer = torch.optim.AdamW(built.parameters())
+    rows = torch.randint(0, vocabulary, (recipe.batch[LONG], tokens))
+    taken = []
+    for _ in range(WARM_UP + TIMED):
+        start = time.perf_counter()
+        logits = built(rows).logits
+        torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), rows.flatten()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken[WARM_UP:]) / rows.numel()

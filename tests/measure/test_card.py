@@ -1,0 +1,83 @@
+"""A card says what a table says: equal models are equal, a worse one is worse, and what limits the answer is named."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from capacity.measure.card import as_markdown, make_card
+from capacity.measure.recipe import RECIPES
+from capacity.measure.study import BASELINE, CANDIDATE, MeasureStudy
+
+STUDY = replace(
+    MeasureStudy.first("mine", RECIPES["9k"], {CANDIDATE: {}, BASELINE: {}}, P=9232),
+    best={CANDIDATE: 1e-2, BASELINE: 1e-2},
+)
+RUNS = pd.DataFrame(
+    [{"model": f"measure-{label}", "tokens_per_second": 1e5, "seconds": 60.0} for label in (CANDIDATE, BASELINE)]
+)
+
+
+def table(factor: float, P: int = 9232, lr: float = 1e-2, most: float = 2.0, noise: float = 0.02) -> pd.DataFrame:
+    """Of a candidate that keeps `factor` times what GPT-2 does; most: bits a parameter that GPT-2 keeps."""
+    generator = np.random.default_rng(7)
+    rows = []
+    for exposures, R_max, seed in itertools.product((100, 1000), (1.3, 2.6), (1, 2, 3)):
+        kept = min(R_max, most if exposures == 1000 else most / 2)
+        for label in (CANDIDATE, BASELINE):
+            R = (factor if label == CANDIDATE else 1) * kept * (1 + noise * generator.normal())
+            row = {"exposures": exposures, "R_max": R_max, "N": int(100 * R_max), "seed": seed, "chosen": True}
+            row |= {"model": f"measure-{label}", "P": P if label == CANDIDATE else 9232, "lr": lr, "flops_a_token": 6.0}
+            rows += [
+                {**row, "scheme": scheme, "R": R * left, "R_calibrated": R * left} for scheme, left in LEFT.items()
+            ]
+            rows.append({**rows[-2], "lr": 2 * lr, "chosen": False, "R": 9.0})
+    return pd.DataFrame(rows)
+
+
+LEFT = {"none": 1.0, "int8": 0.99, "int4": 0.4}
+
+
+def test_a_model_under_two_names_is_one_time_itself():
+    card = make_card(STUDY, table(1.0), RUNS)
+    for ratio in (*card.peak_ratio.values(), *(cell.ratio for cell in card.cells)):
+        assert ratio.low <= 1 <= ratio.high
+    assert card.peak_ratio[1000].mean == pytest.approx(1, abs=0.05)
+
+
+def test_a_worse_model_is_worse_beyond_doubt():
+    card = make_card(STUDY, table(0.7), RUNS)
+    assert all(ratio.high < 1 for ratio in card.peak_ratio.values())
+    assert card.peak_ratio[1000].mean == pytest.approx(0.7, abs=0.05)
+
+
+def test_the_peak_is_where_most_is_kept_and_rates_that_were_not_chosen_do_not_count():
+    card = make_card(STUDY, table(1.0, noise=0.0), RUNS)
+    assert card.peak[1000][CANDIDATE].mean == pytest.approx(2.0)
+    assert card.peak[100][BASELINE].mean == pytest.approx(1.0)
+    assert card.kept["int4"][CANDIDATE].mean == pytest.approx(0.4)
+    assert len(card.cells) == 4
+    assert card.limits == []
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (table(1.0, P=9900), "the models differ in size: 9,900 and 9,232 parameters"),
+        (table(1.0, lr=2e-2), "candidate: the best of the learning rates 0.005, 0.01, 0.02 is 0.02, at the end"),
+        (table(1.0, most=2.6, noise=0.0), "baseline: keeps nearly all of the 2.6 bits on offer after 1000 exposures"),
+        (table(1.0, noise=0.3), "seeds would make it 10 %"),
+    ],
+)
+def test_what_limits_the_answer_is_named(made: pd.DataFrame, said: str):
+    card = make_card(STUDY, made, RUNS)
+    assert any(said in limit for limit in card.limits), card.limits
+    assert said in as_markdown(card, "capacity measure mine")
+
+
+def test_the_card_shows_each_cell_and_the_command():
+    text = as_markdown(make_card(STUDY, table(0.7), RUNS), "capacity measure nets/mine.py:make")
+    assert text.count("\n| 100 |") == text.count("\n| 1000 |") == 2
+    assert "Made by `capacity measure nets/mine.py:make`" in text
