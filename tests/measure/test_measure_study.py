@@ -24,7 +24,7 @@ def test_worlds_offer_what_they_say(recipe: Recipe):
         assert recipe.bits(recipe.people(recipe.P, offered)) / recipe.P == pytest.approx(offered, rel=0.06)
 
 
-@pytest.mark.parametrize("P", [4_000, 9_232, 15_120, 34_000, 50_000, 117_000, 250_000])
+@pytest.mark.parametrize("P", [4_000, 5_832, 9_232, 15_120, 34_000, 50_000, 117_000, 250_000])
 def test_the_baseline_is_as_large_within_two_percent(P: int):
     recipe = recipe_for(P)
     section = equal_baseline(P, recipe)

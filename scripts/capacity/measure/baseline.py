@@ -34,19 +34,20 @@ def equal_baseline(P: int, recipe: Recipe) -> dict[str, Any]:
 
     Raises UserError where none comes within 2 %.
     """
-    for width in range(HEAD, 4096, 2):
-        heads = max(1, round(width / HEAD))
-        if width % (2 * heads) or _count(whole := _gpt2(heads, width, 4 * width), recipe) < P:
-            continue
-        tries = [_gpt2(heads, width, units) for units in range(4 * width, width, -1)]
-        best = min([whole, *tries], key=lambda each: abs(_count(each, recipe) - P))
-        if abs(_count(best, recipe) / P - 1) <= TOLERANCE:
-            return best
-    raise UserError(f"no GPT-2 of {P:,} parameters within {TOLERANCE:.0%}; name a model of config.yaml by --baseline")
+    width = HEAD
+    while _count(_gpt2(width, 4 * width), recipe) < P * (1 - TOLERANCE):
+        width += 2
+    best = min((_gpt2(width, units) for units in range(4 * width, 0, -1)), key=lambda it: abs(_count(it, recipe) - P))
+    if abs(_count(best, recipe) / P - 1) > TOLERANCE:
+        raise UserError(
+            f"no GPT-2 of {P:,} parameters within {TOLERANCE:.0%}; name a model of config.yaml by --baseline"
+        )
+    return best
 
 
-def _gpt2(heads: int, width: int, units: int) -> dict[str, Any]:
-    """Of so many hidden units an MLP; GPT-2's are 4 width."""
+def _gpt2(width: int, units: int) -> dict[str, Any]:
+    """Of so many hidden units an MLP; GPT-2's are 4 width. Heads are even, and as near to 8 channels as can be."""
+    heads = min((h for h in range(1, width + 1) if width % (2 * h) == 0), key=lambda h: abs(width / h - HEAD))
     section = {"architecture": f"gpt2-{LAYERS}-{heads}", "width": width, "init_std": float(f"{width**-0.5:.2g}")}
     return section if units == 4 * width else {**section, "mlp_ratio": units / (4 * width)}
 

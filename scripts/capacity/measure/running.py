@@ -81,7 +81,8 @@ def build(study: MeasureStudy, cores: int) -> Path:
     grid, path = grid_of(study)
     table = RESULTS / grid.table.name / "capacity_table.csv"
     command = ["snakemake", "--cores", str(cores), "--quiet", "rules", "--configfile", str(path), "--", str(table)]
-    print(shlex.join(command), flush=True)
+    print(shlex.join(command))
+    sys.stdout.flush()
     answer = subprocess.run([sys.executable, "-m", *command], check=False)
     if answer.returncode:
         raise SystemExit(answer.returncode)
