@@ -133,6 +133,7 @@ WAYS: dict[str, Way] = {
     "make lock": Reader("needs the network"),
     "capacity audit": Run("capacity audit --levels 1", says="no finding"),
     "make docs": Run(makes="docs/config.md"),
+    "make site": Elsewhere("tests/docs/test_site.py"),
     ". .venv/bin/activate": Run(),
     "tmux": Reader("keeps the engine alive on a login node"),
     "module load python/3.11": Reader("of sites with modules"),
