@@ -32,6 +32,7 @@ override VENV := .venv
 override CRATE := .venv-crate
 override CROSSCHECK := .venv-crosscheck
 override HARNESS := .venv-harness
+override SITE := .venv-docs
 export PATH := $(CURDIR)/$(VENV)/bin:$(value PATH)
 
 # $(call option,KEY,key): --key and the value of KEY, where there is one.
@@ -46,7 +47,7 @@ INDEX = $(call option,PIP_INDEX,index-url)
 
 .DEFAULT_GOAL := help
 .PHONY: crosscheck harness task help env table audit release lineage report compare size law reference plan export preview runs orphans prune
-.PHONY: test test-long test-report test-slurm check docs lock format
+.PHONY: site test test-long test-report test-slurm check docs lock format
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -65,6 +66,12 @@ $(CRATE)/requirements.txt: envs/crate.txt
 	@"$$PYTHON" -m venv $(CRATE)
 	@$(CRATE)/bin/pip install --quiet --disable-pip-version-check $(INDEX) -r envs/crate.txt
 	@cp envs/crate.txt $@
+
+$(SITE)/requirements.txt: envs/docs.txt
+	@echo "Setting up $(SITE), which makes the website (some seconds)"
+	@"$$PYTHON" -m venv $(SITE)
+	@$(SITE)/bin/pip install --quiet --disable-pip-version-check $(INDEX) -r envs/docs.txt
+	@cp envs/docs.txt $@
 
 $(CROSSCHECK)/requirements.txt: envs/crosscheck.txt
 	@echo "Setting up $(CROSSCHECK) with torchao and llm-compressor (a few minutes)"
@@ -92,7 +99,7 @@ task: env ## a task folder for lm-evaluation-harness (DATASET=biographies EXTRAC
 	@$(WITH_ARGS) capacity task $${DATASET:+"$$DATASET"} $(call option,EXTRACTION,extraction) \
 	  $(call option,TASK,output) $(CHOSEN)
 
-test: env $(CRATE)/requirements.txt ## the tests, under ten minutes on two cores
+test: env $(CRATE)/requirements.txt $(SITE)/requirements.txt ## the tests, under ten minutes on two cores
 	@$(WITH_ARGS) python -m pytest -n 2 --dist worksteal tests
 
 test-long: env ## every row of the table of edits, the matrix of options, and the kill test
@@ -164,6 +171,10 @@ format: env ## put code and rules into the project's format
 
 docs: env ## docs/config.md and the editor schema, from the configuration's models
 	@capacity docs
+
+site: $(SITE)/requirements.txt ## the pages as a website in site/
+	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build > $(SITE)/log 2>&1 || { cat $(SITE)/log; exit 1; }
+	@echo "site/index.html is ready to open"
 
 lock: ## pin what envs/direct.txt asks for into envs/requirements.txt, in a clean environment
 	@envs/lock

@@ -50,6 +50,11 @@ WAYS: dict[str, Way] = {
     # README.md
     "make table": Run(makes=COLUMNS),
     "make test": Elsewhere("tests/docs/test_documented_commands.py"),
+    "make plan CONFIG=my.yaml STUDY=my-question": Run(says="new runs: 3"),
+    "make table CONFIG=my.yaml STUDY=my-question": Run(says="my-question", slow=True),
+    "make preview CONFIG=my.yaml DATASET=my-facts": Run(says="the dataset +6154 bits  N = 246"),
+    "make help": Run(says="make table"),
+    # docs/experiments.md and the pages beside it
     "make env && . .venv/bin/activate": Run(),
     f"snakemake --cores all {COLUMNS}": Run(f"snakemake --cores 2 {COLUMNS}", says="Nothing to be done"),
     "make plan STUDY=my-question": Run(says="new runs: 3"),
@@ -128,6 +133,7 @@ WAYS: dict[str, Way] = {
     "make lock": Reader("needs the network"),
     "capacity audit": Run("capacity audit --levels 1", says="no finding"),
     "make docs": Run(makes="docs/config.md"),
+    "make site": Elsewhere("tests/docs/test_site.py"),
     ". .venv/bin/activate": Run(),
     "tmux": Reader("keeps the engine alive on a login node"),
     "module load python/3.11": Reader("of sites with modules"),
@@ -147,7 +153,7 @@ WAYS: dict[str, Way] = {
 STUDY = re.compile(r"make table STUDY=([\w-]+)")
 BENCHMARK = re.compile(r"python (benchmarks/\w+\.py)(.*)")
 # What a page takes for granted when it begins.
-BEFORE = {"docs/audit.md": "make table"}
+BEFORE = {"docs/start.md": "make table", "docs/audit.md": "make table"}
 # First line of a block that shows what a command prints -> the command; the block's lines, cut where it says "...".
 PRINTED = {
     "[name: Reunion:] code is [code: REU;] continent is [continent: Africa;] capital is [capital: Saint-Denis;] ...": (

@@ -19,7 +19,7 @@ def steps(page: str, text: str) -> Iterator[str | dict[str, Any]]:
     for block in blocks(page, text):
         if block.language == "yaml":
             yield parse_yaml(block.text)
-        elif not printed(block):
+        elif not block.language and not printed(block):
             yield from (command for command in dict.fromkeys(block.commands()) if command not in seen)
             seen |= set(block.commands())
     yield from (command for command in dict.fromkeys(within(text)) if command not in seen)

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import yaml
 from checkout import ROOT, TINY, Checkout
+from pages import blocks, read
 
 from capacity.config.load import merge
 from capacity.config.yaml_files import read_yaml
@@ -17,13 +18,7 @@ from capacity.config.yaml_files import read_yaml
 COPIED = ("Makefile", "envs", "examples", "claims.yaml", "docs", "benchmarks", "slurm", "README.md")
 PROGRAM = '#!/bin/sh\nexport PYTHONPATH="{scripts}"\nexec {python} {module} "$@"\n'
 SET = ("ARGS", "STUDY", "SCALE", "CONFIG", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS")
-NETS = """\
-from torch import nn
-
-
-def make(vocab_size: int, context: int, width: int) -> nn.Module:
-    return nn.Sequential(nn.Embedding(vocab_size, width), nn.Linear(width, vocab_size))
-"""
+NETS = next(block.text for block in blocks("docs/models.md", read("docs/models.md")) if block.language == "python")
 
 
 def tiny_configuration() -> dict[str, Any]:
@@ -73,8 +68,8 @@ class Place:
         """Do with a piece of configuration what a reader may: a file of its own, and into config.yaml; one seed."""
         for study in part.get("studies", {}).values():
             study |= {"seeds": [1]} if "seeds" in study else {}
-        if not (self.path / "my.yaml").exists():
-            self.write("my.yaml", part)
+        own = self.path / "my.yaml"
+        self.write("my.yaml", merge(read_yaml(own) if own.exists() else {}, part))
         self.write("config.yaml", merge(read_yaml(self.path / "config.yaml"), part))
 
     def write(self, name: str, config: dict[str, Any]) -> None:

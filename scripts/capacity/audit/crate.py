@@ -48,7 +48,7 @@ class RunCrate:
         self._file("config.json", "the resolved configuration")
         tools = {stage.name: self._tool(stage) for stage in self._stages()}
         steps = {name: self._step(position, name, tool) for position, (name, tool) in enumerate(tools.items(), 1)}
-        self._file("README.md", "how to use the workflow, and to read its tables", about={"@id": "./"})
+        self._file("README.md", "how to use the workflow; docs/table.md: its tables", about={"@id": "./"})
         workflow = self._workflow(list(tools.values()), list(steps.values()))
         sets = {artefact.name: self._dataset(artefact) for artefact in self.artefacts}
         published = [

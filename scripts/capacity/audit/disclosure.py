@@ -94,12 +94,12 @@ def _checklist(manifests: list[Manifest], rows: list[dict[str, Any]], config: Co
         ("how hyper-parameters were chosen", PERSON, "docs/findings.md"),
         ("the number of training runs", YES if rows else NO, f"{len(rows)} rows"),
         ("seeds", enough, "; ".join(f"{count} points with {number}" for number, count in seeds.items())),
-        ("what is measured, and error bars with their meaning", YES, "README: 95 % bootstrap over people"),
+        ("what is measured, and error bars with their meaning", YES, "docs/table.md: 95 % bootstrap over people"),
         ("central tendency and variation over seeds", enough, "capacity_summary.csv, t intervals from three"),
         ("average run time and cost", YES, f"{cpu:,.0f} CPU seconds in all, runs.csv has each"),
         ("the computing infrastructure", YES, f"{_listed(machines)}; trained on {_listed(devices)}"),
         ("the version of the code", NO if set(commits) <= {"None"} else YES, f"commits {_listed(commits)}"),
-        ("limits and negative results", PERSON, "README, docs/findings.md"),
+        ("limits and negative results", PERSON, "docs/results.md, docs/paper.md"),
     ]
     return [Item("checklist", *answer) for answer in answers]
 
