@@ -71,7 +71,7 @@ WAYS: dict[str, Way] = {
     ),
     "make report": Run(makes="results/report.html", slow=True),
     "make compare": Run(place="clone", says="0 of"),
-    "make size FACTS=14e9 EXPOSURES=1000": Run(place="clone", says=r"by the law: 7\.6"),
+    "make size FACTS=14e9 EXPOSURES=1000": Run(place="clone", says="by the law"),
     "make audit": Run(says="no finding", makes="results/audit/audit.md", slow=True),
     "make lineage CELL=12:R": Run("make lineage CELL=5:R", makes="results/audit/lineage.svg"),
     "make release": Run(makes="results/release.tar.gz"),
@@ -91,6 +91,14 @@ WAYS: dict[str, Way] = {
     "make size": Run(place="clone", says="by the law"),
     "make preview DATASET=countries": Run(place="clone", says="the dataset +6154 bits  N = 246"),
     "make export VARIANT=results/variants/... OUTPUT=folder": Elsewhere("tests/quantization/test_packed.py"),
+    "capacity measure examples/architectures/gru.py:make --settings '{width: 20}' --budget 2h": Run(
+        "capacity measure examples/architectures/gru.py:make --settings '{width: 20}' --budget 8h --dry-run",
+        place="clone",
+        says="seeds; about",
+    ),
+    "make audit CONFIG=results/measures/gru/config.yaml": Elsewhere(
+        "tests/long/test_measure_whole.py::test_a_model_of_ones_own_gets_its_card"
+    ),
     # docs/audit.md
     "git checkout <commit>": Reader("git's own"),
     "make audit LEVELS=1-3,6,7": Run(says="no finding", makes="results/audit/audit.json"),
