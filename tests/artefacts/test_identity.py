@@ -381,6 +381,8 @@ def test_the_list_of_neutral_modules_changes_only_on_purpose():
         "capacity.errors",
         "capacity.jobs",
         "capacity.jobs.allocation",
+        "capacity.jobs.gpu_locks",
+        "capacity.jobs.gpus",
         "capacity.jobs.job",
         "capacity.jobs.lease",
         "capacity.jobs.progress",

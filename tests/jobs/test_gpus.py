@@ -2,27 +2,31 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from checkout import Checkout
+from invented_gpus import TWO, invent
 
 from capacity.artefacts.identity import SCRIPTS
-from capacity.jobs.gpus import HIDING, installed_gpus, lack_of_gpus, visible_gpus
+from capacity.jobs.gpus import HIDING, Gpu, installed_gpus, lack_of_gpus, visible_gpus
 
-TWO = ["GPU-aa11", "GPU-bb22"]
+
+def give_gpus(monkeypatch: pytest.MonkeyPatch, folder: Path, gpus: list[dict] | None) -> None:
+    """Let this process find a driver that lists these GPUs."""
+    monkeypatch.syspath_prepend(str(invent(folder, gpus)))
+    monkeypatch.delitem(sys.modules, "pynvml", raising=False)
+    monkeypatch.delenv(HIDING, raising=False)
 
 
 @pytest.fixture
-def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine whose driver's tool lists two GPUs."""
-    tool = tmp_path / "bin" / "nvidia-smi"
-    tool.parent.mkdir()
-    tool.write_text(f"#!/bin/sh\nprintf '{TWO[0]}\\n{TWO[1]}\\n'\n")
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tool.parent}:/usr/bin:/bin")
-    monkeypatch.delenv(HIDING, raising=False)
+def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose driver lists two GPUs."""
+    give_gpus(monkeypatch, tmp_path / "driver", [{"uuid": uuid} for uuid in TWO])
+    yield
+    sys.modules.pop("pynvml", None)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +44,23 @@ def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_the_gpus_that_a_job_sees_are_those_that_the_variable_leaves(two_gpus: None, value: str | None, seen: list):
-    assert visible_gpus({} if value is None else {HIDING: value}) == seen
+    assert [gpu.name for gpu in visible_gpus({} if value is None else {HIDING: value})] == seen
+
+
+def test_a_gpu_has_a_model_and_memory(two_gpus: None) -> None:
+    assert installed_gpus() == [Gpu(uuid, "NVIDIA A100-SXM4-40GB", 40_000) for uuid in TWO]
+
+
+def test_a_gpu_that_is_cut_is_its_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [{"uuid": "MIG-1", "memory": 10**10}, {"uuid": "MIG-2", "memory": 10**10}]
+    whole, uncut = {"uuid": "GPU-cut", "parts": parts}, {"uuid": "GPU-uncut", "parts": []}
+    give_gpus(monkeypatch, tmp_path, [whole, uncut])
+    assert [(gpu.name, gpu.memory_mb) for gpu in installed_gpus()] == [
+        ("MIG-1", 10_000),
+        ("MIG-2", 10_000),
+        ("GPU-uncut", 40_000),
+    ]
+    sys.modules.pop("pynvml")
 
 
 @pytest.mark.parametrize(
@@ -48,18 +68,14 @@ def test_the_gpus_that_a_job_sees_are_those_that_the_variable_leaves(two_gpus: N
     [([], []), (["nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"], ["0", "1"]), (["kfd"], ["0"])],
     ids=["none", "NVIDIA", "AMD"],
 )
-@pytest.mark.parametrize("broken", [True, False], ids=["a tool that fails", "no tool"])
-def test_without_the_driver_s_tool_device_files_tell(
-    files: list[str], found: list[str], broken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_without_the_driver_device_files_tell(
+    files: list[str], found: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in files:
         (tmp_path / name).touch()
-    if broken:
-        (tmp_path / "bin").mkdir()
-        (tmp_path / "bin" / "nvidia-smi").write_text("#!/bin/sh\necho no driver\nexit 9\n")
-        (tmp_path / "bin" / "nvidia-smi").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    assert installed_gpus(tmp_path) == found
+    give_gpus(monkeypatch, tmp_path / "driver", None)
+    assert [gpu.name for gpu in installed_gpus(tmp_path)] == found
+    sys.modules.pop("pynvml")
 
 
 def test_what_is_lacking_is_one_line_with_what_there_is_and_what_to_use(

@@ -167,6 +167,8 @@ STILL: list[tuple[str, Any]] = [
     ("studies/base/question", "Does it?"),
     ("studies/base/paper", "No."),
     ("store", "/somewhere/else"),
+    ("gpu_share", 4),
+    ("gpu_share", "auto"),
     ("scales/other", {"accelerator": "gpu", "precision": "bf16"}),
     ("datasets/unused", {"kind": "bioS", "N": 9}),
     ("regimes/unused", {"exposures": 9, "batch": 9, "lr": 0.5, "context": 9}),

@@ -38,6 +38,9 @@ onstart:
     SEEN["at_once"] = engine.most_jobs_at_once(there)
     SEEN["limit"] = type(workflow.scheduler.job_rate_limiter).__name__
     engine.lift_job_rate(workflow)
+    engine.limit_resource(workflow, "gpu", 3)
+    engine.limit_resource(workflow, "_cores", 3)
+    SEEN["left"] = {{name: workflow.scheduler.resources[name] for name in ("gpu", "_cores")}}
     SEEN["executor"] = type(workflow.scheduler.get_executor(engine.jobs_to_run(workflow)[0])).__module__
     SEEN["local_exec"], SEEN["main"] = workflow.local_exec, workflow.is_main_process
 
@@ -106,6 +109,10 @@ def test_the_limit_of_jobs_a_second_is_an_attribute_of_the_scheduler(seen: dict[
     assert seen["limit"] == "JobRateLimiter"
     assert (seen["at_once"], seen["nodes"]) == (7, None)
     assert (folder / "right.txt").is_file()  # jobs ran without it
+
+
+def test_a_resource_is_limited_unless_the_user_limits_it(seen: dict[str, Any]) -> None:
+    assert seen["left"] == {"gpu": 3, "_cores": 1}
 
 
 def test_failed_jobs_are_known_at_the_end_with_their_logs(seen: dict[str, Any]) -> None:

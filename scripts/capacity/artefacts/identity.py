@@ -39,6 +39,8 @@ NEUTRAL_MODULES = frozenset(
         "capacity.errors",
         "capacity.jobs",
         "capacity.jobs.allocation",
+        "capacity.jobs.gpu_locks",
+        "capacity.jobs.gpus",
         "capacity.jobs.job",
         "capacity.jobs.lease",
         "capacity.jobs.progress",

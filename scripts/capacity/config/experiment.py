@@ -3,6 +3,8 @@
 These models feed the checks, the JSON schema for editors and docs/config.md.
 """
 
+from typing import Literal
+
 from pydantic import Field
 
 from capacity.config.dataset import Dataset
@@ -11,7 +13,7 @@ from capacity.config.model import Model
 from capacity.config.quantizer import Quantizer
 from capacity.config.regime import Regime
 from capacity.config.scale import Scale
-from capacity.config.sections import Name, Names, Section
+from capacity.config.sections import Count, Name, Names, Section
 from capacity.config.study import Audit, Display, Probe, Study, Table
 from capacity.config.tokenizer import Tokenizer
 
@@ -34,6 +36,11 @@ class Config(Section):
     claims: str | None = Field(None, description="A file of published claims that the table is held against.")
     display: Display = Field(Display(), description="What figures look like.")
     audit: Audit = Field(Audit(), description="Tolerances of `make audit`.")
+    gpu_share: Count | Literal["auto"] = Field(
+        1,
+        description="Trainings of a local run that share one GPU; changes no number. auto: as many as its memory "
+        "holds, 8 at most.",
+    )
     store: str | None = Field(
         None, description="A folder shared by several checkouts or users, from which artefacts are taken by identity."
     )

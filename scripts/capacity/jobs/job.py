@@ -17,6 +17,7 @@ from capacity.artefacts.making import Making
 from capacity.artefacts.manifest import noted, verify
 from capacity.artefacts.spec import Spec, check_present, read_spec
 from capacity.errors import UserError, fail, unwritable
+from capacity.jobs.gpu_locks import take_gpus
 
 T = TypeVar("T")
 
@@ -51,6 +52,7 @@ class Job(Making, Generic[T]):
         self.resume = self.results / "resume" / spec.id
 
     def __enter__(self) -> Self:
+        take_gpus([self.spec.settings, *(member.settings for member in self.spec.members)])
         try:
             super().__enter__()
             fetched = self.fetched()

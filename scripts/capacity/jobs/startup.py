@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from capacity.jobs.gpu_locks import take_gpus_of_spec
+
 FORK_SERVER = "CAPACITY_FORK_SERVER"  # the variable that names its socket
 HANDED_ON = (signal.SIGTERM, signal.SIGINT)
 ACCEPTED = b"+"
@@ -34,8 +36,9 @@ def lean_imports() -> Iterator[None]:
     """Imports of torch and transformers, as permanent objects, and of what else stands inside.
 
     transformers takes scipy.optimize along for losses of object detection, which costs 0.3 s: it is imported first,
-    and finds no scipy unless that is imported already.
+    and finds no scipy unless that is imported already. A job takes its GPUs before, since imports may look for some.
     """
+    take_gpus_of_spec(sys.argv[1:])
     with permanent_objects():
         hidden = "scipy" not in sys.modules
         if hidden:

@@ -181,7 +181,7 @@ class Flow:
             write_specs(self.plan, self.results)
         self._check_cluster()
         if self.here:
-            self._check_gpus()
+            self._deal_out_gpus(self._most_gpus())
             engine.lift_job_rate(self.workflow)
             self._serve_forks()
 
@@ -206,8 +206,8 @@ class Flow:
         ]
         after_failure(self.plan, self.results, failed)
 
-    def _check_gpus(self) -> None:
-        """End the process with one line where a job needs more GPUs than this machine has."""
+    def _most_gpus(self) -> int:
+        """GPUs of the largest job; ends the process with one line where this machine has fewer."""
         from capacity.jobs.gpus import lack_of_gpus
 
         assert self.plan is not None
@@ -216,6 +216,25 @@ class Flow:
         by = f"scale {self.plan.grid.scale} (accelerator: gpu): {engine.name_of(most)}"
         if lack := lack_of_gpus(asking[most], by, self.plan.grid.cpu_scales):
             refuse(lack)
+        return int(asking[most])
+
+    def _deal_out_gpus(self, most: int) -> None:
+        """Let jobs find a GPU each, or a share of one, and the engine start no more than find one."""
+        from capacity.jobs.gpu_locks import deal_out
+        from capacity.jobs.gpus import visible_gpus
+        from capacity.plan.gpu_sharing import trainings_a_gpu
+
+        assert self.plan is not None
+        gpus = visible_gpus() if most else []
+        if gpus:
+            trainings = [spec for spec in self.specs.values() if spec.stage == "checkpoints"]
+            share = trainings_a_gpu(self.plan.grid.gpu_share, gpus, trainings, self.spec)
+            engine.limit_resource(self.workflow, "gpu", len(gpus) * share)
+            names = ", ".join(gpu.name for gpu in gpus)
+            print(f"GPUs: {names}; jobs that share one: {share}", file=sys.stderr)
+            deal_out(os.environ, [gpu.name for gpu in gpus], share)
+        else:
+            deal_out(os.environ, [], 1)
 
     def _serve_forks(self) -> None:
         """Let jobs of this machine start as forks of one process that has torch in memory; not where a GPU is used.

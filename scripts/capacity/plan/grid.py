@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from capacity.artefacts.spec import Spec, make_spec
 from capacity.config.claim import read_claims
 from capacity.config.experiment import Config
+from capacity.errors import UserError
 from capacity.plan.extraction_specs import run_to_ask, specs_of
 from capacity.plan.probe_specs import probes_spec
 from capacity.plan.study_runs import Run, check_number, known, runs_of
@@ -23,6 +24,7 @@ class Grid:
 
     specs: dict[str, Spec] = field(default_factory=dict)
     store: str | None = None
+    gpu_share: int | Literal["auto"] = 1  # trainings on one GPU
     scale: str = ""
     cpu_scales: list[str] = field(default_factory=list)  # names of scales that need no GPU
     studies: dict[str, dict[str, str]] = field(default_factory=dict)  # name -> its question, and what the paper says
@@ -38,8 +40,9 @@ class Grid:
 def resolve(config: Config) -> Grid:
     """Every artefact that the selected studies need. Raises UserError for a name that is not there."""
     check_number(config)
+    _check_share(config)
     on_cpu = [name for name, scale in config.scales.items() if scale.accelerator == "cpu"]
-    grid = Grid(store=config.store, scale=config.scale, cpu_scales=on_cpu)
+    grid = Grid(store=config.store, gpu_share=config.gpu_share, scale=config.scale, cpu_scales=on_cpu)
     rows = []
     for name in config.study:
         names = config.studies[name].quantizers
@@ -56,6 +59,16 @@ def resolve(config: Config) -> Grid:
         settings = {"claims": read_claims(Path(config.claims)), "scale": config.scale}
         grid.claims = grid.add(make_spec("claims", "capacity", settings, {"table": grid.table.name}))
     return grid
+
+
+def _check_share(config: Config) -> None:
+    """Refuse trainings that take several GPUs and share them. Raises UserError."""
+    devices = known(config.scales, config.scale, "scale", "scales").devices
+    if devices > 1 and config.gpu_share != 1:
+        raise UserError(
+            f"gpu_share: {config.gpu_share} with scales.{config.scale}.devices: {devices}; a training on several GPUs "
+            "has them alone, remove gpu_share"
+        )
 
 
 def _add_run(grid: Grid, config: Config, run: Run, schemes: dict[str, Scheme]) -> list[dict[str, Any]]:

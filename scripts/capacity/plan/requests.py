@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from capacity.artefacts.spec import Spec
+from capacity.jobs.gpus import gpus_asked
 from capacity.models.architectures import parameter_count, sizes
 from capacity.plan.estimates import (
     CPU_FLOPS,
@@ -83,10 +84,8 @@ def world(child: Spec, spec_of: SpecOf) -> tuple[DatasetSettings, TokenizerSetti
 
 
 def gpus(spec: Spec) -> int:
-    """GPUs that a training, a probe or a rewriter needs: none on a CPU."""
-    alone = spec.settings.get("rewriter", spec.settings).get("accelerator")
-    hardware = spec.settings.get("hardware", {"accelerator": alone, "devices": 1})
-    return hardware["devices"] if hardware["accelerator"] == "gpu" else 0
+    """GPUs that the job of an artefact needs: none on a CPU."""
+    return gpus_asked(spec.settings)
 
 
 def dataset_needs(dataset: Spec, spec_of: SpecOf) -> Needs:

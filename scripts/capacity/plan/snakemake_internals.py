@@ -78,6 +78,17 @@ def lift_job_rate(workflow: Any) -> None:
     workflow.scheduler.job_rate_limiter = None
 
 
+def limit_resource(workflow: Any, name: str, amount: int) -> None:
+    """Let jobs that run at once ask for so much together, unless the user set a limit; to be called before the first.
+
+    The engine cuts down what a job asks for to a limit that it knows when it reads the rules; one that comes later
+    leaves a job that no machine here can run as it is, to be refused.
+    """
+    if name not in workflow.global_resources:
+        scheduler = workflow.scheduler
+        scheduler.global_resources[name] = scheduler.resources[name] = amount
+
+
 def jobs_to_run(workflow: Any) -> list[Job]:
     """The jobs of this run, before the first: what they ask for can be checked in time."""
     return list(workflow.dag.needrun_jobs())

@@ -1,0 +1,43 @@
+"""How many trainings share one GPU: as many as the user says, or as the largest one's memory allows."""
+
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+from capacity.artefacts.spec import Spec
+from capacity.jobs.gpus import Gpu
+from capacity.models.architectures import parameter_count, sizes
+from capacity.plan.estimates import biography_tokens, vocabulary
+from capacity.plan.requests import UNKNOWN_LAYERS, UNKNOWN_WIDTH, SpecOf, world
+from capacity.rewriting.spec import DatasetSettings
+from capacity.tokenizers.spec import TokenizerSettings
+from capacity.training.spec import TrainingSettings
+
+CONTEXT_MB = 1000  # CUDA and its kernels, in each process: assumed
+USABLE = 0.9  # of a GPU's memory
+MOST = 8  # trainings on one GPU: assumed
+
+
+def trainings_a_gpu(asked: int | Literal["auto"], gpus: list[Gpu], trainings: Iterable[Spec], spec_of: SpecOf) -> int:
+    """How many share one GPU. auto: what fits if all were like the largest; 1 where memory is unknown."""
+    if asked != "auto":
+        return asked
+    needs = [training_gpu_mb(*world(spec, spec_of), TrainingSettings.read(spec.settings)) for spec in trainings]
+    memory = min(gpu.memory_mb for gpu in gpus)
+    return max(1, min(MOST, math.floor(USABLE * memory / max(needs, default=math.inf))))
+
+
+def training_gpu_mb(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings) -> int:
+    """Memory that a training takes on each of its GPUs, in MB.
+
+    Weights, gradient, two moments and a copy: 20 bytes a parameter. For each token of a step: 14 bytes a word of the
+    vocabulary (logits, their softmax and gradient in float32, and a copy in bfloat16), about 34 numbers a layer and
+    channel, and three a layer, head and position where attention is eager.
+    """
+    V, regime, hardware = vocabulary(dataset, tokenizer), settings.regime, settings.hardware
+    context, known = regime.context or biography_tokens(dataset), sizes(settings.model)
+    l, d, h = known["l"] or UNKNOWN_LAYERS, known["d"] or UNKNOWN_WIDTH, known["h"] or UNKNOWN_LAYERS
+    number = 2 if hardware.precision == "bf16" else 4  # bytes
+    token = 14 * V + number * l * (34 * d + 3 * h * context)
+    fixed = 20 * parameter_count(settings.model, V)
+    return CONTEXT_MB + math.ceil((fixed + regime.batch // hardware.devices * context * token) / 1e6)

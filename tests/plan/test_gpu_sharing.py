@@ -1,0 +1,54 @@
+"""Small trainings share a GPU as far as its memory goes; none shares where nothing is known, or on several GPUs."""
+
+from typing import Any
+
+import pytest
+from checkout import ROOT, TINY
+
+from capacity.config.experiment import Config
+from capacity.config.load import check, merge
+from capacity.config.yaml_files import read_yaml
+from capacity.errors import UserError
+from capacity.jobs.gpus import Gpu
+from capacity.plan.gpu_sharing import MOST, training_gpu_mb, trainings_a_gpu
+from capacity.plan.grid import Grid, resolve
+from capacity.plan.requests import world
+from capacity.training.spec import TrainingSettings
+
+A100 = Gpu("GPU-a", "NVIDIA A100-SXM4-40GB", 40_000)
+
+
+def workstation(**changes: Any) -> Grid:
+    """The workstation's base law."""
+    config = merge(read_yaml(ROOT / "config.yaml"), read_yaml(ROOT / "scales" / "workstation.yaml"))
+    return resolve(check(Config, merge(config, changes), "here"))
+
+
+def share(grid: Grid, asked: Any, *gpus: Gpu) -> int:
+    """How many of a grid's trainings share one of these GPUs."""
+    trainings = [spec for spec in grid.specs.values() if spec.stage == "checkpoints"]
+    specs = {spec.id: spec for spec in grid.specs.values()}
+    return trainings_a_gpu(asked, list(gpus), trainings, specs.__getitem__)
+
+
+def test_as_many_share_a_gpu_as_are_asked_for_or_fit_the_smallest():
+    grid = workstation()
+    assert share(grid, 3, A100) == 3
+    trainings = [spec for spec in grid.specs.values() if spec.stage == "checkpoints"]
+    specs = {spec.id: spec for spec in grid.specs.values()}
+    needs = [
+        training_gpu_mb(*world(spec, specs.__getitem__), TrainingSettings.read(spec.settings)) for spec in trainings
+    ]
+    fitting = int(0.9 * 40_000 / max(needs))
+    assert 1 < fitting < MOST
+    assert share(grid, "auto", A100) == share(grid, "auto", Gpu("GPU-b", memory_mb=10**6), A100) == fitting
+    assert share(grid, "auto", Gpu("GPU-b", memory_mb=10**6)) == MOST
+    assert share(grid, "auto", Gpu("0")) == share(grid, "auto", Gpu("0", memory_mb=2_000)) == 1
+
+
+def test_a_training_on_several_gpus_shares_none():
+    config = read_yaml(TINY)
+    config["scales"]["laptop"] |= {"devices": 2}
+    resolve(check(Config, config, "here"))
+    with pytest.raises(UserError, match=r"gpu_share: 2 with scales.laptop.devices: 2; .* remove gpu_share"):
+        resolve(check(Config, config | {"gpu_share": 2}, "here"))
