@@ -23,6 +23,7 @@ class Grid:
 
     specs: dict[str, Spec] = field(default_factory=dict)
     store: str | None = None
+    loggers: list[str] = field(default_factory=list)  # of Lightning, that trainings use
     scale: str = ""
     cpu_scales: list[str] = field(default_factory=list)  # names of scales that need no GPU
     studies: dict[str, dict[str, str]] = field(default_factory=dict)  # name -> its question, and what the paper says
@@ -39,7 +40,7 @@ def resolve(config: Config) -> Grid:
     """Every artefact that the selected studies need. Raises UserError for a name that is not there."""
     check_number(config)
     on_cpu = [name for name, scale in config.scales.items() if scale.accelerator == "cpu"]
-    grid = Grid(store=config.store, scale=config.scale, cpu_scales=on_cpu)
+    grid = Grid(store=config.store, loggers=list(config.loggers), scale=config.scale, cpu_scales=on_cpu)
     rows = []
     for name in config.study:
         names = config.studies[name].quantizers
