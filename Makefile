@@ -19,10 +19,12 @@ SCALE ?=
 CONFIG ?=
 # Further words for the command behind a target, quoted as for a shell.
 ARGS ?=
+# 0: `make table` prints what the engine prints, in place of the live view.
+LIVE ?= 1
 
 # All that a person may give. A recipe names it as a variable of its shell, "$$STUDY", never as $(STUDY): no value becomes
 # the text of a command, whatever stands in it, nor does make expand it.
-GIVEN := PYTHON CORES PIP_INDEX TORCH_INDEX FACTS EXPOSURES STUDY SCALE CONFIG ARGS AGAINST LEVELS SAMPLE SEED TARGET \
+GIVEN := PYTHON CORES PIP_INDEX TORCH_INDEX FACTS EXPOSURES STUDY SCALE CONFIG ARGS LIVE AGAINST LEVELS SAMPLE SEED TARGET \
   JOBS RESULTS ARCHIVE SIGNERS TRUST WITH KEY OUTPUT CELL VARIANT DATASET EXTRACTION TASK DAMAGED
 $(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name))))
 OMP_NUM_THREADS := 1
@@ -43,10 +45,11 @@ CHOSEN = $(LAID_OVER) $(call option,STUDY,study)
 # The words of ARGS follow the command.
 WITH_ARGS := python scripts/capacity/cli/with_args.py
 ENGINE = $(WITH_ARGS) snakemake $(LAID_OVER) $${STUDY:+--config "study=$$STUDY"}
+WATCHED = $$([ "$${LIVE:-0}" = 0 ] || echo --logger capacity)
 INDEX = $(call option,PIP_INDEX,index-url)
 
 .DEFAULT_GOAL := help
-.PHONY: crosscheck harness task help env table audit release lineage report compare size law reference plan export preview runs orphans prune
+.PHONY: crosscheck harness task help env table audit release lineage report compare size law reference plan export preview runs curves orphans prune
 .PHONY: site test test-long test-report test-slurm check docs lock format
 
 help: ## this list
@@ -57,8 +60,8 @@ env: $(VENV)/requirements.txt ## the Python environment in .venv, from envs/requ
 $(VENV)/requirements.txt: envs/requirements.txt envs/install
 	@envs/install $(VENV)
 
-table: env ## the capacity table of config.yaml (STUDY=name, SCALE=workstation, CONFIG=my.yaml, CORES=n, ARGS=...)
-	@$(ENGINE) --quiet rules --cores "$$CORES"
+table: env ## the capacity table of config.yaml (STUDY=name, SCALE=workstation, CONFIG=my.yaml, CORES=n, LIVE=0, ARGS=...)
+	@$(ENGINE) $(WATCHED) --quiet rules host --cores "$$CORES"
 	@[ ! -f results/capacity_table.csv ] || capacity table
 
 $(CRATE)/requirements.txt: envs/crate.txt
@@ -155,6 +158,9 @@ preview: env ## a dataset's texts with what is scored, and its bits, tokens and 
 
 runs: env ## one row a run: state, R, seconds, when (ARGS="--format csv")
 	@$(WITH_ARGS) capacity runs $(CHOSEN)
+
+curves: env ## loss and learning rate over exposures, of trainings under way too (STUDY=name)
+	@$(WITH_ARGS) capacity curves $(CHOSEN)
 
 orphans: env ## artefacts that no study at any scale of the configuration reaches, with sizes, and what is kept for which
 	@$(WITH_ARGS) capacity prune $(CHOSEN) --list

@@ -14,6 +14,7 @@ TOOLS = {
     "ruff",
     "snakefmt",
     "mypy",
+    "tensorboard",
     "accelerate",
 }  # not needed to run the workflow
 

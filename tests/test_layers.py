@@ -14,7 +14,7 @@ LAYERS = (
     *("errors", "environment", "artefacts", "jobs"),
     *("world", "rewriting", "tokenizers", "models", "quantization", "training", "probe", "extraction"),
     *("tables", "figures"),
-    *("config", "plan", "measure", "audit", "cli", "api"),
+    *("config", "plan", "watch", "measure", "audit", "cli", "api"),
 )
 STAGES = set(LAYERS[LAYERS.index("world") : LAYERS.index("tables")])
 

@@ -24,6 +24,7 @@ GIVEN = {
     "lineage": ["CELL", "RESULTS"],
     "preview": ["DATASET"],
     "runs": [],
+    "curves": [],
     "orphans": [],
     "prune": [],
     "task": ["DATASET", "EXTRACTION", "TASK"],

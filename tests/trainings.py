@@ -1,15 +1,19 @@
 """A tiny training that the tests of training share: 20 people, 60 steps, under a second."""
 
 import functools
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
 from modelled import model_of
 from worlds import made_tokenizer, make_world
 
 from capacity.tokenizers.tokenization import save_tokenizer
 from capacity.training.batches import TrainingBatches
 from capacity.training.device import make_fabric
+from capacity.training.optimizer import Optimizer
 from capacity.training.pretraining import Training
 from capacity.training.spec import TrainingRegime, TrainingSettings
 from capacity.training.train import train_checkpoint
@@ -84,3 +88,15 @@ def train(root: Path, settings: dict[str, Any], time_budget_seconds: float | Non
 def checkpoint_bytes(root: Path) -> dict[str, bytes]:
     """Name and bytes of every file of the checkpoint below `root`."""
     return {path.name: path.read_bytes() for path in sorted((root / "checkpoint").iterdir())}
+
+
+def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, number: signal.Signals = signal.SIGTERM) -> None:
+    """Have this process signalled while that step is under way."""
+    update = Optimizer.step
+
+    def signalling(self: Optimizer, *arguments: Any) -> None:
+        if self.num_updates == step - 1:
+            os.kill(os.getpid(), number)
+        update(self, *arguments)
+
+    monkeypatch.setattr(Optimizer, "step", signalling)

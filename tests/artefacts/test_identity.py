@@ -386,7 +386,10 @@ def test_the_list_of_neutral_modules_changes_only_on_purpose():
         "capacity.jobs.job",
         "capacity.jobs.lease",
         "capacity.jobs.progress",
+        "capacity.jobs.run_file",
+        "capacity.jobs.run_loggers",
         "capacity.jobs.startup",
+        "capacity.jobs.training_files",
     } == NEUTRAL_MODULES
 
 

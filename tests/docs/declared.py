@@ -140,6 +140,15 @@ WAYS: dict[str, Way] = {
     "make format": Reader("rewrites sources; before each commit"),
     "make lock": Reader("needs the network"),
     "capacity audit": Run("capacity audit --levels 1", says="no finding"),
+    # docs/watching.md
+    f"snakemake --cores all {COLUMNS} --logger capacity": Elsewhere(
+        "tests/watch/test_live_run.py::test_a_terminal_shows_trainings_by_the_names_of_the_configuration"
+    ),
+    f"snakemake --profile slurm {COLUMNS} --logger capacity": Run(
+        f"snakemake -n --profile slurm {COLUMNS} --logger capacity", place="clone", says="train_checkpoint", slow=True
+    ),
+    "make table LIVE=0": Run(makes=COLUMNS),
+    "make curves STUDY=base-law": Run(makes="results/curves/base-law.png"),
     "make docs": Run(makes="docs/config.md"),
     "make site": Elsewhere("tests/docs/test_site.py"),
     ". .venv/bin/activate": Run(),

@@ -30,6 +30,7 @@ onstart:
     SEEN["jobs"] = {{engine.name_of(job): dict(job.resources.items()) for job in engine.jobs_to_run(workflow)}}
     SEEN["local"] = [engine.name_of(job) for job in engine.jobs_to_run(workflow) if job.is_local]
     SEEN["requests"] = [vars(request) for request in engine.cluster_requests(engine.jobs_to_run(workflow))]
+    SEEN["watched"] = engine.is_watched(workflow)
     SEEN["slurm"] = engine.slurm_settings(workflow) is not None
     SEEN["nodes"] = workflow.nodes  # None on one machine
     there = SimpleNamespace(
@@ -74,7 +75,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "own.yaml").write_text("study: file\n")
     (folder / "source.dat").write_text("")
     words = ["--cores", "1", "--keep-going", "--configfile", "own.yaml", "--config", "scale=here"]
-    words += ["--retries", "2", "--max-jobs-per-timespan", "7/1s"]
+    words += ["--logger", "capacity", "--retries", "2", "--max-jobs-per-timespan", "7/1s"]
     run = subprocess.run([sys.executable, "-m", "snakemake", *words], cwd=folder, capture_output=True, text=True)
     assert (folder / "seen.json").is_file(), run.stderr
     return folder
@@ -98,6 +99,10 @@ def test_the_jobs_of_a_run_are_known_before_the_first(seen: dict[str, Any]) -> N
     assert set(seen["local"]) == seen["jobs"].keys()  # on this machine; a cluster gets those that are not local
     assert (seen["local_exec"], seen["main"], seen["slurm"]) == (True, True, False)
     assert seen["executor"].startswith("snakemake.executors.local")
+
+
+def test_it_is_known_whether_a_run_is_watched(seen: dict[str, Any]) -> None:
+    assert seen["watched"] is True
 
 
 def test_a_request_has_the_time_of_the_last_attempt(seen: dict[str, Any]) -> None:

@@ -7,13 +7,12 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from quantizers import scheme_of
 from torch._dynamo.utils import counters
-from trainings import NUM_STEPS, SPEC, batches_of, checkpoint_bytes, spec_of, train, training_settings
+from trainings import NUM_STEPS, SPEC, batches_of, checkpoint_bytes, spec_of, stop_at, train, training_settings
 
 from capacity.jobs.resume import STATE, forget, load_state, save_state
 from capacity.jobs.stop import Interrupted
@@ -31,18 +30,6 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     root = tmp_path_factory.mktemp("straight")
     train(root, SPEC)
     return checkpoint_bytes(root)
-
-
-def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, number: signal.Signals = signal.SIGTERM) -> None:
-    """Have this process signalled while that step is under way."""
-    update = Optimizer.step
-
-    def signalling(self: Optimizer, *arguments: Any) -> None:
-        if self.num_updates == step - 1:
-            os.kill(os.getpid(), number)
-        update(self, *arguments)
-
-    monkeypatch.setattr(Optimizer, "step", signalling)
 
 
 @pytest.mark.parametrize("step", [1, 2, 33, NUM_STEPS - 1])

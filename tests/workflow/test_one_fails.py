@@ -29,8 +29,12 @@ def test_a_training_that_diverges_leaves_the_rows_of_the_others_and_says_what_is
     checkout.replace("config.yaml", "regimes: [long, short]", "regimes: [wild, short]")
     checkout.replace("config.yaml", "seeds: [1]\n  prose:", "seeds: [1]\n    vary: {dataset.N: [5, 6]}\n  prose:")
     results = checkout.path / "results"
-    answer = checkout.engine()
+    answer = checkout.engine("--logger", "capacity")
     assert answer.returncode == 1
+    at_once = answer.stdout[: answer.stdout.index("error: 2 jobs failed")]
+    for N in (5, 6):
+        name = f"small atomic wild dataset.N={N} s1 (study base)"
+        assert f"failed: train_checkpoint of {name}: lr: 0.5; the loss is nan by step" in at_once, "as it happens"
     said = answer.stdout[answer.stdout.index("error: 2 jobs failed") :]
     for N in (5, 6):
         name = f"small atomic wild dataset.N={N} s1 (study base)"

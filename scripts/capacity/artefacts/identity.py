@@ -44,7 +44,10 @@ NEUTRAL_MODULES = frozenset(
         "capacity.jobs.job",
         "capacity.jobs.lease",
         "capacity.jobs.progress",
+        "capacity.jobs.run_file",
+        "capacity.jobs.run_loggers",
         "capacity.jobs.startup",
+        "capacity.jobs.training_files",
     }
 )
 

@@ -12,6 +12,7 @@ from capacity.errors import UserError, fail
 VERBS = {
     "plan": ("show_plan", "what would run, why, and what it would cost"),
     "runs": ("list_runs", "one row a run: state, R, seconds, when"),
+    "curves": ("draw_curves", "loss and learning rate over exposures of a study's runs"),
     "table": ("show_table", "the capacity table in the terminal"),
     "preview": ("preview_dataset", "a dataset's texts with what is scored, its bits, tokens and sizes"),
     "size": ("size_models", "parameters that so many bits of facts need"),

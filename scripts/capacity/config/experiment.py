@@ -14,7 +14,7 @@ from capacity.config.quantizer import Quantizer
 from capacity.config.regime import Regime
 from capacity.config.scale import Scale
 from capacity.config.sections import Count, Name, Names, Section
-from capacity.config.study import Audit, Display, Probe, Study, Table
+from capacity.config.study import Audit, Display, Loggers, Probe, Study, Table
 from capacity.config.tokenizer import Tokenizer
 
 
@@ -43,4 +43,9 @@ class Config(Section):
     )
     store: str | None = Field(
         None, description="A folder shared by several checkouts or users, from which artefacts are taken by identity."
+    )
+    loggers: Loggers = Field(
+        [],
+        description="Lightning's loggers that trainings report to, below `results/curves/`; part of no identity. "
+        "`tensorboard` and `wandb` where their package is installed.",
     )

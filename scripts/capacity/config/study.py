@@ -1,6 +1,6 @@
 """Studies, and how they are measured, tabulated and shown, as `config.yaml` describes them."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -38,6 +38,7 @@ class Audit(Section):
     )
 
 
+Loggers = Annotated[list[Literal["csv", "tensorboard", "wandb"]], AfterValidator(unique)]
 Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1), AfterValidator(unique)]
 
 

@@ -16,6 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from capacity.jobs.training_files import CURVE, POSITION
+
 STATE = "state"
 
 Facts = dict[str, Any]
@@ -73,8 +75,9 @@ def load_state(folder: Path, conditions: Facts) -> tuple[dict[str, Tensor], Fact
 
 
 def forget(folder: Path) -> None:
-    """Remove a state that is no longer needed, and the folder where nothing else is in it."""
-    for path in (folder / STATE, *folder.glob(f".{STATE}.*")):
+    """Remove a state that is no longer needed, what it showed, and the folder where nothing else is in it."""
+    shown = (folder / POSITION, folder / CURVE)
+    for path in (folder / STATE, *shown, *folder.glob(f".{STATE}.*"), *folder.glob(f".{POSITION}.*")):
         path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         folder.rmdir()

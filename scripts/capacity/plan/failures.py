@@ -17,7 +17,7 @@ from capacity.artefacts.manifest import MANIFEST, write_atomically
 from capacity.artefacts.spec import Spec, spec_text
 from capacity.plan.survey import Plan, published
 from capacity.plan.table_spec import table_spec
-from capacity.tables.naming import run_names
+from capacity.plan.used_by import NamedRun, runs_of_rows, tops, used_by
 
 PARTIAL, PARTIAL_ID = "capacity_table.partial.csv", "capacity_table.partial.id"
 SHOWN = 20  # names that are listed
@@ -45,21 +45,16 @@ def after_failure(plan: Plan, results: Path, failed: Sequence[FailedJob]) -> Non
     if not failed:
         return
     rows, made = plan.grid.table.settings["rows"], _made(plan, results)
-    run_of = {
-        row["probe_set"]: f"{name} (study {row['study']})" for row, name in zip(rows, run_names(rows), strict=True)
-    }
-    used_by: dict[str, dict[str, None]] = {}  # spec -> the runs that it is for
-    for row in rows:
-        for name in _rests_on(plan, row):
-            used_by.setdefault(name, {})[run_of[row["probe_set"]]] = None
+    run_of = {row["probe_set"]: str(run) for row, run in zip(rows, runs_of_rows(rows), strict=True)}
+    runs = used_by(plan)
     lines = [f"error: {len(failed)} job{'s' if len(failed) > 1 else ''} failed"]
     for job in failed:
-        lines += [f"  {job.rule}{_whose(job, used_by)}: {last_line(job.log)}", f"    {job.log}"]
+        lines += [f"  {job.rule}{_whose(job, runs)}: {last_line(job.log)}", f"    {job.log}"]
     missing = [row for row in rows if row["probe_set"] not in made]
     if missing:
         lines.append(f"{len(missing)} of the table's {len(rows)} rows are missing:")
         lines += _shown(run_of[row["probe_set"]] for row in missing)
-    unasked = [row for row in rows if row["probe_set"] in made and not made.issuperset(_tops(plan, row))]
+    unasked = [row for row in rows if row["probe_set"] in made and not made.issuperset(tops(plan, row))]
     if unasked:
         lines.append("there are no answers to the questions that are asked of:")
         lines += _shown(run_of[row["probe_set"]] for row in unasked)
@@ -108,31 +103,9 @@ def _made(plan: Plan, results: Path) -> set[str]:
     return {spec.name for spec in plan.specs.values() if is_made(spec)}
 
 
-def _tops(plan: Plan, row: Row) -> list[str]:
-    """The sets of scores, and of answers where the row has any, that a row is tabulated from."""
-    asked = {attempt["answers_id"] for attempt in row.get("answers", {}).get("tries", [])}
-    sets = plan.grid.table.parents.get("answers", []) if asked else []
-    return [row["probe_set"], *(name for name in sets if asked & _member_ids(plan.specs[name]))]
-
-
-def _member_ids(spec: Spec) -> set[str]:
-    return {member.id for member in spec.members}
-
-
-def _rests_on(plan: Plan, row: Row) -> set[str]:
-    """All specs that a row follows from."""
-    found, left = set(), _tops(plan, row)
-    while left:
-        name = left.pop()
-        if name not in found:
-            found.add(name)
-            left += plan.specs[name].parent_names()
-    return found
-
-
-def _whose(job: FailedJob, used_by: dict[str, dict[str, None]]) -> str:
+def _whose(job: FailedJob, used: dict[str, list[NamedRun]]) -> str:
     """The runs that a failed job was for, in words."""
-    runs = list(used_by.get(job.spec.name, ())) if job.spec else []
+    runs = used.get(job.spec.name, []) if job.spec else []
     return f" of {runs[0]}" + (f" and {len(runs) - 1} more" if len(runs) > 1 else "") if runs else ""
 
 
@@ -149,7 +122,7 @@ def _partial_spec(plan: Plan, there: list[Row], made: set[str]) -> Spec:
     rows: list[Row] = []
     answered: set[str] = set()
     for row in there:
-        _, *answers = _tops(plan, row)
+        _, *answers = tops(plan, row)
         if made.issuperset(answers):
             answered.update(answers)
             rows.append(row)

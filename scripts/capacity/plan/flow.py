@@ -179,11 +179,23 @@ class Flow:
         self.held.append(lock_run(self.results))
         with ending_where_unwritable(self.results):
             write_specs(self.plan, self.results)
+            self._write_run_file()
         self._check_cluster()
         if self.here:
             self._deal_out_gpus(self._most_gpus())
             engine.lift_job_rate(self.workflow)
             self._serve_forks()
+
+    def _write_run_file(self) -> None:
+        """Tell the jobs, and those who watch, what this run does."""
+        from capacity.artefacts.manifest import write_atomically
+        from capacity.jobs.run_file import RUN_FILE
+        from capacity.plan.used_by import run_file
+
+        assert self.plan is not None
+        ids = [name for job in engine.jobs_to_run(self.workflow) for name in job.wildcards if name in self.specs]
+        tells = run_file(self.plan, ids, self.results, costs=engine.is_watched(self.workflow))
+        write_atomically(self.results / RUN_FILE, tells.text(), durable=False)
 
     def succeed(self) -> None:
         from capacity.plan.failures import after_success

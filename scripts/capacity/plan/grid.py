@@ -25,6 +25,7 @@ class Grid:
     specs: dict[str, Spec] = field(default_factory=dict)
     store: str | None = None
     gpu_share: int | Literal["auto"] = 1  # trainings on one GPU
+    loggers: list[str] = field(default_factory=list)  # of Lightning, that trainings use
     scale: str = ""
     cpu_scales: list[str] = field(default_factory=list)  # names of scales that need no GPU
     studies: dict[str, dict[str, str]] = field(default_factory=dict)  # name -> its question, and what the paper says
@@ -42,7 +43,13 @@ def resolve(config: Config) -> Grid:
     check_number(config)
     _check_share(config)
     on_cpu = [name for name, scale in config.scales.items() if scale.accelerator == "cpu"]
-    grid = Grid(store=config.store, gpu_share=config.gpu_share, scale=config.scale, cpu_scales=on_cpu)
+    grid = Grid(
+        store=config.store,
+        gpu_share=config.gpu_share,
+        loggers=list(config.loggers),
+        scale=config.scale,
+        cpu_scales=on_cpu,
+    )
     rows = []
     for name in config.study:
         names = config.studies[name].quantizers

@@ -94,6 +94,11 @@ def jobs_to_run(workflow: Any) -> list[Job]:
     return list(workflow.dag.needrun_jobs())
 
 
+def is_watched(workflow: Any) -> bool:
+    """Whether this run shows itself in the live view, as `--logger capacity` asks."""
+    return "capacity" in workflow.output_settings.log_handler_settings
+
+
 def failed_jobs(workflow: Any) -> list[Job]:
     """The jobs that the engine gave up on: its own message at the end does not name them together."""
     return sorted(workflow.scheduler.failed, key=str)

@@ -21,6 +21,7 @@ from capacity.artefacts.manifest import MANIFEST, contents, read_manifest, verif
 from capacity.artefacts.spec import Spec, spec_text
 from capacity.artefacts.store import VARIABLE
 from capacity.errors import NotOurs, Unlisted, UserError, unwritable
+from capacity.jobs.run_loggers import check_loggers
 from capacity.plan.model_checks import check_models
 
 if TYPE_CHECKING:
@@ -265,6 +266,7 @@ def prepare_run(grid: "Grid", results: Path) -> Plan:
     plan = hold_against(grid, results)
     done = {name for name, state in plan.states.items() if state == State.DONE}
     check_models(grid.specs, done)
+    check_loggers(grid.loggers)
     _spec_again(plan, results)
     _write_studies(grid, results)
     for artefact, files, id_file in published(grid):

@@ -111,17 +111,26 @@ class Loop(ABC):
         """The mean of the last row."""
         return rounded(float(self.row_losses[-1]))
 
+    def rows(self, first: int = 0) -> list[dict[str, float]]:
+        """A row for each equal part of the training that is done, from one on: mean loss, last learning rate; exposures
+        where known, by steps until all tokens are counted.
+        """
+        rows = []
+        for row in range(first, self.row):
+            step, tokens, loss = self.row_steps[row], int(self.row_tokens[row]), float(self.row_losses[row])
+            share = tokens / self.tokens if self.step == self.num_steps else step / self.num_steps
+            seen = {"exposures": rounded(self.exposures * share), "tokens": tokens} if self.exposures else {}
+            lr = rounded(self.learning_rate(step - 1))
+            rows.append({"step": step, **seen, "loss": rounded(loss), "lr": lr})
+        return rows
+
     def write_metrics(self, path: Path) -> None:
-        """A row for each equal part of the training: its mean loss, its last learning rate; exposures where known."""
-        names = ("step", "exposures", "tokens", "loss", "lr") if self.exposures else ("step", "loss", "lr")
+        """All rows, as CSV."""
+        rows = self.rows()
         with open(path, "w", newline="") as file:
-            writer = csv.DictWriter(file, names, extrasaction="ignore", lineterminator="\n")
+            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
             writer.writeheader()
-            rows = zip(self.row_steps, self.row_tokens.tolist(), self.row_losses.tolist(), strict=True)
-            for step, tokens, loss in rows:
-                seen = rounded((self.exposures or 0) * tokens / self.tokens)
-                lr = rounded(self.learning_rate(step - 1))
-                writer.writerow({"step": step, "exposures": seen, "tokens": tokens, "loss": rounded(loss), "lr": lr})
+            writer.writerows(rows)
 
 
 def rounded(value: float) -> float:

@@ -12,6 +12,7 @@ from capacity.jobs.progress import Progress
 from capacity.jobs.resume import load_state, save_state
 from capacity.jobs.startup import permanent_objects
 from capacity.jobs.stop import Interrupted, StopRequest
+from capacity.jobs.training_files import TrainingFiles
 from capacity.training.device import numeric_conditions
 from capacity.training.loop import Loop
 
@@ -63,7 +64,8 @@ class Session(Generic[L]):
         self._first(steps)
         if alone:
             self._stop_if_asked(stop)
-        progress = Progress(loop.num_steps, loop.exposures, loop.step, loop.tokens)
+        files = TrainingFiles(self.resume, loop.rows)
+        progress = Progress(loop.num_steps, loop.exposures, loop.step, loop.tokens, files)
         self._clocks = time.monotonic(), time.process_time()
         save_due = time.monotonic() + SAVE_SECONDS
         for step in steps:
@@ -77,11 +79,12 @@ class Session(Generic[L]):
                 self.save()
                 save_due = time.monotonic() + SAVE_SECONDS
             if now >= progress.due:
-                progress.show(step, loop.tokens, float(loop.loss))
+                progress.update(step, loop.tokens, float(loop.loss))
         float(loop.loss)
         self._count_time()
         self._stop_if_asked(stop)
-        progress.show(loop.step, loop.tokens, float(loop.loss))
+        progress.update(loop.step, loop.tokens, float(loop.loss))
+        files.close()
 
     def _count_time(self) -> None:
         """Add what has passed since the last call to the time of the steps."""

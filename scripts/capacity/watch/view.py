@@ -1,0 +1,161 @@
+"""The live view of a run: on a terminal a few lines that are redrawn, elsewhere plain lines now and then.
+
+A thread of its own looks at the results once a second and draws. It rests so long after each look that it takes 1 % of
+a core at most.
+"""
+
+import threading
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from capacity.jobs.progress import duration
+from capacity.jobs.run_file import read_run
+from capacity.plan.failures import last_line
+from capacity.watch.state import Outlook, RunState, Watched
+
+RESULTS = Path("results")
+SHARE = 0.01  # of a core, at most
+SECONDS = 1.0  # between looks, at least
+LINE_SECONDS, MOST_LINE_SECONDS = 10.0, 300.0  # between plain lines: a fiftieth of the run so far, within these
+SHOWN_LINES = 4  # running jobs in one plain line
+
+
+class View:
+    """Shows one run on stderr until it is stopped."""
+
+    def __init__(self, state: RunState, console: Console):
+        self.state, self.console = state, console
+        self.ids: dict[int, str] = {}  # the engine's number of a job -> the id of its artefact
+        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._line_due = time.monotonic() + LINE_SECONDS / 4  # the engine has taken a few seconds before
+
+    @classmethod
+    def start(cls, color: bool) -> Self:
+        """Show the run that wrote its file below results last."""
+        view = cls(RunState(RESULTS, read_run(RESULTS)), Console(stderr=True, no_color=not color, highlight=False))
+        if view.console.is_terminal:
+            view._live.start()
+        view._thread.start()
+        return view
+
+    def stop(self) -> None:
+        """Leave nothing but what was printed, and one line on the whole."""
+        if self._stop.is_set():  # the engine closes its loggers twice
+            return
+        self._stop.set()
+        self._thread.join()
+        self._live.stop()
+        done, jobs = len(self.state.spent), len(self.state.run.jobs)
+        if jobs:
+            self.console.print(f"{done} of {jobs} jobs done in {duration(time.time() - self.state.began)}")
+
+    def take(self, event: Any, record: dict[str, Any]) -> None:
+        """An event of the engine, with its fields."""
+        with self._lock:
+            if event == LogEvent.JOB_INFO:
+                name = next((value for value in record["wildcards"].values() if value in self.state.run.jobs), None)
+                if name:
+                    self.ids[record["jobid"]] = name
+                    self.state.begin(name)
+            elif event == LogEvent.JOB_FINISHED and record["job_id"] in self.ids:
+                self.state.finish(self.ids[record["job_id"]])
+            elif event == LogEvent.JOB_ERROR:
+                self._failed(record)
+
+    def _failed(self, record: dict[str, Any]) -> None:
+        """Say at once which job failed and what it printed last."""
+        name, log = self.ids.get(record["jobid"]), next(iter(record["log"]), None)
+        job = record["rule_name"]
+        if name:
+            self.state.fail(name)
+            job = self.state.run.jobs[name].name
+        said = f"{last_line(Path(log))}\n  {log}" if log else "it has no log"
+        self.console.print(Text(f"failed: {job}: {said}", style="red"), soft_wrap=True)
+
+    def _run(self) -> None:
+        rest = 0.0
+        while not self._stop.wait(rest):
+            started = time.thread_time()
+            with self._lock:
+                self.state.look()
+                self._show()
+            rest = max(SECONDS, (time.thread_time() - started) / SHARE)
+
+    def _show(self) -> None:
+        if self.console.is_terminal:
+            self._live.update(drawn(self.state, self.console.height), refresh=True)
+        elif self.state.run.jobs and time.monotonic() >= self._line_due:
+            self.console.print(line(self.state), soft_wrap=True)
+            passed = time.time() - self.state.began
+            self._line_due = time.monotonic() + min(max(LINE_SECONDS, passed / 50), MOST_LINE_SECONDS)
+
+
+def drawn(state: RunState, height: int) -> RenderableType:
+    """The whole run in one line with a bar, then a line for each job under way, as many as fit."""
+    outlook, now = state.outlook(), time.time()
+    whole = Table.grid(padding=(0, 1))
+    bar = ProgressBar(total=1.0, completed=outlook.share, width=20)
+    whole.add_row(f"{outlook.share:4.0%}", bar, *whole_in_words(outlook, now - state.began))
+    jobs = Table.grid(padding=(0, 2))
+    shown = by_age(state)[: max(height - 4, 1)]
+    for watched in shown:
+        jobs.add_row(
+            *(
+                Text(cell, no_wrap=True, overflow="ellipsis")
+                for cell in job_in_words(watched, now, state.run.has_studies)
+            )
+        )
+    hidden = len(state.running) - len(shown)
+    return Group(whole, jobs, *([f"and {hidden} more"] if hidden else []))
+
+
+def line(state: RunState) -> str:
+    """The same in one line of text."""
+    outlook, now = state.outlook(), time.time()
+    parts = [f"{datetime.now():%H:%M:%S}", f"{outlook.share:.0%}", *whole_in_words(outlook, now - state.began)]
+    shown = by_age(state)[:SHOWN_LINES]
+    jobs = ["  ".join(filter(None, job_in_words(watched, now, state.run.has_studies))) for watched in shown]
+    hidden = len(state.running) - len(shown)
+    return "  ".join(parts) + "".join(f"\n  {job}" for job in jobs) + (f"\n  and {hidden} more" if hidden else "")
+
+
+def by_age(state: RunState) -> list[Watched]:
+    """Jobs under way: trainings first, the oldest first."""
+    return sorted(state.running.values(), key=lambda watched: (watched.position is None, watched.since, watched.id))
+
+
+def whole_in_words(outlook: Outlook, passed: float) -> tuple[str, ...]:
+    """Jobs done, time passed, time to go, and when all will be done."""
+    end = datetime.now() + timedelta(seconds=outlook.left)
+    day = f"{end:%a %d %b }" if end.date() != datetime.now().date() else ""
+    jobs = [f"{outlook.done} of {outlook.jobs} jobs done"]
+    jobs += [f"{outlook.failed} failed"] if outlook.failed else []
+    jobs += [f"{outlook.waiting} starting"] if outlook.waiting else []
+    return ", ".join(jobs), duration(passed), f"{duration(outlook.left)} left, done at {day}{end:%H:%M:%S}"
+
+
+def job_in_words(watched: Watched, now: float, with_study: bool) -> tuple[str, ...]:
+    """Rule, run, exposures, loss, speed, time to go; of a job that says nothing, how long it has been at work."""
+    job, position = watched.job, watched.position
+    label = job.label + (f" ({job.study})" if with_study and job.label else "")
+    label += f" and {job.others} more" if job.others else ""
+    if position is None:
+        trains = job.rule in ("train_checkpoint", "finetune_qa")
+        return job.rule, label, "no step yet" if trains else "", "", "", duration(now - watched.since)
+    done = position["step"] / position["steps"]
+    exposures = position["exposures"]
+    where = f"exposure {exposures * done:.0f} of {exposures}" if exposures else f"{done:.0%}"
+    left = watched.left(now)
+    rate = f"{position['tokens_per_second'] / 1e3:,.1f}k tokens/s"
+    return job.rule, label, where, f"loss {position['loss']:.3f}", rate, f"{duration(left)} left" if left else ""

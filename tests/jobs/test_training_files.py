@@ -1,0 +1,67 @@
+"""The files that a training shows itself in: a position, and a curve that grows and is right after a stop."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from trainings import spec_of, stop_at, train
+
+from capacity.jobs import progress
+from capacity.jobs.run_loggers import check_loggers
+from capacity.jobs.stop import Interrupted
+from capacity.jobs.training_files import CURVE, TrainingFiles, read_position
+
+SETTINGS = spec_of(exposures=33, batch=1, lr=0.001)  # 660 steps, 200 rows
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def without_exposures(path: Path) -> list[tuple[str, ...]]:
+    """Exposures are those by steps until all tokens are counted."""
+    return [(row["step"], row["tokens"], row["loss"], row["lr"]) for row in rows(path)]
+
+
+def test_the_curve_grows_by_whole_rows_and_the_position_is_the_latest(tmp_path: Path) -> None:
+    made = [{"step": step, "loss": 1.0 / step, "lr": 0.1} for step in range(1, 6)]
+    known = 0
+    files = TrainingFiles(tmp_path / "state", lambda first: made[first:known])
+    assert read_position(tmp_path / "state") is None
+    for known in (0, 2, 2, 5):
+        files.write({"step": known})
+        assert read_position(tmp_path / "state") == {"step": known}
+        curve = tmp_path / "state" / CURVE
+        assert [row["step"] for row in (rows(curve) if known else [])] == [str(step) for step in range(1, known + 1)]
+    assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["metrics.csv", "progress.json"]
+
+
+def test_after_a_stop_the_curve_has_every_row_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "SECONDS", 0.0)
+    curve = tmp_path / "resume" / CURVE
+    with monkeypatch.context() as patch:
+        stop_at(101, patch)
+        with pytest.raises(Interrupted):
+            train(tmp_path, SETTINGS)
+    assert rows(curve)[-1]["step"] == "99"
+    with open(curve, "a") as file:  # as where the process was killed after its last save
+        file.write("102,5.1,510,0.1,0.1\n105,5.2,520,0.1,0.1\n")
+    train(tmp_path, SETTINGS)
+    assert without_exposures(curve) == without_exposures(tmp_path / "checkpoint" / "metrics.csv")
+    position = read_position(tmp_path / "resume")
+    assert position is not None
+    assert (position["step"], position["steps"], position["seconds_left"]) == (660, 660, 0.0)
+
+
+def test_a_disk_that_takes_nothing_stops_no_training(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file where a folder should be")
+    TrainingFiles(tmp_path / "state", lambda first: [{"step": 1, "loss": 1.0, "lr": 0.1}]).write({"step": 1})
+
+
+def test_a_logger_whose_package_is_missing_is_refused() -> None:
+    from capacity.errors import UserError
+
+    check_loggers(["csv", "tensorboard"])
+    with pytest.raises(UserError, match="loggers: wandb: wandb is not installed; `pip install wandb`, or leave it out"):
+        check_loggers(["csv", "wandb"])
