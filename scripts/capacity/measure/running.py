@@ -80,7 +80,8 @@ def build(study: MeasureStudy, cores: int) -> Path:
     """Its table, made by the engine. Raises SystemExit where the engine does not succeed."""
     grid, path = grid_of(study)
     table = RESULTS / grid.table.name / "capacity_table.csv"
-    command = ["snakemake", "--cores", str(cores), "--quiet", "rules", "--configfile", str(path), "--", str(table)]
+    quiet = ["--logger", "capacity", "--quiet", "rules", "host"]
+    command = ["snakemake", "--cores", str(cores), *quiet, "--configfile", str(path), "--", str(table)]
     print(shlex.join(command))
     sys.stdout.flush()
     answer = subprocess.run([sys.executable, "-m", *command], check=False)
