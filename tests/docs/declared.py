@@ -56,7 +56,9 @@ WAYS: dict[str, Way] = {
     "make table STUDY=my-question": Run(says="my-question", slow=True),
     "make runs STUDY=my-question": Run(says="my-question"),
     "make table CONFIG=my.yaml STUDY=my-question ARGS=--dry-run": Run(),
-    "make plan SCALE=paper STUDY=base-law": Run(place="clone", says=r"1657 jobs.* about 6,[89]\d\d.\d GPU days"),
+    "make plan SCALE=paper STUDY=base-law": Run(
+        place="clone", says=r"1657 jobs.* GPU days[\s\S]*at the published rate"
+    ),
     "make table SCALE=workstation STUDY=base-law": Run(place="clone", ends=2, says=NO_GPU),
     f"snakemake --profile slurm {COLUMNS} --configfile scales/paper.yaml --config study=base-law": Run(
         f"snakemake -n --profile slurm {COLUMNS} --configfile scales/paper.yaml --config study=base-law",
