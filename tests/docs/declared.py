@@ -88,6 +88,15 @@ WAYS: dict[str, Way] = {
     "make size": Run(place="clone", says="by the law"),
     "make preview DATASET=countries": Run(place="clone", says="the dataset +6154 bits  N = 246"),
     "make export VARIANT=results/variants/... OUTPUT=folder": Elsewhere("tests/quantization/test_packed.py"),
+    # docs/gpu.md
+    "make plan SCALE=workstation STUDY=base-law": Run(place="clone", says="assumed for 13 trainings"),
+    'make plan SCALE=paper STUDY=base-law ARGS="--rate 1e14"': Run(place="clone", says="at the rate given", slow=True),
+    'make plan SCALE=paper STUDY=base-law ARGS="--trainings gpt2-20-16-bioS-N10000000-*"': Run(
+        place="clone", says="1.13e\\+21 FLOPs", slow=True
+    ),
+    "make table SCALE=workstation CONFIG=examples/published-points.yaml STUDY=published-points": Run(
+        place="clone", ends=2, says=NO_GPU
+    ),
     # docs/audit.md
     "git checkout <commit>": Reader("git's own"),
     "make audit LEVELS=1-3,6,7": Run(says="no finding", makes="results/audit/audit.json"),

@@ -128,6 +128,8 @@ class Objective:
 class _Loss(nn.Module):
     """A model and its mean loss, with what depends on positions alone computed once and not in every step."""
 
+    mask: Tensor
+
     def __init__(
         self, model: PreTrainedModel, context: int, precision: str, balance: float, plain: bool, document_mask: bool
     ):
