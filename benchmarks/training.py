@@ -58,6 +58,7 @@ REGIME = TrainingRegime(
     exposures=1_000_000, packing="rows", context=None, batch=64, lr=0.01, warmup_steps=100,
     final_lr_fraction=0.1, weight_decay=0.01, betas=(0.9, 0.98), eps=1e-6, clip=1.0,
     zipf=None, schedule="cosine", optimizer="adamw", momentum=None, quantization=None,
+    document_mask=False,
 )  # fmt: skip
 SIZE = {"l": 2, "h": 2, "head_dim": 8}
 MODELS = {
@@ -169,7 +170,7 @@ def contestants(model: ModelSettings, num_steps: int, with_trainer: bool) -> tup
     world = make_world(world_settings(WORLD, 1))
     batches = TrainingBatches(world, build_tokenizer(WordVocabulary(kind="word"), world), REGIME, seed=1)
     ours = isinstance(model, PaperModel)  # an external model is not compiled, as in the workflow
-    hardware = Hardware(accelerator="cpu", precision="fp32", devices=1, compile=ours)
+    hardware = Hardware(accelerator="cpu", precision="fp32", devices=1, attention="eager", compile=ours)
     settings = TrainingSettings(model=model, regime=REGIME, hardware=hardware, seed=1)
     training = Training(settings, batches, make_fabric(hardware))
 

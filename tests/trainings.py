@@ -26,8 +26,9 @@ REGIME = {
     "exposures": 24, "packing": "rows", "context": None, "batch": 8, "lr": 0.01, "warmup_steps": 10,
     "final_lr_fraction": 0.1, "weight_decay": 0.01, "betas": [0.9, 0.98], "eps": 1e-6, "clip": 1.0,
     "zipf": None, "schedule": "cosine", "optimizer": "adamw", "momentum": None, "quantization": None,
+    "document_mask": False,
 }  # fmt: skip
-HARDWARE = {"accelerator": "cpu", "precision": "fp32", "devices": 1, "compile": False}
+HARDWARE = {"accelerator": "cpu", "precision": "fp32", "devices": 1, "attention": "eager", "compile": False}
 SPEC = {
     "model": {"family": "gpt2", "l": 1, "h": 2, "head_dim": 4},
     "regime": REGIME, "hardware": HARDWARE, "seed": 1,

@@ -97,6 +97,7 @@ SENTENCE = {"kind": "bioD", "N": 1, "K": 1, "D": 1, "T": 1}
         ("models.gpt2-2-2", {"python": "no.such:make"}, ["python: no.such:make", "no file no/such.py"]),
         ("models.gpt2-2-2", {"init_std": 0.1}, ["no model given", "architecture, hf, python"]),
         ("models.gpt2-2-2.settings", {"width": 3}, ["settings: given with architecture"]),
+        ("regimes.long.document_mask", True, ["document_mask: true", "packing: rows", "remove"]),
         ("regimes.long.momentum", 0.9, ["momentum: 0.9", "optimizer: adamw", "betas"]),
         ("regimes.long.optimizer", "sgd", ["regimes.long.optimizer", "'sgd'", "adamw", "muon"]),
         ("regimes.long.schedule", "step", ["regimes.long.schedule", "'step'", "cosine", "linear"]),

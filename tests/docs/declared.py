@@ -61,7 +61,9 @@ WAYS: dict[str, Way] = {
     "make table STUDY=my-question": Run(says="my-question", slow=True),
     "make runs STUDY=my-question": Run(says="my-question"),
     "make table CONFIG=my.yaml STUDY=my-question ARGS=--dry-run": Run(),
-    "make plan SCALE=paper STUDY=base-law": Run(place="clone", says=r"1657 jobs.* about 6,[89]\d\d.\d GPU days"),
+    "make plan SCALE=paper STUDY=base-law": Run(
+        place="clone", says=r"1657 jobs.* GPU days[\s\S]*at the published rate"
+    ),
     "make table SCALE=workstation STUDY=base-law": Run(place="clone", ends=2, says=NO_GPU),
     f"snakemake --profile slurm {COLUMNS} --configfile scales/paper.yaml --config study=base-law": Run(
         f"snakemake -n --profile slurm {COLUMNS} --configfile scales/paper.yaml --config study=base-law",
@@ -98,6 +100,15 @@ WAYS: dict[str, Way] = {
     ),
     "make audit CONFIG=results/measures/gru/config.yaml": Elsewhere(
         "tests/long/test_measure_whole.py::test_a_model_of_ones_own_gets_its_card"
+    ),
+    # docs/gpu.md
+    "make plan SCALE=workstation STUDY=base-law": Run(place="clone", says="assumed for 13 trainings"),
+    'make plan SCALE=paper STUDY=base-law ARGS="--rate 1e14"': Run(place="clone", says="at the rate given", slow=True),
+    'make plan SCALE=paper STUDY=base-law ARGS="--trainings gpt2-20-16-bioS-N10000000-*"': Run(
+        place="clone", says="1.13e\\+21 FLOPs", slow=True
+    ),
+    "make table SCALE=workstation CONFIG=examples/published-points.yaml STUDY=published-points": Run(
+        place="clone", ends=2, says=NO_GPU
     ),
     # docs/audit.md
     "git checkout <commit>": Reader("git's own"),

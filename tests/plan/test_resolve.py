@@ -146,6 +146,8 @@ MOVES: list[tuple[str, Any, str]] = [
     (f"{LONG}/clip", None, "cvpaf"),
     (f"{LONG}/quantizer", "int4", "cvpaf"),
     (LONG, {**RAW["regimes"]["long"], "quantizer": "int4", "quantize_from": 0.5}, "cvpaf"),
+    ("regimes/cut", {**RAW["regimes"]["cut"], "document_mask": True}, "cvpaf"),
+    ("scales/laptop/attention", "fused", "cvpaf"),
     ("quantizers/int8/bits", 7, "vpaf"),
     ("quantizers/int8", {"method": "none"}, "vpaf"),
     ("quantizers/int8", {"method": "rtn", "format": "fp8"}, "vpaf"),
@@ -177,6 +179,9 @@ STILL: list[tuple[str, Any]] = [
     (f"{LONG}/schedule", "cosine"),
     (f"{LONG}/optimizer", "adamw"),
     (f"{LONG}/momentum", None),
+    (f"{LONG}/document_mask", False),
+    ("scales/laptop/attention", "eager"),
+    ("scales/laptop/attention", "auto"),
     (f"{LONG}/weight_decay", 0.01),
     (f"{ATOMIC}/C", 1),
     ("tokenizers/bpe/split_digits", False),
@@ -613,8 +618,32 @@ def test_compiling_that_was_asked_for_or_refused_is_left_so(path_with: Callable[
 def test_the_spec_of_a_training_says_all_of_its_hardware():
     for spec in tiny_grid().specs.values():
         if spec.stage == "checkpoints":
-            expected = {"accelerator": "cpu", "precision": "fp32", "devices": 1, "compile": False}
+            expected = {"accelerator": "cpu", "precision": "fp32", "devices": 1, "attention": "eager", "compile": False}
             assert spec.settings["hardware"] == expected
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "context", "attention"), [("cpu", 512, "eager"), ("gpu", 63, "eager"), ("gpu", 64, "fused")]
+)
+def test_attention_is_fused_on_a_gpu_for_long_contexts(accelerator: str, context: int, attention: str):
+    raw = with_value("scales/laptop/accelerator", accelerator)
+    raw["regimes"]["cut"]["context"] = context
+    cut = [spec for spec in grid_of(raw).specs.values() if spec.stage == "checkpoints" and "bioS" in spec.id]
+    assert {spec.settings["hardware"]["attention"] for spec in cut} == {attention}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("scales/laptop/attention", "fused", "scales.laptop.attention: fused, but models.small is not of the paper"),
+        ("regimes/cut/document_mask", True, "regimes.cut.document_mask: true, but models.small is not of the paper"),
+    ],
+)
+def test_what_a_model_with_its_own_mask_cannot_do_is_refused(path: str, value: Any, words: str):
+    raw = with_value(path, value)
+    raw["models"]["small"] = {"hf": {"model_type": "gpt2", "n_embd": 8, "n_layer": 1, "n_head": 2}}
+    with pytest.raises(UserError, match=re.escape(words)):
+        grid_of(raw)
 
 
 # --- files of the repository

@@ -31,6 +31,10 @@ onstart:
     SEEN["local"] = [engine.name_of(job) for job in engine.jobs_to_run(workflow) if job.is_local]
     SEEN["requests"] = [vars(request) for request in engine.cluster_requests(engine.jobs_to_run(workflow))]
     SEEN["watched"] = engine.is_watched(workflow)
+    from snakemake_executor_plugin_slurm.partitions import read_partition_file
+    SEEN["plugin"] = engine.plugin_partitions(workflow, engine.jobs_to_run(workflow)[0])
+    partition_of = engine.partition_chooser(read_partition_file(Path("partitions.yaml")))
+    SEEN["partitions"] = {{engine.name_of(job): partition_of(job) for job in engine.jobs_to_run(workflow)}}
     SEEN["slurm"] = engine.slurm_settings(workflow) is not None
     SEEN["nodes"] = workflow.nodes  # None on one machine
     there = SimpleNamespace(
@@ -72,6 +76,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the run was, which has one job that succeeds and one that fails."""
     folder = tmp_path_factory.mktemp("engine")
     (folder / "Snakefile").write_text(SNAKEFILE)
+    (folder / "partitions.yaml").write_text(
+        "partitions:\n  small: {max_mem_mb: 50, max_runtime: 60}\n  large: {max_mem_mb: 500, max_runtime: 60}\n"
+    )
     (folder / "own.yaml").write_text("study: file\n")
     (folder / "source.dat").write_text("")
     words = ["--cores", "1", "--keep-going", "--configfile", "own.yaml", "--config", "scale=here"]
@@ -114,6 +121,11 @@ def test_the_limit_of_jobs_a_second_is_an_attribute_of_the_scheduler(seen: dict[
     assert seen["limit"] == "JobRateLimiter"
     assert (seen["at_once"], seen["nodes"]) == (7, None)
     assert (folder / "right.txt").is_file()  # jobs ran without it
+
+
+def test_the_partition_of_a_job_is_the_one_that_the_plugin_chooses(seen: dict[str, Any]) -> None:
+    assert seen["plugin"] is None  # no SLURM here
+    assert (seen["partitions"]["make right"], seen["partitions"]["make wrong"]) == ("large", "large")
 
 
 def test_a_resource_is_limited_unless_the_user_limits_it(seen: dict[str, Any]) -> None:

@@ -70,8 +70,11 @@ INTRODUCED: dict[str, dict[str, object]] = {
         "regime.optimizer": "adamw",
         "regime.momentum": None,
         "regime.quantization": None,
+        "regime.document_mask": False,
+        "hardware.attention": "eager",
         "files": {},
     },
+    "finetunes": {"regime.document_mask": False, "hardware.attention": "eager"},
     "tokenizers": {"split_digits": False},
     "datasets": {
         "sentences": "shuffled",

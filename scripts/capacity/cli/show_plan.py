@@ -15,18 +15,20 @@ from typing import Any
 from capacity.cli.arguments import RESULTS, config_parser, read_config
 from capacity.config.experiment import Config
 from capacity.config.load import load_config
-from capacity.jobs.gpus import lack_of_gpus
+from capacity.jobs.gpus import lack_of_gpus, visible_gpus
 from capacity.plan.estimates import (
+    CPU_FLOPS,
     PUBLISHED_DAYS,
     PUBLISHED_FLOPS,
     PUBLISHED_GPUS,
-    assumed_rate,
     published_rate,
     training_flops,
 )
-from capacity.plan.forecast import Cost, Forecast, compare, forecast
+from capacity.plan.forecast import Cost, Forecast, assumed_card, compare, forecast
 from capacity.plan.gaps import gap_messages, gaps
+from capacity.plan.gpu_plan import assumptions, fit_of_a_day
 from capacity.plan.grid import Grid, resolve
+from capacity.plan.roofline import gpu_seconds, in_words
 from capacity.plan.survey import hold_against
 from capacity.rewriting.spec import read_dataset
 from capacity.tables.naming import run_names
@@ -96,13 +98,16 @@ def costs_by_size(answer: Forecast) -> list[str]:
 
 
 def _bases(costs: list[Cost]) -> list[str]:
-    """What costs are taken from, with the rates, and how many where that differs."""
-    words = []
+    """What costs are taken from, with the lowest and highest rate of each kind, and how many where that differs."""
+    kinds: dict[tuple[str, str], list[float]] = {}
     for cost in costs:
-        rate = f": {cost.rate:.1e} FLOP/s of one {cost.device}" if cost.rate else ""
-        words.append(f"{cost.basis}{rate}")
-    counts = Counter(words)
-    return [f"{number} of {word}" if len(counts) > 1 else word for word, number in counts.items()]
+        kinds.setdefault((cost.basis, cost.device), []).append(cost.rate or 0.0)
+    words = []
+    for (basis, device), rates in kinds.items():
+        least, most = f"{min(rates):.1e}", f"{max(rates):.1e}"
+        rate = f": {least if least == most else f'{least} to {most}'} FLOP/s of one {device}" if max(rates) else ""
+        words.append(f"{len(rates)} of {basis}{rate}" if len(kinds) > 1 else f"{basis}{rate}")
+    return words
 
 
 def duration(seconds: float, device: str) -> str:
@@ -117,10 +122,12 @@ def training_costs(grid: Grid, pattern: str) -> list[str]:
         if spec.stage == "checkpoints" and fnmatchcase(spec.id, pattern):
             dataset, tokenizer = (grid.specs[str(spec.parents[role])].settings for role in ("dataset", "tokenizer"))
             training = TrainingSettings.read(spec.settings)
-            flops = training_flops(read_dataset(dataset), read_tokenizer(tokenizer), training)
-            rate = assumed_rate(training.hardware.accelerator)
-            device = "core" if training.hardware.accelerator == "cpu" else "GPU"
-            cost = f"at {rate:.1e} FLOP/s of one {device}, assumed: {duration(flops / rate, device)}"
+            made_from = read_dataset(dataset), read_tokenizer(tokenizer)
+            flops, rate, device, how = training_flops(*made_from, training), CPU_FLOPS, "core", "assumed"
+            if training.hardware.accelerator == "gpu":
+                seconds, bound = gpu_seconds(*made_from, training, assumed_card())
+                rate, device, how = flops / seconds, "GPU", f"bound by {bound} ({in_words(assumed_card())})"
+            cost = f"at {rate:.1e} FLOP/s of one {device}, {how}: {duration(flops / rate, device)}"
             lines.append(f"{spec.id.rpartition('-')[0]}: {flops:.3g} FLOPs; {cost}")
     paper = (
         f"the paper: {PUBLISHED_DAYS} days on {PUBLISHED_GPUS} A100 for gpt2-20-16 on bioS(10M), {PUBLISHED_FLOPS:.3g} "
@@ -162,6 +169,7 @@ def main() -> None:
     parser = config_parser(__doc__)
     parser.add_argument("--against", type=Path, help="another configuration file: tell what differs from it")
     parser.add_argument("--trainings", metavar="PATTERN", help="instead: FLOPs and time of these trainings, by name")
+    parser.add_argument("--rate", type=float, metavar="FLOPS", help="FLOP/s of one GPU as measured: the cost at it too")
     parser.add_argument("--json", action="store_true", help="every job, as JSON")
     args = parser.parse_args()
     config = read_config(args)
@@ -180,6 +188,10 @@ def main() -> None:
     else:
         print(as_text(changes, runs, answer))
         on_cpu = config.scales[config.scale].accelerator == "cpu"
+        for line in [] if on_cpu else assumptions(answer, assumed_card(), args.rate):
+            print(line)
+        for line in [] if on_cpu else fit_of_a_day(answer, len(visible_gpus()) or 1):
+            print(line)
         asked = 0 if on_cpu or not answer.jobs else config.scales[config.scale].devices
         if lack := lack_of_gpus(asked, f"scale {config.scale}", grid.cpu_scales):
             print(lack)

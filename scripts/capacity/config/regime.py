@@ -26,6 +26,9 @@ class Regime(Section):
     context: Annotated[int, Field(ge=8, le=1_000_000)] | None = Field(
         None, description="Tokens a window; the paper's is 512."
     )
+    document_mask: bool = Field(
+        False, description="Tokens of a window attend to their own biography alone; with packing: windows."
+    )
     warmup_steps: Annotated[int, Field(ge=0, le=MOST)] = Field(1000, description="Steps of linear warm-up.")
     final_lr_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
         0.1, description="Where the cosine ends, as a share of lr."
@@ -69,6 +72,8 @@ class Regime(Section):
             raise problem("context: missing; windows need a length in tokens, for example context: 512")
         if self.packing == "rows" and self.context is not None:
             raise problem(f"context: {self.context} with packing: rows; a row is one biography, remove context")
+        if self.packing == "rows" and self.document_mask:
+            raise problem("document_mask: true with packing: rows; a row is one biography, remove document_mask")
         return self
 
     @model_validator(mode="after")

@@ -15,6 +15,11 @@ class Scale(Section):
     devices: Count = Field(
         1, description="Devices of one machine that a training uses, one process each, with equal shares of a batch."
     )
+    attention: Literal["auto", "eager", "fused"] = Field(
+        "auto",
+        description="eager: scores of all pairs of tokens in memory; fused: one kernel, of models of the paper. They "
+        "differ by rounding. auto: fused on a GPU for contexts of 64 tokens and more.",
+    )
     compile: bool | Literal["auto"] = Field(
         "auto",
         description="torch.compile. auto: when a C++ compiler is found and the run has so many steps that it pays.",

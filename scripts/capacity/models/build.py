@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import transformers
 from transformers import (
+    AttentionInterface,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
     LlamaConfig,
@@ -21,6 +22,7 @@ from transformers import (
     MistralForCausalLM,
     PreTrainedModel,
 )
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.utils import logging as transformers_logging
 
 from capacity.environment import REPOSITORY
@@ -33,15 +35,23 @@ from capacity.models.spec import ExpertSettings, ModelSettings, PaperModel
 
 transformers_logging.disable_progress_bar()  # reading and writing take milliseconds
 
+# torch's fused attention with its own causal mask. Under the name that transformers has for it, sdpa, a mask would be
+# made whenever torch.compile looks on, and the fastest kernels take none.
+FUSED = "fused"
+AttentionInterface.register(FUSED, sdpa_attention_forward)
+
 WEIGHTS = 101  # stream of the initial weights; a world's streams are below 100
 ACTIVATIONS = {"gelu": "gelu_new", "silu": "silu", "relu": "relu"}  # GPT-2's gelu is the tanh form
 OWN_CLASSES = {kind.__name__: kind for kind in (SwitchedForCausalLM, WrappedForCausalLM)}
 
 
-def build_model(model: ModelSettings, vocab_size: int, context: int, seed: int) -> PreTrainedModel:
+def build_model(
+    model: ModelSettings, vocab_size: int, context: int, seed: int, attention: str = "eager"
+) -> PreTrainedModel:
     """A new model, weights drawn from the seed alone: matrices normal with std init_std, biases 0, norms 1.
 
-    context: positions, in tokens; no parameter depends on it. The paper's GPT-2 has rotary positions (here over the
+    context: positions, in tokens; no parameter depends on it. attention: "eager", or "fused" for models
+    of the paper. The paper's GPT-2 has rotary positions (here over the
     whole head), tied head, no dropout (arXiv 2404.05405, Section 2 and Appendix A): GPTNeoX without parallel residual;
     init_std is GPT-2's 0.02 unless given (the paper does not say). Where no stock class can say what the switches ask
     for it is a Llama with changed parts. GPT-2's smaller initial residual projections, init_std / sqrt(2 l), are not
@@ -51,14 +61,16 @@ def build_model(model: ModelSettings, vocab_size: int, context: int, seed: int) 
         torch.manual_seed(int(np.random.SeedSequence([seed, WEIGHTS]).generate_state(1, np.uint64)[0]))
         if not isinstance(model, PaperModel):
             return build_external(model, vocab_size, context)
-        kind, config = _class_and_config(model, vocab_size, context)
+        kind, config = _class_and_config(model, vocab_size, context, attention)
         return kind(config)
 
 
-def _class_and_config(model: PaperModel, vocab_size: int, context: int) -> tuple[type[PreTrainedModel], Any]:
+def _class_and_config(
+    model: PaperModel, vocab_size: int, context: int, attention: str
+) -> tuple[type[PreTrainedModel], Any]:
     """The stock class that says all the switches, or else the changed Llama."""
     shared: dict[str, Any] = {
-        "attn_implementation": "eager",  # the fused kernel is slower on short rows
+        "attn_implementation": attention,
         "vocab_size": vocab_size,
         "max_position_embeddings": context,
         "hidden_size": model.d,

@@ -16,7 +16,7 @@ from capacity.world.strings import StringsWorld
 CPU_FLOPS = 8e9  # of one core on a model of ten to fifty thousand parameters: 6 P tokens per second, measured
 UNKNOWN_TOKENS, UNKNOWN_WORDS = 32, 1000  # a biography and a vocabulary, of a kind that has no estimate here
 STARTUP_SECONDS = 10.0  # of a training: imports, data, compiling
-GPU_FLOPS = 2e13  # of one GPU on models of a million parameters and more: assumed, the published cost implies 2.4e13
+GPU_FLOPS = 2e13  # of one GPU, where time is asked for: less than the published cost implies, which is 2.4e13
 
 # What the paper says of one training: GPT2-20-16 (255.3 million parameters) on bioS(10M), 1000 exposures of 74 tokens.
 PUBLISHED_FLOPS = 6 * 255.3e6 * 10e6 * 1000 * 74
@@ -91,13 +91,8 @@ def training_flops(dataset: DatasetSettings, tokenizer: TokenizerSettings, setti
 
 
 def training_seconds(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings) -> float:
-    """About how long a training takes on the hardware of its spec, start-up included."""
+    """About how long a training takes on the hardware of its spec, start-up included, where the GPU may be any."""
     hardware = settings.hardware
     devices = 1 if hardware.accelerator == "cpu" else hardware.devices
-    rate = assumed_rate(hardware.accelerator) * devices
+    rate = (CPU_FLOPS if hardware.accelerator == "cpu" else GPU_FLOPS) * devices
     return STARTUP_SECONDS + training_flops(dataset, tokenizer, settings) / rate
-
-
-def assumed_rate(accelerator: str) -> float:
-    """FLOP/s of one core or GPU that estimates assume."""
-    return CPU_FLOPS if accelerator == "cpu" else GPU_FLOPS

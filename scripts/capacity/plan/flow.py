@@ -273,8 +273,10 @@ class Flow:
         try:
             cluster = look()
             command = cluster.status_command(settings.init_seconds_before_status_checks)
-            cluster.check(engine.cluster_requests(jobs))
-            for call, name in engine.submissions_of(jobs, settings).items():
+            partitions = engine.plugin_partitions(self.workflow, jobs[0]) if jobs else None
+            partition_of = engine.partition_chooser(partitions)
+            cluster.check(engine.cluster_requests(jobs, partition_of))
+            for call, name in engine.submissions_of(jobs, settings, partition_of).items():
                 try_out(name, call)
         except (UserError, WorkflowError) as error:
             refuse(error)

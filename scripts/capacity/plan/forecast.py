@@ -15,7 +15,9 @@ from capacity.artefacts.manifest import read_manifest
 from capacity.artefacts.spec import Spec
 from capacity.artefacts.stages import STAGES
 from capacity.errors import UserError
-from capacity.plan.estimates import STARTUP_SECONDS, assumed_rate, training_flops, training_parameters
+from capacity.jobs.gpus import visible_gpus
+from capacity.plan.estimates import CPU_FLOPS, STARTUP_SECONDS, training_flops, training_parameters
+from capacity.plan.roofline import A100, Card, card_of, gpu_seconds
 from capacity.plan.survey import Plan, State, is_published, published
 from capacity.rewriting.spec import read_dataset
 from capacity.tokenizers.spec import read_tokenizer
@@ -43,6 +45,8 @@ class Cost:
     basis: Basis = Basis.JOB
     P: int | None = None  # of a training: parameters
     rate: float | None = None  # of a training that nothing is like: FLOP/s of one core or GPU
+    flops: float | None = None  # of such a training
+    bound: str = ""  # of such a training on a GPU, where no rate was measured: what bounds it
 
 
 @dataclass
@@ -163,10 +167,13 @@ class Past:
             return replace(cost, P=P)
         hardware = spec.settings["hardware"]
         measured = self.rate(hardware, P)
-        rate = measured or assumed_rate(settings.hardware.accelerator)
-        seconds = STARTUP_SECONDS * _devices(hardware) + training_flops(*made_from, settings) / rate
+        flops, bound, rate = training_flops(*made_from, settings), "", measured or CPU_FLOPS
+        if hardware["accelerator"] == "gpu" and not measured:
+            held, bound = gpu_seconds(*made_from, settings, assumed_card())
+            rate = flops / held
+        seconds = STARTUP_SECONDS * _devices(hardware) + flops / rate
         basis = Basis.RATE if measured else Basis.ASSUMED
-        return replace(cost, seconds=seconds, basis=basis, P=P, rate=rate)
+        return replace(cost, seconds=seconds, basis=basis, P=P, rate=rate, flops=flops, bound=bound)
 
     def rate(self, hardware: dict[str, Any], P: int) -> float | None:
         """Median FLOP/s of one core or GPU in trainings on such a device, in this precision, of this order of size."""
@@ -182,6 +189,12 @@ class Past:
             if size and rate:
                 found[_conditions(manifest["settings"]["hardware"])].append((size, rate))
         return found
+
+
+@functools.cache
+def assumed_card() -> Card:
+    """The model of this machine's GPU, or the paper's where there is none, or none that is known."""
+    return card_of(visible_gpus()) or A100
 
 
 def _telling(settings: dict[str, Any], members: list[dict[str, Any]]) -> dict[str, Any]:

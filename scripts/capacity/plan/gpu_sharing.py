@@ -28,16 +28,24 @@ def trainings_a_gpu(asked: int | Literal["auto"], gpus: list[Gpu], trainings: It
 
 
 def training_gpu_mb(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings) -> int:
-    """Memory that a training takes on each of its GPUs, in MB.
+    """Memory that a training takes on each of its GPUs, in MB: what a step keeps, and 20 bytes a parameter.
 
-    Weights, gradient, two moments and a copy: 20 bytes a parameter. For each token of a step: 14 bytes a word of the
-    vocabulary (logits, their softmax and gradient in float32, and a copy in bfloat16), about 34 numbers a layer and
-    channel, and three a layer, head and position where attention is eager.
+    Weights, gradient, two moments and a copy.
     """
-    V, regime, hardware = vocabulary(dataset, tokenizer), settings.regime, settings.hardware
-    context, known = regime.context or biography_tokens(dataset), sizes(settings.model)
+    regime, hardware = settings.regime, settings.hardware
+    fixed = 20 * parameter_count(settings.model, vocabulary(dataset, tokenizer))
+    tokens = regime.batch // hardware.devices * (regime.context or biography_tokens(dataset))
+    return CONTEXT_MB + math.ceil((fixed + tokens * bytes_a_token(dataset, tokenizer, settings)) / 1e6)
+
+
+def bytes_a_token(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings) -> float:
+    """What a step on a GPU keeps of each token for its backward pass.
+
+    14 bytes a word of the vocabulary (logits, their softmax and gradient in float32, and a copy in bfloat16), about 34
+    numbers a layer and channel, and three a layer, head and position where attention is eager.
+    """
+    hardware, known = settings.hardware, sizes(settings.model)
     l, d, h = known["l"] or UNKNOWN_LAYERS, known["d"] or UNKNOWN_WIDTH, known["h"] or UNKNOWN_LAYERS
+    scores = 3 * h * (settings.regime.context or biography_tokens(dataset)) if hardware.attention == "eager" else 0
     number = 2 if hardware.precision == "bf16" else 4  # bytes
-    token = 14 * V + number * l * (34 * d + 3 * h * context)
-    fixed = 20 * parameter_count(settings.model, V)
-    return CONTEXT_MB + math.ceil((fixed + regime.batch // hardware.devices * context * token) / 1e6)
+    return 14 * vocabulary(dataset, tokenizer) + number * l * (34 * d + scores)

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import gc
 import inspect
+import logging
 import re
 import shlex
 import sys
@@ -127,7 +128,29 @@ def most_jobs_at_once(workflow: Any) -> int:
     return 1 if capped else min(workflow.nodes, rate.max_jobs if rate else sys.maxsize)
 
 
-def cluster_requests(jobs: Iterable[Job]) -> Iterable[Request]:
+def partition_asked(job: Job) -> str:
+    """The partition that a job names; "" for the cluster's default."""
+    return str(job.resources.get("slurm_partition", ""))
+
+
+def partition_chooser(partitions: list[Any] | None) -> Callable[[Job], str]:
+    """What gives the partition of a job, as the SLURM plugin chooses among those that its user described in a file.
+
+    partitions: the plugin's own, `plugin_partitions`; none: what each job names.
+    """
+    if not partitions:
+        return partition_asked
+    from snakemake_executor_plugin_slurm.partitions import get_best_partition
+
+    return lambda job: partition_asked(job) or get_best_partition(partitions, job, logging.getLogger(__name__)) or ""
+
+
+def plugin_partitions(workflow: Any, job: Job) -> list[Any] | None:
+    """What the SLURM plugin read of `--slurm-partition-config`."""
+    return getattr(workflow.scheduler.get_executor(job), "_partitions", None)
+
+
+def cluster_requests(jobs: Iterable[Job], partition_of: Callable[[Job], str] = partition_asked) -> Iterable[Request]:
     """What jobs will ask the cluster for: one request for all of a rule that ask for the same.
 
     The time is that of the last attempt, which the engine works out only when the one before has failed.
@@ -136,7 +159,7 @@ def cluster_requests(jobs: Iterable[Job]) -> Iterable[Request]:
     for job in jobs:
         last = job.rule.expand_resources(job.wildcards_dict, job.input, 1 + job.restart_times, {"tmpdir"})
         ask = (
-            str(job.resources.get("slurm_partition", "")),
+            partition_of(job),
             str(job.resources.get("slurm_account", "")),
             job.resources.get("gpu", 0),
             job.resources.get("mem_mb", 0),
@@ -146,7 +169,9 @@ def cluster_requests(jobs: Iterable[Job]) -> Iterable[Request]:
     return asked.values()
 
 
-def submissions_of(jobs: Iterable[Job], settings: Any) -> dict[str, str]:
+def submissions_of(
+    jobs: Iterable[Job], settings: Any, partition_of: Callable[[Job], str] = partition_asked
+) -> dict[str, str]:
     """What the plugin would submit, to the name of one such job: one of each rule and kind, whatever amounts they ask.
 
     The plugin tries nothing out: a job that the cluster refuses would fail after hours. Raises WorkflowError where the
@@ -162,7 +187,7 @@ def submissions_of(jobs: Iterable[Job], settings: Any) -> dict[str, str]:
             "slurm_logfile": "/dev/null",
             "comment_str": job.rule.name,
             "account": _flag("-A", job.resources.get("slurm_account")),
-            "partition": _flag("-p", job.resources.get("slurm_partition")),
+            "partition": _flag("-p", partition_of(job)),
             "workdir": "",
         }
         call = get_submit_command(job, given, settings)

@@ -9,7 +9,7 @@ from capacity.config.experiment import Config
 from capacity.errors import UserError
 from capacity.models.architectures import parameter_count
 from capacity.models.factories import source_digests
-from capacity.plan.estimates import training_steps, vocabulary
+from capacity.plan.estimates import biography_tokens, training_steps, vocabulary
 from capacity.plan.study_runs import Run, known
 from capacity.plan.variant_specs import scheme_of
 from capacity.quantization.spec import RoundToNearest
@@ -18,12 +18,14 @@ from capacity.tokenizers.spec import read_tokenizer
 from capacity.training.spec import Hardware, QuantizedTraining, TrainingRegime, TrainingSettings
 
 MOST_PARAMETERS = 10**12
+FUSED_FROM = 64  # tokens; on shorter rows the fused kernel is slower
 COMPILE_PAYS_FROM = 4000  # steps; compiling costs a job about as much as it saves over so many steps
 
 
 def checkpoint_spec(config: Config, run: Run, dataset: Spec, tokenizer: Spec) -> Spec:
     """The checkpoint. Raises UserError for what cannot be trained."""
     _check_packing(run)
+    _check_own_mask(config, run)
     world, regime, model = read_dataset(dataset.settings), _regime(config, run), run.model.to_settings()
     P = parameter_count(model, vocabulary(world, read_tokenizer(tokenizer.settings)))
     _check_warm_up(run, world, regime)
@@ -63,6 +65,20 @@ def _check_warm_up(run: Run, dataset: DatasetSettings, regime: TrainingRegime) -
         )
 
 
+def _check_own_mask(config: Config, run: Run) -> None:
+    """Refuse what a model cannot do that is not of the paper and makes its own mask. Raises UserError."""
+    fused = known(config.scales, config.scale, "scale", "scales").attention == "fused"
+    asked = {
+        f"scales.{config.scale}.attention: fused": fused,
+        f"regimes.{run.names['regime']}.document_mask: true": run.regime.document_mask,
+    }
+    for what, wanted in asked.items():
+        if wanted and not run.model.architecture:
+            raise UserError(
+                f"{what}, but models.{run.names['model']} is not of the paper and makes its own mask; remove it"
+            )
+
+
 def _regime(config: Config, run: Run) -> TrainingRegime:
     """The regime as training reads it, with the scheme that it rounds by in place of the scheme's name."""
     label, start = run.regime.quantizer, run.regime.quantize_from
@@ -77,7 +93,7 @@ def _regime(config: Config, run: Run) -> TrainingRegime:
 
 
 def _hardware(config: Config, run: Run, dataset: DatasetSettings, regime: TrainingRegime) -> Hardware:
-    """The scale's hardware with `compile: auto` decided, once, here."""
+    """The scale's hardware with every `auto` decided, once, here."""
     scale = known(config.scales, config.scale, "scale", "scales")
     if run.regime.batch % scale.devices:
         batch = f"regimes.{run.names['regime']}.batch: {run.regime.batch}"
@@ -85,11 +101,16 @@ def _hardware(config: Config, run: Run, dataset: DatasetSettings, regime: Traini
     if scale.devices > 1 and run.model.experts:
         asked = f"scales.{config.scale}.devices: {scale.devices}"
         raise UserError(f"{asked}, but models.{run.names['model']} has experts, whose capacity is a batch's; use 1")
+    attention = scale.attention
+    if attention == "auto":
+        long = (regime.context or biography_tokens(dataset)) >= FUSED_FROM
+        fused = scale.accelerator == "gpu" and long and bool(run.model.architecture)
+        attention = "fused" if fused else "eager"
     compiled = scale.compile
     if compiled == "auto":  # not every external model is one graph
         pays = bool(run.model.architecture) and training_steps(dataset, regime) >= COMPILE_PAYS_FROM
         compiled = pays and has_compiler()
-    return Hardware(**scale.model_dump(exclude={"compile"}), compile=compiled)
+    return Hardware(**scale.model_dump(exclude={"attention", "compile"}), attention=attention, compile=compiled)
 
 
 @functools.cache

@@ -16,11 +16,13 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from capacity.errors import UserError
+from capacity.models.build import FUSED
 from capacity.models.external import balance_weight
 from capacity.models.modeling_switched import Routing
 from capacity.quantization.spec import RoundToNearest
 from capacity.quantization.straight_through import StraightThrough
 from capacity.training.batches import IGNORED
+from capacity.world.pieces import EOS_ID
 
 Aside = tuple[Tensor, Tensor]  # mean loss in nats a token; choices that experts dropped
 Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Aside]]
@@ -38,7 +40,7 @@ class Objective:
     its own mask and positions. context: T, the length of every row. precision: "fp32", or "bf16" for products in
     bfloat16 with parameters, norms and loss in fp32. compiled: one torch.compile graph; its numbers differ
     from eager ones by rounding. scheme: a quantisation scheme that the forward pass rounds weights by, where it
-    is asked to.
+    is asked to. document_mask: a token sees its own document alone, which begins with EOS.
     """
 
     def __init__(
@@ -50,12 +52,13 @@ class Objective:
         balance: float = 0.0,
         plain: bool = False,
         scheme: RoundToNearest | None = None,
+        document_mask: bool = False,
     ):
         self.compiled = compiled
         self._on_cpu = model.device.type == "cpu"
         self.num_dropped = torch.zeros((), dtype=torch.int64, device=model.device)
         self._rounding = StraightThrough(model, scheme) if scheme else None
-        self._loss = _Loss(model, context, precision, balance, plain)
+        self._loss = _Loss(model, context, precision, balance, plain, document_mask)
         parameters = dict(self._loss.named_parameters())  # a tied parameter once
         self._shapes = {name: parameter.shape for name, parameter in parameters.items()}
         self._sizes = [parameter.numel() for parameter in parameters.values()]
@@ -125,8 +128,13 @@ class Objective:
 class _Loss(nn.Module):
     """A model and its mean loss, with what depends on positions alone computed once and not in every step."""
 
-    def __init__(self, model: PreTrainedModel, context: int, precision: str, balance: float, plain: bool):
+    mask: Tensor
+
+    def __init__(
+        self, model: PreTrainedModel, context: int, precision: str, balance: float, plain: bool, document_mask: bool
+    ):
         super().__init__()
+        self._fused, self._document_mask = model.config._attn_implementation == FUSED, document_mask
         self.model, self.balance, self._plain = model, balance, plain
         self._has_experts = getattr(model.config, "mlp_kind", "") == "experts"
         self._autocast = precision == "bf16"
@@ -143,11 +151,21 @@ class _Loss(nn.Module):
             self.model.set_submodule(name, rotary)
         return self.model
 
+    def _mask(self, inputs_BT: Tensor) -> Tensor | None:
+        """What is added to scores, or for the fused kernel which of them count; None for its own causal mask."""
+        if not self._document_mask:
+            return None if self._fused else self.mask
+        document_BT = (inputs_BT == EOS_ID).cumsum(1)
+        apart_B1TT = document_BT[:, None, :, None] != document_BT[:, None, None, :]
+        if self._fused:
+            return (self.mask == 0) & ~apart_B1TT
+        return self.mask.masked_fill(apart_B1TT, torch.finfo(torch.float32).min)
+
     def forward(self, inputs_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Aside]:
         # Entered for bf16 only: even a disabled autocast keeps torch.compile from a cache, a second a job.
         products = torch.autocast(inputs_BT.device.type, torch.bfloat16) if self._autocast else nullcontext()
         routing: list[Routing] = []
-        extra: dict[str, Any] = {} if self._plain else {"attention_mask": self.mask}
+        extra: dict[str, Any] = {} if self._plain else {"attention_mask": self._mask(inputs_BT)}
         if self._has_experts:
             extra["routing"] = routing
         with products:

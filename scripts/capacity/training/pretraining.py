@@ -26,7 +26,8 @@ class Training(Loop):
     def __init__(self, settings: TrainingSettings, batches: TrainingBatches, fabric: Fabric):
         regime, num_steps, self.batches = settings.regime, batches.num_steps, batches
         check_schedule(regime, num_steps)
-        model = build_model(settings.model, batches.vocab_size, batches.context, settings.seed)
+        hardware = settings.hardware
+        model = build_model(settings.model, batches.vocab_size, batches.context, settings.seed, hardware.attention)
         fabric.to_device(model)
         plain = not isinstance(settings.model, PaperModel)
         experts = settings.model.experts if isinstance(settings.model, PaperModel) else None
@@ -35,8 +36,8 @@ class Training(Loop):
         # The first step with quantised weights; after the last one where there is no scheme.
         self.quantised_from = round(quantization.start * num_steps) if quantization else num_steps
         scheme = quantization.scheme if quantization else None
-        how = settings.hardware.precision, settings.hardware.compile
-        self.objective = Objective(model, batches.context, *how, balance, plain, scheme)
+        how = hardware.precision, hardware.compile
+        self.objective = Objective(model, batches.context, *how, balance, plain, scheme, regime.document_mask)
         self.exposures, self.compiled = regime.exposures, self.objective.compiled
         vector = self.objective.initial_vector()
         optimizer = make_optimizer(regime, vector, self.objective.hidden_matrices())

@@ -15,6 +15,7 @@ class Hardware(Settings):
     accelerator: Literal["cpu", "gpu"]
     precision: Literal["fp32", "bf16"]
     devices: int
+    attention: Literal["eager", "fused"]
     compile: bool
 
 
@@ -39,13 +40,17 @@ class QuantizedTraining(Settings):
 
 
 class TrainingRegime(Descent):
-    """What is seen in which order, and how it is learned. momentum: Muon's; None is its usual one."""
+    """What is seen in which order, and how it is learned.
+
+    document_mask: tokens of a window attend to their own biography alone. momentum: Muon's; None is its usual one.
+    """
 
     exposures: int
     zipf: float | None
     batch: int
     packing: Literal["rows", "windows"]
     context: int | None
+    document_mask: bool
     optimizer: Literal["adamw", "muon"]
     momentum: float | None
     quantization: QuantizedTraining | None
