@@ -41,6 +41,7 @@ rule publish_figures:
         # A job of a cluster reads this file too, and never publishes.
         pngs=[in_report(name, "png") for name in flow.figures],
         svgs=[in_report(name, "svg") for name in flow.figures],
+        csvs=[f"results/figures/{name}.csv" for name in flow.figures],
         identity="results/figures/capacity_figures.id",
     log:
         "results/logs/publish_figures.log",
@@ -48,4 +49,4 @@ rule publish_figures:
         "Publishing the figures."
     shell:
         "python scripts/publish_figures.py --artefact {input.figures:q} --identity {output.identity:q}"
-        " {output.pngs:q} {output.svgs:q} > {log:q} 2>&1"
+        " {output.pngs:q} {output.svgs:q} {output.csvs:q} > {log:q} 2>&1"

@@ -15,7 +15,7 @@ def main() -> None:
         plot_capacity(table, job.folder, **job.settings["display"])
         plot_figure_one(table, job.folder)
         for study in job.settings["studies"]:
-            plot_study(table, study, job.folder)
+            plot_study(table, study["name"], job.folder, study["question"], study["figure"])
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def plant(spec: Spec, results: Path) -> Path:
 def files_of(spec: Spec) -> tuple[str, ...]:
     """Names of the files of an artefact."""
     if spec.stage == "figures":
-        return tuple(f"{name}.{kind}" for name in figure_names(spec) for kind in ("png", "svg"))
+        return tuple(f"{name}.{kind}" for name in figure_names(spec) for kind in ("png", "svg", "csv"))
     return FILES.get(spec.stage, ("content.txt",))
 
 

@@ -26,7 +26,7 @@ def publish(grid: Grid, results: Path, monkeypatch: pytest.MonkeyPatch) -> set[s
 def of_studies(*studies: str) -> set[str]:
     """File names of the figures of a selection, and of their identity."""
     names = ["capacity", "figure1", *(f"study-{study}" for study in studies)]
-    return {f"{name}.{kind}" for name in names for kind in ("png", "svg")} | {"capacity_figures.id"}
+    return {f"{name}.{kind}" for name in names for kind in ("png", "svg", "csv")} | {"capacity_figures.id"}
 
 
 def test_figures_of_studies_that_are_not_selected_any_more_leave_and_come_back(results: Path, monkeypatch):

@@ -3,12 +3,13 @@
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from capacity.figures.capacity import plot_capacity
-from capacity.figures.drawing import COLOURS, LOWEST_R, MARKERS
+from capacity.figures.drawing import LOWEST_R
 from capacity.figures.figure1 import plot_figure_one
 from capacity.figures.published_points import FIGURE_1A
 from capacity.figures.storage import plot_storage
@@ -147,14 +148,25 @@ OURS = table(
 
 
 def test_figure_one_puts_our_models_among_the_papers(panels):
-    long, short, ratio = panels(plot_figure_one, OURS)
-    assert [point[:2] for point in points(long, "+")] == [(p.P, p.P * p.R) for p in FIGURE_1A]
-    assert points(short, "+") == []
-    ours = [(10_000, pytest.approx(19_000)), (20_000, pytest.approx(30_000))]
-    assert [point[:2] for point in points(long, "o")] == ours
-    assert [point[:2] for point in points(short, "^")] == [(10_000, pytest.approx(9_000))]
+    bits, ratio = panels(plot_figure_one, OURS)
+    assert [point[:2] for point in points(bits, "+")] == [(p.P, p.P * p.R) for p in FIGURE_1A]
+    assert [point[:2] for point in points(bits, "o")] == [
+        (10_000, pytest.approx(19_000)),
+        (20_000, pytest.approx(30_000)),
+    ]
+    assert [point[:2] for point in points(bits, "^")] == [(10_000, pytest.approx(9_000))]
     assert [point[:2] for point in points(ratio, "o")] == [(2.5, pytest.approx(1.9)), (2.5, pytest.approx(1.5))]
-    assert {text.get_text() for text in long.texts} >= {"1-1", "1-3"}
+
+
+def test_figure_one_shows_the_world_of_which_a_model_holds_most_and_the_others_small(panels):
+    less = variant(1.2, model="gpt2-2-2", variant_id="f", dataset="other", R_max=4.0)
+    bits, ratio = panels(plot_figure_one, table(*OURS.to_dict("records"), less))
+    sizes = {
+        (round(y), line.get_markersize()) for line in bits.lines if line.get_marker() == "o" for y in line.get_ydata()
+    }
+    assert {(19_000, 6), (15_000 * 2, 6), (12_000, 2.5)} == sizes
+    large = [line for line in ratio.lines if line.get_marker() == "o" and line.get_markersize() == 6]
+    assert 4.0 in [x for line in large for x in line.get_xdata()]  # none that offers as much holds more
 
 
 def test_the_papers_points_agree_with_its_own_definitions():
@@ -165,41 +177,87 @@ def test_the_papers_points_agree_with_its_own_definitions():
         assert point.R_max > point.R
 
 
-def test_a_study_has_a_line_a_cell_named_by_what_varies(panels):
-    rows = [
-        variant(1.9, setting="dataset.N=400 dataset.K=2", model="a"),
-        variant(1.8, setting="dataset.N=400 dataset.K=2", model="a", scheme="int8", bits_per_weight=8),
-        variant(0.9, setting="dataset.N=800 dataset.K=2", N=800, model="b"),
-        variant(-3.0, setting="dataset.N=800 dataset.K=2", N=800, model="b", scheme="int8", bits_per_weight=8),
-        variant(2.9, study="other"),
+def swept(R, N, K, **changes):
+    return variant(R, setting=f"dataset.N={N} dataset.K={K}", N=N, **changes)
+
+
+SWEPT = [
+    *(swept(1.0 + N / 1000 + K, N, K) for N in (400, 800) for K in (1, 2)),
+    *(swept(N / 1000 - K, N, K, scheme="int8", bits_per_weight=8) for N in (400, 800) for K in (1, 2)),
+]
+
+
+def curves(panel: Axes):
+    """x and y of all curves."""
+    return [tuple(map(tuple, line.get_data())) for line in panel.lines if line.get_linestyle() not in ("None", "none")]
+
+
+def test_a_study_joins_only_what_differs_in_x_alone(panels):
+    (panel,) = panels(plot_study, table(*SWEPT, variant(9.0, study="other")), "base")
+    found = [(x, y) for x, y in curves(panel) if len(x) == 2 and x[0] == 400]
+    assert found == [
+        ((400, 800), (pytest.approx(2.4), pytest.approx(2.8))),
+        ((400, 800), (pytest.approx(3.4), pytest.approx(3.8))),
+        ((400, 800), (-0.5, pytest.approx(-0.2))),
+        ((400, 800), (-0.5, -0.5)),
     ]
-    cells, ratio = panels(plot_study, table(*rows), "base")
-    assert [text.get_text() for text in cells.get_yticklabels()] == ["a, N=400, K=2", "b, N=800, K=2"]
-    assert [point[:2] for point in points(cells, "o")] == [(1.9, 0), (0.9, -1)]
-    assert [point[:2] for point in points(cells, "s")] == [(1.8, 0), (-0.5, -1)]
-    assert {point[0] for point in points(cells, "|")} == {2.5}
-    assert [point[:2] for point in points(ratio, "o")] == [(2.5, 1.9), (2.5, 0.9)]
+    assert (400, -0.5, "white") in points(panel, "^")
+    labels = [text.get_text() for text in panel.figure.legends[0].get_texts()]
+    assert labels[:2] == ["K 1, not quantised", "K 2, not quantised"]
+    assert panel.get_xlabel() == "people, N"
 
 
-def test_a_study_of_many_schemes_is_drawn_by_what_their_weights_take(panels):
+def test_a_study_says_what_goes_on_x_and_what_makes_lines_and_panels(panels):
+    said = {"x": "quantizer", "line": "dataset.K", "panel": "dataset.N"}
+    one, two = panels(plot_study_as(said), table(*SWEPT), "base")
+    assert [one.get_title(), two.get_title()] == ["N 400", "N 800"]
+    assert [text.get_text() for text in one.get_yticklabels()] == ["not quantised", "int8"]
+    assert [x for x, _, _ in points(one, "o")] == [pytest.approx(2.4), -0.5, -0.5]  # the last is the hollow mark
+    assert [text.get_text() for text in one.figure.legends[0].get_texts()][:2] == ["K 1", "K 2"]
+    assert not [x for x, _ in curves(one) if len(x) > 2]
+
+
+def plot_study_as(said):
+    return lambda rows, study, folder: plot_study(rows, study, folder, "Does it?", said)
+
+
+def test_the_title_is_the_question_and_the_data_lie_beside(tmp_path):
+    plot_study(table(*SWEPT), "base", tmp_path, "Does it matter how many?")
+    assert "Does it matter how many?" in (tmp_path / "study-base.svg").read_text()
+    data = pd.read_csv(tmp_path / "study-base.csv")
+    assert sorted(data["R"]) == pytest.approx(sorted(row["R"] for row in SWEPT))
+    assert set(data["line"]) == {f"K {K}, {name}" for K in (1, 2) for name in ("not quantised", "int8")}
+
+
+def test_what_is_not_set_is_said_in_words_and_regimes_go_by_their_exposures(panels):
+    rows = [
+        variant(1.0, setting=f"dataset.paragraphs={value}", regime=regime, exposures=exposures)
+        for value in ("None", 1)
+        for regime, exposures in (("short", 100), ("long", 1000))
+    ]
+    (panel,) = panels(plot_study, table(*rows), "base")
+    assert [text.get_text() for text in panel.get_yticklabels()] == ["paragraphs not set", "paragraphs 1"]
+    assert [text.get_text() for text in panel.figure.legends[0].get_texts()][:2] == ["1000 exposures", "100 exposures"]
+
+
+def test_a_study_of_many_schemes_has_a_panel_a_method_against_what_weights_take(panels):
     def scheme(name, bits, R):
         size = {"bits_per_weight": bits, "weight_bits": 10_000 * (bits + 2), "bits_per_weight_bit": R / (bits + 2)}
         return variant(R, scheme=name, **size)
 
     rows = [scheme(f"int{bits}", bits, 0.25 * bits) for bits in range(2, 9)]
     rows += [scheme("gptq3", 3, 1.0), scheme("gptq2", 2, -7.0) | {"R_calibrated": 0.4}, scheme("none", 32, 2.0)]
-    ratio, share = panels(plot_storage, table(*rows), "base")
-    assert [point[:2] for point in points(ratio, MARKERS[0])] == [(bits + 2, 0.25 * bits) for bits in range(2, 9)]
-    gptq = points(ratio, MARKERS[1])
-    assert [point[:2] for point in gptq] == [(4, -0.5), (5, 1.0), (4, -0.5)]  # below the edge: at it, and hollow
-    assert gptq[-1][2] == "white"
-    assert points(share, MARKERS[1])[1][:2] == (5, pytest.approx(0.2))
-    calibrated = {line.get_color(): line.get_data() for line in share.lines if line.get_linestyle() == ":"}
-    assert calibrated[COLOURS[1]][0].tolist() == [4, 5]
-    assert calibrated[COLOURS[1]][1].tolist() == pytest.approx([0.4 / 4, 1.0 / 5])
-    assert len(calibrated) == 3
+    rounded, gptq = panels(plot_storage, table(*rows), "base")
+    assert [rounded.get_title(), gptq.get_title()] == ["int8 … int2", "gptq3 … gptq2"]
+    assert [point[:2] for point in points(rounded, "o")] == [(bits + 2, 0.25 * bits) for bits in range(2, 9)]
+    found = points(gptq, "o")
+    assert [point[:2] for point in found] == [(4, -0.5), (5, 1.0), (4, -0.5)]  # below the edge: at it, and hollow
+    assert found[-1][2] == "white"
+    (calibrated,) = [line for line in gptq.lines if line.get_linestyle() == ":"]
+    assert calibrated.get_ydata().tolist() == pytest.approx([0.4, 1.0])
     old = table(*rows).assign(R_calibrated=np.nan)
-    assert not [line for line in panels(plot_storage, old, "base")[1].lines if line.get_linestyle() == ":"]
+    labels = [text.get_text() for text in panels(plot_storage, old, "base")[0].figure.legends[0].get_texts()]
+    assert "calibrated" not in labels
 
 
 @pytest.mark.parametrize(
@@ -212,15 +270,3 @@ def test_other_figures_have_equal_bytes_too(tmp_path, function, words, name):
         function(TABLE, *words, tmp_path / folder)
     for file in (f"{name}.png", f"{name}.svg"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
-
-
-def test_many_schemes_are_lines_and_cells_are_markers(panels):
-    rows = [
-        variant(1.9 - i / 10, scheme=f"s{i}", bits_per_weight=32 - i, regime=regime)
-        for i in range(8)
-        for regime in ("long", "short")
-    ]
-    lines, _ = panels(plot_study, table(*rows), "base")
-    assert [text.get_text() for text in lines.get_yticklabels()] == [f"s{i}" for i in range(8)]
-    assert [point[:2] for point in points(lines, "o")] == [(pytest.approx(1.9 - i / 10), -i) for i in range(8)]
-    assert len(points(lines, "s")) == 8

@@ -164,9 +164,10 @@ MOVES: list[tuple[str, Any, str]] = [
     ("probe/draws", 2, "paf"),
     ("table", {"resamples": 500}, "af"),
     ("display", {"title": "Capacity"}, "f"),
+    ("studies/base/question", "Does it?", "f"),  # the title of its figure
+    ("studies/base/figure", {"x": "quantizer", "panel": "regime.exposures"}, "f"),
 ]
 STILL: list[tuple[str, Any]] = [
-    ("studies/base/question", "Does it?"),
     ("studies/base/paper", "No."),
     ("store", "/somewhere/else"),
     ("gpu_share", 4),
@@ -704,3 +705,16 @@ def test_a_value_list_that_is_edited_moves_the_worlds_that_can_use_it(
     after = ids()
     world_specs._pool_digests.cache_clear()
     assert {world for world in before if before[world] != after[world]} == worlds
+
+
+def with_figure(figure: dict[str, Any]) -> Config:
+    """The tiny configuration, whose study base says what its figure shows."""
+    raw = read_yaml(TINY)
+    raw["studies"]["base"]["figure"] = figure
+    return check(Config, raw, "planted")
+
+
+@pytest.mark.parametrize("key", ["x", "line", "panel"])
+def test_a_figure_shows_only_what_is_varied(key: str):
+    with pytest.raises(UserError, match=rf"figure\.{key}: dataset\.K is not varied; name one of dataset\.N"):
+        with_figure({"x": "model", key: "dataset.K"})

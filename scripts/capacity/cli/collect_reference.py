@@ -4,6 +4,7 @@ Nothing is trained: verdicts rest on results/reference/<scale>/<study>/capacity_
 that of the largest scale which was run.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pandas as pd
 
 from capacity.cli.arguments import plain_parser
 from capacity.config.claim import read_claims
+from capacity.config.load import load_config
+from capacity.config.study import Study
 from capacity.errors import UserError
 from capacity.figures.extraction_figure import plot_extraction
 from capacity.figures.figure1 import plot_figure_one
@@ -34,7 +37,9 @@ def into_readme(path: Path, table: str) -> None:
     path.write_text(f"{before}{BEGIN}{table}{END}{after}", encoding="utf-8")
 
 
-def collect(folder: Path, claims: list[dict[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def collect(
+    folder: Path, claims: list[dict[str, Any]], studies: Mapping[str, Study]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Write the verdicts and figures of one scale; returns its tables and its verdicts."""
     table = read_tables(folder)
     judged = judge(claims, table, folder.name)
@@ -42,10 +47,16 @@ def collect(folder: Path, claims: list[dict[str, Any]]) -> tuple[pd.DataFrame, p
     (folder / "claims.md").write_text(as_markdown(judged), encoding="utf-8")
     plot_figure_one(table, folder)
     for study in table["study"].unique():
-        plot_study(table, study, folder / study)
-        plot_storage(table, study, folder / study)
-        plot_extraction(table, study, folder / study)
+        draw_study(table, study, folder / study, studies.get(study))
     return table, judged
+
+
+def draw_study(table: pd.DataFrame, name: str, folder: Path, study: Study | None) -> None:
+    """Draw the figures of a study, under its question and as its section says, where the configuration has it."""
+    question = study.question if study else ""
+    plot_study(table, name, folder, question, study.figure.model_dump() if study and study.figure else None)
+    plot_storage(table, name, folder, question)
+    plot_extraction(table, name, folder, question)
 
 
 def main() -> None:
@@ -54,10 +65,12 @@ def main() -> None:
     parser.add_argument("--reference", type=Path, default=Path("results/reference"), help="a folder of scales")
     parser.add_argument("--claims", type=Path, default=Path("claims.yaml"))
     parser.add_argument("--readme", type=Path, help="a README whose table of main claims is replaced")
+    parser.add_argument("--configfile", type=Path, default=Path("config.yaml"), help="what the studies ask")
     args = parser.parse_args()
+    studies = load_config([args.configfile]).studies
     claims = read_claims(args.claims)
     scales = scales_of(args.reference)
-    collected = {folder.name: collect(folder, claims) for folder in scales}
+    collected = {folder.name: collect(folder, claims, studies) for folder in scales}
     tables = {scale: table for scale, (table, _) in collected.items()}
     judged = {scale: verdicts for scale, (_, verdicts) in collected.items()}
     sizes = in_order_of_size(tables)

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from capacity.config.sections import Count, Name, Names, Section, plain, problem, unique
 
+ALWAYS_DRAWN = {"dataset.N", "regime.exposures", "regime.lr"}  # columns of every table
 CROSSED = ("datasets", "tokenizers", "models", "regimes", "seeds")
 
 
@@ -71,6 +72,20 @@ class Part(Section):
     vary: Vary = Field({}, description="Keys to sweep in this grid; the study's own are not swept in it.")
 
 
+Axis = Annotated[str, StringConstraints(pattern=r"^(dataset|tokenizer|model|regime|quantizer)(\.[\w-]+)*$")]
+
+
+class Axes(Section):
+    """What a study's figure shows. Keys are `dataset`, `tokenizer`, `model`, `regime`, `quantizer`, `dataset.N`,
+    `regime.exposures`, `regime.lr` and those that the study varies. What differs and is not named makes lines too: a
+    line joins only what differs in x alone.
+    """
+
+    x: Axis = Field(description="What goes on x: numbers make curves, names make rows.")
+    line: Axis | None = Field(None, description="What lines are named by first.")
+    panel: Axis | None = Field(None, description="What makes panels; null: there is one.")
+
+
 class Study(Section):
     """A grid of runs that answers one question."""
 
@@ -94,6 +109,11 @@ class Study(Section):
         description="Keys to sweep, for example dataset.N: [400, 750, 1500], also within others, such as "
         "dataset.junk.share; several keys are crossed.",
     )
+    figure: Axes | None = Field(
+        None,
+        description="x, line and panel of the study's figure; null: the first key of `vary`, else the name with the "
+        "most values, goes on x, and exposures make panels. Part of no identity but that of the figures.",
+    )
     grids: list[Part] = Field([], description="Several grids, one after the other, instead of the study's own.")
 
     @model_validator(mode="after")
@@ -101,6 +121,16 @@ class Study(Section):
         for key in CROSSED:
             if getattr(self, key) is None and not (self.grids and all(getattr(part, key) for part in self.grids)):
                 raise problem(f"{key}: missing; name at least one, here or in each of grids")
+        return self
+
+    @model_validator(mode="after")
+    def _drawn(self) -> Self:
+        varied = {*self.vary, *(key for part in self.grids for key in part.vary)}
+        for name, key in self.figure or ():
+            if key and "." in key and key not in varied | ALWAYS_DRAWN:
+                raise problem(
+                    f"figure.{name}: {key} is not varied; name one of {', '.join(sorted(varied | ALWAYS_DRAWN))}"
+                )
         return self
 
     def parts(self) -> list[Self]:

@@ -56,7 +56,12 @@ def plot_capacity(table: pd.DataFrame, folder: Path, title: str = "") -> None:
         plot_ratio(panels[1], full_precision, series)
         if num_panels == 3:
             _plot_schemes(panels[2], summary, schemes, series)
-        finish(figure, legend(series), num_panels, title, folder, "capacity")
+        finish(figure, legend(series), num_panels, title, folder, "capacity", _data(summary))
+
+
+def _data(summary: pd.DataFrame) -> pd.DataFrame:
+    names = ["study", "setting", "dataset", "N", "exposures", "model", "regime", "scheme", "bits_per_weight"]
+    return summary[[*names, "P", "bits_stored", "R", "R_low", "R_high", "interval_kind", "seeds", "R_max"]]
 
 
 def series_styles(summary: pd.DataFrame) -> Series:
@@ -129,7 +134,7 @@ def legend(series: Series) -> list[Line2D]:
     ]
     published = "paper: GPT-2, bioS, 1000 exposures"
     paper = Line2D([], [], label=published, **PAPER)
-    hollow: dict[str, Any] = {"marker": "o", "linestyle": "none"}
+    hollow: dict[str, Any] = {"marker": "o", "linestyle": "none", "color": "0.3"}
     hollow |= {"markerfacecolor": "white", "markeredgecolor": "0.3"}
     below = f"hollow: {R} below {LOWEST_R:g}, among schemes below −{-LOWEST_R_BY_SCHEME:g}"
     return [*handles, paper, Line2D([], [], label=below, **hollow)]

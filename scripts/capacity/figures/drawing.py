@@ -4,6 +4,7 @@ Series differ by marker, line and grey value at once, so that a print in black a
 nothing. Points are means over seeds with their intervals.
 """
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import Formatter, LogLocator, NullFormatter, StrMethodFormatter
 
 from capacity.figures.published_points import FIGURE_1A
+from capacity.tables.table import write_table
 
 # Okabe and Ito's colours, neighbours of different lightness. The lengths of the three lists have no common
 # divisor, so that a combination comes back after 280 series only.
@@ -27,6 +29,7 @@ R, R_MAX = "$R$", "$R^{\\mathrm{max}}$"
 PAPER: dict[str, Any] = {"marker": "+", "color": "0.7", "markersize": 5, "linestyle": "none"}
 GUIDE: dict[str, Any] = {"color": "0.6", "linewidth": 0.9, "zorder": 1}
 NOTE: dict[str, Any] = {"fontsize": 8, "color": "0.35"}
+CHARACTERS_AN_INCH = 13  # of a title
 FULL_PRECISION_BITS = 32  # a weight of fewer bits is a quantised one
 LOWEST_R = 0.02  # below it, and at R <= 0, a point on a log axis stands hollow at the lower edge
 LOWEST_R_BY_SCHEME = -0.5  # quantised models can fall far below zero: hollow at the lower edge, too
@@ -43,15 +46,24 @@ def style() -> Any:
     return matplotlib.rc_context(STYLE)
 
 
-def finish(figure: Figure, handles: Sequence[Line2D], columns: int, title: str, folder: Path, name: str) -> None:
+def finish(
+    figure: Figure,
+    handles: Sequence[Line2D],
+    columns: int,
+    title: str,
+    folder: Path,
+    name: str,
+    data: pd.DataFrame,
+) -> None:
     """Puts the legend below the panels and the title above, and writes the files."""
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
-    figure.suptitle(title)
-    save(figure, folder, name)
+    save(figure, folder, name, title, data)
 
 
-def save(figure: Figure, folder: Path, name: str) -> None:
-    """Writes <name>.png and <name>.svg into the folder; equal figures give equal bytes."""
+def save(figure: Figure, folder: Path, name: str, title: str, data: pd.DataFrame) -> None:
+    """Puts a title above and writes <name>.png, .svg and .csv, what is drawn; equal figures give equal bytes."""
+    figure.suptitle(textwrap.fill(title, int(CHARACTERS_AN_INCH * figure.get_figwidth())), fontsize=10)
+    write_table(data, folder / f"{name}.csv")
     figure.savefig(folder / f"{name}.png", dpi=150, metadata={"Software": None})
     figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
 

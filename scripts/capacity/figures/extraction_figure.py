@@ -19,8 +19,8 @@ from capacity.tables.extraction_rows import seed_means
 SHARES = ("memorised", "extractable")
 
 
-def plot_extraction(table: pd.DataFrame, study: str, folder: Path) -> None:
-    """Writes extraction-<name>.png and .svg, where the study asks questions; equal tables give equal bytes."""
+def plot_extraction(table: pd.DataFrame, study: str, folder: Path, question: str = "") -> None:
+    """Writes extraction-<name>.png, .svg and .csv, where the study asks questions; equal tables give equal bytes."""
     rows = table[table["study"] == study]
     if "extractable" not in rows or rows["extractable"].isna().all():
         return
@@ -36,7 +36,8 @@ def plot_extraction(table: pd.DataFrame, study: str, folder: Path) -> None:
         axes.set(
             xlabel=f"bits offered a parameter, {R_MAX}", ylabel="share of values, whole and exact", ylim=(-0.03, 1.03)
         )
-        finish(figure, handles, 2, study, folder, f"extraction-{study}")
+        data = means[["series", "N", "seeds", "R_max", *(f"{s}{end}" for s in SHARES for end in ("", "_low", "_high"))]]
+        finish(figure, handles, 1, question or study, folder, f"extraction-{study}", data)
 
 
 def _plot(axes: Axes, series: pd.DataFrame, share: str, colour: str, marker: str, name: str) -> Line2D:
@@ -54,4 +55,5 @@ def _plot(axes: Axes, series: pd.DataFrame, share: str, colour: str, marker: str
     look |= {"markerfacecolor": "white"} if hollow else {}
     axes.vlines(x, np.clip(low, 0, 1), np.clip(high, 0, 1), color=colour, linewidth=0.9)
     axes.plot(x, y, **look)
-    return Line2D([], [], label=f"{name}, {share}", **look)
+    words = name.replace("=null", " not set").replace("=", " ")
+    return Line2D([], [], label=f"{words}, {share}", **look)

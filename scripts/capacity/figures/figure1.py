@@ -1,10 +1,10 @@
-"""The paper's Figure 1 with our models in it: bits against parameters after 1000 and after 100 exposures, R over R_max.
+"""The paper's Figure 1 with our models in it: bits against parameters after 1000 and 100 exposures, R over R_max.
 
-The paper's digitised points stand behind ours; there are none for 100 exposures. Ours are models in full precision
-that are named in the paper's notation, each labelled with layers and heads, and coloured by the bits they were offered.
+The paper's digitised points stand behind ours; there are none for 100 exposures. Ours are models in full precision that
+are named in the paper's notation. Capacity is what a model can hold at most, so the world of which a model holds most
+(right: of those that offer as much) is large, and its other worlds are small and pale.
 """
 
-import math
 import re
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from capacity.figures.drawing import (
     LOWEST_R,
     NOTE,
     PAPER,
+    R,
     draw_guide,
     finish,
     finish_ratio,
@@ -31,24 +32,26 @@ from capacity.figures.drawing import (
 from capacity.figures.published_points import FIGURE_1A
 from capacity.tables.summary import summarise
 
-LABEL_DECADES = 0.17  # that a label is wide
 NOTATION = re.compile(r"gpt2-\d+-\d+")
 LOOKS: dict[int, dict[str, Any]] = {
-    1000: {"color": COLOURS[0], "marker": "o", "linestyle": "none", "markersize": 5},
-    100: {"color": COLOURS[2], "marker": "^", "linestyle": "none", "markersize": 5},
+    1000: {"color": COLOURS[0], "marker": "o", "linestyle": "none", "markersize": 6},
+    100: {"color": COLOURS[2], "marker": "^", "linestyle": "none", "markersize": 6},
 }
+PALE: dict[str, Any] = {"markersize": 2.5, "alpha": 0.45, "zorder": 2}
+TITLE = "Bits of knowledge stored, from models of 3,000 parameters to the paper's"
 
 
-def plot_figure_one(table: pd.DataFrame, folder: Path, title: str = "") -> None:
-    """Writes figure1.png and figure1.svg into the folder; equal tables give equal bytes."""
+def plot_figure_one(table: pd.DataFrame, folder: Path, title: str = TITLE) -> None:
+    """Writes figure1.png, .svg and .csv into the folder; equal tables give equal bytes."""
     summary = summarise(plain_models(table))
+    summary = summary[summary["exposures"].isin(list(LOOKS))]
+    summary = summary.assign(most=_is_most(summary, []), most_of_offer=_is_most(summary, [summary["R_max"].round(1)]))
     with style():
-        figure = Figure(figsize=(11.7, 4.4), layout="constrained")
-        panels = figure.subplots(1, 3)
-        for panel, exposures in zip(panels[:2], LOOKS, strict=True):
-            _plot_bits(panel, summary[summary["exposures"] == exposures], exposures)
-        _plot_ratios(panels[2], summary)
-        finish(figure, _legend(), 3, title, folder, "figure1")
+        figure = Figure(figsize=(9.6, 4.9), layout="constrained")
+        bits, ratio = figure.subplots(1, 2)
+        _plot_bits(bits, summary)
+        _plot_ratios(ratio, summary)
+        finish(figure, _legend(), 3, title, folder, "figure1", _data(summary))
 
 
 def plain_models(table: pd.DataFrame) -> pd.DataFrame:
@@ -57,40 +60,62 @@ def plain_models(table: pd.DataFrame) -> pd.DataFrame:
     return table[named & (table["bits_per_weight"] >= FULL_PRECISION_BITS)].drop_duplicates("variant_id")
 
 
-def _plot_bits(axes: Axes, summary: pd.DataFrame, exposures: int) -> None:
+def _is_most(summary: pd.DataFrame, among: list[pd.Series]) -> pd.Series:
+    """Whether a row has the highest R of its model and exposures, and of what else it is compared among."""
+    best = summary.groupby([summary["model"], summary["exposures"], *among])["R"].transform("max")
+    return summary["R"] == best
+
+
+def _plot_bits(axes: Axes, summary: pd.DataFrame) -> None:
     """Bits stored against parameters, from our models to the paper's, with the lines of 1 and 2 bits a parameter."""
-    if exposures == 1000:
-        axes.plot([p.P for p in FIGURE_1A], [p.R * p.P for p in FIGURE_1A], zorder=0, **PAPER)
-    plot_points(axes, summary["P"], summary, LOOKS[exposures], lowest=LOWEST_R, factor=summary["P"])
-    for name, P, lowest in _labels(summary):
-        axes.annotate(name, (P, max(lowest, LOWEST_R) * P), (4, -9), textcoords="offset points", **NOTE)
-    axes.set(xscale="log", yscale="log", xlim=(1e3, 1e9), ylim=(3e2, 2e9))
-    axes.set(xlabel="parameters, $P$", ylabel="bits stored", title=f"{exposures} exposures")
+    axes.plot([p.P for p in FIGURE_1A], [p.R * p.P for p in FIGURE_1A], zorder=0, **PAPER)
+    for exposures, look in LOOKS.items():
+        rows = summary[summary["exposures"] == exposures]
+        others, most = rows[~rows["most"] & (rows["R"] >= LOWEST_R)], rows[rows["most"]]
+        axes.plot(others["P"].astype(float), (others["R"] * others["P"]).astype(float), **look | PALE)
+        plot_points(axes, most["P"], most, look, lowest=LOWEST_R, factor=most["P"])
+    low = min(1e3, summary["P"].min() / 2) if len(summary) else 1e3
+    axes.set(xscale="log", yscale="log", xlim=(low, 1e9), ylim=(low * LOWEST_R, 4e9))
+    axes.set(xlabel="parameters, $P$", ylabel="bits stored")
     label_ticks(axes, EngFormatter(sep=""), subs=(1,))
     for bits in (1, 2):
         draw_guide(axes, slope=bits)
     axes.text(0.97, 0.04, "lines: 1 and 2 bits a parameter", transform=axes.transAxes, ha="right", **NOTE)
 
 
-def _labels(summary: pd.DataFrame) -> list[tuple[str, float, float]]:
-    """Each size once, as layers and heads, with its P and lowest R; of two too near for two labels the commoner."""
-    sizes = summary.groupby(["l", "h"]).agg(P=("P", "median"), R=("R", "min"), count=("R", "size")).reset_index()
-    placed: list[tuple[str, float, float]] = []
-    for size in sizes.sort_values(["count", "P"], ascending=[False, True]).itertuples():
-        if all(abs(math.log10(size.P / P)) > LABEL_DECADES for _, P, _ in placed):
-            placed.append((f"{size.l}-{size.h}", size.P, size.R))
-    return placed
-
-
 def _plot_ratios(axes: Axes, summary: pd.DataFrame) -> None:
     """R over R_max: on the diagonal a model holds all that it was offered."""
     for exposures, look in LOOKS.items():
         rows = summary[summary["exposures"] == exposures]
-        plot_points(axes, rows["R_max"], rows, look, lowest=LOWEST_R)
+        others, most = rows[~rows["most_of_offer"] & (rows["R"] >= LOWEST_R)], rows[rows["most_of_offer"]]
+        axes.plot(others["R_max"].astype(float), others["R"].astype(float), **look | PALE)
+        plot_points(axes, most["R_max"], most, look, lowest=LOWEST_R)
     finish_ratio(axes)
-    axes.set_title("stored against offered")
 
 
 def _legend() -> list[Line2D]:
     ours = [Line2D([], [], label=f"here, {exposures} exposures", **look) for exposures, look in LOOKS.items()]
-    return [*ours, Line2D([], [], label="paper, Figure 1(a), 1000 exposures", **PAPER)]
+    paper = Line2D([], [], label="paper, Figure 1(a), 1000 exposures", **PAPER)
+    pale = Line2D([], [], label="here, worlds of which less is held", color="0.4", marker="o", linestyle="none")
+    pale.set(markersize=2.5)
+    hollow = Line2D([], [], label=f"hollow: {R} below {LOWEST_R:g}", color="0.3", marker="o", linestyle="none")
+    hollow.set(markersize=5, markerfacecolor="white")
+    return [*ours, paper, pale, hollow]
+
+
+def _data(summary: pd.DataFrame) -> pd.DataFrame:
+    """Our points, then the paper's."""
+    columns = ["study", "dataset", "setting", "model", "exposures", "P", "bits_stored", "R", "R_low", "R_high", "R_max"]
+    published = [
+        {
+            "study": "paper, Figure 1(a)",
+            "exposures": 1000,
+            "P": p.P,
+            "bits_stored": p.R * p.P,
+            "R": p.R,
+            "R_max": p.R_max,
+        }
+        for p in FIGURE_1A
+    ]
+    ours = summary[[*columns, "most", "most_of_offer"]].astype({"P": float, "bits_stored": float})
+    return pd.concat([ours, pd.DataFrame(published)], ignore_index=True)

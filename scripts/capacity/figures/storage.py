@@ -1,10 +1,10 @@
 """What many quantisation schemes store, against what their weights take: a second figure where there are over eight.
 
-A series is the schemes of one kind, named alike but for their bits: int8, int6, int5.
+A panel is the schemes of one method, named alike but for their bits: int8, int6, int5. Bits stored a bit of weights,
+how near the weights are to the limit of their memory, are R over x; grey lines are a tenth and a fifth of one.
 """
 
 import re
-from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -14,79 +14,105 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
-from capacity.figures.drawing import COLOURS, GUIDE, LOWEST_R_BY_SCHEME, MARKERS, R, save, style
+from capacity.figures.drawing import (
+    COLOURS,
+    FULL_PRECISION_BITS,
+    GUIDE,
+    LOWEST_R_BY_SCHEME,
+    MARKERS,
+    R,
+    finish,
+    style,
+)
 from capacity.tables.summary import summarise
 
 MANY_SCHEMES = 8  # more of them are compared by what they take rather than with R_max
-LOWEST_SHARE = -0.02  # bits a bit of weights below it stand at the edge
-TICKS = (4, 6, 8, 12, 16, 24, 32)
+COLUMNS = 4
+TICKS = (2, 4, 8, 16, 32)
+SHARES = (0.1, 0.2)  # bits stored a bit of weights, as guides
 
 
-def plot_storage(table: pd.DataFrame, study: str, folder: Path) -> None:
-    """Writes storage-<name>.png and .svg, where the study has many schemes; equal tables give equal bytes.
+def plot_storage(table: pd.DataFrame, study: str, folder: Path, question: str = "") -> None:
+    """Writes storage-<name>.png, .svg and .csv, where the study has many schemes; equal tables give equal bytes.
 
-    A row of panels a number of exposures, R on the left and bits stored a bit of weights on the right; there dotted and
-    without intervals the calibrated bits.
+    Dotted and without intervals: calibrated bits, where the table has them.
     """
     if table.loc[table["study"] == study, "scheme"].nunique() <= MANY_SCHEMES:
         return
     summary = summarise(table[(table["study"] == study) & table["chosen"]])
-    summary["kind_of_scheme"] = [re.sub(r"\d+", "", scheme, count=1) for scheme in summary["scheme"]]
+    summary["method"] = [re.sub(r"\d+", "", scheme, count=1) for scheme in summary["scheme"]]
     summary["size"] = summary["weight_bits"].astype(float) / summary["P"].astype(float)
+    whole = summary["bits_per_weight"] >= FULL_PRECISION_BITS
+    methods = list(dict.fromkeys(summary.loc[~whole, "method"]))
     exposures = sorted(summary["exposures"].unique(), reverse=True)
-    kinds = dict(
-        zip(summary["kind_of_scheme"].unique(), zip(cycle(COLOURS), cycle(MARKERS), strict=False), strict=False)
-    )
-    calibrated = summary["R_calibrated"].notna().any()  # a table of an older version has none
+    looks = dict(zip(exposures, zip(COLOURS, MARKERS, strict=False), strict=False))
     with style():
-        figure = Figure(figsize=(10, 1.2 + 3.2 * len(exposures)), layout="constrained")
-        panels = figure.subplots(len(exposures), 2, squeeze=False, sharex=True)
-        for (ratio, share), count in zip(panels, exposures, strict=True):
-            rows = summary[summary["exposures"] == count]
-            _plot(ratio, rows, kinds, "R", LOWEST_R_BY_SCHEME)
-            _plot(share, rows, kinds, "bits_per_weight_bit", LOWEST_SHARE)
-            if calibrated:
-                _plot_calibrated(share, rows, kinds)
-            ratio.set_ylabel(f"bits stored a parameter, {R}\nafter {count} exposures")
-            share.set_ylabel("bits stored a bit of weights")
-        for axes in panels[-1]:
-            axes.set_xlabel("bits of weights a parameter, all counted")
-        handles = [
-            Line2D([], [], color=colour, marker=marker, markersize=5, label=kind)
-            for kind, (colour, marker) in kinds.items()
+        down = -(-len(methods) // COLUMNS)
+        figure = Figure(figsize=(9.6, 1.6 + 2.1 * down), layout="constrained")
+        panels = figure.subplots(down, COLUMNS, squeeze=False, sharex=True, sharey=True).flatten()
+        for axes, method in zip(panels, methods, strict=False):
+            _plot(axes, summary[(summary["method"] == method) & ~whole], looks)
+            for bits in summary.loc[whole, ["exposures", "R"]].itertuples():
+                axes.axhline(bits.R, color=looks[bits.exposures][0], linewidth=0.8, linestyle="--", zorder=1)
+        for axes in panels[len(methods) :]:
+            axes.remove()
+        for axes in panels[len(methods) - COLUMNS : len(methods)]:
+            axes.set_xlabel("bits of weights a parameter", fontsize=8)
+            axes.tick_params(labelbottom=True)
+        for axes in panels[: len(methods) : COLUMNS]:
+            axes.set_ylabel(f"bits stored a parameter, {R}", fontsize=8)
+        columns = [
+            "scheme",
+            "exposures",
+            "size",
+            "R",
+            "R_low",
+            "R_high",
+            "R_calibrated",
+            "bits_per_weight_bit",
+            "seeds",
         ]
-        if calibrated:
-            handles.append(Line2D([], [], color="0.4", marker=".", markersize=4, linestyle=":", label="calibrated"))
-        figure.legend(handles=handles, loc="outside right center", frameon=False)
-        figure.suptitle(f"{study} (hollow: below {LOWEST_R_BY_SCHEME:g} and {LOWEST_SHARE:g})")
-        save(figure, folder, f"storage-{study}")
+        calibrated = bool(summary["R_calibrated"].notna().any())
+        handles = _handles(looks, calibrated)
+        finish(figure, handles, 3, question or study, folder, f"storage-{study}", summary[columns])
 
 
-def _plot_calibrated(axes: Axes, rows: pd.DataFrame, kinds: dict[str, tuple[str, str]]) -> None:
-    """Calibrated bits a bit of weights against the size of the weights."""
-    share = rows["R_calibrated"] / rows["size"]
-    for kind, series in rows.groupby("kind_of_scheme", sort=False):
+def _plot(axes: Axes, rows: pd.DataFrame, looks: dict[int, tuple[str, str]]) -> None:
+    """R against the size of the weights, with intervals; points below the edge stand hollow at it."""
+    for count, series in rows.groupby("exposures", sort=False):
         series = series.sort_values("size")
-        colour, _ = kinds[str(kind)]
-        axes.plot(series["size"], share[series.index], color=colour, marker=".", markersize=4, linestyle=":")
-
-
-def _plot(axes: Axes, rows: pd.DataFrame, kinds: dict[str, tuple[str, str]], column: str, lowest: float) -> None:
-    """One column against the size of the weights, with intervals of R; points below the edge stand hollow at it."""
-    scale = rows[column] / rows["R"]
-    for kind, series in rows.groupby("kind_of_scheme", sort=False):
-        series = series.sort_values("size")
-        factor = scale[series.index].to_numpy(float)
-        y, low, high = (np.maximum(series[part].to_numpy(float) * factor, lowest) for part in ("R", "R_low", "R_high"))
-        colour, marker = kinds[str(kind)]
-        axes.plot(series["size"], y, color=colour, marker=marker, markersize=5, linewidth=0.9)
-        axes.vlines(series["size"], low, high, color=colour, linewidth=0.9)
-        hollow = y <= lowest
-        axes.plot(
-            series["size"][hollow], y[hollow], marker, color=colour, markersize=5, markerfacecolor="white", zorder=3
+        x = series["size"].to_numpy(float)
+        y, low, high = (
+            np.maximum(series[part].to_numpy(float), LOWEST_R_BY_SCHEME) for part in ("R", "R_low", "R_high")
         )
+        colour, marker = looks[int(str(count))]
+        axes.plot(x, y, color=colour, marker=marker, markersize=5, linewidth=0.9)
+        axes.vlines(x, low, high, color=colour, linewidth=0.9)
+        hollow = series["R"].to_numpy(float) < LOWEST_R_BY_SCHEME
+        axes.plot(x[hollow], y[hollow], marker, color=colour, markersize=5, markerfacecolor="white", zorder=3)
+        axes.plot(x, series["R_calibrated"].astype(float), color=colour, marker=".", markersize=4, linestyle=":")
+    names = list(dict.fromkeys(rows.sort_values("bits_per_weight", ascending=False)["scheme"]))
+    axes.set_title(" … ".join(dict.fromkeys([names[0], names[-1]])), fontsize=9)
     axes.axhline(0, **GUIDE)
     axes.set_xscale("log")
+    axes.set(xlim=(2.4, 24), ylim=(LOWEST_R_BY_SCHEME - 0.12, None))
+    sizes = np.geomspace(2.4, 24)
+    for share in SHARES:
+        axes.plot(sizes, share * sizes, **GUIDE)
     axes.xaxis.set_major_locator(FixedLocator(TICKS))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _handles(looks: dict[int, tuple[str, str]], calibrated: bool) -> list[Line2D]:
+    handles = [
+        Line2D([], [], color=colour, marker=marker, markersize=5, label=f"{count} exposures")
+        for count, (colour, marker) in looks.items()
+    ]
+    handles.append(Line2D([], [], color="0.3", linestyle="--", linewidth=0.8, label="not quantised"))
+    if calibrated:
+        handles.append(Line2D([], [], color="0.3", marker=".", markersize=4, linestyle=":", label="calibrated"))
+    hollow = Line2D([], [], color="0.3", marker="o", markersize=5, markerfacecolor="white", linestyle="none")
+    hollow.set_label(f"hollow: {R} below −{-LOWEST_R_BY_SCHEME:g}")
+    guide = Line2D([], [], label="0.1 and 0.2 bits stored a bit of weights", **GUIDE)
+    return [*handles, hollow, guide]

@@ -60,7 +60,8 @@ def resolve(config: Config) -> Grid:
     answers = {row.pop("answer_set") for row in rows if "answer_set" in row}
     grid.table = grid.add(table_spec(rows, config.table.resamples, answers, grid.specs))
     grid.studies = {name: config.studies[name].model_dump(include={"question", "paper"}) for name in config.study}
-    settings: dict[str, Any] = {"display": config.display.model_dump(), "studies": config.study}
+    drawn = [{"name": name, **config.studies[name].model_dump(include={"question", "figure"})} for name in config.study]
+    settings: dict[str, Any] = {"display": config.display.model_dump(), "studies": drawn}
     grid.figures = grid.add(make_spec("figures", "capacity", settings, {"table": grid.table.name}))
     if config.claims:
         settings = {"claims": read_claims(Path(config.claims)), "scale": config.scale}

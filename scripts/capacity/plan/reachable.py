@@ -119,9 +119,9 @@ class Reached:
 
 
 def _parts(stage: str, settings: dict[str, Any]) -> set[str]:
-    """What each study brings to an artefact of several: the rows of a table, the names of figures."""
+    """What each study brings to an artefact of several: the rows of a table, what a figure says."""
     if stage != "tables":
-        return set(settings.get(TOGETHER[stage] or "", []))
+        return {canonical_json(part) for part in settings.get(TOGETHER[stage] or "", [])}
     rows = defaultdict(list)
     for row in settings["rows"]:
         rows[row["study"]].append(row)

@@ -286,7 +286,9 @@ def published(grid: "Grid") -> list[tuple[Spec, dict[str, str], str]]:
     """Fixed paths: the artefact, its files and where each is copied, and where the copy's identity stands."""
     table = {"capacity_table.csv": "capacity_table.csv", "capacity_summary.csv": "capacity_summary.csv"}
     figures = {
-        f"{name}.{kind}": f"figures/{name}.{kind}" for name in figure_names(grid.figures) for kind in ("png", "svg")
+        f"{name}.{kind}": f"figures/{name}.{kind}"
+        for name in figure_names(grid.figures)
+        for kind in ("png", "svg", "csv")
     }
     fixed = [
         (grid.table, table, "capacity_table.id"),
@@ -299,7 +301,7 @@ def published(grid: "Grid") -> list[tuple[Spec, dict[str, str], str]]:
 
 def figure_names(figures: Spec) -> list[str]:
     """The figures of a grid: of all its studies together, the paper's first one, and one a study."""
-    return ["capacity", "figure1", *(f"study-{study}" for study in figures.settings["studies"])]
+    return ["capacity", "figure1", *(f"study-{study['name']}" for study in figures.settings["studies"])]
 
 
 def use_store(variables: MutableMapping[str, str], store: str | None) -> None:
