@@ -51,9 +51,7 @@ def plot_curves(curves: pd.DataFrame, study: str, folder: Path) -> None:
         lr.set(xlabel="exposures", ylabel="learning rate")
         handles = [Line2D([], [], label=cell, **look) for cell, look in looks.items()]
         figure.legend(handles=handles, loc="outside lower center", ncols=LEGEND_COLUMNS, frameon=False)
-        figure.suptitle(study)
-        save(figure, folder, study)
-    curves.to_csv(folder / f"{study}.csv", index=False)
+        save(figure, folder, study, study, curves)
 
 
 def looks_of(cells: list[str]) -> dict[str, dict[str, Any]]:

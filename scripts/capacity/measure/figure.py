@@ -1,7 +1,10 @@
 """The figure of a card: R against what is offered, the candidate beside the baseline, a panel a number of exposures."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from capacity.figures.drawing import COLOURS, GUIDE, MARKERS, R_MAX, R, save, style
@@ -12,7 +15,7 @@ LABELS = {CANDIDATE: None, BASELINE: "GPT-2 of the same size"}
 
 
 def plot_card(card: Card, folder: Path) -> None:
-    """Writes card.png and card.svg into the folder."""
+    """Writes card.png, .svg and .csv into the folder."""
     exposures = sorted(card.peak, reverse=True)
     with style():
         figure = Figure(figsize=(3.2 * len(exposures) + 0.6, 3.2), layout="constrained")
@@ -36,4 +39,16 @@ def plot_card(card: Card, folder: Path) -> None:
             axes.set(xlabel=f"bits offered a parameter, {R_MAX}", title=f"{E:,} exposures", ylim=(0, None))
         panels[0].set_ylabel(f"bits stored a parameter, {R}")
         panels[0].legend(frameon=False)
-        save(figure, folder, "card")
+        title = f"How much does {card.name} remember?"
+        save(figure, folder, "card", title, pd.DataFrame(_rows(card)))
+
+
+def _rows(card: Card) -> Iterator[dict[str, Any]]:
+    """What is drawn, one row a point."""
+    for cell in card.cells:
+        for who, R in cell.R.items():
+            yield {"exposures": cell.exposures, "N": cell.N, "R_max": cell.R_max, "model": who} | {
+                "R": R.mean,
+                "R_low": R.low,
+                "R_high": R.high,
+            }
