@@ -46,9 +46,9 @@ def plot_card(card: Card, folder: Path) -> None:
 def _rows(card: Card) -> Iterator[dict[str, Any]]:
     """What is drawn, one row a point."""
     for cell in card.cells:
-        for who, R in cell.R.items():
+        for who, stored in cell.R.items():
             yield {"exposures": cell.exposures, "N": cell.N, "R_max": cell.R_max, "model": who} | {
-                "R": R.mean,
-                "R_low": R.low,
-                "R_high": R.high,
+                "R": stored.mean,
+                "R_low": stored.low,
+                "R_high": stored.high,
             }
