@@ -32,6 +32,7 @@ export $(foreach name,$(GIVEN),$(if $($(name)),$(name))) OMP_NUM_THREADS
 
 override VENV := .venv
 override CRATE := .venv-crate
+override CROISSANT := .venv-croissant
 override CROSSCHECK := .venv-crosscheck
 override HARNESS := .venv-harness
 export PATH := $(CURDIR)/$(VENV)/bin:$(value PATH)
@@ -69,6 +70,12 @@ $(CRATE)/requirements.txt: envs/crate.txt
 	@$(CRATE)/bin/pip install --quiet --disable-pip-version-check $(INDEX) -r envs/crate.txt
 	@cp envs/crate.txt $@
 
+$(CROISSANT)/requirements.txt: envs/croissant.txt
+	@echo "Setting up $(CROISSANT), which checks the metadata of datasets (some seconds)"
+	@"$$PYTHON" -m venv $(CROISSANT)
+	@$(CROISSANT)/bin/pip install --quiet --disable-pip-version-check $(INDEX) -r envs/croissant.txt
+	@cp envs/croissant.txt $@
+
 $(CROSSCHECK)/requirements.txt: envs/crosscheck.txt
 	@echo "Setting up $(CROSSCHECK) with torchao and llm-compressor (a few minutes)"
 	@"$$PYTHON" -m venv $(CROSSCHECK)
@@ -95,7 +102,7 @@ task: env ## a task folder for lm-evaluation-harness (DATASET=biographies EXTRAC
 	@$(WITH_ARGS) capacity task $${DATASET:+"$$DATASET"} $(call option,EXTRACTION,extraction) \
 	  $(call option,TASK,output) $(CHOSEN)
 
-test: env $(CRATE)/requirements.txt ## the tests, under ten minutes on two cores
+test: env $(CRATE)/requirements.txt $(CROISSANT)/requirements.txt ## the tests, under ten minutes on two cores
 	@$(WITH_ARGS) python -m pytest -n 2 --dist worksteal tests
 
 test-long: env ## every row of the table of edits, the matrix of options, and the kill test
