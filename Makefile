@@ -32,6 +32,7 @@ export $(foreach name,$(GIVEN),$(if $($(name)),$(name))) OMP_NUM_THREADS
 
 override VENV := .venv
 override CRATE := .venv-crate
+override CROISSANT := .venv-croissant
 override CROSSCHECK := .venv-crosscheck
 override HARNESS := .venv-harness
 override SITE := .venv-docs
@@ -76,6 +77,12 @@ $(SITE)/requirements.txt: envs/docs.txt
 	@$(SITE)/bin/pip install --quiet --disable-pip-version-check $(INDEX) -r envs/docs.txt
 	@cp envs/docs.txt $@
 
+$(CROISSANT)/requirements.txt: envs/croissant.txt
+	@echo "Setting up $(CROISSANT), which checks the metadata of datasets (some seconds)"
+	@"$$PYTHON" -m venv $(CROISSANT)
+	@$(CROISSANT)/bin/pip install --quiet --disable-pip-version-check $(INDEX) -r envs/croissant.txt
+	@cp envs/croissant.txt $@
+
 $(CROSSCHECK)/requirements.txt: envs/crosscheck.txt
 	@echo "Setting up $(CROSSCHECK) with torchao and llm-compressor (a few minutes)"
 	@"$$PYTHON" -m venv $(CROSSCHECK)
@@ -102,7 +109,7 @@ task: env ## a task folder for lm-evaluation-harness (DATASET=biographies EXTRAC
 	@$(WITH_ARGS) capacity task $${DATASET:+"$$DATASET"} $(call option,EXTRACTION,extraction) \
 	  $(call option,TASK,output) $(CHOSEN)
 
-test: env $(CRATE)/requirements.txt $(SITE)/requirements.txt ## the tests, under ten minutes on two cores
+test: env $(CRATE)/requirements.txt $(CROISSANT)/requirements.txt $(SITE)/requirements.txt ## the tests, under ten minutes on two cores
 	@$(WITH_ARGS) python -m pytest -n 2 --dist worksteal tests
 
 test-long: env ## every row of the table of edits, the matrix of options, and the kill test

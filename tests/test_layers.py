@@ -13,7 +13,7 @@ LIBRARY = Path(__file__).resolve().parents[1] / "scripts" / "capacity"
 LAYERS = (
     *("errors", "environment", "artefacts", "jobs"),
     *("world", "rewriting", "tokenizers", "models", "quantization", "training", "probe", "extraction"),
-    *("tables", "figures"),
+    *("tables", "figures", "hub"),
     *("config", "plan", "watch", "measure", "audit", "cli", "api"),
 )
 STAGES = set(LAYERS[LAYERS.index("world") : LAYERS.index("tables")])

@@ -151,6 +151,13 @@ WAYS: dict[str, Way] = {
     "make format": Reader("rewrites sources; before each commit"),
     "make lock": Reader("needs the network"),
     "capacity audit": Run("capacity audit --levels 1", says="no finding"),
+    # docs/sharing.md
+    "capacity hub results/variants/<id> my-model --dataset me/my-facts": Elsewhere("tests/hub/test_hub_folders.py"),
+    "capacity hub results/datasets/<id> my-facts": Elsewhere("tests/hub/test_hub_folders.py"),
+    "capacity push my-model me/my-model --dry-run": Elsewhere(
+        "tests/hub/test_hub_folders.py::test_a_dry_run_of_a_push_lists_what_would_go_where"
+    ),
+    "capacity push my-model me/my-model": Reader("sends to the hub"),
     # docs/watching.md
     f"snakemake --cores all {COLUMNS} --logger capacity": Elsewhere(
         "tests/watch/test_live_run.py::test_a_terminal_shows_trainings_by_the_names_of_the_configuration"

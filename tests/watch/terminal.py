@@ -46,9 +46,11 @@ def recording(command: list[str], frames: Frames) -> str:
     for seconds, text in frames:
         lines = [line.rstrip() for line in text.splitlines() if line.strip()]
         drawn = any(" left, done at " in line for line in lines)
-        if lines and (not drawn or seconds - last >= RECORDED):
-            parts += [f"\n[{seconds:.0f} s]" if drawn else "", *lines]
-            last = seconds if drawn else last
+        if drawn and seconds - last < RECORDED:
+            lines = [line for line in lines if " jobs done in " in line]  # the end, which takes the live lines away
+        elif drawn:
+            parts, last = [*parts, f"\n[{seconds:.1f} s]"], seconds
+        parts += lines
     return "\n".join(part for part in parts if part) + "\n"
 
 

@@ -23,6 +23,8 @@ VERBS = {
     "audit": ("audit_results", "can this table be trusted?"),
     "release": ("make_release", "one archive to be audited elsewhere"),
     "export": ("export_variant", "a quantised variant with packed weights, for inference tools"),
+    "hub": ("write_hub_folder", "a variant or a dataset as a folder for the Hugging Face hub, with its card"),
+    "push": ("push_folder", "upload such a folder, or say what would be uploaded"),
     "task": ("write_eval_task", "a task folder for lm-evaluation-harness"),
     "prune": ("prune_results", "artefacts that no study reaches: list or remove them"),
     "reference": ("collect_reference", "claims, Figure 1 and the README's table from the committed tables"),

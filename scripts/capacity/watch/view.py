@@ -4,6 +4,7 @@ A thread of its own looks at the results once a second and draws. It rests so lo
 a core at most.
 """
 
+import sys
 import threading
 import time
 from datetime import datetime, timedelta
@@ -36,7 +37,8 @@ class View:
         self.state, self.console = state, console
         self.ids: dict[int, str] = {}  # the engine's number of a job -> the id of its artefact
         self._lock, self._stop = threading.Lock(), threading.Event()
-        self._live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False)
+        to_screen = sys.stdout.isatty()  # else what is printed there goes where it is redirected to
+        self._live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=to_screen)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._line_due = time.monotonic() + LINE_SECONDS / 4  # the engine has taken a few seconds before
 

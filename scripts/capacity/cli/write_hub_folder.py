@@ -1,0 +1,39 @@
+"""A folder for the Hugging Face hub from a variant of the capacity table or from a dataset, with its card."""
+
+from pathlib import Path
+
+from capacity.cli.arguments import RESULTS, plain_parser
+from capacity.errors import UserError
+from capacity.jobs.startup import lean_imports
+
+TABLE = RESULTS / "capacity_table.csv"
+
+
+def main() -> None:
+    """Write one folder."""
+    parser = plain_parser(__doc__)
+    parser.add_argument("artefact", type=Path, help="a folder of results/variants or of results/datasets")
+    parser.add_argument("output", type=Path, help="a folder that does not exist yet")
+    parser.add_argument("--license", default="apache-2.0", help="as the hub names licences (default: apache-2.0)")
+    parser.add_argument("--dataset", metavar="USER/NAME", help="of a model: where its dataset is on the hub")
+    args = parser.parse_args()
+    stage = args.artefact.resolve().parent.name
+    if stage == "datasets":
+        from capacity.hub.dataset_folder import write_dataset_folder
+
+        write_dataset_folder(args.artefact, args.output, args.license)
+    elif stage == "variants":
+        from capacity.tables.table import read_table  # takes pandas along
+
+        if not TABLE.is_file():
+            raise UserError(f"{TABLE}: no such table; `make table` makes one")
+        table = read_table(TABLE)
+        rows = table[table["variant_id"] == args.artefact.name].to_dict("records")
+        if not rows:
+            raise UserError(f"{args.artefact}: no row of {TABLE} is about it; `make table`")
+        with lean_imports():
+            from capacity.hub.model_folder import write_model_folder
+        write_model_folder(rows[0], RESULTS, args.output, args.license, args.dataset)
+    else:
+        raise UserError(f"{args.artefact}: name a folder of results/variants or of results/datasets")
+    print(f"{args.output} is ready; `capacity push {args.output} user/name --dry-run` says what would be uploaded")

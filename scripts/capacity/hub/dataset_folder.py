@@ -1,0 +1,129 @@
+"""A folder for the hub from a dataset: its files, a card, and Croissant metadata (mlcommons.org/croissant, 1.0)."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from huggingface_hub import DatasetCardData
+
+from capacity.artefacts.identity import file_digest
+from capacity.artefacts.manifest import MANIFEST, verify
+from capacity.errors import UserError
+
+CROISSANT = "croissant.json"
+TERMS = (
+    *("citeAs", "column", "extract", "field", "fileProperty", "fileObject", "fileSet", "format", "includes"),
+    *("isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex", "repeated"),
+    *("replace", "separator", "source", "subField", "transform"),
+)
+CONTEXT: dict[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "dct": "http://purl.org/dc/terms/",
+    "sc": "https://schema.org/",
+    "conformsTo": "dct:conformsTo",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    **{term: f"cr:{term}" for term in TERMS},
+}
+LICENSES = {"apache-2.0": "https://www.apache.org/licenses/LICENSE-2.0"}
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+CARD = """---
+{data}
+---
+
+# {name}
+
+{description}
+
+`facts.parquet` has one row a person or record; a column is a code, an index into the pool of `grammar.json` that the
+column is drawn from. `grammar.json` has the settings, the pools, the sentences and how many bits each fact offers.
+`croissant.json` describes the columns; `provenance.json` says how the files were made.
+"""
+
+
+def write_dataset_folder(dataset: Path, output: Path, license: str) -> None:
+    """Write the folder of an artefact of results/datasets, which must not exist yet.
+
+    Raises UserError where the folder exists or the artefact is missing or damaged.
+    """
+    if output.exists():
+        raise UserError(f"{output}: exists already; name another folder")
+    manifest = verify(dataset)
+    settings = json.loads((dataset / "grammar.json").read_text(encoding="utf-8"))["settings"]
+    output.mkdir(parents=True)
+    for path in dataset.iterdir():
+        shutil.copyfile(path, output / ("provenance.json" if path.name == MANIFEST else path.name))
+    tables = {path.name: pq.read_schema(path) for path in sorted(output.glob("*.parquet"))}
+    rows = pq.read_metadata(output / "facts.parquet").num_rows
+    description = f"Synthetic facts of kind {settings['kind']}: {rows:,} people or records, every one drawn at random."
+    data = DatasetCardData(
+        license=license,
+        language="en",
+        pretty_name=dataset.name,
+        task_categories=["text-generation"],
+        size_categories=[next((name for most, name in SIZES if rows < most), "n>1M")],
+        tags=["knowledge-capacity", "synthetic", "croissant"],
+        configs=[{"config_name": Path(name).stem, "data_files": name} for name in tables],
+    )
+    card = CARD.format(data=data.to_yaml().strip(), name=dataset.name, description=description)
+    (output / "README.md").write_text(card, encoding="utf-8")
+    about = {
+        "name": dataset.name,
+        "description": description,
+        "license": LICENSES.get(license, license),
+        "datePublished": manifest["ended"][:10],
+        "version": "1.0.0",
+    }
+    (output / CROISSANT).write_text(json.dumps(croissant(about, output, tables), indent=1) + "\n", encoding="utf-8")
+
+
+def croissant(about: dict[str, str], folder: Path, tables: dict[str, pa.Schema]) -> dict[str, Any]:
+    """The Croissant description of a folder's tables. about: name, description and the like, as schema.org has them."""
+    return {
+        "@context": CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        **about,
+        "url": "https://arxiv.org/abs/2404.05405",
+        "distribution": [
+            {
+                "@type": "cr:FileObject",
+                "@id": name,
+                "name": name,
+                "contentUrl": name,
+                "encodingFormat": "application/x-parquet",
+                "sha256": file_digest(folder / name),
+            }
+            for name in tables
+        ],
+        "recordSet": [
+            {
+                "@type": "cr:RecordSet",
+                "@id": Path(name).stem,
+                "name": Path(name).stem,
+                "field": [_field(name, column) for column in schema],
+            }
+            for name, schema in tables.items()
+        ],
+    }
+
+
+def _field(file: str, column: pa.Field) -> dict[str, Any]:
+    """A column of a table."""
+    kind = column.type
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return {
+        "@type": "cr:Field",
+        "@id": f"{Path(file).stem}/{column.name}",
+        "name": f"{Path(file).stem}/{column.name}",
+        "description": "text" if is_text else f"code of {column.name}",
+        "dataType": "sc:Text" if is_text else "sc:Float" if pa.types.is_floating(kind) else "sc:Integer",
+        "source": {"fileObject": {"@id": file}, "extract": {"column": column.name}},
+    }

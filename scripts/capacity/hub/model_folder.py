@@ -1,0 +1,172 @@
+"""A folder for the hub from one row of a capacity table: weights, a tokenizer for people's hands, a card.
+
+The tokenizer here differs from the artefact's in what it takes, not in what it makes of training's texts: it puts the
+token at the start by itself, takes a text with or without its leading blank, and reads an unknown word as that token.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from huggingface_hub import EvalResult, ModelCardData
+from tokenizers import Tokenizer, models, normalizers, processors
+from transformers import pipeline
+
+from capacity.artefacts.manifest import MANIFEST, verify
+from capacity.errors import UserError
+from capacity.tokenizers.tokenization import TOKENIZER_FILE, load_tokenizer
+from capacity.world.facts import load_world
+from capacity.world.pieces import EOS_ID, EOS_TOKEN, FILLER
+from capacity.world.sampling import training_draws
+from capacity.world.text_renderer import renderer_of
+
+# Column of the table -> its metric on the hub: name, and what it is.
+METRICS = {
+    "R": ("bits_per_parameter", "bits stored a parameter"),
+    "bits_stored": ("bits_stored", "bits stored"),
+    "R_max": ("bits_offered_per_parameter", "bits offered a parameter"),
+    "accuracy": ("accuracy", "share of values given right by greedy decoding"),
+    "accuracy_name": ("accuracy_name", "share of names given right by greedy decoding"),
+}
+CARD = """---
+{data}
+---
+
+# {title}
+
+A causal language model trained from scratch on synthetic facts, to measure how many bits of knowledge it stores a
+parameter ([arXiv 2404.05405](https://arxiv.org/abs/2404.05405)). It knows nothing else.
+
+{numbers}
+
+## Ask it
+
+```python
+from transformers import pipeline
+
+generate = pipeline("text-generation", model="{folder}"{trust})
+print(generate({prompt!r}, max_new_tokens={answer_tokens}, do_sample=False)[0]["generated_text"])
+```
+
+It prints `{said}`; its training said `{taught}`. A text may begin with a blank or without one; the tokenizer puts
+`{eos}` before it and reads words that are not of this world as `{eos}`, too.
+
+`provenance.json` says how the weights were made: code, packages, settings and inputs by their digests.
+"""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The beginning of a biography, the value that follows, and how many tokens that has."""
+
+    text: str
+    value: str
+    value_tokens: int
+
+
+def write_model_folder(row: Mapping[str, Any], results: Path, output: Path, license: str, dataset: str | None) -> None:
+    """Write the folder of a row's variant, which must not exist yet. dataset: its name on the hub, where it is there.
+
+    Raises UserError where the folder exists, or where an artefact is missing or damaged.
+    """
+    if output.exists():
+        raise UserError(f"{output}: exists already; name another folder")
+    stages = {"variants": "variant_id", "tokenizers": "tokenizer_id", "datasets": "dataset_id", "probes": "probe_id"}
+    places = {stage: results / stage / row[column] for stage, column in stages.items()}
+    for folder in places.values():
+        verify(folder)
+    variant = places["variants"]
+    output.mkdir(parents=True)
+    for path in variant.iterdir():
+        shutil.copyfile(path, output / ("provenance.json" if path.name == MANIFEST else path.name))
+    tokenizer = load_tokenizer(places["tokenizers"])
+    prompt = prompt_of(places["datasets"], places["probes"], tokenizer)
+    for_people(tokenizer, blank=prompt.text.startswith(" ")).save(str(output / TOKENIZER_FILE))
+    (output / "README.md").write_text(_card(row, output, prompt, license, dataset), encoding="utf-8")
+
+
+def for_people(tokenizer: Tokenizer, blank: bool) -> Tokenizer:
+    """The same tokenizer, which takes what people type. blank: whether texts of training begin with one."""
+    steps = [tokenizer.normalizer] if tokenizer.normalizer else []
+    steps += [normalizers.Strip(left=True, right=False)] + ([normalizers.Prepend(" ")] if blank else [])
+    tokenizer.normalizer = normalizers.Sequence(steps)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{EOS_TOKEN} $A", special_tokens=[(EOS_TOKEN, EOS_ID)]
+    )
+    if isinstance(tokenizer.model, models.WordLevel):
+        words = json.loads(tokenizer.to_str())["model"]["vocab"]
+        tokenizer.model = models.WordLevel(words, unk_token=EOS_TOKEN)
+    return tokenizer
+
+
+def prompt_of(dataset: Path, probe: Path, tokenizer: Tokenizer) -> Prompt:
+    """A biography of training up to its last value, of the person of whom the model gives most right."""
+    world = load_world(dataset)
+    draws = training_draws(world, world.seed, 0, 0)
+    scores = pd.read_parquet(probe / "scores.parquet")
+    known = scores.groupby("person")["exact"].mean().reindex(draws.people, fill_value=0.0)
+    place = int(np.argmax(known.to_numpy()))
+    rendering = renderer_of(world, tokenizer, all_rows=True).tokens(draws[place : place + 1], labels=True)
+    assert rendering.labels is not None
+    tokens, scored = rendering.tokens.tolist(), np.flatnonzero(rendering.labels > FILLER)
+    stop = int(scored[-1]) + 1
+    start = stop
+    while rendering.labels[start - 1] == rendering.labels[stop - 1]:
+        start -= 1
+    text, value = (tokenizer.decode(part) for part in (tokens[:start], tokens[start:stop]))
+    return Prompt(text, value, stop - start)
+
+
+def _card(row: Mapping[str, Any], output: Path, prompt: Prompt, license: str, dataset: str | None) -> str:
+    """The card, with what the model of the written folder really says."""
+    trust: dict[str, Any] = {"trust_remote_code": True} if any(output.glob("*.py")) else {}
+    words = prompt.text.strip()
+    generate = pipeline("text-generation", model=str(output), device="cpu", **trust)
+    (answer,) = generate(words, max_new_tokens=prompt.value_tokens, do_sample=False)
+    title = f"{row['model']} on {row['dataset']}, {row['regime']}" + (f", {row['setting']}" if row["setting"] else "")
+    title += f", {row['scheme']}" if row["scheme"] != "none" else ""
+    data = ModelCardData(
+        model_name=title,
+        language="en",
+        license=license,
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["knowledge-capacity", "synthetic"],
+        datasets=[dataset] if dataset else None,
+        eval_results=_results(row),
+    )
+    lines = ["| | |", "|---|---|", f"| people | {row['N']:,} |", f"| exposures of each | {row['exposures']:,} |"]
+    lines += [f"| parameters | {row['P']:,} |"]
+    lines += [f"| {text} | {row[column]:.4g} |" for column, (_, text) in METRICS.items()]
+    return CARD.format(
+        data=data.to_yaml().strip(),
+        title=title,
+        numbers="\n".join(lines),
+        folder=output.name,
+        trust=", trust_remote_code=True" if trust else "",
+        prompt=words,
+        answer_tokens=prompt.value_tokens,
+        said=answer["generated_text"].strip(),
+        taught=f"{words}{prompt.value}".strip(),
+        eos=EOS_TOKEN,
+    )
+
+
+def _results(row: Mapping[str, Any]) -> list[EvalResult]:
+    """The probe's numbers as a model-index has them."""
+    return [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type=str(row["dataset_id"]),
+            dataset_name=f"{row['dataset']}, N = {row['N']}",
+            metric_type=kind,
+            metric_name=text,
+            metric_value=float(row[column]),
+        )
+        for column, (kind, text) in METRICS.items()
+    ]

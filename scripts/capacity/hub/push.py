@@ -1,0 +1,34 @@
+"""Upload of a folder to the Hugging Face hub, or what would be uploaded."""
+
+from pathlib import Path
+
+from huggingface_hub import HfApi, RepoCard
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+
+from capacity.errors import UserError
+from capacity.hub.dataset_folder import CROISSANT
+
+
+def push(folder: Path, repository: str, private: bool, dry_run: bool) -> list[str]:
+    """Upload a folder with a card, as a model, or as a dataset where it has Croissant metadata; lines on what was done.
+
+    dry_run: everything is checked here, and nothing is sent. Raises UserError for a folder without a card and for a
+    name that no repository can have.
+    """
+    try:
+        validate_repo_id(repository)
+    except HFValidationError:
+        raise UserError(f"{repository}: no name of a repository; give user/name") from None
+    if not (folder / "README.md").is_file():
+        raise UserError(f"{folder}: no README.md; `capacity hub` writes such a folder")
+    RepoCard.load(folder / "README.md", ignore_metadata_errors=False)
+    kind = "dataset" if (folder / CROISSANT).is_file() else "model"
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    lines = [f"{path.relative_to(folder)}  {path.stat().st_size:,} bytes" for path in files]
+    if dry_run:
+        return [*lines, f"{kind} {repository}: {len(files)} files would be uploaded"]
+    api = HfApi()
+    api.create_repo(repository, repo_type=kind, private=private, exist_ok=True)
+    commit = api.upload_folder(repo_id=repository, repo_type=kind, folder_path=folder)
+    return [*lines, f"{kind} {repository}: {len(files)} files uploaded, {commit.commit_url}"]

@@ -1,0 +1,134 @@
+"""Folders for the hub: its own library reads their cards, their prompts are pasted, their metadata validated."""
+
+import contextlib
+import io
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from checkout import Checkout
+from huggingface_hub import DatasetCard, ModelCard
+from transformers import AutoTokenizer
+
+from capacity.api import read_table
+from capacity.errors import UserError
+from capacity.hub.dataset_folder import write_dataset_folder
+from capacity.hub.model_folder import write_model_folder
+from capacity.hub.push import push
+
+ROOT = Path(__file__).resolve().parents[2]
+CROISSANT = Path(os.environ.get("CROISSANT", ROOT / ".venv-croissant" / "bin" / "mlcroissant"))
+
+Exported = tuple[dict[str, Any], Path]  # a row, and the folder of its model
+
+
+def row_of(built: Checkout, study: str) -> dict[str, Any]:
+    """The row of an unquantised model of a study of the tiny configuration."""
+    table = read_table(built.path / "results" / "capacity_table.csv")
+    return table[(table["study"] == study) & (table["scheme"] == "none")].to_dict("records")[0]
+
+
+@pytest.fixture(scope="module", params=["base", "prose"])
+def model(request: pytest.FixtureRequest, built: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """A row with a word tokenizer, and one with BPE, and the folder of its model."""
+    row, folder = row_of(built, request.param), tmp_path_factory.mktemp("hub") / "a-model"
+    if request.param == "base":
+        answer = built.capacity("hub", f"results/variants/{row['variant_id']}", str(folder), "--dataset", "me/facts")
+        assert "a-model is ready" in answer.stdout, answer.stderr
+    else:
+        write_model_folder(row, built.path / "results", folder, "apache-2.0", "me/facts")
+    return row, folder
+
+
+def test_a_card_has_what_the_hub_asks_for_and_the_numbers_of_the_probe(model: Exported) -> None:
+    row, folder = model
+    data = ModelCard.load(folder / "README.md", ignore_metadata_errors=False).data
+    assert (data.license, data.pipeline_tag, data.library_name) == ("apache-2.0", "text-generation", "transformers")
+    assert data.datasets == ["me/facts"]
+    assert data.eval_results is not None
+    numbers = {result.metric_type: result.metric_value for result in data.eval_results}
+    assert numbers["bits_per_parameter"] == row["R"]
+    assert numbers["accuracy"] == row["accuracy"]
+
+
+def test_the_prompt_of_a_card_works_when_pasted(model: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, folder = model
+    card = (folder / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    monkeypatch.chdir(folder.parent)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(code, {})
+    (said,) = re.findall(r"It prints `(.*?)`;", card, re.DOTALL)
+    assert printed.getvalue().strip() == said
+    assert len(said) > len(re.findall(r"generate\('(.*?)'", code)[0])
+
+
+def test_its_tokenizer_takes_what_people_type(model: Exported) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(model[1])
+    card = (model[1] / "README.md").read_text()
+    prompt = re.findall(r"generate\('(.*?)'", card)[0]
+    ids = tokenizer(prompt)["input_ids"]
+    assert ids[0] == tokenizer.eos_token_id
+    assert tokenizer(f" {prompt}")["input_ids"] == ids, "with its leading blank, or without"
+    assert tokenizer.decode(ids, skip_special_tokens=True).strip() == prompt
+    assert tokenizer("zyzzyva")["input_ids"], "an unknown word"
+
+
+def test_an_export_moves_nothing_that_it_is_made_from(model: Exported, built: Checkout) -> None:
+    row, folder = model
+    names = {path.name for path in (built.path / "results" / "variants" / row["variant_id"]).iterdir()}
+    assert names - {"manifest.json"} <= {path.name for path in folder.iterdir()}
+    with pytest.raises(UserError, match="exists already"):
+        write_model_folder(row, built.path / "results", folder, "apache-2.0", None)
+
+
+@pytest.fixture(scope="module")
+def dataset(built: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a dataset."""
+    folder = tmp_path_factory.mktemp("hub") / "facts"
+    write_dataset_folder(
+        built.path / "results" / "datasets" / row_of(built, "base")["dataset_id"], folder, "apache-2.0"
+    )
+    return folder
+
+
+def test_the_card_of_a_dataset_names_its_table(dataset: Path) -> None:
+    data = DatasetCard.load(dataset / "README.md", ignore_metadata_errors=False).data
+    assert data.license == "apache-2.0"
+    assert data.to_dict()["configs"] == [{"config_name": "facts", "data_files": "facts.parquet"}]
+    assert data.size_categories == ["n<1K"]
+
+
+@pytest.mark.skipif(not CROISSANT.is_file(), reason="make test sets .venv-croissant up; or set CROISSANT")
+def test_the_croissant_metadata_of_a_dataset_is_valid(dataset: Path, tmp_path: Path) -> None:
+    def validated(folder: Path) -> subprocess.CompletedProcess[str]:
+        command = [CROISSANT, "validate", "--jsonld", folder / "croissant.json"]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    answer = validated(dataset)
+    assert answer.returncode == 0, answer.stderr
+    broken = shutil.copytree(dataset, tmp_path / "broken")
+    text = (broken / "croissant.json").read_text().replace('"cr:FileObject"', '"cr:FileThing"')
+    (broken / "croissant.json").write_text(text)
+    assert validated(broken).returncode != 0, "the validator sees a fault"
+
+
+def test_a_dry_run_of_a_push_lists_what_would_go_where(dataset: Path, model: Exported, built: Checkout) -> None:
+    lines = push(dataset, "me/facts", private=False, dry_run=True)
+    assert lines[-1] == f"dataset me/facts: {len(list(dataset.iterdir()))} files would be uploaded"
+    assert any(line.startswith("facts.parquet  ") for line in lines)
+    assert push(model[1], "me/model", private=False, dry_run=True)[-1].startswith("model me/model: ")
+    answer = built.capacity("push", str(dataset), "me/facts", "--dry-run")
+    assert answer.stdout.splitlines() == lines, answer.stderr
+    with pytest.raises(UserError, match="no name of a repository"):
+        push(dataset, "not a name", private=False, dry_run=True)
+
+
+def test_a_folder_without_a_card_is_not_pushed(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no README.md; `capacity hub` writes such a folder"):
+        push(tmp_path, "me/facts", private=False, dry_run=True)

@@ -1,0 +1,41 @@
+"""The view on a terminal, fed with events of the engine: failures, what is printed beside it, its end."""
+
+import os
+import sys
+from pathlib import Path
+
+from terminal import on_a_terminal
+
+PROGRAM = """
+import time
+from snakemake_interface_logger_plugins.common import LogEvent
+from capacity.watch.view import View
+
+view = View.start(color=False)
+view.take(LogEvent.JOB_INFO, {"jobid": 7, "wildcards": {"checkpoint": "gpt2-1"}})
+time.sleep(1.2)
+view.take(LogEvent.JOB_ERROR, {"jobid": 7, "rule_name": "train_checkpoint", "log": ["the.log"]})
+print("a table of the finished rows")
+time.sleep(1.2)
+view.stop()
+view.stop()
+"""
+RUN = """{"loggers": [], "jobs": {"gpt2-1": {"rule": "train_checkpoint", "label": "small atomic long s1",
+ "study": "base", "others": 0, "seconds": 10.0, "tries": []}}}"""
+
+
+def test_a_failure_is_said_at_once_and_what_is_printed_stays_above_the_view(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "run.json").write_text(RUN)
+    (tmp_path / "the.log").write_text("step 1 of 9\nerror: lr: 0.5; the loss is nan by step 2; lower lr\n")
+    code, frames = on_a_terminal([sys.executable, "-c", PROGRAM], tmp_path, dict(os.environ))
+    assert code == 0, frames
+    text = "".join(text for _, text in frames)
+    failed = (
+        "failed: train_checkpoint of small atomic long s1 (study base): lr: 0.5; the loss is nan by step 2; lower lr"
+    )
+    places = [text.index(part) for part in ("1 starting", failed, "the.log", "a table", "0 of 1 jobs done, 1 failed")]
+    assert places == sorted(places), text
+    assert text.rstrip().splitlines()[-1].startswith("0 of 1 jobs done in "), "once"
+    (printed,) = (written for _, written in frames if "a table" in written)
+    assert "left, done at" in printed, "the view is drawn again below"
