@@ -15,6 +15,7 @@ view = View.start(color=False)
 view.take(LogEvent.JOB_INFO, {"jobid": 7, "wildcards": {"checkpoint": "gpt2-1"}})
 time.sleep(1.2)
 view.take(LogEvent.JOB_ERROR, {"jobid": 7, "rule_name": "train_checkpoint", "log": ["the.log"]})
+time.sleep(0.3)  # between two looks
 print("a table of the finished rows")
 time.sleep(1.2)
 view.stop()
