@@ -95,7 +95,11 @@ SWITCHES = {
         "top two": {"experts": {"count": 3, "top": 2, "capacity": 1, "test_capacity": 2, "balance": 0}},
     },
 }
-PACKING = {"rows": {"packing": "rows"}, "windows": {"packing": "windows"}}
+PACKING = {
+    "rows": {"packing": "rows"},
+    "windows": {"packing": "windows"},
+    "windows, people apart": {"packing": "windows", "document_mask": True},
+}
 OPTIMIZERS = {
     "adamw": {},
     "adamw-bare": {"clip": None, "weight_decay": 0, "betas": [0, 0.9], "eps": 1e-8},
@@ -154,6 +158,7 @@ EXTRACTIONS: dict[str, dict[str, Any]] = {
     "mixed": {"method": "mixed", "share": 0.5},
 }
 PRECISIONS = {"fp32": {"precision": "fp32"}, "bf16": {"precision": "bf16"}}
+ATTENTION = {"eager": {"attention": "eager"}, "fused": {"attention": "fused"}}
 DEVICES = {"one": {"devices": 1}, "two": {"devices": 2}}
 
 # Where the values of a dimension go; those of a section together describe it.
@@ -171,7 +176,7 @@ SECTIONS: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
         "method": METHODS, "format": FORMATS, "group": GROUPS, "tensors": TENSORS, "scales": SCALES, "rest": REST,
     },
     "extractions": {"extraction": EXTRACTIONS},
-    "scales": {"precision": PRECISIONS, "devices": DEVICES},
+    "scales": {"precision": PRECISIONS, "devices": DEVICES, "attention": ATTENTION},
 }  # fmt: skip
 DIMENSIONS = {name: list(values) for section in SECTIONS.values() for name, values in section.items()}
 PLAIN = {name: values[0] for name, values in DIMENSIONS.items()}
@@ -243,6 +248,11 @@ RULES = [
     _rule(r"experts: with a gated mlp", mlp=("gated",), experts=("top one", "top two")),
     _rule(
         r"experts: with a gated mlp", model=("llama", "mistral"), mlp=("own",), experts=("top one", "top two"),
+    ),
+    _rule(r"attention: fused, but models\.\S+ is not of the paper", model=_but("model", *PAPERS), attention=("fused",)),
+    _rule(
+        r"document_mask: true, but models\.\S+ is not of the paper", model=_but("model", *PAPERS),
+        packing=("windows, people apart",),
     ),
     _rule(r"devices: 2, but models\.\S+ has experts", experts=("top one", "top two"), devices=("two",)),
     # Quantisation
