@@ -82,11 +82,9 @@ def schemes_by_width(summary: pd.DataFrame) -> list[str]:
 
 
 def _plot_bits(axes: Axes, summary: pd.DataFrame, series: Series) -> None:
-    """Bits stored against parameters, one line for each N of a series."""
+    """Bits stored against parameters; models of different sizes differ in more than that, and are not joined."""
     for name, rows in rows_of(summary, series):
-        for _, curve in rows.groupby(["study", "dataset", "N"], sort=False):
-            curve = curve.sort_values("P")
-            plot_points(axes, curve["P"], curve, series[name], lowest=LOWEST_R, factor=curve["P"])
+        plot_points(axes, rows["P"], rows, series[name] | {"linestyle": "none"}, lowest=LOWEST_R, factor=rows["P"])
     axes.set(xscale="log", yscale="log", xlabel="parameters, $P$", ylabel="bits stored")
     axes.margins(0.12)
     left, right = axes.get_xlim() if summary.empty else (summary["P"].min() / 1.6, summary["P"].max() * 1.6)
@@ -99,9 +97,10 @@ def _plot_bits(axes: Axes, summary: pd.DataFrame, series: Series) -> None:
 
 
 def plot_ratio(axes: Axes, summary: pd.DataFrame, series: Series) -> None:
-    """R against R_max, one line a series, above the paper's points and the line of perfect models."""
+    """R against R_max, one line a model and world of any N, above the paper's points and the line of perfect models."""
     for name, rows in rows_of(summary, series):
-        for _, curve in rows.groupby(["study"], sort=False):
+        people = rows["setting"].str.replace(r"dataset\.N=\S+", "", regex=True)
+        for _, curve in rows.groupby(["study", "dataset", "model", "tokenizer", "lr", people], sort=False):
             curve = curve.sort_values("R_max")
             plot_points(axes, curve["R_max"], curve, series[name], lowest=LOWEST_R)
     finish_ratio(axes)

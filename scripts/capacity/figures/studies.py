@@ -109,7 +109,7 @@ def _plot_curves(axes: Axes, drawn: pd.DataFrame, cells: pd.DataFrame, layout: L
 def _plot_rows(axes: Axes, drawn: pd.DataFrame, cells: pd.DataFrame, layout: Layout, looks: Looks) -> None:
     """R by name, one row a name and one marker a line, a little apart."""
     names = list(dict.fromkeys(cells["x"]))
-    spread = min(0.28, 0.06 * (len(looks) - 1))
+    spread = min(0.28, 0.12 * (len(looks) - 1))
     apart = np.linspace(spread, -spread, len(looks))
     for shift, (name, look) in zip(apart, looks.items(), strict=True):
         rows = drawn[drawn["line"] == name]
