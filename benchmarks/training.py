@@ -4,16 +4,18 @@ Every family, and a model that is not of the paper; for each one set of batches 
 contestants take turns in short rounds, so that noise of the machine meets all of them. Times are processor
 time of this process. A token counts when it is scored. Also printed: what of a step of ours is not forward,
 backward, clipping and update, and the share of the core's own matrix-product peak that 6 P tokens/s comes to.
-Needs the package accelerate for the Trainer.
+Needs the package accelerate for the Trainer. With --against, our loop alone beside that of another commit.
 """
 
 import argparse
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,7 @@ REGIME = TrainingRegime(
     zipf=None, schedule="cosine", optimizer="adamw", momentum=None, quantization=None,
     document_mask=False,
 )  # fmt: skip
+HARDWARE = {"accelerator": "cpu", "precision": "fp32", "devices": 1, "attention": "eager", "compile": True}
 SIZE = {"l": 2, "h": 2, "head_dim": 8}
 MODELS = {
     "gpt2": paper_model("gpt2", **SIZE),
@@ -170,7 +173,7 @@ def contestants(model: ModelSettings, num_steps: int, with_trainer: bool) -> tup
     world = make_world(world_settings(WORLD, 1))
     batches = TrainingBatches(world, build_tokenizer(WordVocabulary(kind="word"), world), REGIME, seed=1)
     ours = isinstance(model, PaperModel)  # an external model is not compiled, as in the workflow
-    hardware = Hardware(accelerator="cpu", precision="fp32", devices=1, attention="eager", compile=ours)
+    hardware = Hardware.read(HARDWARE | {"compile": ours})
     settings = TrainingSettings(model=model, regime=REGIME, hardware=hardware, seed=1)
     training = Training(settings, batches, make_fabric(hardware))
 
@@ -220,6 +223,40 @@ def report(training: Training, seconds: dict[str, list[float]], num_steps: int) 
     )
 
 
+@contextmanager
+def one_commit(checkout: Path, name: str, width: int, precision: str, steps: int) -> Iterator[Callable[[], float]]:
+    """Rounds of a checkout's loop in a process of its own; a call does one and gives its ms a step."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "one_commit.py"), str(checkout)]
+    settings = [name, str(width), precision, str(steps)]
+    with subprocess.Popen([*command, *settings], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        questions, answers = process.stdin, process.stdout
+
+        def run() -> float:
+            questions.write("\n")
+            questions.flush()
+            return 1e3 * float(answers.readline()) / steps
+
+        answers.readline()
+        yield run
+        questions.close()
+
+
+def compare(name: str, width: int, commit: str, args: argparse.Namespace) -> None:
+    """One line: our loop beside that of another commit, in turns."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        git = ["git", "-C", str(ROOT), "worktree"]
+        subprocess.run([*git, "add", "--detach", "--quiet", folder, commit], check=True)
+        stack.callback(subprocess.run, [*git, "remove", "--force", folder], check=True)
+        settings = name, width, args.precision, args.steps
+        theirs, ours = (stack.enter_context(one_commit(path, *settings)) for path in (Path(folder), ROOT))
+        rounds = [(theirs(), ours()) for _ in range(args.rounds)]
+    before, now = (statistics.median(column) for column in zip(*rounds, strict=True))
+    ratio = statistics.median(a / b for a, b in rounds)
+    print(f"{name:20}{width or 16:6}{args.precision:>6}{before:10.2f}{now:10.2f} ms a step {ratio:6.2f}x", flush=True)
+
+
 def main() -> None:
     """Run the rounds of each model in turn and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -227,11 +264,18 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300, help="steps a round (default: 300)")
     parser.add_argument("--no-trainer", action="store_true", help="leave the Hugging Face Trainer out")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="default: all")
+    parser.add_argument("--against", metavar="COMMIT", help="another commit, to be compared with on our loop alone")
+    parser.add_argument("--widths", type=int, nargs="+", default=[0], help="with --against (default: the models' own)")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="with --against")
     args = parser.parse_args()
     transformers_logging.set_verbosity_error()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     for name in args.models:
-        measure(name, args)
+        if args.against is None:
+            measure(name, args)
+            continue
+        for width in args.widths:
+            compare(name, width, args.against, args)
 
 
 def measure(name: str, args: argparse.Namespace) -> None:

@@ -12,16 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value
-from torch.nn import functional
 from transformers import PreTrainedModel
 
-from capacity.errors import UserError
 from capacity.models.build import FUSED
 from capacity.models.external import balance_weight
 from capacity.models.modeling_switched import Routing
 from capacity.quantization.spec import RoundToNearest
 from capacity.quantization.straight_through import StraightThrough
-from capacity.training.batches import IGNORED
+from capacity.training.compiled import Compiled
+from capacity.training.mean_loss import compilable_loss, stock_loss
 from capacity.world.pieces import EOS_ID
 
 Aside = tuple[Tensor, Tensor]  # mean loss in nats a token; choices that experts dropped
@@ -58,7 +57,7 @@ class Objective:
         self._on_cpu = model.device.type == "cpu"
         self.num_dropped = torch.zeros((), dtype=torch.int64, device=model.device)
         self._rounding = StraightThrough(model, scheme) if scheme else None
-        self._loss = _Loss(model, context, precision, balance, plain, document_mask)
+        self._loss = _Loss(model, context, precision, compiled, balance, plain, document_mask)
         parameters = dict(self._loss.named_parameters())  # a tied parameter once
         self._shapes = {name: parameter.shape for name, parameter in parameters.items()}
         self._sizes = [parameter.numel() for parameter in parameters.values()]
@@ -131,12 +130,20 @@ class _Loss(nn.Module):
     mask: Tensor
 
     def __init__(
-        self, model: PreTrainedModel, context: int, precision: str, balance: float, plain: bool, document_mask: bool
+        self,
+        model: PreTrainedModel,
+        context: int,
+        precision: str,
+        compiled: bool,
+        balance: float,
+        plain: bool,
+        document_mask: bool,
     ):
         super().__init__()
         self._fused, self._document_mask = model.config._attn_implementation == FUSED, document_mask
         self.model, self.balance, self._plain = model, balance, plain
         self._has_experts = getattr(model.config, "mlp_kind", "") == "experts"
+        self._mean_loss = compilable_loss if compiled else stock_loss
         self._autocast = precision == "bf16"
         future = torch.full((context, context), torch.finfo(torch.float32).min, device=model.device).triu(1)
         self.register_buffer("mask", future[None, None], persistent=False)
@@ -171,13 +178,13 @@ class _Loss(nn.Module):
         with products:
             output = self.model(input_ids=inputs_BT, use_cache=False, **extra)
         logits = output.logits.float().flatten(0, 1)
-        loss = functional.cross_entropy(logits, targets_BT.flatten(), ignore_index=IGNORED)
+        loss, zero = self._mean_loss(logits, targets_BT.flatten())
         if not routing:
             none_dropped = torch.zeros((), dtype=torch.int64, device=loss.device)
             imbalance = getattr(output, "aux_loss", None)
-            total = loss if imbalance is None else loss + balance_weight(self.model.config) * imbalance
+            total = loss + zero if imbalance is None else loss + zero + balance_weight(self.model.config) * imbalance
             return total, (loss, none_dropped)
-        total = loss + self.balance * torch.stack([layer.imbalance for layer in routing]).sum()
+        total = loss + zero + self.balance * torch.stack([layer.imbalance for layer in routing]).sum()
         return total, (loss, torch.stack([layer.num_dropped for layer in routing]).sum())
 
 
@@ -210,25 +217,10 @@ def _eager_gradient(
 
 def _compiled(total: Loss, on_cpu: bool) -> Gradient:
     """Forward and backward of what is differentiated, compiled together at the first call."""
-    # No kernel is chosen by a time that was measured. On the CPU all kernels and their calls are one file of C++:
-    # the same bits as kernels called from Python, half the time to compile, a tenth less time a step.
-    options: dict[str, Any] = {"deterministic": True, "cpp_wrapper": on_cpu}
     both = grad_and_value(total, has_aux=True)
-    graph = torch.compile(both, fullgraph=True, dynamic=False, options=options)
 
-    def gradient(*arguments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        try:
-            gradient_P, (_, (loss, num_dropped)) = graph(*arguments)
-        except torch._dynamo.exc.Unsupported as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(
-                f"compile: true, but this model is not one graph for torch.compile ({reason}); set compile: false"
-            ) from error
-        except torch._dynamo.exc.BackendCompilerFailed as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(
-                f"compile: true, but torch.compile failed ({reason}); install g++ 11 or newer, or set compile: false"
-            ) from error
+    def gradient(vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        gradient_P, (_, (loss, num_dropped)) = both(vector_P, inputs_BT, targets_BT)
         return gradient_P, loss, num_dropped
 
-    return gradient
+    return Compiled(gradient, on_cpu)
