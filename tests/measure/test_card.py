@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from capacity.measure.card import as_markdown, make_card
+from capacity.measure.pair import BASELINE, CANDIDATE, MeasureStudy
 from capacity.measure.recipe import RECIPES
-from capacity.measure.study import BASELINE, CANDIDATE, MeasureStudy
 
 STUDY = replace(
     MeasureStudy.first("mine", RECIPES["9k"], {CANDIDATE: {}, BASELINE: {}}, P=9232),

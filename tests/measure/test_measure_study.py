@@ -11,8 +11,8 @@ from capacity.config.load import load_config
 from capacity.config.model import Model
 from capacity.errors import UserError
 from capacity.measure.baseline import equal_baseline, size_of
+from capacity.measure.pair import BASELINE, CANDIDATE, MeasureStudy
 from capacity.measure.recipe import OFFERED, RECIPES, Recipe, recipe_for
-from capacity.measure.study import BASELINE, CANDIDATE, MeasureStudy
 from capacity.plan.grid import resolve
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import make_world
 
@@ -87,6 +87,7 @@ def test_a_model_that_calls_all_alike_stores_nothing():
     assert calibrate(useless, world).bits == 0
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32), st.integers(2, 40), st.floats(0, 50), st.floats(0, 50), st.sampled_from([2, 4, 8]))
 def test_no_model_stores_more_than_is_offered_nor_less_than_nothing(seed, num_people, of_names, of_values, sets):
     """Names that are given away, guessed or denied, and values likewise."""
@@ -100,6 +101,7 @@ def test_no_model_stores_more_than_is_offered_nor_less_than_nothing(seed, num_pe
     assert 0 <= found.bits <= bits_offered(num_people, world) * (1 + 1e-5)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32))
 def test_two_temperatures_never_store_more_than_the_better_of_them_for_all(seed):
     world, generator = account(20), np.random.default_rng(seed)

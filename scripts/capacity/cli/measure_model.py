@@ -22,9 +22,9 @@ from capacity.config.load import check, load_config
 from capacity.config.model import Model
 from capacity.errors import UserError
 from capacity.measure.baseline import equal_baseline, size_of, vocabulary_of
+from capacity.measure.pair import BASELINE, CANDIDATE, MeasureStudy
 from capacity.measure.recipe import LEAST_SEEDS, OFFERED, RECIPES, Recipe, recipe_for
 from capacity.measure.running import bracket, build, folder_of, within
-from capacity.measure.study import BASELINE, CANDIDATE, MeasureStudy
 from capacity.measure.timing import seconds_a_token
 from capacity.models.spec import PaperModel
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from capacity.measure.study import BASELINE, CANDIDATE, MeasureStudy
+from capacity.measure.pair import BASELINE, CANDIDATE, MeasureStudy
 from capacity.tables.bits import Array
 from capacity.tables.summary import seed_interval
 
@@ -36,7 +36,7 @@ class Mean:
 
 
 @dataclass(frozen=True)
-class Cell:
+class BothModels:
     """One world and number of exposures. lr: the best tried. ratio: candidate over baseline, paired by seed."""
 
     exposures: int
@@ -49,7 +49,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Card:
+class MeasureCard:
     """peak: R where most is kept, by exposures. kept: share of R that a scheme leaves, by scheme and model."""
 
     name: str
@@ -57,7 +57,7 @@ class Card:
     seeds: int
     peak: dict[int, dict[str, Mean]]
     peak_ratio: dict[int, Mean]
-    cells: list[Cell]
+    cells: list[BothModels]
     kept: dict[str, dict[str, Mean]]
     extractable: dict[str, Mean]
     flops_a_token: dict[str, float]
@@ -70,7 +70,7 @@ class Card:
         return asdict(self)
 
 
-def make_card(study: MeasureStudy, table: pd.DataFrame, runs: pd.DataFrame) -> Card:
+def make_card(study: MeasureStudy, table: pd.DataFrame, runs: pd.DataFrame) -> MeasureCard:
     """The card of a finished study. runs: seconds and tokens a second of its trainings, as in runs.csv."""
     table = table.assign(who=table["model"].str.removeprefix("measure-"))
     best = table[table["chosen"]]
@@ -79,7 +79,7 @@ def make_card(study: MeasureStudy, table: pd.DataFrame, runs: pd.DataFrame) -> C
     peaks = {int(E): _peaks(part) for E, part in full.groupby("exposures")}
     one_a_model = full.groupby("who").first()
     who = runs.assign(who=runs["model"].str.removeprefix("measure-")).groupby("who")
-    card = Card(
+    card = MeasureCard(
         name=study.name,
         P={label: int(P) for label, P in one_a_model["P"].items()},
         seeds=int(full["seed"].nunique()),
@@ -100,9 +100,9 @@ def _by_seed(rows: pd.DataFrame, column: str = "R") -> Array:
     return rows.sort_values("seed")[column].to_numpy(float)
 
 
-def _cell(rows: pd.DataFrame) -> Cell:
+def _cell(rows: pd.DataFrame) -> BothModels:
     parts = {label: rows[rows["who"] == label] for label in (CANDIDATE, BASELINE)}
-    return Cell(
+    return BothModels(
         exposures=int(rows["exposures"].iloc[0]),
         N=int(rows["N"].iloc[0]),
         R_max=float(rows["R_max"].mean()),
@@ -142,7 +142,7 @@ def _extractable(full: pd.DataFrame) -> dict[str, Mean]:
     return {str(label): Mean.of(_by_seed(part, "R_extractable")) for label, part in fullest.groupby("who")}
 
 
-def _limits(study: MeasureStudy, card: Card) -> Iterator[str]:
+def _limits(study: MeasureStudy, card: MeasureCard) -> Iterator[str]:
     """What keeps the answer from being a better one, each with what to do."""
     P = card.P
     if abs(P[CANDIDATE] / P[BASELINE] - 1) > SAME_SIZE:
@@ -167,7 +167,7 @@ def _listed(values: list[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
 
-def as_markdown(card: Card, command: str) -> str:
+def as_markdown(card: MeasureCard, command: str) -> str:
     """The card as people read it."""
     lines = [f"# {card.name}: bits of knowledge a parameter", ""]
     for E, ratio in sorted(card.peak_ratio.items(), reverse=True):
@@ -199,7 +199,7 @@ def as_markdown(card: Card, command: str) -> str:
     return "\n".join([*lines, "", f"Means over {card.seeds} seeds, Student's 95 % intervals. Made by `{command}`.", ""])
 
 
-def _sizes(card: Card) -> Iterator[str]:
+def _sizes(card: MeasureCard) -> Iterator[str]:
     speed, flops, P = card.tokens_per_second, card.flops_a_token, card.P
     yield (
         f"- {P[CANDIDATE]:,} parameters (GPT-2 {P[BASELINE]:,}), {flops[CANDIDATE]:,.0f} FLOPs a token trained on "

@@ -8,13 +8,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from capacity.figures.drawing import COLOURS, GUIDE, MARKERS, R_MAX, R, save, style
-from capacity.measure.card import Card
-from capacity.measure.study import BASELINE, CANDIDATE
+from capacity.measure.card import MeasureCard
+from capacity.measure.pair import BASELINE, CANDIDATE
 
 LABELS = {CANDIDATE: None, BASELINE: "GPT-2 of the same size"}
 
 
-def plot_card(card: Card, folder: Path) -> None:
+def plot_card(card: MeasureCard, folder: Path) -> None:
     """Writes card.png, .svg and .csv into the folder."""
     exposures = sorted(card.peak, reverse=True)
     with style():
@@ -43,7 +43,7 @@ def plot_card(card: Card, folder: Path) -> None:
         save(figure, folder, "card", title, pd.DataFrame(_rows(card)))
 
 
-def _rows(card: Card) -> Iterator[dict[str, Any]]:
+def _rows(card: MeasureCard) -> Iterator[dict[str, Any]]:
     """What is drawn, one row a point."""
     for cell in card.cells:
         for who, stored in cell.R.items():

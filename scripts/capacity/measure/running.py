@@ -11,8 +11,8 @@ import yaml
 from capacity.artefacts.spec import Spec
 from capacity.config.load import load_config
 from capacity.errors import UserError
+from capacity.measure.pair import MOST_RATES, MeasureStudy
 from capacity.measure.recipe import SHORT
-from capacity.measure.study import MOST_RATES, MeasureStudy
 from capacity.models.spec import PaperModel
 from capacity.plan.estimates import STARTUP_SECONDS, training_tokens
 from capacity.plan.forecast import Basis, forecast
