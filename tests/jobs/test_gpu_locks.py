@@ -191,8 +191,26 @@ def test_the_engine_starts_no_more_trainings_than_find_a_gpu_and_cpu_jobs_beside
     assert max(int((tmp_path / f"{n}.txt").read_text()) for n in range(4)) == 2
 
 
+TRAIN = """
+import os, time
+from capacity.jobs.job import Job, job_parser
+
+
+def note(word):
+    with open("held.txt", "a") as file:
+        file.write(f"{time.monotonic()} {word} {os.getpid()} {os.environ['CUDA_VISIBLE_DEVICES']}\\n")
+
+
+with Job(job_parser(None).parse_args(), dict) as job:
+    note("takes")
+    time.sleep(1)
+    (job.folder / "nothing").touch()
+    note("leaves")
+"""
+
+
 def on_invented_gpus(path: Path, seeds: int, gpu_share: int) -> Checkout:
-    """The tiny configuration at a scale of GPUs, where a driver lists two and torch's work is done on the CPU."""
+    """The tiny configuration at a scale of GPUs, where a driver lists two and a training does nothing."""
     checkout = Checkout.new(path)
     invent(path / "scripts", [{"uuid": uuid} for uuid in TWO])
     config = yaml.safe_load((path / "config.yaml").read_text())
@@ -200,11 +218,7 @@ def on_invented_gpus(path: Path, seeds: int, gpu_share: int) -> Checkout:
     study = config["studies"]["base"] | {"seeds": list(range(1, seeds + 1)), "regimes": ["short"]}
     config |= {"scale": "box", "gpu_share": gpu_share, "study": ["base"], "studies": {"base": study}}
     (path / "config.yaml").write_text(yaml.safe_dump(config))
-    build, device = "scripts/capacity/models/build.py", "scripts/capacity/training/device.py"
-    checkout.replace(build, "if not torch.cuda.is_available():", "if False:")
-    checkout.replace(build, 'torch.device("cuda", 0)', 'torch.device("cpu")')
-    checkout.replace(device, "and devices > torch.cuda.device_count()", "and devices > 1")
-    checkout.replace(device, 'accelerator="cuda" if hardware.accelerator == "gpu" else "cpu"', 'accelerator="cpu"')
+    (path / "scripts" / "train_checkpoint.py").write_text(TRAIN)
     return checkout
 
 
@@ -215,34 +229,15 @@ def gpus_used(checkout: Checkout, stage: str) -> list[str]:
     return [variables.get("CUDA_VISIBLE_DEVICES", "") for variables in found]
 
 
-LIGHT = """
-from capacity.jobs.job import Job, job_parser
-
-with Job(job_parser(None).parse_args(), dict) as job:
-    (job.folder / "nothing").touch()
-"""
-
-
 def test_a_user_s_choice_of_gpus_is_obeyed_by_the_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     checkout = on_invented_gpus(tmp_path / "checkout", seeds=1, gpu_share=1)
-    (checkout.path / "scripts" / "train_checkpoint.py").write_text(LIGHT)
     answer = checkout.engine("--until", "train_checkpoint")
     assert answer.returncode == 0, answer.stdout + checkout.logs()
     assert f"GPUs: {TWO[1]}; jobs that share one: 1" in answer.stdout
     assert gpus_used(checkout, "checkpoints") == [TWO[1]]
     assert gpus_used(checkout, "datasets") == ["1"]  # jobs of the CPU take none
-
-
-NOTED = """
-    with job:
-        import os, time
-        def note(word):
-            with open("held.txt", "a") as file:
-                file.write(f"{time.monotonic()} {word} {os.getpid()} {os.environ['CUDA_VISIBLE_DEVICES']}\\n")
-        note("takes")
-"""
 
 
 @pytest.mark.long
@@ -253,10 +248,6 @@ def test_ten_trainings_of_the_engine_finish_though_one_is_killed(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     checkout = on_invented_gpus(tmp_path / "checkout", seeds=10, gpu_share=share)
-    checkout.replace("scripts/train_checkpoint.py", "\n    with job:\n", NOTED)
-    checkout.replace(
-        "scripts/train_checkpoint.py", "\n    forget(job.resume)\n", "\n    note('leaves'); forget(job.resume)\n"
-    )
     command = [sys.executable, "-m", "snakemake", "results/capacity_table.csv", "--until", "train_checkpoint"]
     engine = subprocess.Popen(
         [*command, "--cores", "6", "--retries", "1"],
