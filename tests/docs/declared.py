@@ -101,6 +101,9 @@ WAYS: dict[str, Way] = {
     "make audit CONFIG=results/measures/gru/config.yaml": Elsewhere(
         "tests/long/test_measure_whole.py::test_a_model_of_ones_own_gets_its_card"
     ),
+    "make table SCALE=desktop STUDY=base-law": Run(
+        "make plan SCALE=desktop STUDY=base-law", place="clone", says="33,824"
+    ),
     # docs/gpu.md
     "make plan SCALE=workstation STUDY=base-law": Run(place="clone", says="assumed for 13 trainings"),
     'make plan SCALE=paper STUDY=base-law ARGS="--rate 1e14"': Run(place="clone", says="at the rate given", slow=True),

@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from capacity.figures.drawing import COLOURS, LINES, save, style
-from capacity.figures.studies import cell_names
-from capacity.tables.naming import run_names
+from capacity.tables.naming import cell_names, run_names
 
 CURVE = "metrics.csv"  # in a checkpoint, and in the resume folder of a training that is under way
 COLUMNS = ("run", "cell", "seed", "state", "step", "exposures", "tokens", "loss", "lr")
@@ -24,7 +23,7 @@ def read_curves(rows: Sequence[dict[str, Any]], results: Path) -> tuple[pd.DataF
     rows: of a capacity table. A run's state is "done", or "under way" where its curve is that of a training's files.
     """
     runs = pd.DataFrame(rows).assign(run=run_names(rows)).drop_duplicates("checkpoint_id")
-    runs["cell"] = cell_names(runs)
+    runs["cell"] = cell_names(runs.to_dict("records"))
     found, missing = [], []
     for run in runs.itertuples():
         done, begun = (results / stage / str(run.checkpoint_id) / CURVE for stage in ("checkpoints", "resume"))

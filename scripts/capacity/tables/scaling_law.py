@@ -183,7 +183,7 @@ def _fit_damage(table: pd.DataFrame, scheme: str) -> tuple[float, float]:
 def held_out(law: Law, table: pd.DataFrame) -> pd.DataFrame:
     """One row a cell of a table that the law was not fitted to: R, what the law says, and the relative error."""
     full = table[table["scheme"] == FULL_PRECISION]
-    cells = full.groupby(["study", "model", "P", "N", "exposures", "R_max"], as_index=False)["R"].mean()
+    cells = full.groupby(["model", "P", "N", "exposures", "R_max"], as_index=False)["R"].mean()
     R_max, exposures, P = (cells[column].astype(float) for column in ("R_max", "exposures", "P"))
     cells["predicted"] = law.R(R_max, exposures, P)
     return cells.assign(relative_error=cells["predicted"] / cells["R"] - 1)
