@@ -7,7 +7,7 @@ fast as 27 parameter tensors and two graphs with autograd between them: see benc
 import functools
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -223,4 +223,4 @@ def _compiled(total: Loss, on_cpu: bool) -> Gradient:
         gradient_P, (_, (loss, num_dropped)) = both(vector_P, inputs_BT, targets_BT)
         return gradient_P, loss, num_dropped
 
-    return Compiled(gradient, on_cpu)
+    return cast(Gradient, Compiled(gradient, on_cpu))
