@@ -8,8 +8,8 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = (
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "results/reference/**/*.md"),
-    *("docs/*.png", "docs/*.json", "results/reference/**/*.png", "results/reference/**/*.svg"),
-    *("config.yaml", "claims.yaml", "CITATION.cff", "examples/*"),
+    *("docs/*.png", "docs/*.json", "docs/*.txt", "results/reference/**/*.png", "results/reference/**/*.svg"),
+    *("config.yaml", "claims.yaml", "CITATION.cff", "examples/**/*"),
 )
 
 

@@ -41,7 +41,7 @@ from capacity.world.pieces import EOS_ID
 from capacity.world.render import Renderer
 from capacity.world.sampling import training_draws
 
-OTHER_TEXT = Path(__file__).resolve().parents[2] / "README.md"
+OTHER_TEXT = Path(__file__).resolve().parents[2] / "docs" / "findings.md"
 
 
 @functools.cache
