@@ -89,5 +89,5 @@ def test_curves_are_drawn_of_runs_that_are_done_and_of_those_under_way(shown: Sh
     with open(shown.results / "curves" / "base.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     ends = {row["run"]: (row["cell"], row["state"], row["exposures"]) for row in rows}
-    assert ends == {RUNS[0]: ("long", "under way", "800.0"), RUNS[1]: ("short", "done", "700.0")}
+    assert ends == {RUNS[0]: ("small atomic long", "under way", "800"), RUNS[1]: ("small atomic short", "done", "700")}
     assert (shown.results / "curves" / "base.png").stat().st_size > 10_000
