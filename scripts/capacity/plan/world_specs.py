@@ -7,7 +7,7 @@ from typing import Any
 from capacity.artefacts.identity import SCRIPTS, file_digest, input_digest
 from capacity.artefacts.spec import Spec, make_spec
 from capacity.artefacts.stages import REWRITER_PACKAGES
-from capacity.config.dataset import BioD, BioR, BioS, Dataset, LocalModel, Records
+from capacity.config.dataset import BioD, BioR, BioS, Dataset, LocalModel, People, Records
 from capacity.config.scale import Scale
 from capacity.config.tokenizer import Bpe, Tokenizer, Word
 from capacity.environment import REPOSITORY
@@ -95,7 +95,8 @@ def world_settings(dataset: Dataset, seed: int) -> WorldSettings:
 
         files = {dataset.file: _table_digest(dataset.file, status(REPOSITORY / dataset.file))}
         return RecordsWorld(**settings, files=files)
-    return read_world(settings)
+    reads_none = {"files": {}} if isinstance(dataset, People) else {}
+    return read_world({**settings, **reads_none})
 
 
 def rewriting_settings(dataset: BioR, seed: int, scale: Scale | None = None) -> RewritingSettings:
