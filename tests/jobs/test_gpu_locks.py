@@ -170,12 +170,12 @@ rule all:
 rule train:
     output: "{{n}}.txt"
     resources: gpu=1
-    shell: "touch {{wildcards.n}}.begun {{wildcards.n}}.gpu; ls *.gpu | wc -l > {{output}}; {{WAIT}} "
-           "$(ls *.begun | wc -l) -ge 2 ] && [ -e quantising ] && break; sleep 0.1; done; rm {{wildcards.n}}.gpu"
+    shell: "touch {{wildcards.n}}.begun {{wildcards.n}}.gpu; set -- *.gpu; echo $# > {{output}}; {{WAIT}} "
+           "$(ls *.begun | wc -l) -ge 2 ] && [ -e met ] && break; sleep 0.1; done; rm {{wildcards.n}}.gpu"
 
 rule quantise:
     output: "cpu.txt"
-    shell: "touch quantising; {{WAIT}} $(ls *.gpu | wc -l) -ge 1 ] && touch {{output}} && break; sleep 0.1; done"
+    shell: "{{WAIT}} $(ls *.gpu | wc -l) -ge 1 ] && touch met {{output}} && break; sleep 0.1; done"
 
 ruleorder: quantise > train
 WAIT = "for i in $(seq 300); do ["  # so that no job ends before those that it should meet have begun
