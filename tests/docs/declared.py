@@ -74,7 +74,7 @@ WAYS: dict[str, Way] = {
     "make report": Run(makes="results/report.html", slow=True),
     "make compare": Run(place="clone", says="0 of"),
     "make size FACTS=14e9 EXPOSURES=1000": Run(place="clone", says="by the law"),
-    "make audit": Run(says="no finding", makes="results/audit/audit.md", slow=True),
+    "make audit": Run(first="make table", says="no finding", makes="results/audit/audit.md", slow=True),
     "make lineage CELL=12:R": Run("make lineage CELL=5:R", makes="results/audit/lineage.svg"),
     "make release": Run(makes="results/release.tar.gz"),
     'make task DATASET=biographies EXTRACTION=questions TASK=tasks ARGS="--set N=300 --seed 1"': Run(makes="tasks"),
