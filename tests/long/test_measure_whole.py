@@ -11,7 +11,7 @@ OFFERED = "0.3"  # bits a parameter: about 40 people
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    checkout = Checkout.new(tmp_path_factory.mktemp("measure"))
+    checkout = Checkout.new(tmp_path_factory.mktemp("measure") / "checkout")
     (checkout.path / "nets").mkdir()
     shutil.copyfile(ROOT / "tests" / "own_models.py", checkout.path / "nets" / "own_models.py")
     return checkout
