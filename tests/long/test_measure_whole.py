@@ -29,7 +29,7 @@ def card_of(checkout: Checkout, name: str, *words: str) -> dict:
 
 @pytest.mark.long
 def test_a_model_of_ones_own_gets_its_card(checkout: Checkout):
-    card = card_of(checkout, "gru", "nets/own_models.py:gru", "--settings", "{width: 14}")
+    card = card_of(checkout, "gru", "nets/own_models.py:gru", "--settings", "{width: 16}")
     assert abs(card["P"]["candidate"] / card["P"]["baseline"] - 1) < 0.02
     assert set(card["peak_ratio"]) == {"100", "1000"}
     assert 0 < card["peak_ratio"]["1000"]["mean"] < 2

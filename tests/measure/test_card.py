@@ -15,9 +15,7 @@ STUDY = replace(
     MeasureStudy.first("mine", RECIPES["9k"], {CANDIDATE: {}, BASELINE: {}}, P=9232),
     best={CANDIDATE: 1e-2, BASELINE: 1e-2},
 )
-RUNS = pd.DataFrame(
-    [{"model": f"measure-{label}", "tokens_per_second": 1e5, "seconds": 60.0} for label in (CANDIDATE, BASELINE)]
-)
+RUNS = pd.DataFrame([{"checkpoint_id": seed, "tokens_per_second": 1e5, "seconds": 60.0} for seed in (1, 2, 3)])
 
 
 def table(factor: float, P: int = 9232, lr: float = 1e-2, most: float = 2.0, noise: float = 0.02) -> pd.DataFrame:
@@ -29,6 +27,7 @@ def table(factor: float, P: int = 9232, lr: float = 1e-2, most: float = 2.0, noi
         for label in (CANDIDATE, BASELINE):
             R = (factor if label == CANDIDATE else 1) * kept * (1 + noise * generator.normal())
             row = {"exposures": exposures, "R_max": R_max, "N": int(100 * R_max), "seed": seed, "chosen": True}
+            row |= {"checkpoint_id": seed}  # of both models: one under two names is trained once
             row |= {"model": f"measure-{label}", "P": P if label == CANDIDATE else 9232, "lr": lr, "flops_a_token": 6.0}
             rows += [
                 {**row, "scheme": scheme, "R": R * left, "R_calibrated": R * left} for scheme, left in LEFT.items()

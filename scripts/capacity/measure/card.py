@@ -78,7 +78,8 @@ def make_card(study: MeasureStudy, table: pd.DataFrame, runs: pd.DataFrame) -> M
     cells = [_cell(part) for _, part in full.groupby(["exposures", "N"], sort=True)]
     peaks = {int(E): _peaks(part) for E, part in full.groupby("exposures")}
     one_a_model = full.groupby("who").first()
-    who = runs.assign(who=runs["model"].str.removeprefix("measure-")).groupby("who")
+    trained = full[["who", "checkpoint_id"]].merge(runs[["checkpoint_id", "tokens_per_second"]], on="checkpoint_id")
+    speeds = trained.groupby("who")["tokens_per_second"].median()
     card = MeasureCard(
         name=study.name,
         P={label: int(P) for label, P in one_a_model["P"].items()},
@@ -89,7 +90,7 @@ def make_card(study: MeasureStudy, table: pd.DataFrame, runs: pd.DataFrame) -> M
         kept={scheme: _kept(best, scheme) for scheme in best["scheme"].unique() if scheme != FULL_PRECISION},
         extractable=_extractable(full),
         flops_a_token={label: float(flops) for label, flops in one_a_model["flops_a_token"].items()},
-        tokens_per_second={label: float(speed) for label, speed in who["tokens_per_second"].median().items()},
+        tokens_per_second={label: float(speed) for label, speed in speeds.items()},
         training_hours=float(runs["seconds"].sum() / 3600),
     )
     card.limits.extend(_limits(study, card))
