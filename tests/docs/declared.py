@@ -98,6 +98,9 @@ WAYS: dict[str, Way] = {
         place="clone",
         says="seeds; about",
     ),
+    "make table CONFIG=results/measures/gru/config.yaml": Elsewhere(
+        "tests/long/test_measure_whole.py::test_a_model_of_ones_own_gets_its_card"
+    ),
     "make audit CONFIG=results/measures/gru/config.yaml": Elsewhere(
         "tests/long/test_measure_whole.py::test_a_model_of_ones_own_gets_its_card"
     ),

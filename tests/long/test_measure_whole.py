@@ -35,6 +35,8 @@ def test_a_model_of_ones_own_gets_its_card(checkout: Checkout):
     assert 0 < card["peak_ratio"]["1000"]["mean"] < 2
     assert set(card["kept"]) == {"int8", "int4"}
     assert any("on offer" in limit for limit in card["limits"]), "0.3 bits are too few to tell"
+    published = checkout.engine("--quiet", "all", "--configfile", "results/measures/gru/config.yaml")
+    assert published.returncode == 0, published.stdout
     audited = checkout.capacity(
         "audit", "--configfile", "results/measures/gru/config.yaml", "--levels", "1,2", "--results", "results"
     )
