@@ -76,7 +76,7 @@ def print_live(jobs: int, running: int) -> None:
 
         def look() -> None:
             state.look()
-            console.print(view.drawn(state, console.height))
+            console.print(view.drawn(state, *console.size))
 
         seconds = seconds_each(look)
         share = seconds / max(view.SECONDS, seconds / view.SHARE)

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ import pytest
 from checkout import Checkout
 from huggingface_hub import DatasetCard, ModelCard
 from transformers import AutoTokenizer
+from worlds import make_world
 
 from capacity.api import read_table
+from capacity.cli import write_hub_folder
 from capacity.errors import UserError
 from capacity.hub.dataset_folder import write_dataset_folder
 from capacity.hub.model_folder import write_model_folder
 from capacity.hub.push import push
+from capacity.world.facts import save_world
 
 ROOT = Path(__file__).resolve().parents[2]
 CROISSANT = Path(os.environ.get("CROISSANT", ROOT / ".venv-croissant" / "bin" / "mlcroissant"))
@@ -102,6 +106,27 @@ def test_the_card_of_a_dataset_names_its_table(dataset: Path) -> None:
     assert data.license == "apache-2.0"
     assert data.to_dict()["configs"] == [{"config_name": "facts", "data_files": "facts.parquet"}]
     assert data.size_categories == ["n<1K"]
+
+
+def test_a_table_of_ones_own_needs_a_licence_and_is_not_called_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "towns.csv").write_text("town,country\nMali,Africa\nParis,Europe\nRome,Europe\n")
+    facts = tmp_path / "results" / "datasets" / "records-N3"
+    facts.mkdir(parents=True)
+    settings = {"kind": "records", "file": str(tmp_path / "towns.csv"), "entity": "town", "attributes": ["country"]}
+    save_world(make_world({**settings, "missing": "error", "N": 3, "account": "uniform", "seed": 1}), facts)
+    monkeypatch.setattr("capacity.hub.dataset_folder.verify", lambda folder: {"ended": "2026-11-26T00:00:00"})
+    words = [str(facts), str(tmp_path / "card")]
+    monkeypatch.setattr(sys, "argv", ["capacity", *words])
+    with pytest.raises(UserError, match="holds a table of your own; name its licence"):
+        write_hub_folder.main()
+    monkeypatch.setattr(sys, "argv", ["capacity", *words, "--license", "cc-by-4.0"])
+    write_hub_folder.main()
+    card = DatasetCard.load(tmp_path / "card" / "README.md", ignore_metadata_errors=False)
+    assert card.data.license == "cc-by-4.0"
+    assert "3 records of the table towns.csv." in card.text
+    assert "synthetic" not in card.content.lower()
 
 
 @pytest.mark.skipif(not CROISSANT.is_file(), reason="make test sets .venv-croissant up; or set CROISSANT")

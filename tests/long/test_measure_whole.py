@@ -4,8 +4,13 @@ import json
 import shutil
 
 import pytest
+import yaml
 from checkout import ROOT, Checkout
 
+QWEN = (
+    "{model_type: qwen3, hidden_size: 16, num_hidden_layers: 2, num_attention_heads: 2, num_key_value_heads: 1, "
+    "head_dim: 8, intermediate_size: 43, initializer_range: 0.25}"
+)
 OFFERED = "0.3"  # bits a parameter: about 40 people
 
 
@@ -51,3 +56,20 @@ def test_the_baseline_measured_as_a_candidate_is_exactly_one_time_itself(checkou
     card = card_of(checkout, "twin", "twin")
     for ratio in card["peak_ratio"].values():
         assert ratio["low"] <= 1 <= ratio["high"]
+
+
+@pytest.mark.long
+def test_every_option_goes_from_the_command_to_the_card(checkout: Checkout):
+    config = yaml.safe_load((checkout.path / "config.yaml").read_text())
+    config["quantizers"]["int3"] = {"method": "rtn", "bits": 3}
+    config["extractions"] = {"ask": {"method": "lora", "ranks": [[1, 1]], "lr": 1e-2, "steps": 20}}
+    config["models"]["wide"] = {"architecture": "gpt2-2-2", "width": 20, "init_std": 0.2}
+    (checkout.path / "config.yaml").write_text(yaml.safe_dump(config))
+    options = ("--optimizer", "muon", "--quantizer", "int3", "--extraction", "ask", "--baseline", "wide")
+    card = card_of(checkout, "qwen", QWEN, *options)
+    assert set(card["kept"]) == {"int8", "int4", "int3"}
+    assert set(card["extractable"]) == {"candidate", "baseline"}
+    assert any("differ in size" in limit for limit in card["limits"])
+    overlay = yaml.safe_load((checkout.path / "results" / "measures" / "qwen" / "config.yaml").read_text())
+    assert overlay["regimes"]["measure-candidate-1000"]["optimizer"] == "muon"
+    assert "optimizer" not in overlay["regimes"]["measure-baseline-1000"]

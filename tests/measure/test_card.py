@@ -76,6 +76,11 @@ def test_what_limits_the_answer_is_named(made: pd.DataFrame, said: str):
     assert said in as_markdown(card, "capacity measure mine")
 
 
+def test_worlds_that_did_not_fit_the_budget_are_named():
+    card = make_card(replace(STUDY, left_out=(5.2, 1.3)), table(1.0, noise=0.0), RUNS)
+    assert card.limits == ["worlds that offer 5.2, 1.3 bits a parameter did not fit the budget; --budget more"]
+
+
 def test_the_card_shows_each_cell_and_the_command():
     text = as_markdown(make_card(STUDY, table(0.7), RUNS), "capacity measure nets/mine.py:make")
     assert text.count("\n| 100 |") == text.count("\n| 1000 |") == 2

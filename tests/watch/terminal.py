@@ -20,13 +20,16 @@ CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 Frames = list[tuple[float, str]]  # seconds since the start, text that was written then, without control sequences
 
 
-def on_a_terminal(command: list[str], folder: Path, environment: dict[str, str]) -> tuple[int, Frames]:
+def on_a_terminal(
+    command: list[str], folder: Path, environment: dict[str, str], columns: int = COLUMNS
+) -> tuple[int, Frames]:
     """Run a command to its end; its exit code and what it wrote."""
     process, terminal = pty.fork()
     if process == 0:
         os.chdir(folder)
-        os.execvpe(command[0], command, environment | {"TERM": "xterm"})
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        size = {"COLUMNS": str(columns), "LINES": str(ROWS)}  # a caller may have been told others
+        os.execvpe(command[0], command, environment | size | {"TERM": "xterm"})
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
     started, frames = time.monotonic(), []
     while True:
         try:

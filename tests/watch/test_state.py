@@ -134,7 +134,7 @@ def test_a_small_terminal_shows_as_many_jobs_as_fit(tmp_path: Path, clock: list[
     state.look()
     console = Console(width=120, file=io.StringIO())
     with console.capture() as captured:
-        console.print(drawn(state, 5))
+        console.print(drawn(state, console.width, 5))
     text = captured.get()
     assert text.count("train_checkpoint") == 1
     assert "and 1 more" in text

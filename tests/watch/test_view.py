@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
 from terminal import on_a_terminal
 
 PROGRAM = """
@@ -26,11 +27,12 @@ RUN = """{"loggers": [], "jobs": {"gpt2-1": {"rule": "train_checkpoint", "label"
  "study": "base", "others": 0, "seconds": 10.0, "tries": []}}}"""
 
 
-def test_a_failure_is_said_at_once_and_what_is_printed_stays_above_the_view(tmp_path: Path) -> None:
+@pytest.mark.parametrize("columns", [120, 80, 70])
+def test_a_failure_is_said_at_once_and_what_is_printed_stays_above_the_view(tmp_path: Path, columns: int) -> None:
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "run.json").write_text(RUN)
     (tmp_path / "the.log").write_text("step 1 of 9\nerror: lr: 0.5; the loss is nan by step 2; lower lr\n")
-    code, frames = on_a_terminal([sys.executable, "-c", PROGRAM], tmp_path, dict(os.environ))
+    code, frames = on_a_terminal([sys.executable, "-c", PROGRAM], tmp_path, dict(os.environ), columns)
     assert code == 0, frames
     text = "".join(text for _, text in frames)
     failed = (

@@ -13,15 +13,16 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
 from capacity.cli.arguments import CONFIG_FILE, RESULTS, plain_parser
 from capacity.config.load import check, load_config
 from capacity.config.model import Model
+from capacity.config.regime import Regime
 from capacity.errors import UserError
-from capacity.measure.baseline import equal_baseline, size_of, vocabulary_of
+from capacity.measure.baseline import equal_baseline, size_of
 from capacity.measure.pair import BASELINE, CANDIDATE, MeasureStudy
 from capacity.measure.recipe import LEAST_SEEDS, OFFERED, RECIPES, Recipe, recipe_for
 from capacity.measure.running import bracket, build, folder_of, within
@@ -29,7 +30,6 @@ from capacity.measure.timing import seconds_a_token
 from capacity.models.spec import PaperModel
 
 UNITS = {"m": 60, "h": 3600}
-CONTEXT = 16  # tokens; the recipes' texts have 12
 
 
 def parser() -> argparse.ArgumentParser:
@@ -40,7 +40,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", help="what to call it; otherwise from MODEL")
     parser.add_argument("--baseline", help="a model of config.yaml instead of a GPT-2 of equal size")
     parser.add_argument("--scale", choices=RECIPES, help="whose recipe to use; otherwise of the nearest size")
-    parser.add_argument("--optimizer", help="of the candidate's training, as in config.yaml: muon")
+    optimizers = get_args(Regime.model_fields["optimizer"].annotation)
+    parser.add_argument("--optimizer", choices=optimizers, help="of the candidate's training, as in config.yaml")
     parser.add_argument(
         "--quantizer", action="append", default=[], help="a scheme of config.yaml, besides int8 and int4"
     )
@@ -93,9 +94,11 @@ def first_study(args: argparse.Namespace) -> MeasureStudy:
     label, section = candidate(args.model, args.settings, config)
     model = check(Model, section, "MODEL")
     recipe = RECIPES[args.scale] if args.scale else RECIPES["9k"]
-    P = size_of(model, recipe, CONTEXT)
-    recipe = recipe_for(P, args.scale)
-    P = size_of(model, recipe, CONTEXT)
+    recipe = recipe_for(size_of(model, recipe), args.scale)
+    P = size_of(model, recipe)
+    for key, least in (("seeds", 1), ("cores", 1)):
+        if (number := getattr(args, key)) is not None and number < least:
+            raise UserError(f"--{key}: {number}; give {least} or more")
     for key, known in (("baseline", config.models), ("extraction", config.extractions)):
         if (asked := getattr(args, key)) and asked not in known:
             raise UserError(f"--{key}: {asked!r} is none of {', '.join(known)}")
@@ -123,7 +126,7 @@ def _timed(model: Model, recipe: Recipe) -> float | None:
     settings = model.to_settings()
     if isinstance(settings, PaperModel):
         return None
-    return seconds_a_token(settings, recipe, vocabulary_of(recipe), CONTEXT)
+    return seconds_a_token(settings, recipe)
 
 
 def main() -> None:

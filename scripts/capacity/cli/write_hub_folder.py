@@ -7,6 +7,7 @@ from capacity.errors import UserError
 from capacity.jobs.startup import lean_imports
 
 TABLE = RESULTS / "capacity_table.csv"
+LICENSE = "apache-2.0"  # of what is drawn and trained here
 
 
 def main() -> None:
@@ -14,14 +15,16 @@ def main() -> None:
     parser = plain_parser(__doc__)
     parser.add_argument("artefact", type=Path, help="a folder of results/variants or of results/datasets")
     parser.add_argument("output", type=Path, help="a folder that does not exist yet")
-    parser.add_argument("--license", default="apache-2.0", help="as the hub names licences (default: apache-2.0)")
+    parser.add_argument("--license", help="as the hub names it; apache-2.0, but of a table of your own")
     parser.add_argument("--dataset", metavar="USER/NAME", help="of a model: where its dataset is on the hub")
     args = parser.parse_args()
     stage = args.artefact.resolve().parent.name
     if stage == "datasets":
-        from capacity.hub.dataset_folder import write_dataset_folder
+        from capacity.hub.dataset_folder import is_own_table, write_dataset_folder
 
-        write_dataset_folder(args.artefact, args.output, args.license)
+        if args.license is None and is_own_table(args.artefact):
+            raise UserError(f"--license: {args.artefact} holds a table of your own; name its licence")
+        write_dataset_folder(args.artefact, args.output, args.license or LICENSE)
     elif stage == "variants":
         from capacity.tables.table import read_table  # takes pandas along
 
@@ -33,7 +36,7 @@ def main() -> None:
             raise UserError(f"{args.artefact}: no row of {TABLE} is about it; `make table`")
         with lean_imports():
             from capacity.hub.model_folder import write_model_folder
-        write_model_folder(rows[0], RESULTS, args.output, args.license, args.dataset)
+        write_model_folder(rows[0], RESULTS, args.output, args.license or LICENSE, args.dataset)
     else:
         raise UserError(f"{args.artefact}: name a folder of results/variants or of results/datasets")
     print(f"{args.output} is ready; `capacity push {args.output} user/name --dry-run` says what would be uploaded")

@@ -13,7 +13,8 @@ from capacity.artefacts.identity import file_digest
 from capacity.artefacts.manifest import MANIFEST, verify
 from capacity.errors import UserError
 
-CROISSANT = "croissant.json"
+CROISSANT, OWN = "croissant.json", "records"
+PAPER = "https://arxiv.org/abs/2404.05405"  # whose worlds ours are
 TERMS = (
     *("citeAs", "column", "extract", "field", "fileProperty", "fileObject", "fileSet", "format", "includes"),
     *("isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex", "repeated"),
@@ -33,7 +34,10 @@ CONTEXT: dict[str, Any] = {
     **{term: f"cr:{term}" for term in TERMS},
 }
 LICENSES = {"apache-2.0": "https://www.apache.org/licenses/LICENSE-2.0"}
-SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+SIZES = (
+    *((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")),
+    *((10_000_000, "1M<n<10M"), (100_000_000, "10M<n<100M"), (1_000_000_000, "100M<n<1B"), (10**12, "1B<n<10B")),
+)
 CARD = """---
 {data}
 ---
@@ -51,25 +55,28 @@ column is drawn from. `grammar.json` has the settings, the pools, the sentences 
 def write_dataset_folder(dataset: Path, output: Path, license: str) -> None:
     """Write the folder of an artefact of results/datasets, which must not exist yet.
 
-    Raises UserError where the folder exists or the artefact is missing or damaged.
+    Raises UserError where the folder exists, and where the artefact is missing or damaged.
     """
     if output.exists():
         raise UserError(f"{output}: exists already; name another folder")
     manifest = verify(dataset)
-    settings = json.loads((dataset / "grammar.json").read_text(encoding="utf-8"))["settings"]
+    settings = _settings(dataset)
     output.mkdir(parents=True)
     for path in dataset.iterdir():
         shutil.copyfile(path, output / ("provenance.json" if path.name == MANIFEST else path.name))
     tables = {path.name: pq.read_schema(path) for path in sorted(output.glob("*.parquet"))}
     rows = pq.read_metadata(output / "facts.parquet").num_rows
-    description = f"Synthetic facts of kind {settings['kind']}: {rows:,} people or records, every one drawn at random."
+    own = settings["kind"] == OWN
+    description = f"Synthetic facts of kind {settings['kind']}: {rows:,} people or strings, drawn at random."
+    if own:
+        description = f"{rows:,} records of the table {Path(settings['file']).name}."
     data = DatasetCardData(
         license=license,
         language="en",
         pretty_name=dataset.name,
         task_categories=["text-generation"],
-        size_categories=[next((name for most, name in SIZES if rows < most), "n>1M")],
-        tags=["knowledge-capacity", "synthetic", "croissant"],
+        size_categories=[next(name for most, name in SIZES if rows < most)],
+        tags=["knowledge-capacity", *([] if own else ["synthetic"]), "croissant"],
         configs=[{"config_name": Path(name).stem, "data_files": name} for name in tables],
     )
     card = CARD.format(data=data.to_yaml().strip(), name=dataset.name, description=description)
@@ -80,8 +87,20 @@ def write_dataset_folder(dataset: Path, output: Path, license: str) -> None:
         "license": LICENSES.get(license, license),
         "datePublished": manifest["ended"][:10],
         "version": "1.0.0",
+        **({} if own else {"url": PAPER}),
     }
     (output / CROISSANT).write_text(json.dumps(croissant(about, output, tables), indent=1) + "\n", encoding="utf-8")
+
+
+def is_own_table(dataset: Path) -> bool:
+    """Whether a dataset is a table of the user's own, whose licence nobody here knows. Raises UserError for none."""
+    verify(dataset)
+    return bool(_settings(dataset)["kind"] == OWN)
+
+
+def _settings(dataset: Path) -> dict[str, Any]:
+    settings: dict[str, Any] = json.loads((dataset / "grammar.json").read_text(encoding="utf-8"))["settings"]
+    return settings
 
 
 def croissant(about: dict[str, str], folder: Path, tables: dict[str, pa.Schema]) -> dict[str, Any]:
@@ -91,7 +110,6 @@ def croissant(about: dict[str, str], folder: Path, tables: dict[str, pa.Schema])
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         **about,
-        "url": "https://arxiv.org/abs/2404.05405",
         "distribution": [
             {
                 "@type": "cr:FileObject",

@@ -13,19 +13,14 @@ LAYERS = 2
 TOLERANCE = 0.02  # by which the parameters of the two may differ
 
 
-def vocabulary_of(recipe: Recipe) -> int:
-    """Tokens of the recipe's worlds: names, values, words before values, and EOS."""
-    return 3 * recipe.names + 64 + 4 + 1
-
-
-def size_of(model: Model, recipe: Recipe, context: int) -> int:
+def size_of(model: Model, recipe: Recipe) -> int:
     """Trainable parameters. Raises UserError for a model that cannot be built."""
     settings = model.to_settings()
     if isinstance(settings, PaperModel):
-        return parameter_count(settings, vocabulary_of(recipe))
+        return parameter_count(settings, recipe.vocabulary)
     from capacity.models.external import build_external  # torch
 
-    built = build_external(settings, vocabulary_of(recipe), context)
+    built = build_external(settings, recipe.vocabulary, recipe.tokens)
     return sum(weights.numel() for weights in built.parameters() if weights.requires_grad)
 
 
@@ -34,11 +29,11 @@ def equal_baseline(P: int, recipe: Recipe) -> dict[str, Any]:
 
     Raises UserError where none comes within 2 %.
     """
-    width = HEAD
-    while _count(_gpt2(width, 4 * width), recipe) < P * (1 - TOLERANCE):
+    V, width = recipe.vocabulary, HEAD
+    while _count(_gpt2(width, 4 * width), V) < P * (1 - TOLERANCE):
         width += 2
-    best = min((_gpt2(width, units) for units in range(4 * width, 0, -1)), key=lambda it: abs(_count(it, recipe) - P))
-    if abs(_count(best, recipe) / P - 1) > TOLERANCE:
+    best = min((_gpt2(width, units) for units in range(4 * width, 0, -1)), key=lambda it: abs(_count(it, V) - P))
+    if abs(_count(best, V) / P - 1) > TOLERANCE:
         raise UserError(
             f"no GPT-2 of {P:,} parameters within {TOLERANCE:.0%}; name a model of config.yaml by --baseline"
         )
@@ -52,5 +47,5 @@ def _gpt2(width: int, units: int) -> dict[str, Any]:
     return section if units == 4 * width else {**section, "mlp_ratio": units / (4 * width)}
 
 
-def _count(section: dict[str, Any], recipe: Recipe) -> int:
-    return parameter_count(Model.model_validate(section).to_settings(), vocabulary_of(recipe))
+def _count(section: dict[str, Any], vocab_size: int) -> int:
+    return parameter_count(Model.model_validate(section).to_settings(), vocab_size)

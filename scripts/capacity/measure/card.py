@@ -1,6 +1,6 @@
 """The card of a measure: how much a candidate remembers beside a GPT-2, from its table, and what limits that."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -9,9 +9,9 @@ import pandas as pd
 
 from capacity.measure.pair import BASELINE, CANDIDATE, MeasureStudy
 from capacity.tables.bits import Array
+from capacity.tables.scaling_law import FULL_PRECISION
 from capacity.tables.summary import seed_interval
 
-FULL_PRECISION = "none"
 NEARLY_ALL = 0.95  # of what is offered: more might be kept where more is offered
 WIDE = 0.1  # half an interval of a ratio, relative to it
 SAME_SIZE = 0.02
@@ -146,6 +146,8 @@ def _extractable(full: pd.DataFrame) -> dict[str, Mean]:
 def _limits(study: MeasureStudy, card: MeasureCard) -> Iterator[str]:
     """What keeps the answer from being a better one, each with what to do."""
     P = card.P
+    if study.left_out:
+        yield f"worlds that offer {_listed(study.left_out)} bits a parameter did not fit the budget; --budget more"
     if abs(P[CANDIDATE] / P[BASELINE] - 1) > SAME_SIZE:
         yield f"the models differ in size: {P[CANDIDATE]:,} and {P[BASELINE]:,} parameters; name another --baseline"
     for label, rates in study.rates.items():
@@ -164,7 +166,7 @@ def _limits(study: MeasureStudy, card: MeasureCard) -> Iterator[str]:
             yield f"the ratio after {E} exposures is known to {half:.0%}; {min(seeds, 30)} seeds would make it 10 %"
 
 
-def _listed(values: list[float]) -> str:
+def _listed(values: Sequence[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
 

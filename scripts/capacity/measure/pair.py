@@ -25,6 +25,7 @@ class MeasureStudy:
     best: dict[str, float]
     seeds: int = LEAST_SEEDS
     offered: tuple[float, ...] = OFFERED
+    left_out: tuple[float, ...] = ()  # of what was to be offered, for want of time
     training: tuple[tuple[str, Any], ...] = ()
     schemes: tuple[tuple[str, Any], ...] = ()
     extraction: str | None = None

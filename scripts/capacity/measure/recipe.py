@@ -5,14 +5,17 @@ from dataclasses import dataclass
 
 from capacity.config.dataset import BioD
 from capacity.errors import UserError
+from capacity.plan.estimates import biography_tokens, vocabulary
 from capacity.plan.world_specs import world_settings
 from capacity.tables.bits import bits_offered
+from capacity.tokenizers.spec import WordVocabulary
 from capacity.world.facts import account_of
-from capacity.world.kinds import GRAMMARS
+from capacity.world.kinds import GRAMMARS, WorldSettings
 
 LONG, SHORT = 1000, 100  # exposures
 WARM_UP = 500  # steps
 OFFERED = (1.3, 2.6, 5.2)  # bits a parameter: less than is kept, a little more, too much
+LEAST_OFFERED = 0.05  # less would be a handful of people
 LEAST_SEEDS = 3  # an interval needs them
 
 
@@ -45,14 +48,35 @@ class Recipe:
         names = [self.names] * 3
         return {"kind": "bioD", "N": N, "K": 4, "D": 64, "T": 64, "names": names, "wording": "atomic"}
 
+    @property
+    def vocabulary(self) -> int:
+        """Tokens of the recipe's worlds, EOS included."""
+        return vocabulary(self._settings(1), WordVocabulary(kind="word"))
+
+    @property
+    def tokens(self) -> int:
+        """Of a text, EOS included: the context of a model."""
+        return biography_tokens(self._settings(1))
+
     def bits(self, N: int) -> float:
         """Bits that N people offer."""
-        settings = world_settings(BioD.model_validate(self.world(N)), seed=1)
+        settings = self._settings(N)
         return bits_offered(N, account_of(GRAMMARS[type(settings)](settings), settings))
 
+    def _settings(self, N: int) -> WorldSettings:
+        return world_settings(BioD.model_validate(self.world(N)), seed=1)
+
     def people(self, P: int, offered: float) -> int:
-        """How many people offer a model of P parameters so many bits a parameter, to two digits."""
+        """How many people offer a model of P parameters so many bits a parameter, to two digits.
+
+        Raises UserError for more than half of the names, and for a handful of people.
+        """
         least, most = 1, self.names**3 // 2
+        if not LEAST_OFFERED <= offered <= self.bits(most) / P:
+            raise UserError(
+                f"--offer: {offered:g} bits a parameter of {P:,}; this recipe has {LEAST_OFFERED:g} to "
+                f"{self.bits(most) / P:.1f}"
+            )
         while least < most:
             N = (least + most) // 2
             least, most = (least, N) if self.bits(N) >= offered * P else (N + 1, most)

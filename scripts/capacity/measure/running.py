@@ -64,7 +64,8 @@ def within(study: MeasureStudy, budget: float, cores: int, seeds_given: bool) ->
     while hours > budget and len(study.offered) > 1:
         left_out = study.offered[-1] if len(study.offered) > 2 else study.offered[0]
         print(f"{hours:.1f} hours are more than the budget: {left_out:g} bits a parameter are left out")
-        study = replace(study, offered=tuple(each for each in study.offered if each != left_out))
+        offered = tuple(each for each in study.offered if each != left_out)
+        study = replace(study, offered=offered, left_out=(*study.left_out, left_out))
         hours = hours_of(study, cores)
     if hours > budget:
         raise UserError(

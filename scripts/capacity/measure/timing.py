@@ -9,16 +9,16 @@ from capacity.models.spec import ExternalModel
 WARM_UP, TIMED = 3, 7  # steps
 
 
-def seconds_a_token(model: ExternalModel, recipe: Recipe, vocabulary: int, tokens: int) -> float:
-    """Of one core: forward, backward and AdamW on random rows of so many tokens, the median of a few steps."""
+def seconds_a_token(model: ExternalModel, recipe: Recipe) -> float:
+    """Of one core: forward, backward and AdamW on random rows, the median of a few steps."""
     import torch  # heavy
 
     from capacity.models.external import build_external
 
     torch.set_num_threads(1)
-    built = build_external(model, vocabulary, tokens)
+    built = build_external(model, recipe.vocabulary, recipe.tokens)
     optimizer = torch.optim.AdamW(built.parameters())
-    rows = torch.randint(0, vocabulary, (recipe.batch[LONG], tokens))
+    rows = torch.randint(0, recipe.vocabulary, (recipe.batch[LONG], recipe.tokens))
     taken = []
     for _ in range(WARM_UP + TIMED):
         start = time.perf_counter()

@@ -15,9 +15,11 @@ from capacity.errors import UserError
 from capacity.rewriting.spec import RewritingSettings
 from capacity.tokenizers.spec import TOKENIZER_FILE, OwnBpe, TokenizerSettings, WordVocabulary, read_tokenizer
 from capacity.world.biod import BioDWorld
-from capacity.world.bios import BioSWorld
+from capacity.world.bios import BioSWorld, make_grammar
+from capacity.world.facts import check_names
+from capacity.world.junk import check_names_left
 from capacity.world.kinds import WorldSettings, read_world
-from capacity.world.records import RecordsFile, RecordsWorld
+from capacity.world.records import RecordsFile, RecordsWorld, forget_records, parts_of, read_records, status
 
 POOLS = SCRIPTS / "capacity" / "world" / "value_lists"
 
@@ -29,16 +31,12 @@ def counted(dataset: Dataset) -> Dataset:
     """
     if not isinstance(dataset, Records):
         return dataset
-    from capacity.world.records import status  # heavy; imported only where there is a file to read
-
     return _counted(dataset.model_dump_json(), status(REPOSITORY / dataset.file))
 
 
 @functools.cache
 def _counted(text: str, _: tuple[int, int]) -> Records:
     """The same, read and checked wholly, once as long as the file stays as it is."""
-    from capacity.world.records import forget_records, parts_of, read_records
-
     dataset = Records.model_validate_json(text)
     how = RecordsFile(**dataset.model_dump(include=set(RecordsFile.model_fields)))
     table = read_records(how)
@@ -91,12 +89,11 @@ def world_settings(dataset: Dataset, seed: int) -> WorldSettings:
     if isinstance(dataset, BioD):
         return BioDWorld(**settings, files=_pool_digests("*_names.txt") if dataset.wording == "sentence" else {})
     if isinstance(dataset, Records):
-        from capacity.world.records import status
-
         files = {dataset.file: _table_digest(dataset.file, status(REPOSITORY / dataset.file))}
         return RecordsWorld(**settings, files=files)
-    reads_none = {"files": {}} if isinstance(dataset, People) else {}
-    return read_world({**settings, **reads_none})
+    if isinstance(dataset, People):  # of a kind that reads no files
+        settings["files"] = {}
+    return read_world(settings)
 
 
 def rewriting_settings(dataset: BioR, seed: int, scale: Scale | None = None) -> RewritingSettings:
@@ -155,10 +152,6 @@ def _own_files(world: BioSWorld) -> dict[str, str]:
     files = list(world.value_lists.values())
     if not files and not world.template_folder:
         return {}
-    from capacity.world.bios import make_grammar  # heavy; read only where there are files to check
-    from capacity.world.facts import check_names
-    from capacity.world.junk import check_names_left
-
     grammar = make_grammar(world)
     check_names(grammar, world.N)
     if world.junk:

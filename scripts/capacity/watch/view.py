@@ -28,6 +28,7 @@ SHARE = 0.01  # of a core, at most
 SECONDS = 1.0  # between looks, at least
 LINE_SECONDS, MOST_LINE_SECONDS = 10.0, 300.0  # between plain lines: a fiftieth of the run so far, within these
 SHOWN_LINES = 4  # running jobs in one plain line
+BAR = 20  # characters, at most
 
 
 class View:
@@ -96,30 +97,31 @@ class View:
 
     def _show(self) -> None:
         if self.console.is_terminal:
-            self._live.update(drawn(self.state, self.console.height), refresh=True)
+            self._live.update(drawn(self.state, *self.console.size), refresh=True)
         elif self.state.run.jobs and time.monotonic() >= self._line_due:
             self.console.print(line(self.state), soft_wrap=True)
             passed = time.time() - self.state.began
             self._line_due = time.monotonic() + min(max(LINE_SECONDS, passed / 50), MOST_LINE_SECONDS)
 
 
-def drawn(state: RunState, height: int) -> RenderableType:
-    """The whole run in one line with a bar, then a line for each job under way, as many as fit."""
+def drawn(state: RunState, width: int, height: int) -> RenderableType:
+    """The whole run in one line with a bar where one fits, then a line for each job under way, as many as fit."""
     outlook, now = state.outlook(), time.time()
-    whole = Table.grid(padding=(0, 1))
-    bar = ProgressBar(total=1.0, completed=outlook.share, width=20)
-    whole.add_row(f"{outlook.share:4.0%}", bar, *whole_in_words(outlook, now - state.began))
-    jobs = Table.grid(padding=(0, 2))
+    whole, jobs = Table.grid(padding=(0, 1)), Table.grid(padding=(0, 2))
+    words = [f"{outlook.share:4.0%}", *whole_in_words(outlook, now - state.began)]
+    room = width - sum(len(word) + 1 for word in words)
+    bar = [ProgressBar(total=1.0, completed=outlook.share, width=min(BAR, room))] if room > 1 else []
+    first, *rest = map(_cell, words)
+    whole.add_row(first, *bar, *rest)
     shown = by_age(state)[: max(height - 4, 1)]
     for watched in shown:
-        jobs.add_row(
-            *(
-                Text(cell, no_wrap=True, overflow="ellipsis")
-                for cell in job_in_words(watched, now, state.run.has_studies)
-            )
-        )
+        jobs.add_row(*map(_cell, job_in_words(watched, now, state.run.has_studies)))
     hidden = len(state.running) - len(shown)
     return Group(whole, jobs, *([f"and {hidden} more"] if hidden else []))
+
+
+def _cell(text: str) -> Text:
+    return Text(text, no_wrap=True, overflow="ellipsis")
 
 
 def line(state: RunState) -> str:
