@@ -36,7 +36,7 @@ tokenizers:
 models:
   small: {{architecture: gpt2-1-2, head_dim: 4}}
 regimes:
-  short: {{exposures: 1, packing: rows, batch: 4, lr: 1e-2}}
+  short: {{exposures: 1, packing: rows, batch: 4, lr: 1e-2, warmup_steps: 1}}
 quantizers:
   none: {{method: none}}
 studies:
