@@ -3,13 +3,16 @@
 Each test reads what that run saw; the functions it called are those of `capacity.plan.snakemake_internals`.
 """
 
+import asyncio
 import inspect
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from snakemake.common import get_input_function_aux_params
@@ -19,6 +22,7 @@ from capacity.plan import snakemake_internals as engine
 
 SNAKEFILE = f"""
 import json, sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 sys.path.insert(0, {str(REPOSITORY / "scripts")!r})
@@ -67,7 +71,10 @@ rule make:
         runtime=engine.for_each_job(lambda wildcards, attempt: 10 * attempt),
         gpu=0,
     shell:
-        "ls .snakemake/incomplete | wc -l > marks; test {{wildcards.word}} = right && echo > {{output}}"
+        "for tenth in $(seq 100); do"  # the engine marks a job after its start
+        "  ls --ignore migration_underway .snakemake/incomplete | wc -l > marks;"
+        "  grep -q '^0$' marks || break; sleep 0.1;"
+        "done; test {{wildcards.word}} = right && echo > {{output}}"
 """
 
 
@@ -199,3 +206,34 @@ def test_the_plugin_says_what_it_would_submit_and_has_the_settings_that_are_set(
     assert "gpu" in call.split("--mem 100")[1]
     assert "self.array_jobs = set()" in inspect.getsource(Executor)  # a set, empty for no arrays, and nothing else
     assert 'job.name in self.array_jobs or "all" in self.array_jobs' in inspect.getsource(Executor.run_jobs)
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], list[str]]:
+    """One look of the plugin at jobs of a cluster whose controller is away: the jobs that it goes on with."""
+    import snakemake_executor_plugin_slurm as plugin
+
+    async def no_answer(command: str, logger: object) -> tuple[None, None]:
+        return None, None
+
+    monkeypatch.setattr(plugin, "query_job_status", no_answer)
+    monkeypatch.setattr(plugin, "get_min_job_age", lambda: None)
+    settings = SimpleNamespace(status_attempts=2, init_seconds_before_status_checks=1, status_command="squeue")
+    executor = MagicMock(next_seconds_between_status_checks=1)
+    executor.configure_mock(
+        **{f"_status_query_{each}": 0 for each in ("calls", "min_seconds", "max_seconds", "total_seconds")}
+    )
+    executor.workflow.executor_settings = settings
+    executor.get_status_command.return_value = "squeue"
+
+    async def look(jobs: list[str]) -> list[str]:
+        active = [SimpleNamespace(external_jobid=job, aux={}) for job in jobs]
+        return [job.external_jobid async for job in plugin.Executor.check_active_jobs(executor, active)]
+
+    return lambda jobs: asyncio.run(look(jobs))
+
+
+def test_jobs_are_kept_where_slurm_is_silent(looks: Callable[[list[str]], list[str]]) -> None:
+    assert looks(["1", "2"]) == []  # the plugin alone: no job is looked at again. If it keeps them, ours is not needed
+    engine.ask_again_where_slurm_is_silent()
+    assert looks(["1", "2"]) == ["1", "2"]

@@ -148,7 +148,7 @@ def test_after_an_edit_only_the_stale_jobs_are_submitted(
 def test_jobs_that_are_cancelled_killed_or_lose_their_node_end_with_the_same_bytes(
     disturbed: Checkout, undisturbed: Checkout, slurm: Slurm
 ) -> None:
-    """One fault for each of three trainings, and a restart of the controller, in one run."""
+    """One fault for each of three trainings, and a controller that is away for several looks at them, in one run."""
     trainings = cancelled, killed, unplugged = [training(disturbed, slug) for slug in SLOW]
     engine = Engine(disturbed, targets=[one.target for one in trainings])
     engine.wait_until_training(*trainings)
@@ -157,13 +157,14 @@ def test_jobs_that_are_cancelled_killed_or_lose_their_node_end_with_the_same_byt
     assert other
     slurm.ask("scancel", job)
     signal_to(killed, signal.SIGKILL)
-    slurm.manage("controller-restart")
     node = node_of(slurm, other)
+    slurm.manage("controller-restart", "--after", "10")
     slurm.manage("node-stop", node)
     try:
         engine.succeed()
     finally:
         slurm.manage("node-start", node)
+    assert re.search("SLURM does not answer s(queue|acct); the jobs go on, and it is asked again", engine.said())
     assert cancelled.num_sessions() == 2
     assert_as_undisturbed(undisturbed, trainings)
 

@@ -281,6 +281,7 @@ class Flow:
         except (UserError, WorkflowError) as error:
             refuse(error)
         settings.status_command = command
+        engine.ask_again_where_slurm_is_silent()
         print(cluster.describe(command), file=sys.stderr)
         why = cluster.no_arrays(command, len(jobs), engine.most_jobs_at_once(self.workflow))
         if why and jobs and settings.array_jobs:

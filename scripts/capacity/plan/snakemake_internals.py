@@ -116,6 +116,26 @@ def slurm_settings(workflow: Any) -> Any:
     return settings if hasattr(settings, "status_command") else None
 
 
+def ask_again_where_slurm_is_silent() -> None:
+    """A look at the jobs that SLURM does not answer tells of none of them, and the plugin looks again.
+
+    The plugin forgets all jobs after such a look: a controller that is away for some seconds too many, and the run
+    waits for ever for jobs that have long ended.
+    """
+    import snakemake_executor_plugin_slurm as plugin
+
+    query = plugin.query_job_status
+
+    async def ask(command: str, logger: Any) -> tuple[dict[str, str], float]:
+        states, seconds = await query(command, logger)
+        if states is None:
+            logger.warning(f"SLURM does not answer {command.split()[0]}; the jobs go on, and it is asked again")
+            return {}, 0.0
+        return states, seconds
+
+    plugin.query_job_status = ask
+
+
 def switch_arrays_off(workflow: Any, job: Job) -> None:
     """No job arrays: the plugin takes them by rules that were given when it started, before a cluster was looked at."""
     workflow.scheduler.get_executor(job).array_jobs.clear()
