@@ -127,8 +127,8 @@ def test_a_file_that_changes_while_it_is_hashed_is_hashed_again_next_time(
 ):
     spec, verify = of_stage(grid, "checkpoints"), planning.verify
 
-    def verify_and_lose(folder: Path, name: str) -> Any:
-        answer = verify(folder, name)
+    def verify_and_lose(folder: Path, name: str, **rest: Any) -> Any:
+        answer = verify(folder, name, **rest)
         damage(folder)
         return answer
 

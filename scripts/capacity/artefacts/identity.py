@@ -10,6 +10,7 @@ import functools
 import hashlib
 import importlib.util
 import json
+import os
 import py_compile
 from importlib import metadata
 from modulefinder import ModuleFinder
@@ -20,6 +21,7 @@ from capacity.errors import UserError
 
 SCRIPTS = Path(__file__).resolve().parents[2]
 DIGEST_LENGTH = 12  # hex digits in a folder's name: 48 bits, one chance in 5 million of a clash among 10,000 artefacts
+SMALL = 2**16  # bytes: below, a file is read at once, which saves the buffer of a hash of pieces
 
 CHECKED_HASH = (3).to_bytes(4, "little")  # the flags of bytecode that Python checks by hash (PEP 552)
 
@@ -70,7 +72,9 @@ def digest(value: Any) -> str:
 
 def file_digest(path: Path) -> str:
     """SHA-256, in hex, of a file's bytes."""
-    with open(path, "rb") as file:
+    with open(path, "rb", buffering=0) as file:
+        if os.fstat(file.fileno()).st_size < SMALL:
+            return hashlib.sha256(file.read()).hexdigest()
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

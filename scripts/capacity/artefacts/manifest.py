@@ -12,6 +12,7 @@ import os
 import shlex
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -44,24 +45,34 @@ def write_atomically(path: Path, text: str, durable: bool = True, time: float | 
         raise
 
 
-def contents(folder: Path) -> dict[str, bool]:
-    """All that lies below a folder by relative path: whether it is a plain file.
+@dataclass(frozen=True)
+class Contents:
+    """What lies below a folder by relative path, with stats from before it was read. No link is followed."""
 
-    No link is followed; of folders only empty ones are listed. Raises OSError.
-    """
-    found: dict[str, bool] = {}
+    files: dict[str, os.stat_result]  # plain ones
+    folders: dict[str, os.stat_result]  # `.` is the folder itself
+    others: set[str]  # links, special files, empty folders: an artefact has none
+
+
+def contents(folder: Path) -> Contents:
+    """List all that lies below a folder. Raises OSError."""
+    found = Contents({}, {}, set())
     waiting = [""]
     while waiting:
         prefix = waiting.pop()
-        with os.scandir(folder / prefix) as listing:
+        found.folders[prefix[:-1] or "."] = os.stat(f"{folder}/{prefix}")
+        with os.scandir(f"{folder}/{prefix}") as listing:
             entries = list(listing)
         if prefix and not entries:
-            found[prefix.rstrip("/")] = False
+            found.others.add(prefix[:-1])
         for entry in entries:
+            name = f"{prefix}{entry.name}"
             if entry.is_dir(follow_symlinks=False):
-                waiting.append(f"{prefix}{entry.name}/")
+                waiting.append(f"{name}/")
+            elif entry.is_file(follow_symlinks=False):
+                found.files[name] = entry.stat(follow_symlinks=False)
             else:
-                found[f"{prefix}{entry.name}"] = entry.is_file(follow_symlinks=False)
+                found.others.add(name)
     return found
 
 
@@ -71,10 +82,11 @@ def list_outputs(folder: Path) -> dict[str, dict[str, Any]]:
     Raises UserError for a link or anything else that is no plain file.
     """
     found = contents(folder)
-    if odd := sorted(name for name, plain in found.items() if not plain):
-        raise UserError(f"{folder / odd[0]}: an artefact holds plain files alone, no links and no empty folders")
-    names = sorted(name for name in found if name != MANIFEST)
-    return {name: {"bytes": (folder / name).stat().st_size, "sha256": file_digest(folder / name)} for name in names}
+    if found.others:
+        odd = folder / min(found.others)
+        raise UserError(f"{odd}: an artefact holds plain files alone, no links and no empty folders")
+    names = sorted(name for name in found.files if name != MANIFEST)
+    return {name: {"bytes": found.files[name].st_size, "sha256": file_digest(folder / name)} for name in names}
 
 
 def content_digest(outputs: dict[str, dict[str, Any]], members: dict[str, str] | None = None) -> str:
@@ -119,12 +131,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def verify(folder: Path, name: str | None = None, files: Iterable[str] | None = None) -> dict[str, Any]:
+def verify(
+    folder: Path, name: str | None = None, files: Iterable[str] | None = None, found: Contents | None = None
+) -> dict[str, Any]:
     """The manifest of an artefact whose every byte was compared with it, and which holds nothing else.
 
     name: the artefact `<stage>/<id>` that is expected there. files: the only ones that will be read; of the others
-    sizes are compared, no bytes. Raises UserError naming the folder and what is wrong, and
-    Unlisted where there is something that the manifest does not list.
+    sizes are compared, no bytes. found: its contents, where they were listed just now. Raises UserError naming the
+    folder and what is wrong, and Unlisted where there is something that the manifest does not list.
     """
     if folder.is_symlink():
         raise Unlisted(f"{folder}: is a link, and a link can change what is read; put the folder itself in its place")
@@ -137,13 +151,12 @@ def verify(folder: Path, name: str | None = None, files: Iterable[str] | None = 
             raise UserError(f"{folder / MANIFEST}: lists other files than were written; {REMEDY}")
         if manifest.get(DIGEST, stated := manifest_digest(manifest)) != stated:
             raise UserError(f"{folder / MANIFEST}: was edited after it was written; {REMEDY}")
-        found = _contents_of(folder, manifest["outputs"])
+        found = contents(folder) if found is None else found
+        _refuse_unlisted(folder, found, manifest["outputs"])
         for file, entry in manifest["outputs"].items():
-            whole = files is None or file in files
-            fault = _fault(folder / file, entry, whole) if found.get(file) else _absence(file, found)
-            if fault:
+            if fault := _fault(folder, file, found, entry, whole=files is None or file in files):
                 raise UserError(f"{folder / file}: {fault}, so the artefact is damaged; {REMEDY}")
-        _refuse_hard_links(folder, manifest["outputs"])
+        _refuse_hard_links(folder, found)
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({error.strerror}); fix that and rerun") from None
     except (KeyError, TypeError, AttributeError) as error:
@@ -151,10 +164,9 @@ def verify(folder: Path, name: str | None = None, files: Iterable[str] | None = 
     return manifest
 
 
-def _contents_of(folder: Path, outputs: dict[str, Any]) -> dict[str, bool]:
-    """What lies in an artefact's folder. Raises Unlisted for what its manifest does not list."""
-    found = contents(folder)
-    unlisted = sorted(found.keys() - outputs.keys() - {MANIFEST})
+def _refuse_unlisted(folder: Path, found: Contents, outputs: dict[str, Any]) -> None:
+    """Raise Unlisted for what lies in an artefact's folder and not in its manifest."""
+    unlisted = sorted((found.files.keys() | found.others) - outputs.keys() - {MANIFEST})
     if unlisted:
         path = folder / _topmost(unlisted[0], outputs)
         more = f" (and {len(unlisted) - 1} more here)" if len(unlisted) > 1 else ""
@@ -162,9 +174,8 @@ def _contents_of(folder: Path, outputs: dict[str, Any]) -> dict[str, bool]:
             f"{printable(str(path))}: is not in the artefact's manifest{more}, and could change what is read from "
             f"here; nobody vouches for it: look at it, then rm -r {_quoted(path)}"
         )
-    if not found.get(MANIFEST):
+    if MANIFEST in found.others:
         raise UserError(f"{folder / MANIFEST}: is a link; {REMEDY}")
-    return found
 
 
 def _topmost(name: str, outputs: Iterable[str]) -> str:
@@ -182,19 +193,15 @@ def _quoted(path: Path) -> str:
     return f"$'{''.join(plain)}'"
 
 
-def _absence(file: str, found: dict[str, bool]) -> str:
-    return "is no plain file" if file in found else "is missing"
+def outside_names(found: Contents) -> list[str]:
+    """Which files of an artefact have a name outside it too: hard links, by which they could be changed."""
+    linked = {name: each for name, each in found.files.items() if each.st_nlink > 1}
+    inside = Counter((each.st_dev, each.st_ino) for each in linked.values())
+    return [name for name, each in linked.items() if each.st_nlink > inside[each.st_dev, each.st_ino]]
 
 
-def outside_names(folder: Path, files: Iterable[str]) -> list[str]:
-    """Which of an artefact's files have a name outside it too: hard links, by which they could be changed."""
-    stats = {file: os.stat(folder / file) for file in files}
-    inside = Counter((stat.st_dev, stat.st_ino) for stat in stats.values())
-    return [file for file, stat in stats.items() if stat.st_nlink > inside[stat.st_dev, stat.st_ino]]
-
-
-def _refuse_hard_links(folder: Path, files: Iterable[str]) -> None:
-    for file in outside_names(folder, files):
+def _refuse_hard_links(folder: Path, found: Contents) -> None:
+    for file in outside_names(found):
         old, new = _quoted(folder), _quoted(folder.with_name(folder.name + ".copy"))
         raise Unlisted(
             f"{printable(str(folder / file))}: has another name outside the artefact (a hard link), by which it can be "
@@ -202,13 +209,14 @@ def _refuse_hard_links(folder: Path, files: Iterable[str]) -> None:
         )
 
 
-def _fault(path: Path, entry: dict[str, Any], whole: bool) -> str | None:
+def _fault(folder: Path, file: str, found: Contents, entry: dict[str, Any], whole: bool) -> str | None:
     """What is wrong with one file, in the user's words, or None. whole: its bytes are compared, not only its size."""
+    if file not in found.files:
+        return "is no plain file" if file in found.others else "is missing"
+    if (size := found.files[file].st_size) != entry["bytes"]:
+        return f"has {size} bytes, {entry['bytes']} were written"
     try:
-        size = path.stat().st_size
-        if size != entry["bytes"]:
-            return f"has {size} bytes, {entry['bytes']} were written"
-        if whole and file_digest(path) != entry["sha256"]:
+        if whole and file_digest(folder / file) != entry["sha256"]:
             return "holds other bytes than were written"
     except FileNotFoundError:
         return "is missing"

@@ -65,20 +65,20 @@ def _strangers(folder: Folder, level: Level) -> None:
         except OSError as error:
             level.fault("unreadable folder", artefact.name, f"cannot be read ({error.strerror})")
             continue
-        for name in sorted(found):
+        for name in sorted(found.others):
             path, where = artefact.folder / name, f"{artefact.name}/{name}"
             if path.is_symlink():
                 level.fault("link", where, "is a link; artefacts are folders of plain files")
             elif path.is_dir():
                 level.fault("extra folder", where, "is empty, and not in the manifest")
-            elif not found[name]:
+            else:
                 level.fault("special file", where, "is neither a file nor a folder")
-            elif name != MANIFEST and name not in artefact.manifest.outputs:
-                level.fault("extra file", where, "is not in the manifest: nothing vouches for it")
-        count += len(found)
-        listed = [name for name in artefact.manifest.outputs if found.get(name)]
-        for name in outside_names(artefact.folder, listed):
-            level.fault("link", f"{artefact.name}/{name}", "has another name outside its artefact: a hard link")
+        for name in sorted(found.files.keys() - artefact.manifest.outputs.keys() - {MANIFEST}):
+            level.fault("extra file", f"{artefact.name}/{name}", "is not in the manifest: nothing vouches for it")
+        count += len(found.files) + len(found.others)
+        for name in outside_names(found):
+            if name in artefact.manifest.outputs:
+                level.fault("link", f"{artefact.name}/{name}", "has another name outside its artefact: a hard link")
     level.facts["files"] = count
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from capacity.artefacts.identity import check_bytecode_by_hash, file_digest
-from capacity.artefacts.manifest import MANIFEST, contents, read_manifest, verify, write_atomically
+from capacity.artefacts.manifest import contents, read_manifest, verify, write_atomically
 from capacity.artefacts.spec import Spec, spec_text
 from capacity.artefacts.store import VARIABLE
 from capacity.errors import NotOurs, Unlisted, UserError, unwritable
@@ -62,18 +62,21 @@ class Survey:
         if known and HERE in known and all(_stat(prefix + file) == value for file, value in known.items()):
             return State.DONE
         folder = self.results / name
-        if not folder.is_dir() or not any(folder.iterdir()):
-            return State.MISSING
-        stats = {place: _stat(prefix + place) for place in _places(folder)}  # before the bytes: a change must show
         try:
-            outputs = verify(folder, name)["outputs"]
+            found = contents(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return State.MISSING
+        if not (found.files or found.others):
+            return State.MISSING
+        try:
+            verify(folder, name, found=found)
         except NotOurs:
             raise
         except UserError as error:
             self.faults[name] = str(error)
             self._changed |= self._known.pop(name, None) is not None
             return State.DAMAGED
-        self._known[name] = {place: stats.get(place, []) for place in _with_folders([MANIFEST, *outputs])}
+        self._known[name] = {place: _marks(stat) for place, stat in (found.folders | found.files).items()}
         self._changed = True
         return State.DONE
 
@@ -87,23 +90,6 @@ class Survey:
             self._changed = False
 
 
-def _places(folder: Path) -> list[str]:
-    """What lies below a folder, folders too."""
-    try:
-        return _with_folders(contents(folder))
-    except OSError:
-        return []
-
-
-def _with_folders(files: Iterable[str]) -> list[str]:
-    """Relative paths and the folders that lead to them, `.` first."""
-    paths, folders = list(files), {HERE}
-    for path in paths:
-        while path := path.rpartition("/")[0]:
-            folders.add(path)
-    return [*sorted(folders), *paths]
-
-
 def _read_index(path: Path) -> dict[str, Any]:
     """The index, or an empty one: it is only a memory of hashing."""
     try:
@@ -115,9 +101,13 @@ def _read_index(path: Path) -> dict[str, Any]:
 
 def _stat(path: str) -> list[int]:
     try:
-        stat = os.stat(path)
+        return _marks(os.stat(path))
     except OSError:
         return []
+
+
+def _marks(stat: os.stat_result) -> list[int]:
+    """What of a file or folder changes with it."""
     return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
 
 
