@@ -17,8 +17,11 @@ from transformers import AutoModelForCausalLM
 from capacity.errors import UserError
 from capacity.jobs.stop import Interrupted
 from capacity.models.build import load_model
+from capacity.models.external import build_external
 from capacity.models.external_checks import check, logits_of
+from capacity.models.spec import read_external
 from capacity.plan.model_checks import check_models
+from capacity.plan.model_sizes import parameters
 from capacity.quantization.scheme_checks import check_schemes
 from capacity.quantization.spec import Scheme
 from capacity.training.cost import active_parameters
@@ -195,3 +198,27 @@ def test_the_main_process_hears_of_it_in_one_line() -> None:
     )
     assert answer.returncode == 1
     assert answer.stderr.splitlines()[-1].startswith("hf: model_type 'mambo'")
+
+
+@pytest.mark.parametrize("settings", [factory("gru"), hf("mamba", hidden_size=16, num_hidden_layers=2)], ids=str)
+def test_plans_rest_on_the_parameters_of_the_model_as_it_was_built(settings: dict[str, Any]) -> None:
+    grid = tiny(
+        study=["own"],
+        studies={
+            "own": {
+                "question": "How large?",
+                "paper": "It does not say.",
+                "datasets": ["atomic"],
+                "tokenizers": ["word"],
+            }
+            | {"models": ["own"], "regimes": ["long"], "seeds": [1], "quantizers": ["none"]}
+        },
+        models={"own": settings},
+        regimes={"long": {"exposures": 2, "packing": "rows", "batch": 4, "lr": 1e-2, "warmup_steps": 1}},
+        quantizers={"none": {"method": "none"}},
+    )
+    check_models(grid.specs, set())
+    model = read_external(next(s for s in grid.specs.values() if s.stage == "checkpoints").settings["model"])
+    for words in (20, 3000):
+        built = build_external(model, words, 16)
+        assert parameters(model, words) == sum(weights.numel() for weights in built.parameters())

@@ -2,25 +2,27 @@
 
 Reads JSON from standard input: {"models": those to be trained, "quantised": {"model", "schemes"} of those to be
 quantised, "asked": those to be fine-tuned on questions, as
-`capacity.extraction.askable` takes them}. Run by the main process in a process of its own, since it needs torch.
+`capacity.extraction.askable` takes them}. Prints what the first two count, as JSON: [[model, parameters without words,
+parameters a word], ...]. Run by the main process in a process of its own, since it needs torch.
 """
 
 import json
 import sys
 from typing import Any
 
+from capacity.artefacts.identity import canonical_json
 from capacity.errors import UserError
 from capacity.jobs.startup import lean_imports
 
 with lean_imports():
-    from capacity.models.external_checks import check
+    from capacity.models.external_checks import check, count
     from capacity.models.spec import read_external
     from capacity.quantization.scheme_checks import check_schemes
     from capacity.quantization.spec import read_scheme
 
 
-def check_all(wanted: dict[str, list[dict[str, Any]]]) -> None:
-    """Check each model. Raises UserError."""
+def check_all(wanted: dict[str, list[dict[str, Any]]]) -> list[tuple[dict[str, Any], float, float]]:
+    """Check each model; the models, each with its parameters without words and those a word. Raises UserError."""
     for model in wanted["models"]:
         check(read_external(model))
     for quantised in wanted["quantised"]:
@@ -30,12 +32,15 @@ def check_all(wanted: dict[str, list[dict[str, Any]]]) -> None:
             from capacity.extraction.askable import check_asked
         for asked in wanted["asked"]:
             check_asked(asked)
+    models = [*wanted["models"], *(each["model"] for each in wanted["quantised"])]
+    distinct = {canonical_json(model): model for model in models}
+    return [(model, *count(read_external(model))) for model in distinct.values()]
 
 
 def main() -> None:
     """Check each model; exit 1 with the first mistake on stderr."""
     try:
-        check_all(json.load(sys.stdin))
+        print(json.dumps(check_all(json.load(sys.stdin))))
     except UserError as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from None

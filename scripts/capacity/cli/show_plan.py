@@ -29,7 +29,7 @@ from capacity.plan.gaps import gap_messages, gaps
 from capacity.plan.gpu_plan import assumptions, fit_of_a_day
 from capacity.plan.grid import Grid, resolve
 from capacity.plan.roofline import gpu_seconds, in_words
-from capacity.plan.survey import hold_against
+from capacity.plan.survey import hold_against, try_models
 from capacity.rewriting.spec import read_dataset
 from capacity.tables.naming import run_names
 from capacity.tokenizers.spec import read_tokenizer
@@ -179,6 +179,7 @@ def main() -> None:
         print("\n".join(training_costs(grid, args.trainings)))
         return
     plan = hold_against(grid, RESULTS)
+    try_models(plan)
     answer, missing = forecast(plan, RESULTS), gaps(plan, RESULTS)
     runs = new_runs(grid, answer)
     if args.json:

@@ -19,9 +19,10 @@ def size_of(model: Model, recipe: Recipe) -> int:
     if isinstance(settings, PaperModel):
         return parameter_count(settings, recipe.vocabulary)
     from capacity.models.external import build_external  # torch
+    from capacity.models.external_checks import trainable
 
     built = build_external(settings, recipe.vocabulary, recipe.tokens)
-    return sum(weights.numel() for weights in built.parameters() if weights.requires_grad)
+    return trainable(built)
 
 
 def equal_baseline(P: int, recipe: Recipe) -> dict[str, Any]:

@@ -29,6 +29,19 @@ def check(model: ExternalModel) -> None:
             raise UserError(f"{name}: {fault}")
 
 
+def count(model: ExternalModel) -> tuple[float, float]:
+    """Trainable parameters without words, and those of a word, by two vocabularies. Raises UserError."""
+    where = "meta" if isinstance(model, TransformersModel) else "cpu"  # a factory may not bear the first
+    with torch.device(where), torch.random.fork_rng(devices=[]):
+        few, many = (trainable(build_external(model, words, T)) for words in (V, 2 * V))
+    return 2 * few - many, (many - few) / V
+
+
+def trainable(model: nn.Module) -> int:
+    """Parameters that are trained."""
+    return sum(weights.numel() for weights in model.parameters() if weights.requires_grad)
+
+
 def width_of(model: PreTrainedModel) -> int:
     """Tokens of a row that a model has positions for."""
     return min(T, getattr(model.config, POSITIONS, None) or T)

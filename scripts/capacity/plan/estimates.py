@@ -3,7 +3,7 @@
 Estimates order jobs, size their resources and fill `make plan`; no number in a table comes from here.
 """
 
-from capacity.models.architectures import parameter_count
+from capacity.plan.model_sizes import parameters
 from capacity.rewriting.spec import DatasetSettings, RewritingSettings
 from capacity.tokenizers.spec import OwnBpe, PublishedBpe, TokenizerSettings
 from capacity.training.spec import TrainingRegime, TrainingSettings
@@ -82,7 +82,7 @@ def training_steps(dataset: DatasetSettings, regime: TrainingRegime) -> int:
 
 def training_parameters(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings) -> int:
     """About how many parameters a training trains."""
-    return parameter_count(settings.model, vocabulary(dataset, tokenizer))
+    return parameters(settings.model, vocabulary(dataset, tokenizer))
 
 
 def training_flops(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings) -> float:

@@ -6,8 +6,9 @@ from typing import Literal
 
 from capacity.artefacts.spec import Spec
 from capacity.jobs.gpus import Gpu
-from capacity.models.architectures import parameter_count, sizes
+from capacity.models.architectures import sizes
 from capacity.plan.estimates import biography_tokens, vocabulary
+from capacity.plan.model_sizes import parameters
 from capacity.plan.requests import UNKNOWN_LAYERS, UNKNOWN_WIDTH, SpecOf, world
 from capacity.rewriting.spec import DatasetSettings
 from capacity.tokenizers.spec import TokenizerSettings
@@ -33,7 +34,7 @@ def training_gpu_mb(dataset: DatasetSettings, tokenizer: TokenizerSettings, sett
     Weights, gradient, two moments and a copy.
     """
     regime, hardware = settings.regime, settings.hardware
-    fixed = 20 * parameter_count(settings.model, vocabulary(dataset, tokenizer))
+    fixed = 20 * parameters(settings.model, vocabulary(dataset, tokenizer))
     tokens = regime.batch // hardware.devices * (regime.context or biography_tokens(dataset))
     return CONTEXT_MB + math.ceil((fixed + tokens * bytes_a_token(dataset, tokenizer, settings)) / 1e6)
 

@@ -9,12 +9,14 @@ from typing import Any
 from capacity.artefacts.identity import SCRIPTS, canonical_json
 from capacity.artefacts.spec import Spec
 from capacity.errors import UserError
-from capacity.models.spec import PaperModel, read_model
+from capacity.models.spec import PaperModel, read_external, read_model
+from capacity.plan.model_sizes import note_built
 
 
 def check_models(specs: dict[str, Spec], done: set[str]) -> None:
     """Build what is not of the paper and still to be made, in a process of its own. Raises UserError.
 
+    What is built is counted too: plans and what jobs ask for rest on it.
     That is models to be trained, those to be quantised with the schemes to be applied, and such as are to be
     fine-tuned on questions or trained on windows of them.
     specs: of a grid. done: names of artefacts, members of sets too, that are there.
@@ -30,6 +32,8 @@ def check_models(specs: dict[str, Spec], done: set[str]) -> None:
     if answer.returncode:
         lines = answer.stderr.strip().splitlines()
         raise UserError(lines[-1] if lines else f"capacity check-models ended with code {answer.returncode}")
+    for model, without_words, per_word in json.loads(answer.stdout.splitlines()[-1]):
+        note_built(read_external(model), without_words, per_word)
 
 
 def wanted_of(specs: dict[str, Spec], done: set[str]) -> dict[str, list[dict[str, Any]]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from capacity.artefacts.spec import Spec
 from capacity.jobs.gpus import gpus_asked
-from capacity.models.architectures import parameter_count, sizes
+from capacity.models.architectures import sizes
 from capacity.plan.estimates import (
     CPU_FLOPS,
     biography_tokens,
@@ -20,6 +20,7 @@ from capacity.plan.estimates import (
     training_steps,
     vocabulary,
 )
+from capacity.plan.model_sizes import parameters
 from capacity.rewriting.spec import DatasetSettings, RewritingSettings, read_dataset
 from capacity.tokenizers.spec import TokenizerSettings, read_tokenizer
 from capacity.training.spec import TrainingSettings
@@ -174,7 +175,7 @@ def training_mb(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings
     numbers a token, layer and channel.
     """
     regime, V = settings.regime, vocabulary(dataset, tokenizer)
-    fixed = 20 * parameter_count(settings.model, V) + _bytes_of(dataset)
+    fixed = 20 * parameters(settings.model, V) + _bytes_of(dataset)
     processes = settings.hardware.devices
     if settings.hardware.accelerator == "gpu":
         return processes * math.ceil(GPU_BASE_MB + fixed / 1e6)

@@ -250,12 +250,16 @@ def hold_against(grid: "Grid", results: Path) -> Plan:
     return Plan(grid, states, faults, to_remake(grid.specs, states, faults))
 
 
+def try_models(plan: Plan) -> None:
+    """Build the models that are not of the paper and still to be made. Raises UserError."""
+    check_models(plan.specs, {name for name, state in plan.states.items() if state == State.DONE})
+
+
 def prepare_run(grid: "Grid", results: Path) -> Plan:
     """Survey the artefacts, then write what the engine compares (specs to make again, stamps) and what studies ask."""
     check_bytecode_by_hash()
     plan = hold_against(grid, results)
-    done = {name for name, state in plan.states.items() if state == State.DONE}
-    check_models(grid.specs, done)
+    try_models(plan)
     check_loggers(grid.loggers)
     _spec_again(plan, results)
     _write_studies(grid, results)
