@@ -258,6 +258,6 @@ def test_the_markdown_has_a_line_a_claim(tmp_path):
     judged = judge(read_claims(path), capacity_table(seeds(*HIGH)), "laptop")
     assert list(judged.columns) == list(COLUMNS)
     assert as_markdown(judged).splitlines()[2:] == [
-        "| 1 | It holds. | ≥ 2 | 2.08 | 2.01 to 2.14 | 3 | **reproduced** |",
-        "| 1 | It holds. | ≥ 2 |  |  |  | **not run**: no data |",
+        "| 1 | It holds. | bits a parameter | ≥ 2 | 1.82 or more | 2.08 | 2.01 to 2.14 | 3 | **reproduced** |",
+        "| 1 | It holds. | bits a parameter | ≥ 2 | 1.82 or more |  |  |  | **not run**: no data |",
     ]

@@ -9,7 +9,7 @@ from capacity.config.claim import read_claims
 from capacity.config.load import load_config
 from capacity.errors import UserError
 from capacity.tables.claims import as_markdown, judge
-from capacity.tables.claims_by_scale import in_order_of_size, of_record, scales_markdown
+from capacity.tables.claims_by_scale import heads_in_order_of_size, of_record, scales_markdown
 from capacity.tables.reference import read_tables, scales_of
 from capacity.tables.table import write_table
 
@@ -30,11 +30,11 @@ def test_the_committed_verdicts_follow_from_the_committed_tables(folder: Path, t
 def test_the_verdicts_of_all_scales_stand_side_by_side():
     tables = {folder.name: read_tables(folder) for folder in SCALES}
     judged = {scale: judge(CLAIMS, table, scale) for scale, table in tables.items()}
-    sizes = in_order_of_size(tables)
+    heads = heads_in_order_of_size(tables)
     everything = pd.Series(True, index=range(len(CLAIMS)))
     committed = (ROOT / "results" / "reference" / "claims.md").read_text()
-    assert committed == scales_markdown(judged, sizes, everything), "run `make reference`"
-    headlines = scales_markdown(judged, sizes, pd.Series([claim["headline"] for claim in CLAIMS]))
+    assert committed == scales_markdown(judged, heads, everything), "run `make reference`"
+    headlines = scales_markdown(judged, heads, pd.Series([claim["headline"] for claim in CLAIMS]))
     assert headlines in (ROOT / "README.md").read_text(), "run `make reference`"
 
 
@@ -47,15 +47,15 @@ def test_the_verdict_of_record_is_that_of_the_largest_scale_that_was_run():
         {"id": "a", "verdict": "inconclusive", "scale": "large"},
         {"id": "b", "verdict": "not run", "scale": "large"},
     ]
-    record = of_record({"large": pd.DataFrame(larger), "small": pd.DataFrame(rows)}, {"small": 9e3, "large": 3e4})
+    record = of_record({"large": pd.DataFrame(larger), "small": pd.DataFrame(rows)}, ["small", "large"])
     assert list(record["verdict"]) == ["inconclusive", "reproduced"]
     assert list(record["scale"]) == ["large", "small"]
 
 
 def test_scales_stand_in_the_order_of_their_models():
-    tables = {"a": [5.0, 5.0, 1.0], "b": [3.0, 3.0, 3.0]}
+    tables = {"a": [5e3, 5e3, 1e3], "b": [3e3, 3e3, 3e3]}
     frames = {name: pd.DataFrame({"checkpoint_id": ["x", "y", "z"], "P": P}) for name, P in tables.items()}
-    assert in_order_of_size(frames) == {"b": 3.0, "a": 5.0}
+    assert heads_in_order_of_size(frames) == {"b": "b, 3k", "a": "a, 1k to 5k"}
 
 
 def test_claims_name_studies_of_the_configuration_or_say_why_not():

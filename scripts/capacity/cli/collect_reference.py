@@ -20,7 +20,7 @@ from capacity.figures.figure1 import plot_figure_one
 from capacity.figures.storage import plot_storage
 from capacity.figures.studies import plot_study
 from capacity.tables.claims import as_markdown, judge
-from capacity.tables.claims_by_scale import in_order_of_size, of_record, scales_markdown
+from capacity.tables.claims_by_scale import heads_in_order_of_size, of_record, scales_markdown
 from capacity.tables.reference import read_tables, scales_of
 from capacity.tables.table import write_table
 
@@ -73,12 +73,12 @@ def main() -> None:
     collected = {folder.name: collect(folder, claims, studies) for folder in scales}
     tables = {scale: table for scale, (table, _) in collected.items()}
     judged = {scale: verdicts for scale, (_, verdicts) in collected.items()}
-    sizes = in_order_of_size(tables)
+    heads = heads_in_order_of_size(tables)
     everything = pd.Series(True, index=range(len(claims)))
-    text = scales_markdown(judged, sizes, everything)
+    text = scales_markdown(judged, heads, everything)
     (args.reference / "claims.md").write_text(text, encoding="utf-8")
     plot_figure_one(pd.concat(tables.values(), ignore_index=True), args.reference)
     if args.readme:
         headlines = pd.Series([claim["headline"] for claim in claims])
-        into_readme(args.readme, scales_markdown(judged, sizes, headlines))
-    print(of_record(judged, sizes)["verdict"].value_counts().to_string())
+        into_readme(args.readme, scales_markdown(judged, heads, headlines))
+    print(of_record(judged, heads)["verdict"].value_counts().to_string())

@@ -18,7 +18,7 @@ from capacity.tables.table import GROUP_COLUMNS
 
 REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, NOT_RUN = "reproduced", "not reproduced", "inconclusive", "not run"
 COLUMNS = (
-    *("id", "result", "source", "statement", "statistic", "column", "relation", "published", "tolerance"),
+    *("id", "result", "source", "statement", "statistic", "column", "unit", "relation", "published", "tolerance"),
     *("measured", "low", "high", "seeds", "scale", "verdict", "reason", "studies", "runs"),
 )
 PATTERNS = ("study", "scheme", "dataset", "model", "regime", "setting")
@@ -38,6 +38,7 @@ def judge_claim(claim: Claim, table: pd.DataFrame, scale: str) -> dict[str, Any]
     """The verdict on one claim. claim: as `capacity.config.claim.read_claims` gives it."""
     about = {column: claim[column] for column in COLUMNS if column in claim and column != "seeds"}
     about |= {"result": claim["result"] or "", "source": claim.get("source") or ""}
+    about |= {"unit": "ratio" if claim["to"] or claim["statistic"] == "lowest share" else "bits a parameter"}
     about |= {"scale": scale, "seeds": 0, "studies": "", "runs": ""}
     if not claim["of"]:
         return {**about, "verdict": NOT_RUN, "reason": claim["not_run"]}
@@ -128,8 +129,8 @@ def _verdict(claim: Claim, low: float, high: float, seeds: int) -> tuple[str, st
     if least <= low and high <= most:
         return REPRODUCED, ""
     if high < least or low > most:
-        return NOT_REPRODUCED, f"the interval lies {'below' if high < least else 'above'} {_region_text(least, most)}"
-    return INCONCLUSIVE, f"the interval straddles {_region_text(least, most)}"
+        return NOT_REPRODUCED, f"the interval lies {'below' if high < least else 'above'} the accepted range"
+    return INCONCLUSIVE, "the interval lies partly outside the accepted range"
 
 
 def region(claim: Claim) -> tuple[float, float]:
@@ -140,24 +141,26 @@ def region(claim: Claim) -> tuple[float, float]:
     return least, most
 
 
-def _region_text(least: float, most: float) -> str:
+def region_text(claim: Claim) -> str:
+    """The values that count as the published one, in words."""
+    least, most = region(claim)
     if math.isinf(most):
-        return f"{least:.3g}"
-    return f"{most:.3g}" if math.isinf(least) else f"{least:.3g} to {most:.3g}"
+        return f"{least:.3g} or more"
+    return f"{most:.3g} or less" if math.isinf(least) else f"{least:.3g} to {most:.3g}"
 
 
 def as_markdown(judged: pd.DataFrame) -> str:
     """The verdicts as a Markdown table."""
     lines = [
-        "| result | the paper says | published | measured | 95 % | seeds | verdict |",
-        "|---|---|---|---|---|---|---|",
+        "| result | the paper says | unit | published | accepted | measured | 95 % | seeds | verdict |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in judged.to_dict("records"):
         measured, interval = number_and_interval(row)
         verdict = f"**{row['verdict']}**" + (f": {row['reason']}" if row["reason"] else "")
         lines.append(
-            f"| {result_text(row)} | {row['statement']} | {published_text(row)} | {measured} | {interval} | "
-            f"{row['seeds'] or ''} | {verdict} |"
+            f"| {result_text(row)} | {row['statement']} | {row['unit']} | {published_text(row)} | {region_text(row)} | "
+            f"{measured} | {interval} | {row['seeds'] or ''} | {verdict} |"
         )
     return "\n".join(lines) + "\n"
 

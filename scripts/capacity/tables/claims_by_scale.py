@@ -1,47 +1,57 @@
 """Verdicts at several scales side by side, so that a reader sees what changes with the size of the models."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from capacity.tables.claims import NOT_RUN, number_and_interval, published_text, result_text
+from capacity.tables.claims import NOT_RUN, number_and_interval, published_text, region_text, result_text
 
 Judged = Mapping[str, pd.DataFrame]  # scale -> one row a claim, as `judge` gives them
 
 
-def in_order_of_size(tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:
-    """Scale to the median number of parameters of its runs, the smallest first."""
-    sizes = {scale: float(table.drop_duplicates("checkpoint_id")["P"].median()) for scale, table in tables.items()}
-    return dict(sorted(sizes.items(), key=lambda item: item[1]))
+def heads_in_order_of_size(tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    """Scale to the head of its column, such as `laptop, 3k to 18k`: the scale of the smallest median model first."""
+    sizes = {scale: table.drop_duplicates("checkpoint_id")["P"] for scale, table in tables.items()}
+    order = sorted(sizes, key=lambda scale: float(sizes[scale].median()))
+    return {scale: f"{scale}, {_range_text(sizes[scale].min(), sizes[scale].max())}" for scale in order}
 
 
-def of_record(judged: Judged, sizes: Mapping[str, float]) -> pd.DataFrame:
-    """Each claim's row at the largest scale that was run; `sizes` gives the scales, the smallest first."""
+def of_record(judged: Judged, scales: Iterable[str]) -> pd.DataFrame:
+    """Each claim's row at the largest scale that was run. scales: the smallest first."""
+    scales = list(scales)
     rows = []
     for number in range(len(next(iter(judged.values())))):
-        at_scales = [judged[scale].iloc[number] for scale in sizes]
+        at_scales = [judged[scale].iloc[number] for scale in scales]
         was_run = [row for row in at_scales if row["verdict"] != NOT_RUN]
         rows.append((was_run or at_scales)[-1])
     return pd.DataFrame(rows).reset_index(drop=True)
 
 
-def scales_markdown(judged: Judged, sizes: Mapping[str, float], keep: pd.Series) -> str:
-    """The claims that `keep` marks as a Markdown table: what each scale measured, the verdict of the largest one."""
-    record = of_record(judged, sizes)
-    heads = [f"{scale}, {size_text(size)}" for scale, size in sizes.items()]
+def scales_markdown(judged: Judged, heads: Mapping[str, str], keep: pd.Series) -> str:
+    """The claims that `keep` marks as a Markdown table: what each scale measured, the verdict of the largest one.
+
+    heads: of the columns, `heads_in_order_of_size`.
+    """
+    record = of_record(judged, heads)
     lines = [
-        f"| result | the paper says | published | {' | '.join(heads)} | verdict |",
-        "|" + "---|" * (4 + len(heads)),
+        f"| result | the paper says | unit | published | accepted | {' | '.join(heads.values())} | verdict |",
+        "|" + "---|" * (6 + len(heads)),
     ]
     for number in record.index[keep.to_numpy()]:
         row = record.loc[number]
-        cells = [_cell(judged[scale].iloc[number]) for scale in sizes]
+        cells = [_cell(judged[scale].iloc[number]) for scale in heads]
         at = f" ({row['scale']})" if row["verdict"] != NOT_RUN else ""
         verdict = f"**{row['verdict']}**{at}" + (f": {row['reason']}" if row["reason"] else "")
         lines.append(
-            f"| {result_text(row)} | {row['statement']} | {published_text(row)} | {' | '.join(cells)} | {verdict} |"
+            f"| {result_text(row)} | {row['statement']} | {row['unit']} | {published_text(row)} | {region_text(row)} | "
+            f"{' | '.join(cells)} | {verdict} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _range_text(least: float, most: float) -> str:
+    """From the smallest to the largest model."""
+    return size_text(least) if least == most else f"{size_text(least)} to {size_text(most)}"
 
 
 def size_text(size: float) -> str:
