@@ -51,7 +51,7 @@ def plot_figure_one(table: pd.DataFrame, folder: Path, title: str = TITLE) -> No
         bits, ratio = figure.subplots(1, 2)
         _plot_bits(bits, summary)
         _plot_ratios(ratio, summary)
-        finish(figure, _legend(), 3, title, folder, "figure1", _data(summary))
+        finish(figure, _legend(summary), 3, title, folder, "figure1", _data(summary))
 
 
 def plain_models(table: pd.DataFrame) -> pd.DataFrame:
@@ -61,8 +61,8 @@ def plain_models(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _is_most(summary: pd.DataFrame, among: list[pd.Series]) -> pd.Series:
-    """Whether a row has the highest R of its model and exposures, and of what else it is compared among."""
-    best = summary.groupby([summary["model"], summary["exposures"], *among])["R"].transform("max")
+    """Whether a row has the highest R of its size and exposures, and of what else it is compared among."""
+    best = summary.groupby([summary["P"], summary["exposures"], *among])["R"].transform("max")
     return summary["R"] == best
 
 
@@ -93,11 +93,13 @@ def _plot_ratios(axes: Axes, summary: pd.DataFrame) -> None:
     finish_ratio(axes)
 
 
-def _legend() -> list[Line2D]:
+def _legend(summary: pd.DataFrame) -> list[Line2D]:
     ours = [Line2D([], [], label=f"here, {exposures} exposures", **look) for exposures, look in LOOKS.items()]
     paper = Line2D([], [], label="paper, Figure 1(a), 1000 exposures", **PAPER)
-    pale = Line2D([], [], label="here, worlds of which less is held", color="0.4", marker="o", linestyle="none")
+    pale = Line2D([], [], label="here, datasets of which less is held", color="0.4", marker="o", linestyle="none")
     pale.set(markersize=2.5)
+    if not (summary.loc[summary["most"] | summary["most_of_offer"], "R"] < LOWEST_R).any():
+        return [*ours, paper, pale]
     hollow = Line2D([], [], label=f"hollow: {R} below {LOWEST_R:g}", color="0.3", marker="o", linestyle="none")
     hollow.set(markersize=5, markerfacecolor="white")
     return [*ours, paper, pale, hollow]
