@@ -72,7 +72,7 @@ WAYS: dict[str, Way] = {
         slow=True,
     ),
     "make report": Run(makes="results/report.html", slow=True),
-    "snakemake --report results/engine.html results/report.html": Run(
+    "snakemake --report=results/engine.html results/report.html": Run(
         first="make report", makes="results/engine.html", slow=True
     ),
     "make compare": Run(place="clone", says="0 of"),
