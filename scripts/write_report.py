@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from capacity.errors import UserError, fail
-from capacity.figures.report import read_claims_table, write_report
+from capacity.figures.report_page import read_claims_table, write_report
 from capacity.tables.table import read_table
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "report"

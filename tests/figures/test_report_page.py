@@ -14,7 +14,7 @@ from markupsafe import escape
 from test_claims import CLAIM, seeds, write_claims
 
 from capacity.config.claim import read_claims
-from capacity.figures import report
+from capacity.figures import report_page as report
 from capacity.tables.claims import judge
 from capacity.tables.table import capacity_table, write_table
 

@@ -10,7 +10,7 @@ from worlds import ATOMIC, SMALL_BIOS, made_tokenizer, make_world
 
 from capacity.artefacts.spec import Spec
 from capacity.tables.bits import bits_offered
-from capacity.tables.loss_bits import World, wording_nats, world_of
+from capacity.tables.loss_bits import LossInBits, loss_in_bits, wording_nats
 from capacity.world.facts import save_world
 from capacity.world.render import Renderer
 from capacity.world.sampling import training_draws
@@ -24,11 +24,11 @@ def spec_of(parents: dict[str, Any] | None = None, zipf: float | None = None) ->
     return Spec("checkpoints", "it", {"regime": {"zipf": zipf}}, parents, code="", packages={})
 
 
-def found(settings: dict[str, Any], results: Path, spec: Spec | None = None) -> World | None:
+def found(settings: dict[str, Any], results: Path, spec: Spec | None = None) -> LossInBits | None:
     """What the trainings of a world have."""
     (results / "datasets" / "it").mkdir(parents=True)
     save_world(make_world(settings), results / "datasets" / "it")
-    return world_of(spec or spec_of(), results)
+    return loss_in_bits(spec or spec_of(), results)
 
 
 @pytest.mark.parametrize("settings", [ATOMIC, SMALL_BIOS, STRINGS], ids=["atomic", "small_bios", "strings"])

@@ -12,7 +12,7 @@ from capacity.cli import show_plan as plan
 from capacity.config.experiment import Config
 from capacity.config.load import check, merge, read_yaml
 from capacity.errors import UserError
-from capacity.figures.report import findings, write_report
+from capacity.figures.report_page import findings, write_report
 from capacity.plan.forecast import forecast
 from capacity.plan.grid import Grid, resolve
 from capacity.plan.runs import run_states

@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from capacity.artefacts.spec import read_spec
 from capacity.errors import UserError
 from capacity.figures.drawing import COLOURS, LINES, save, style
-from capacity.tables.loss_bits import world_of
+from capacity.tables.loss_bits import loss_in_bits
 from capacity.tables.naming import cell_names, run_names
 from capacity.tables.rows import TRAINING
 
@@ -54,7 +54,7 @@ def bits_of(curve: pd.DataFrame, checkpoint: str, results: Path) -> dict[str, An
     """The columns of BITS of one run: NaN where its loss does not say, and a parameter of a training under way."""
     columns: dict[str, Any] = dict.fromkeys(BITS, float("nan"))
     try:
-        world = world_of(read_spec(results / "specs" / f"{checkpoint}.json"), results)
+        world = loss_in_bits(read_spec(results / "specs" / f"{checkpoint}.json"), results)
     except (UserError, FileNotFoundError):  # a table without the specs or the datasets that it came from
         return columns
     if world is None:

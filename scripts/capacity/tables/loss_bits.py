@@ -21,8 +21,8 @@ TRAINED_ON = {"dataset", "tokenizer"}  # the parents of a training on biographie
 
 
 @dataclass(frozen=True)
-class World:
-    """What turns a loss into bits. Bits and nats are of one person."""
+class LossInBits:
+    """What turns the loss of one world into bits. Bits and nats are of one person."""
 
     N: int
     prior_bits: float
@@ -33,8 +33,8 @@ class World:
         return bits_stored(loss * tokens - self.wording_nats, self.prior_bits)
 
 
-def world_of(spec: Spec, results: Path) -> World | None:
-    """The world that a checkpoint's spec trains on; None where its loss is not of biographies worded anew alone.
+def loss_in_bits(spec: Spec, results: Path) -> LossInBits | None:
+    """How the loss of a checkpoint's spec becomes bits; None where it is not of biographies worded anew alone.
 
     So it is with junk, questions, kept paragraphs and written texts, with people who come more often than others, and
     where sets of values are knowledge, whose bits depend on the loss of first chunks.
@@ -46,7 +46,7 @@ def world_of(spec: Spec, results: Path) -> World | None:
     if content["rewritings"] or content["settings"].get("junk") or grammar.paragraphs or has_diversity(account):
         return None
     prior_bits = account.name_prior_bits + math.fsum(bits for _, bits in account.items)
-    return World(content["settings"]["N"], prior_bits, wording_nats(grammar))
+    return LossInBits(content["settings"]["N"], prior_bits, wording_nats(grammar))
 
 
 def wording_nats(grammar: Grammar) -> float:
