@@ -18,9 +18,9 @@ from capacity.world.sampling import training_draws
 STRINGS = {"kind": "random", "N": 40, "length": 6, "vocabulary": 32, "seed": 3}
 
 
-def spec_of(parents: dict[str, Any] | None = None, zipf: float | None = None) -> Spec:
+def spec_of(zipf: float | None = None) -> Spec:
     """Of a training on the one dataset."""
-    parents = {"dataset": "datasets/it", "tokenizer": "tokenizers/it"} | (parents or {})
+    parents = {"dataset": "datasets/it", "tokenizer": "tokenizers/it"}
     return Spec("checkpoints", "it", {"regime": {"zipf": zipf}}, parents, code="", packages={})
 
 
@@ -77,9 +77,8 @@ def test_the_wording_is_as_many_nats_as_a_person_has_texts(settings: dict[str, A
         (ATOMIC | {"junk": {"people": 10, "share": 0.5}}, spec_of()),
         (ATOMIC | {"L": 2}, spec_of()),  # sets of values are knowledge
         (ATOMIC, spec_of(zipf=1.0)),
-        (ATOMIC, spec_of({"questions": "questions/it"})),
     ],
-    ids=["paragraphs", "junk", "sets", "zipf", "questions"],
+    ids=["paragraphs", "junk", "sets", "zipf"],
 )
 def test_where_the_loss_does_not_say(settings: dict[str, Any], spec: Spec, tmp_path: Path):
     assert found(settings, tmp_path, spec) is None

@@ -17,8 +17,6 @@ from capacity.tables.rows import GRAMMAR
 from capacity.world.bit_account import Account
 from capacity.world.grammar import Grammar
 
-TRAINED_ON = {"dataset", "tokenizer"}  # the parents of a training on biographies alone
-
 
 @dataclass(frozen=True)
 class LossInBits:
@@ -36,10 +34,10 @@ class LossInBits:
 def loss_in_bits(spec: Spec, results: Path) -> LossInBits | None:
     """How the loss of a checkpoint's spec becomes bits; None where it is not of biographies worded anew alone.
 
-    So it is with junk, questions, kept paragraphs and written texts, with people who come more often than others, and
-    where sets of values are knowledge, whose bits depend on the loss of first chunks.
+    So it is with junk, kept paragraphs and written texts, with people who come more often than others, and where sets
+    of values are knowledge, whose bits depend on the loss of first chunks.
     """
-    if set(spec.parents) != TRAINED_ON or spec.settings["regime"]["zipf"]:
+    if spec.settings["regime"]["zipf"]:
         return None
     content = json.loads((results / str(spec.parents["dataset"]) / GRAMMAR).read_text(encoding="utf-8"))
     account, grammar = Account(**content["account"]), Grammar.from_json(content["grammar"])
