@@ -125,9 +125,8 @@ test-slurm: env ## the SLURM profile on a real cluster on this machine (Debian, 
 	@tests/slurm/cluster install --accounting
 	@trap 'tests/slurm/cluster down' EXIT INT TERM; $(WITH_ARGS) python -m pytest tests/slurm
 
-report: env ## results/report.html, one file that works offline: claims, figures, tables down to the manifests
-	@$(ENGINE) --quiet rules --forcerun write_report_pages --cores "$$CORES" report_pages
-	@$(ENGINE) --quiet all --report results/report.html report_pages
+report: env ## results/report.html, one file that works offline: claims, figures, curves, the table down to the manifests
+	@$(ENGINE) --quiet rules --forcerun write_report --cores "$$CORES" results/report.html
 	@echo "results/report.html is ready to open"
 
 compare: env ## your results/capacity_table.csv against the reference: cells with intervals, verdicts (SCALE=a folder of results/reference)

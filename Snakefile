@@ -50,8 +50,7 @@ localrules:
     publish_table,
     publish_figures,
     publish_claims,
-    write_report_pages,
-    report_pages,
+    write_report,
 
 
 rule all:

@@ -22,16 +22,6 @@ rule plot_capacity:
         "python scripts/plot_capacity.py --spec results/specs/{wildcards.figures}.json > {log:q} 2>&1"
 
 
-def in_report(name, kind):
-    """A published figure, with its place and its finding in the engine's report."""
-    return report(
-        f"results/figures/{name}.{kind}",
-        caption=f"../results/report/{name}.rst",
-        category="2. Figures",
-        labels={"figure": name.removeprefix("study-"), "format": kind},
-    )
-
-
 rule publish_figures:
     """Copy the figures of the present configuration to their fixed paths."""
     input:
@@ -39,8 +29,8 @@ rule publish_figures:
         stamp="results/specs/capacity_figures.stamp",
     output:
         # A job of a cluster reads this file too, and never publishes.
-        pngs=[in_report(name, "png") for name in flow.figures],
-        svgs=[in_report(name, "svg") for name in flow.figures],
+        pngs=[f"results/figures/{name}.png" for name in flow.figures],
+        svgs=[f"results/figures/{name}.svg" for name in flow.figures],
         csvs=[f"results/figures/{name}.csv" for name in flow.figures],
         identity="results/figures/capacity_figures.id",
     log:

@@ -1,39 +1,27 @@
-"""The engine's own HTML report.
+"""The report: one page with the results of what is published.
 
-In: what is published. Out: the pages and captions that `snakemake --report` puts into one file; `make report` writes them
-anew each time, since they show executions.
+Out: results/report.html. `make report` writes it anew each time, since it shows executions. The engine's own report
+(`snakemake --report`), which shows rules and run times, holds the page too.
 """
 
 
-rule write_report_pages:
-    """Write the claims, the capacity table with its manifests, and the findings as pages."""
+rule write_report:
+    """Write claims, figures, loss curves and the capacity table with its manifests as one page."""
     input:
         table="results/capacity_table.csv",
         figures="results/figures/capacity_figures.id",
         claims="results/claims.csv" if flow.claims else [],
     output:
-        claims=report(
-            "results/report/claims.html",
-            category="1. Claims",
-            labels={"page": "what the paper says, and what was measured"},
-        ),
-        table=report(
-            "results/report/capacity_table.html",
-            category="3. Capacity table",
-            labels={"page": "every variant, down to its manifests"},
+        report(
+            "results/report.html",
+            category="Results",
+            labels={"page": "claims, figures and the capacity table"},
         ),
     log:
-        "results/logs/write_report_pages.log",
+        "results/logs/write_report.log",
     message:
-        "Writing the report's pages."
+        "Writing the report."
     shell:
         # Questions come by a file: the engine writes parameters into its report as they are, markup included.
-        "python scripts/write_report_pages.py --studies results/report/studies.json --claims {input.claims}"
-        " > {log:q} 2>&1"
-
-
-rule report_pages:
-    """All that stands in the report."""
-    input:
-        rules.all.input,
-        rules.write_report_pages.output,
+        "python scripts/write_report.py --studies results/report/studies.json --claims {input.claims}"
+        " --output {output:q} > {log:q} 2>&1"

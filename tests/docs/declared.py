@@ -72,6 +72,9 @@ WAYS: dict[str, Way] = {
         slow=True,
     ),
     "make report": Run(makes="results/report.html", slow=True),
+    "snakemake --report=results/engine.html results/report.html": Run(
+        first="make report", makes="results/engine.html", slow=True
+    ),
     "make compare": Run(place="clone", says="0 of"),
     "make size FACTS=14e9 EXPOSURES=1000": Run(place="clone", says="by the law"),
     "make audit": Run(first="make table", says="no finding", makes="results/audit/audit.md", slow=True),

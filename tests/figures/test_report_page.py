@@ -1,20 +1,20 @@
-"""The pages and captions of the report, from planted tables: what they say, and that they escape what others wrote."""
+"""The report from planted tables: what it says, and that it escapes what others wrote."""
 
+import html
 import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 import pytest
 from checkout import Checkout
-from docutils.core import publish_parts
+from markupsafe import escape
 from test_claims import CLAIM, seeds, write_claims
 
 from capacity.config.claim import read_claims
-from capacity.figures import report_pages as report
+from capacity.figures import report_page as report
 from capacity.tables.claims import judge
 from capacity.tables.table import capacity_table, write_table
 
@@ -52,22 +52,25 @@ def claims(tmp_path: Path) -> pd.DataFrame:
     return report.read_claims_table(tmp_path / "claims.csv")
 
 
-def pages(results: Path, claims: Any, rows: list[dict[str, Any]] | None = None) -> dict[str, str]:
+def page_of(results: Path, claims: Any, rows: list[dict[str, Any]] | None = None) -> str:
+    """The report of some rows, the figures of which are any image."""
+    (results / "figures").mkdir(exist_ok=True)
+    for name in ("capacity", "figure1", "study-base"):
+        (results / "figures" / f"{name}.png").write_bytes(b"an image")
     table = capacity_table(rows or seeds(2.0, 2.1, 2.2))
-    report.write_pages(table, claims, STUDIES, results, TEMPLATES)
-    return {path.name: path.read_text() for path in (results / "report").iterdir()}
+    report.write_report(table, claims, STUDIES, results, TEMPLATES, results / "report.html")
+    return (results / "report.html").read_text()
 
 
-def test_pages_are_whole_in_one_file(results: Path, claims: pd.DataFrame):
-    for name, text in pages(results, claims).items():
-        if name.endswith(".html"):
-            assert text.startswith("<!doctype html>")
-            assert not re.search(r"(src|href)=", text)
-            assert "http" not in text
+def test_the_page_is_whole_in_one_file(results: Path, claims: pd.DataFrame):
+    page = page_of(results, claims)
+    assert page.startswith("<!doctype html>")
+    assert all(re.match("data:|#", address) for address in re.findall(r'(?:src|href)="([^"]*)', page))
+    assert "http" not in page
 
 
 def test_the_table_names_the_artefacts_of_each_row_and_holds_their_manifests(results: Path, claims: pd.DataFrame):
-    text = pages(results, claims)["capacity_table.html"]
+    text = page_of(results, claims)
     assert text.count('<tr class="variant"') == 3
     assert text.count("checkpoints/plain-s1 variants/plain-s1") == 1
     manifests = json.loads(re.search(r'id="manifests">(.*?)</script>', text, re.S)[1])
@@ -78,29 +81,39 @@ def test_the_table_names_the_artefacts_of_each_row_and_holds_their_manifests(res
 
 def test_too_many_manifests_are_left_out_and_the_page_says_so(results: Path, claims: pd.DataFrame, monkeypatch):
     monkeypatch.setattr(report, "MOST_EMBEDDED_BYTES", 10)
-    text = pages(results, claims)["capacity_table.html"]
+    text = page_of(results, claims)
     assert re.search(r'id="manifests">{}</script>', text)
     assert "too many to stand in this page" in text
 
 
-def test_the_claims_page_escapes_what_others_wrote(results: Path, claims: pd.DataFrame):
-    text = pages(results, claims)["claims.html"]
-    assert "no &lt;data&gt;" in text
-    assert text.count('class="verdict ') == 2
-    assert "The configuration names no file of claims" in pages(results, None)["claims.html"]
+def test_claims_of_the_studies_come_before_the_others_and_what_others_wrote_is_escaped(
+    results: Path, claims: pd.DataFrame
+):
+    text = page_of(results, claims)
+    told, further = text.split("1 further claim that")
+    assert told.count("<article id=") == 1
+    assert further.count("no &lt;data&gt;") == 1
+    assert text.index('class="verdict') < text.index("<img") < text.index("<article") < text.index('id="studies"')
 
 
-def test_a_caption_tells_question_finding_and_claims_as_valid_text(results: Path, claims: pd.DataFrame):
-    text = pages(results, claims)["study-base.rst"]
-    text = jinja2.Environment().from_string(text).render()  # as the engine does
-    html = publish_parts(text, writer="html", settings_overrides={"halt_level": 2})["body"]
-    for words in (
-        "Is R_max &lt; 2 &amp; *so on* {{ x }}?",
-        "It is.",
-        "highest R after 1000 exposures under none: 2.10",
-        "reproduced",
-    ):
-        assert words in html
+def test_nothing_is_said_of_claims_where_there_are_none(results: Path):
+    assert not re.search("[cC]laim", page_of(results, None).partition("<body>")[2].partition("<script")[0])
+
+
+def test_a_study_has_question_answer_finding_and_claims(results: Path, claims: pd.DataFrame):
+    study = page_of(results, claims).partition('id="study-base"')[2].partition("</section>")[0]
+    text = html.unescape(re.sub(r"<[^>]*>", "", study))
+    for words in ("Is R_max < 2 & *so on* {{ x }}?", "The paper: It is.", "1000", "2.10", "reproduced"):
+        assert words in text
+    assert "curves" not in text  # none of these trainings is here
+
+
+def test_columns_in_which_all_rows_agree_are_said_once(results: Path):
+    text = page_of(results, None)
+    head = text.partition('id="table"')[2].partition("</thead>")[0]
+    assert "<th>seed</th>" in head
+    assert "<th>study</th>" not in head
+    assert "study base" in head
 
 
 class Elements(HTMLParser):
@@ -132,40 +145,30 @@ class Elements(HTMLParser):
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
-def test_what_a_configuration_says_is_text_in_every_caption_and_page(
-    results: Path, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_what_a_configuration_says_is_text(results: Path, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(STUDIES, "base", {"question": text, "paper": text})
     path = write_claims(tmp_path, {**CLAIM, "statement": text}, {**CLAIM, "id": "else", "of": None, "not_run": text})
     judged = judge(read_claims(path), capacity_table(seeds(2.0, 2.1, 2.2)), "laptop")
     write_table(judged, tmp_path / "claims.csv")
-    written = pages(results, report.read_claims_table(tmp_path / "claims.csv"))
-    links = "\n\n.. _Workflow: javascript:show_panel('workflow')\n"  # the engine adds such lines
-    caption = jinja2.Environment().from_string(written["study-base.rst"] + links).render(files=["/leaked"])
-    html = publish_parts(caption, writer="html", settings_overrides={"halt_level": 2})["body"]
-    for page in (html, written["claims.html"], written["capacity_table.html"]):
-        elements = Elements(page)
-        assert [tag for tag, _ in elements.found if tag in ("img", "svg", "object", "iframe")] == []
-        assert elements.active() == []
-        assert not any("planted" in script for script in elements.scripts)
-    shown = re.sub(r"<[^>]*>", "", html).replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"')
-    assert " ".join(text.split()) in " ".join(shown.replace("&amp;", "&").split())
+    page = page_of(results, report.read_claims_table(tmp_path / "claims.csv"))
+    elements = Elements(page)
+    assert {attributes["src"][:15] for tag, attributes in elements.found if tag == "img"} == {"data:image/png;"}
+    assert [tag for tag, _ in elements.found if tag in ("svg", "object", "iframe")] == []
+    assert elements.active() == []
+    assert not any("planted" in script for script in elements.scripts)
+    assert page.count(str(escape(text))) >= 4
 
 
 def test_no_markup_of_a_study_reaches_the_engines_report(checkout: Checkout):
-    """The real report of the tiny configuration, whose study asks in all these manners."""
+    """Which holds the page; the real one of the tiny configuration, whose study asks in all these manners."""
     for name, text in (("Does the law hold?", " ".join(HOSTILE.values())), ("And in English?", HOSTILE["raw markup"])):
         checkout.replace("config.yaml", f"question: {name}", f"question: {json.dumps(text)}")
-    for words in (("--quiet", "rules"), ("--report", "results/report.html")):
-        answer = checkout.engine(*words, targets=("report_pages",))
+    for words in (("--quiet", "rules"), ("--report", "results/engine.html")):
+        answer = checkout.engine(*words, targets=("results/report.html",))
         assert answer.returncode == 0, answer.stdout + checkout.logs()
-    page = (checkout.path / "results" / "report.html").read_text()
+    page = (checkout.path / "results" / "engine.html").read_text()
     elements = Elements(page)
     assert elements.active() == []
-    assert [tag for tag, _ in elements.found if tag in ("img", "svg", "object", "iframe")] == []
     assert len(elements.scripts) == page.count("</script>")
-    assert str(7 * 191111111111) not in re.sub(r"[0-9a-zA-Z+/=]{200,}", "", page.partition('id="results"')[2])
-    results = next(script for script in elements.scripts if script.lstrip().startswith("var results"))
-    for text in ("<img", "<svg", "</script", "/etc/hostname\\n", "/leaked"):
-        assert text not in results
-    assert "&lt;img src=x onerror=planted()&gt;" in results
+    assert "planted" not in page
+    assert "planted" in (checkout.path / "results" / "report.html").read_text()

@@ -1,23 +1,3 @@
-{% extends "page.html.jinja" %}
-{% block title %}Capacity table{% endblock %}
-{% block body %}
-<h1>Capacity table</h1>
-<p>One row a variant. A click on R lists the artefacts that the number rests on; a click on one of them shows its manifest{% if
-not embedded %} (too many to stand in this page: it names the file instead){% endif %}.</p>
-<p><input id="filter" type="search" placeholder="rows that hold these words" aria-label="filter rows"></p>
-<table>
-<thead><tr>{% for column in columns %}<th>{{ column }}</th>{% endfor %}</tr></thead>
-<tbody>
-{% for row in rows %}
-<tr class="variant" data-parents="{{ row.parents | join(" ") }}">{% for column in columns %}
-{% if column == "R" %}<td class="number"><button aria-expanded="false">{{ row.R }}</button></td>
-{% else %}<td{% if column in numbers %} class="number"{% endif %}>{{ row[column] }}</td>{% endif %}
-{% endfor %}</tr>
-{% endfor %}
-</tbody>
-</table>
-<script type="application/json" id="manifests">{{ manifests }}</script>
-<script>
 const manifests = JSON.parse(document.getElementById("manifests").textContent);
 
 function provenance(row) {
@@ -34,10 +14,10 @@ function provenance(row) {
   return below;
 }
 
-for (const button of document.querySelectorAll("tr.variant button")) {
+for (const button of document.querySelectorAll("button")) {
   button.addEventListener("click", () => {
     const row = button.closest("tr"), open = button.getAttribute("aria-expanded") === "true";
-    if (open) row.nextElementSibling.remove(); else row.after(provenance(row));
+    if (row) { if (open) row.nextElementSibling.remove(); else row.after(provenance(row)); }
     button.setAttribute("aria-expanded", String(!open));
   });
 }
@@ -49,5 +29,3 @@ document.getElementById("filter").addEventListener("input", (event) => {
     if (row.nextElementSibling?.className === "provenance") row.nextElementSibling.hidden = row.hidden;
   }
 });
-</script>
-{% endblock %}
