@@ -18,7 +18,7 @@ from markupsafe import Markup
 from capacity.artefacts.manifest import read_manifest
 from capacity.errors import UserError
 from capacity.figures.training_curves import plot_curves, read_curves
-from capacity.tables.claims import number_and_interval, published_text
+from capacity.tables.claims import number_and_interval, published_text, region_text
 from capacity.tables.naming import cell_names
 from capacity.tables.summary import summarise
 
@@ -163,7 +163,8 @@ def _json_in_html(value: Any) -> Markup:
 
 def _claim_row(row: Mapping[str, Any]) -> Row:
     measured, interval = number_and_interval(row)
-    return {**row, "published_text": published_text(row), "measured_text": measured, "interval_text": interval}
+    texts = {"published_text": published_text(row), "region_text": region_text(row)}
+    return {**row, **texts, "measured_text": measured, "interval_text": interval}
 
 
 def findings(rows: pd.DataFrame) -> Iterable[Row]:
