@@ -23,7 +23,7 @@ class Compiled:
     function: of tensors, returns a tuple of tensors. on_cpu: all kernels and their calls become one file of C++: the
     same bits as kernels called from Python, half the time to compile, a tenth less time a step. in_order: products stay
     where the function has them, and are not moved up to others of the same tensor, which would keep all their results.
-    cuda_graph: on a GPU all kernels of a call are started as one CUDA graph.
+    cuda_graph: on a GPU kernels are started as CUDA graphs.
     """
 
     def __init__(

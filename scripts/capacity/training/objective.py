@@ -38,9 +38,9 @@ class Objective:
 
     model: on its device; `plain` for one that is not of the paper: it is called with the tokens alone, and makes
     its own mask and positions. context: T, the length of every row. precision: "fp32", or "bf16" for products in
-    bfloat16 with parameters, norms and loss in fp32. compiled: one torch.compile graph, or with "reduce-overhead"
-    also one CUDA graph; its numbers differ from eager ones by rounding. scheme: a quantisation scheme that the
-    forward pass rounds weights by, where it is asked to. document_mask: a token sees its own document alone, which
+    bfloat16 with parameters, norms and loss in fp32. compiled: one torch.compile graph, with "reduce-overhead" in
+    CUDA graphs; its numbers differ from eager ones by rounding. scheme: a quantisation scheme that the forward pass
+    rounds weights by, where it is asked to. document_mask: a token sees its own document alone, which
     begins with EOS. chunked: of a model of the paper, the loss is made from the logits of some tokens at a time, so
     that those of a batch are never all in memory.
     """
