@@ -1,8 +1,10 @@
 """Training on one GPU: tokens a second, share of its peak and memory, against other loops; and whether bits are equal.
 
-Each model at the published context of 512, and the laptop's: this project's loop, a loop as in nanoGPT (stock model,
-fused attention, compiled, bfloat16), and the Hugging Face Trainer with the same attention. Then one and several
-processes on the GPU at once, which is what `gpu_share` gives; and two equal trainings, one of them stopped and resumed.
+Each model at the published context of 512, and the laptop's: this project's loop, the same with the other choice of
+`loss` (all logits in memory, or chunks of them) and with CUDA graphs, a loop as in nanoGPT (stock model, fused
+attention, compiled, bfloat16), and the Hugging Face Trainer with the same attention. Then whether equal trainings have
+equal bits, stopped and resumed and with CUDA graphs too; and one and several processes on the GPU at once, as with
+`gpu_share`.
 Prints one line and ends where there is no GPU. Needs the package accelerate for the Trainer.
 """
 
@@ -35,6 +37,7 @@ from capacity.models.architectures import paper_model
 from capacity.models.build import build_model
 from capacity.models.spec import PaperModel
 from capacity.plan.roofline import card_of
+from capacity.plan.training_specs import CHUNKED_FROM
 from capacity.plan.world_specs import world_settings
 from capacity.tokenizers.spec import WordVocabulary
 from capacity.tokenizers.tokenization import build_tokenizer
@@ -76,18 +79,21 @@ CASES = {
 }
 
 
-def training_of(case: Case, num_steps: int, on: str) -> Training:
-    """A training of at least so many steps, as a GPU scale asks for it."""
+def training_of(case: Case, num_steps: int, on: str, **changes: Any) -> Training:
+    """A training of at least so many steps, as a GPU scale asks for it. changes: of its hardware."""
     world = make_world(world_settings(PEOPLE if case.context else CODES, 1))
     tokens = num_steps * case.batch * (case.context or 1)
     exposures = -(-tokens // (world.N * (50 if case.context else 1)))
     packing = "windows" if case.context else "rows"
     regime = TrainingRegime(exposures=exposures, packing=packing, batch=case.batch, context=case.context, **REGIME)
-    hardware = Hardware(
-        accelerator=on, precision="bf16" if on == "gpu" else "fp32", devices=1,
-        attention="fused" if case.context else "eager", compile=on == "gpu",
-    )  # fmt: skip
     batches = TrainingBatches(world, build_tokenizer(WordVocabulary(kind="word"), world), regime, seed=1)
+    large = case.batch * batches.context * batches.vocab_size >= CHUNKED_FROM
+    plain = {
+        "accelerator": on, "precision": "bf16" if on == "gpu" else "fp32", "devices": 1,
+        "attention": "fused" if case.context else "eager", "loss": "chunked" if large else "whole",
+        "compile": on == "gpu",
+    }  # fmt: skip
+    hardware = Hardware.read(plain | changes)
     settings = TrainingSettings(model=case.model, regime=regime, hardware=hardware, seed=1)
     return Training(settings, batches, make_fabric(hardware))
 
@@ -172,8 +178,9 @@ def timed(work: Work, num_steps: int, rounds: int) -> float:
 
 def measure(name: str, args: argparse.Namespace) -> Iterator[str]:
     """The lines of one model; each contestant alone on the GPU."""
-    case = CASES[name]
-    training = training_of(case, (args.rounds + 1) * args.steps, args.on)
+    case, num_steps = CASES[name], (args.rounds + 1) * args.steps
+    training = training_of(case, num_steps, args.on)
+    loss = "whole" if training.objective.chunked else "chunked"
     P, context = training.vector.numel(), training.batches.context
     inputs, targets = (
         torch.from_numpy(array).long().to(training.device) for array in training.batches.steps(0, args.steps)
@@ -182,8 +189,14 @@ def measure(name: str, args: argparse.Namespace) -> Iterator[str]:
     flops = 6 * P + 12 * case.model.l * case.model.d * context  # a token
     yield f"\n{name}: P = {P:,}, batch {case.batch} x {context} tokens"
     yield f"{'':32}{'tokens/s':>12}{'of the peak':>12}{'memory':>10}{'FLOP/s':>10}"
+
+    def with_changes(**changes: Any) -> float:
+        return timed(our_loop(training_of(case, num_steps, args.on, **changes)), args.steps, args.rounds)
+
     contestants = {
         "this project's loop": lambda: timed(our_loop(training), args.steps, args.rounds),
+        f"loss: {loss}": lambda: with_changes(loss=loss),
+        "compile: reduce-overhead": lambda: with_changes(compile="reduce-overhead"),
         "as nanoGPT": lambda: timed(nanogpt_loop(training, case, batches), args.steps, args.rounds),
         "Hugging Face Trainer": lambda: trainer_seconds(training, case, batches, args.steps),
     }
@@ -243,18 +256,22 @@ def work_along(args: argparse.Namespace) -> None:
 
 
 def equal_bits(name: str, args: argparse.Namespace) -> str:
-    """Whether two trainings end with the same bits, and one that goes on from the state of another."""
+    """Whether trainings end with the same bits: two, one that goes on from another's state, one with CUDA graphs."""
     half = max(args.steps // 2, 1)
     first, second, third = (training_of(CASES[name], 2 * half, args.on) for _ in range(3))
+    graphs = training_of(CASES[name], 2 * half, args.on, **({"compile": "reduce-overhead"} if args.on == "gpu" else {}))
+    our_loop(graphs)(2 * half)
     our_loop(first)(2 * half)
     our_loop(second)(half)
     third.restore({key: tensor.clone() for key, tensor in second.state()[0].items()}, second.state()[1])
     our_loop(third)(half)
     our_loop(second)(half)
-    again, resumed = torch.equal(first.vector, second.vector), torch.equal(first.vector, third.vector)
-    return (
-        f"{name}: two trainings {'equal' if again else 'DIFFERENT'} bits, resumed {'equal' if resumed else 'DIFFERENT'}"
+    others = {"two trainings": second, "resumed": third, "with CUDA graphs": graphs}
+    words = (
+        f"{what} {'equal' if torch.equal(first.vector, other.vector) else 'DIFFERENT'}"
+        for what, other in others.items()
     )
+    return f"{name}: bits of {', '.join(words)}"
 
 
 def main() -> None:

@@ -62,7 +62,9 @@ REGIME = TrainingRegime(
     zipf=None, schedule="cosine", optimizer="adamw", momentum=None, quantization=None,
     document_mask=False,
 )  # fmt: skip
-HARDWARE = {"accelerator": "cpu", "precision": "fp32", "devices": 1, "attention": "eager", "compile": True}
+HARDWARE = {
+    "accelerator": "cpu", "precision": "fp32", "devices": 1, "attention": "eager", "loss": "whole", "compile": True,
+}  # fmt: skip
 SIZE = {"l": 2, "h": 2, "head_dim": 8}
 MODELS = {
     "gpt2": paper_model("gpt2", **SIZE),

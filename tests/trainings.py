@@ -28,7 +28,9 @@ REGIME = {
     "zipf": None, "schedule": "cosine", "optimizer": "adamw", "momentum": None, "quantization": None,
     "document_mask": False,
 }  # fmt: skip
-HARDWARE = {"accelerator": "cpu", "precision": "fp32", "devices": 1, "attention": "eager", "compile": False}
+HARDWARE = {
+    "accelerator": "cpu", "precision": "fp32", "devices": 1, "attention": "eager", "loss": "whole", "compile": False,
+}  # fmt: skip
 SPEC = {
     "model": {"family": "gpt2", "l": 1, "h": 2, "head_dim": 4},
     "regime": REGIME, "hardware": HARDWARE, "seed": 1,

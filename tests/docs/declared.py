@@ -65,6 +65,7 @@ WAYS: dict[str, Way] = {
         place="clone", says=r"1657 jobs.* GPU days[\s\S]*at the published rate"
     ),
     "make table SCALE=workstation STUDY=base-law": Run(place="clone", ends=2, says=NO_GPU),
+    "make gpu": Run(place="clone", ends=2, says=NO_GPU),
     f"snakemake --profile slurm {COLUMNS} --configfile scales/paper.yaml --config study=base-law": Run(
         f"snakemake -n --profile slurm {COLUMNS} --configfile scales/paper.yaml --config study=base-law",
         place="clone",

@@ -159,6 +159,7 @@ EXTRACTIONS: dict[str, dict[str, Any]] = {
 }
 PRECISIONS = {"fp32": {"precision": "fp32"}, "bf16": {"precision": "bf16"}}
 ATTENTION = {"eager": {"attention": "eager"}, "fused": {"attention": "fused"}}
+LOSS = {"whole": {"loss": "whole"}, "chunked": {"loss": "chunked"}}
 DEVICES = {"one": {"devices": 1}, "two": {"devices": 2}}
 
 # Where the values of a dimension go; those of a section together describe it.
@@ -176,7 +177,7 @@ SECTIONS: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
         "method": METHODS, "format": FORMATS, "group": GROUPS, "tensors": TENSORS, "scales": SCALES, "rest": REST,
     },
     "extractions": {"extraction": EXTRACTIONS},
-    "scales": {"precision": PRECISIONS, "devices": DEVICES, "attention": ATTENTION},
+    "scales": {"precision": PRECISIONS, "devices": DEVICES, "attention": ATTENTION, "loss": LOSS},
 }  # fmt: skip
 DIMENSIONS = {name: list(values) for section in SECTIONS.values() for name, values in section.items()}
 PLAIN = {name: values[0] for name, values in DIMENSIONS.items()}
@@ -250,6 +251,7 @@ RULES = [
         r"experts: with a gated mlp", model=("llama", "mistral"), mlp=("own",), experts=("top one", "top two"),
     ),
     _rule(r"attention: fused, but models\.\S+ is not of the paper", model=_but("model", *PAPERS), attention=("fused",)),
+    _rule(r"loss: chunked, but models\.\S+ is not of the paper", model=_but("model", *PAPERS), loss=("chunked",)),
     _rule(
         r"document_mask: true, but models\.\S+ is not of the paper", model=_but("model", *PAPERS),
         packing=("windows, people apart",),

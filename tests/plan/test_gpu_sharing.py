@@ -15,7 +15,7 @@ from capacity.plan.grid import Grid, resolve
 from capacity.plan.requests import world
 from capacity.training.spec import TrainingSettings
 
-A100 = Gpu("GPU-a", "NVIDIA A100-SXM4-40GB", 40_000)
+CARD = Gpu("GPU-a", "NVIDIA L4", 20_000)
 
 
 def workstation(**changes: Any) -> Grid:
@@ -33,15 +33,15 @@ def share(grid: Grid, asked: Any, *gpus: Gpu) -> int:
 
 def test_as_many_share_a_gpu_as_are_asked_for_or_fit_the_smallest():
     grid = workstation()
-    assert share(grid, 3, A100) == 3
+    assert share(grid, 3, CARD) == 3
     trainings = [spec for spec in grid.specs.values() if spec.stage == "checkpoints"]
     specs = {spec.id: spec for spec in grid.specs.values()}
     needs = [
         training_gpu_mb(*world(spec, specs.__getitem__), TrainingSettings.read(spec.settings)) for spec in trainings
     ]
-    fitting = int(0.9 * 40_000 / max(needs))
+    fitting = int(0.9 * 20_000 / max(needs))
     assert 1 < fitting < MOST
-    assert share(grid, "auto", A100) == share(grid, "auto", Gpu("GPU-b", memory_mb=10**6), A100) == fitting
+    assert share(grid, "auto", CARD) == share(grid, "auto", Gpu("GPU-b", memory_mb=10**6), CARD) == fitting
     assert share(grid, "auto", Gpu("GPU-b", memory_mb=10**6)) == MOST
     assert share(grid, "auto", Gpu("0")) == share(grid, "auto", Gpu("0", memory_mb=2_000)) == 1
 
@@ -52,3 +52,13 @@ def test_a_training_on_several_gpus_shares_none():
     resolve(check(Config, config, "here"))
     with pytest.raises(UserError, match=r"gpu_share: 2 with scales.laptop.devices: 2; .* remove gpu_share"):
         resolve(check(Config, config | {"gpu_share": 2}, "here"))
+
+
+def test_logits_in_chunks_take_the_memory_of_one_chunk():
+    whole, chunked = (workstation(scales={"workstation": {"loss": loss}}) for loss in ("whole", "auto"))
+    sizes = []
+    for grid in (whole, chunked):
+        specs = {spec.id: spec for spec in grid.specs.values()}
+        spec = next(spec for spec in specs.values() if spec.stage == "checkpoints" and "bioS-N50000-e1000" in spec.id)
+        sizes.append(training_gpu_mb(*world(spec, specs.__getitem__), TrainingSettings.read(spec.settings)))
+    assert sizes[0] - sizes[1] == pytest.approx(14 * (96 * 512 * 3275 - 2**24) / 1e6, abs=1)

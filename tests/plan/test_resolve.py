@@ -148,6 +148,7 @@ MOVES: list[tuple[str, Any, str]] = [
     (LONG, {**RAW["regimes"]["long"], "quantizer": "int4", "quantize_from": 0.5}, "cvpaf"),
     ("regimes/cut", {**RAW["regimes"]["cut"], "document_mask": True}, "cvpaf"),
     ("scales/laptop/attention", "fused", "cvpaf"),
+    ("scales/laptop/loss", "chunked", "cvpaf"),
     ("quantizers/int8/bits", 7, "vpaf"),
     ("quantizers/int8", {"method": "none"}, "vpaf"),
     ("quantizers/int8", {"method": "rtn", "format": "fp8"}, "vpaf"),
@@ -183,6 +184,8 @@ STILL: list[tuple[str, Any]] = [
     (f"{LONG}/document_mask", False),
     ("scales/laptop/attention", "eager"),
     ("scales/laptop/attention", "auto"),
+    ("scales/laptop/loss", "whole"),
+    ("scales/laptop/loss", "auto"),
     (f"{LONG}/weight_decay", 0.01),
     (f"{ATOMIC}/C", 1),
     ("tokenizers/bpe/split_digits", False),
@@ -619,8 +622,8 @@ def test_compiling_that_was_asked_for_or_refused_is_left_so(path_with: Callable[
 def test_the_spec_of_a_training_says_all_of_its_hardware():
     for spec in tiny_grid().specs.values():
         if spec.stage == "checkpoints":
-            expected = {"accelerator": "cpu", "precision": "fp32", "devices": 1, "attention": "eager", "compile": False}
-            assert spec.settings["hardware"] == expected
+            plain = {"accelerator": "cpu", "precision": "fp32", "devices": 1, "attention": "eager", "loss": "whole"}
+            assert spec.settings["hardware"] == plain | {"compile": False}
 
 
 @pytest.mark.parametrize(
@@ -634,13 +637,35 @@ def test_attention_is_fused_on_a_gpu_for_long_contexts(accelerator: str, context
 
 
 @pytest.mark.parametrize(
+    ("accelerator", "from_logits", "loss"), [("cpu", 1, "whole"), ("gpu", 10**9, "whole"), ("gpu", 1, "chunked")]
+)
+def test_the_loss_is_in_chunks_on_a_gpu_for_many_logits(
+    accelerator: str, from_logits: int, loss: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("capacity.plan.training_specs.CHUNKED_FROM", from_logits)
+    grid = grid_of(with_value("scales/laptop/accelerator", accelerator))
+    chosen = {spec.settings["hardware"]["loss"] for spec in grid.specs.values() if spec.stage == "checkpoints"}
+    assert chosen == {loss}
+
+
+def test_cuda_graphs_are_asked_for_on_a_gpu_alone():
+    raw = with_value("scales/laptop/compile", "reduce-overhead")
+    with pytest.raises(UserError, match=r"scales\.laptop\.compile: reduce-overhead, but a cpu has no CUDA graphs"):
+        grid_of(raw)
+    raw["scales"]["laptop"]["accelerator"] = "gpu"
+    hardware = [spec.settings["hardware"] for spec in grid_of(raw).specs.values() if spec.stage == "checkpoints"]
+    assert {settings["compile"] for settings in hardware} == {"reduce-overhead"}
+
+
+@pytest.mark.parametrize(
     ("path", "value", "words"),
     [
         ("scales/laptop/attention", "fused", "scales.laptop.attention: fused, but models.small is not of the paper"),
+        ("scales/laptop/loss", "chunked", "scales.laptop.loss: chunked, but models.small is not of the paper"),
         ("regimes/cut/document_mask", True, "regimes.cut.document_mask: true, but models.small is not of the paper"),
     ],
 )
-def test_what_a_model_with_its_own_mask_cannot_do_is_refused(path: str, value: Any, words: str):
+def test_what_only_models_of_the_paper_can_do_is_refused_with_others(path: str, value: Any, words: str):
     raw = with_value(path, value)
     raw["models"]["small"] = {"hf": {"model_type": "gpt2", "n_embd": 8, "n_layer": 1, "n_head": 2}}
     with pytest.raises(UserError, match=re.escape(words)):

@@ -72,9 +72,10 @@ INTRODUCED: dict[str, dict[str, object]] = {
         "regime.quantization": None,
         "regime.document_mask": False,
         "hardware.attention": "eager",
+        "hardware.loss": "whole",
         "files": {},
     },
-    "finetunes": {"regime.document_mask": False, "hardware.attention": "eager"},
+    "finetunes": {"regime.document_mask": False, "hardware.attention": "eager", "hardware.loss": "whole"},
     "tokenizers": {"split_digits": False},
     "datasets": {
         "sentences": "shuffled",

@@ -20,7 +20,13 @@ class Scale(Section):
         description="eager: scores of all pairs of tokens in memory; fused: one kernel, of models of the paper. They "
         "differ by rounding. auto: fused on a GPU for contexts of 64 tokens and more.",
     )
-    compile: bool | Literal["auto"] = Field(
+    loss: Literal["auto", "whole", "chunked"] = Field(
         "auto",
-        description="torch.compile. auto: when a C++ compiler is found and the run has so many steps that it pays.",
+        description="whole: the logits of a batch in memory; chunked: those of a few thousand tokens at a time, of "
+        "models of the paper. They differ by rounding. auto: chunked on a GPU from 67 million logits on.",
+    )
+    compile: bool | Literal["auto", "reduce-overhead"] = Field(
+        "auto",
+        description="torch.compile. reduce-overhead: with CUDA graphs, for small models on a GPU. auto: when a C++ "
+        "compiler is found and the run has so many steps that it pays.",
     )

@@ -92,7 +92,7 @@ def _spec(asked: RunToAsk, attempt: dict[str, Any]) -> dict[str, Any]:
     whole = asked.checkpoint.settings
     if attempt["method"] == "mixed":
         return {**whole, **attempt, "hardware": {**whole["hardware"], "devices": 1}}
-    plain = {"precision": "fp32", "devices": 1, "attention": "eager", "compile": False}
+    plain = {"precision": "fp32", "devices": 1, "attention": "eager", "loss": "whole", "compile": False}
     hardware = {"accelerator": whole["hardware"]["accelerator"], **plain}
     return {**attempt, "hardware": hardware, "seed": whole["seed"]}
 

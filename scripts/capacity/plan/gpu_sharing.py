@@ -12,9 +12,10 @@ from capacity.plan.model_sizes import parameters
 from capacity.plan.requests import UNKNOWN_LAYERS, UNKNOWN_WIDTH, SpecOf, world
 from capacity.rewriting.spec import DatasetSettings
 from capacity.tokenizers.spec import TokenizerSettings
-from capacity.training.spec import TrainingSettings
+from capacity.training.spec import CHUNK_LOGITS, TrainingSettings
 
 CONTEXT_MB = 1000  # CUDA and its kernels, in each process: assumed
+LOGIT_BYTES = 14  # of a logit, its softmax and gradient in float32, and a copy in bfloat16
 USABLE = 0.9  # of a GPU's memory
 MOST = 8  # trainings on one GPU: assumed
 
@@ -31,22 +32,24 @@ def trainings_a_gpu(asked: int | Literal["auto"], gpus: list[Gpu], trainings: It
 def training_gpu_mb(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings) -> int:
     """Memory that a training takes on each of its GPUs, in MB: what a step keeps, and 20 bytes a parameter.
 
-    Weights, gradient, two moments and a copy.
+    Weights, gradient, two moments and a copy. Of logits in chunks one chunk's.
     """
-    regime, hardware = settings.regime, settings.hardware
-    fixed = 20 * parameters(settings.model, vocabulary(dataset, tokenizer))
+    regime, hardware, V = settings.regime, settings.hardware, vocabulary(dataset, tokenizer)
+    fixed = 20 * parameters(settings.model, V)
     tokens = regime.batch // hardware.devices * (regime.context or biography_tokens(dataset))
-    return CONTEXT_MB + math.ceil((fixed + tokens * bytes_a_token(dataset, tokenizer, settings)) / 1e6)
+    step = tokens * bytes_a_token(dataset, tokenizer, settings)
+    if hardware.loss == "chunked":
+        step -= LOGIT_BYTES * max(0, tokens * V - CHUNK_LOGITS)
+    return CONTEXT_MB + math.ceil((fixed + step) / 1e6)
 
 
 def bytes_a_token(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings) -> float:
-    """What a step on a GPU keeps of each token for its backward pass.
+    """What a step on a GPU writes of each token for its backward pass.
 
-    14 bytes a word of the vocabulary (logits, their softmax and gradient in float32, and a copy in bfloat16), about 34
-    numbers a layer and channel, and three a layer, head and position where attention is eager.
+    The logits, about 34 numbers a layer and channel, and three a layer, head and position where attention is eager.
     """
     hardware, known = settings.hardware, sizes(settings.model)
     l, d, h = known["l"] or UNKNOWN_LAYERS, known["d"] or UNKNOWN_WIDTH, known["h"] or UNKNOWN_LAYERS
     scores = 3 * h * (settings.regime.context or biography_tokens(dataset)) if hardware.attention == "eager" else 0
     number = 2 if hardware.precision == "bf16" else 4  # bytes
-    return 14 * vocabulary(dataset, tokenizer) + number * l * (34 * d + scores)
+    return LOGIT_BYTES * vocabulary(dataset, tokenizer) + number * l * (34 * d + scores)

@@ -19,15 +19,17 @@ from capacity.training.spec import Hardware, QuantizedTraining, TrainingRegime, 
 
 MOST_PARAMETERS = 10**12
 FUSED_FROM = 64  # tokens; on shorter rows the fused kernel is slower
+CHUNKED_FROM = 2**26  # logits of a step on one device; with softmax and gradient they take a GB
 COMPILE_PAYS_FROM = 4000  # steps; compiling costs a job about as much as it saves over so many steps
 
 
 def checkpoint_spec(config: Config, run: Run, dataset: Spec, tokenizer: Spec) -> Spec:
     """The checkpoint. Raises UserError for what cannot be trained."""
     _check_packing(run)
-    _check_own_mask(config, run)
+    _check_papers_model(config, run)
     world, regime, model = read_dataset(dataset.settings), _regime(config, run), run.model.to_settings()
-    P = parameter_count(model, vocabulary(world, read_tokenizer(tokenizer.settings)))
+    V = vocabulary(world, read_tokenizer(tokenizer.settings))
+    P = parameter_count(model, V)
     _check_warm_up(run, world, regime)
     if P > MOST_PARAMETERS:
         raise UserError(
@@ -37,7 +39,7 @@ def checkpoint_spec(config: Config, run: Run, dataset: Spec, tokenizer: Spec) ->
     training = TrainingSettings(
         model=model,
         regime=regime,
-        hardware=_hardware(config, run, world, regime),
+        hardware=_hardware(config, run, world, regime, V),
         seed=run.seed,
         files=source_digests(run.model.python) if run.model.python else {},
     )
@@ -65,18 +67,17 @@ def _check_warm_up(run: Run, dataset: DatasetSettings, regime: TrainingRegime) -
         )
 
 
-def _check_own_mask(config: Config, run: Run) -> None:
-    """Refuse what a model cannot do that is not of the paper and makes its own mask. Raises UserError."""
-    fused = known(config.scales, config.scale, "scale", "scales").attention == "fused"
+def _check_papers_model(config: Config, run: Run) -> None:
+    """Refuse what only models of the paper can do: others make their own mask and logits. Raises UserError."""
+    scale = known(config.scales, config.scale, "scale", "scales")
     asked = {
-        f"scales.{config.scale}.attention: fused": fused,
+        f"scales.{config.scale}.attention: fused": scale.attention == "fused",
+        f"scales.{config.scale}.loss: chunked": scale.loss == "chunked",
         f"regimes.{run.names['regime']}.document_mask: true": run.regime.document_mask,
     }
     for what, wanted in asked.items():
         if wanted and not run.model.architecture:
-            raise UserError(
-                f"{what}, but models.{run.names['model']} is not of the paper and makes its own mask; remove it"
-            )
+            raise UserError(f"{what}, but models.{run.names['model']} is not of the paper; remove it")
 
 
 def _regime(config: Config, run: Run) -> TrainingRegime:
@@ -92,7 +93,7 @@ def _regime(config: Config, run: Run) -> TrainingRegime:
     return TrainingRegime(**settings, quantization=QuantizedTraining(scheme=scheme, start=start))
 
 
-def _hardware(config: Config, run: Run, dataset: DatasetSettings, regime: TrainingRegime) -> Hardware:
+def _hardware(config: Config, run: Run, dataset: DatasetSettings, regime: TrainingRegime, V: int) -> Hardware:
     """The scale's hardware with every `auto` decided, once, here."""
     scale = known(config.scales, config.scale, "scale", "scales")
     if run.regime.batch % scale.devices:
@@ -101,16 +102,21 @@ def _hardware(config: Config, run: Run, dataset: DatasetSettings, regime: Traini
     if scale.devices > 1 and run.model.experts:
         asked = f"scales.{config.scale}.devices: {scale.devices}"
         raise UserError(f"{asked}, but models.{run.names['model']} has experts, whose capacity is a batch's; use 1")
-    attention = scale.attention
+    if scale.compile == "reduce-overhead" and scale.accelerator == "cpu":
+        raise UserError(f"scales.{config.scale}.compile: reduce-overhead, but a cpu has no CUDA graphs; use true")
+    context = regime.context or biography_tokens(dataset)
+    on_gpu = scale.accelerator == "gpu" and bool(run.model.architecture)
+    attention, loss, compiled = scale.attention, scale.loss, scale.compile
     if attention == "auto":
-        long = (regime.context or biography_tokens(dataset)) >= FUSED_FROM
-        fused = scale.accelerator == "gpu" and long and bool(run.model.architecture)
-        attention = "fused" if fused else "eager"
-    compiled = scale.compile
+        attention = "fused" if on_gpu and context >= FUSED_FROM else "eager"
+    if loss == "auto":
+        large = run.regime.batch // scale.devices * context * V >= CHUNKED_FROM
+        loss = "chunked" if on_gpu and large else "whole"
     if compiled == "auto":  # not every external model is one graph
         pays = bool(run.model.architecture) and training_steps(dataset, regime) >= COMPILE_PAYS_FROM
         compiled = pays and has_compiler()
-    return Hardware(**scale.model_dump(exclude={"attention", "compile"}), attention=attention, compile=compiled)
+    decided = {"attention": attention, "loss": loss, "compile": compiled}
+    return Hardware(**scale.model_dump() | decided)
 
 
 @functools.cache

@@ -21,20 +21,35 @@ class Compiled:
     first call's other tensors, which belong to the model. Inductor's own checks of shapes stay.
 
     function: of tensors, returns a tuple of tensors. on_cpu: all kernels and their calls become one file of C++: the
-    same bits as kernels called from Python, half the time to compile, a tenth less time a step.
+    same bits as kernels called from Python, half the time to compile, a tenth less time a step. in_order: products stay
+    where the function has them, and are not moved up to others of the same tensor, which would keep all their results.
+    cuda_graph: on a GPU kernels are started as CUDA graphs.
     """
 
-    def __init__(self, function: Callable[..., tuple[Tensor, ...]], on_cpu: bool):
+    def __init__(
+        self,
+        function: Callable[..., tuple[Tensor, ...]],
+        on_cpu: bool,
+        in_order: bool = False,
+        cuda_graph: bool = False,
+    ):
         self._function = torch.compile(function, fullgraph=True, dynamic=False, backend=self._backend)
         # No kernel is chosen by a time that was measured. torch's own tanh of a vector takes three times as long as
         # one by its exponential, which is off by 1e-7 at most.
         self._options = {"deterministic": True, "cpp_wrapper": on_cpu, "cpp.use_decompose_tanh": True}
+        if in_order:
+            self._options["reorder_for_locality"] = False
+        if cuda_graph:
+            self._options["triton.cudagraphs"] = True
+        self._cuda_graph = cuda_graph
         self._graph: Callable[..., Tensors] | None = None
         self._inputs: list[int | Tensor] = []  # of the graph: an argument's place, or the tensor itself
         self._outputs: list[int] = []  # places among the graph's
 
     def __call__(self, *arguments: Tensor) -> tuple[Tensor, ...]:
         """What the function returns. Raises UserError at the first call where it cannot be compiled."""
+        if self._cuda_graph:
+            torch.compiler.cudagraph_mark_step_begin()  # results of the last call may be overwritten
         if self._graph is None:
             return self._first(arguments)
         outputs = self._graph(*[arguments[place] if isinstance(place, int) else place for place in self._inputs])
@@ -57,6 +72,7 @@ class Compiled:
         self._inputs = [_place(one, arguments, default=one) for one in inputs]
         self._outputs = [_place(one, outputs) for one in results]
         self._graph = graph
+        del self._recorded
         return results
 
     def _backend(self, module: GraphModule, examples: list[Any]) -> Callable[..., Tensors]:

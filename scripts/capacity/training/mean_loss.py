@@ -1,10 +1,11 @@
-"""The mean loss of next tokens: torch's own, and one whose gradient is made with it."""
+"""The mean loss of next tokens: torch's own, one whose gradient is made with it, and that one in chunks of tokens."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from capacity.training.batches import IGNORED
+from capacity.training.spec import CHUNK_LOGITS
 
 
 def stock_loss(logits_NV: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
@@ -21,14 +22,51 @@ def compilable_loss(logits_NV: Tensor, targets_N: Tensor) -> tuple[Tensor, Tenso
     """
     fixed_NV = logits_NV.detach()
     scored_N1 = (targets_N != IGNORED)[:, None]
+    loss, gradient_NV = _loss_and_gradient(fixed_NV, targets_N, scored_N1, scored_N1.sum())
+    return loss, ((logits_NV - fixed_NV) * gradient_NV).sum()
+
+
+def chunked_loss(hidden_ND: Tensor, head_VD: Tensor, targets_N: Tensor, products: torch.dtype) -> tuple[Tensor, Tensor]:
+    """`stock_loss` of the logits hidden_ND @ head_VD.T up to rounding, with the logits of a few tokens at a time.
+
+    The gradients of hidden states and head are made with the loss, so that no logit is kept or made again (as in
+    Liger-Kernel, arXiv 2410.10989). torch's own `linear_cross_entropy` in chunks can neither be compiled nor be
+    differentiated by torch.func. products: the type that products are made in; sums over chunks are in float32.
+    """
+    fixed_ND, fixed_VD = hidden_ND.detach().to(products), head_VD.detach().to(products)
+    scored_N1 = (targets_N != IGNORED)[:, None]
     num_scored = scored_N1.sum()
+    loss, head_gradient_VD = torch.zeros_like(num_scored, dtype=torch.float32), torch.zeros_like(head_VD)
+    hidden_gradients = []
+    tokens = chunk_tokens(len(head_VD))
+    for chunk_CD, targets_C, scored_C1 in zip(
+        *(whole.split(tokens) for whole in (fixed_ND, targets_N, scored_N1)), strict=True
+    ):
+        logits_CV = (chunk_CD @ fixed_VD.T).float()
+        part, gradient_CV = _loss_and_gradient(logits_CV, targets_C, scored_C1, num_scored)
+        gradient_CV = gradient_CV.to(products)
+        loss = loss + part
+        hidden_gradients.append(gradient_CV @ fixed_VD)
+        head_gradient_VD = head_gradient_VD + gradient_CV.T @ chunk_CD
+    zero = ((hidden_ND - hidden_ND.detach()) * torch.cat(hidden_gradients)).sum()
+    return loss, zero + ((head_VD - head_VD.detach()) * head_gradient_VD).sum()
+
+
+def chunk_tokens(V: int) -> int:
+    """Tokens of a chunk: a power of two, as contexts are, so that chunks are alike."""
+    return 1 << max(CHUNK_LOGITS // V, 1).bit_length() - 1
+
+
+def _loss_and_gradient(
+    logits_NV: Tensor, targets_N: Tensor, scored_N1: Tensor, num_scored: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What some tokens add to the mean over `num_scored`, and its gradient by their logits."""
     target_N1 = torch.where(scored_N1, targets_N[:, None], 0)
-    top_N1 = fixed_NV.amax(1, keepdim=True)
-    power_NV = (fixed_NV - top_N1).exp()
+    top_N1 = logits_NV.amax(1, keepdim=True)
+    power_NV = (logits_NV - top_N1).exp()
     total_N1 = power_NV.sum(1, keepdim=True)
-    nats_N1 = top_N1 + total_N1.log() - fixed_NV.gather(1, target_N1)
+    nats_N1 = top_N1 + total_N1.log() - logits_NV.gather(1, target_N1)
     loss = torch.where(scored_N1, nats_N1, 0.0).sum() / num_scored
     weight_N1 = torch.where(scored_N1, 1.0 / num_scored, 0.0)
     is_target_NV = torch.arange(logits_NV.shape[1], device=logits_NV.device) == target_N1
-    gradient_NV = power_NV * (weight_N1 / total_N1) - torch.where(is_target_NV, weight_N1, 0.0)
-    return loss, ((logits_NV - fixed_NV) * gradient_NV).sum()
+    return loss, power_NV * (weight_N1 / total_N1) - torch.where(is_target_NV, weight_N1, 0.0)

@@ -20,7 +20,8 @@ from capacity.models.modeling_switched import Routing
 from capacity.quantization.spec import RoundToNearest
 from capacity.quantization.straight_through import StraightThrough
 from capacity.training.compiled import Compiled
-from capacity.training.mean_loss import compilable_loss, stock_loss
+from capacity.training.mean_loss import chunked_loss, compilable_loss, stock_loss
+from capacity.training.spec import Compile
 from capacity.world.pieces import EOS_ID
 
 Aside = tuple[Tensor, Tensor]  # mean loss in nats a token; choices that experts dropped
@@ -37,9 +38,11 @@ class Objective:
 
     model: on its device; `plain` for one that is not of the paper: it is called with the tokens alone, and makes
     its own mask and positions. context: T, the length of every row. precision: "fp32", or "bf16" for products in
-    bfloat16 with parameters, norms and loss in fp32. compiled: one torch.compile graph; its numbers differ
-    from eager ones by rounding. scheme: a quantisation scheme that the forward pass rounds weights by, where it
-    is asked to. document_mask: a token sees its own document alone, which begins with EOS.
+    bfloat16 with parameters, norms and loss in fp32. compiled: one torch.compile graph, with "reduce-overhead" in
+    CUDA graphs; its numbers differ from eager ones by rounding. scheme: a quantisation scheme that the forward pass
+    rounds weights by, where it is asked to. document_mask: a token sees its own document alone, which
+    begins with EOS. chunked: of a model of the paper, the loss is made from the logits of some tokens at a time, so
+    that those of a batch are never all in memory.
     """
 
     def __init__(
@@ -47,17 +50,18 @@ class Objective:
         model: PreTrainedModel,
         context: int,
         precision: str,
-        compiled: bool,
+        compiled: Compile,
         balance: float = 0.0,
         plain: bool = False,
         scheme: RoundToNearest | None = None,
         document_mask: bool = False,
+        chunked: bool = False,
     ):
-        self.compiled = compiled
+        self.compiled, self._cuda_graph, self.chunked = bool(compiled), compiled == "reduce-overhead", chunked
         self._on_cpu = model.device.type == "cpu"
         self.num_dropped = torch.zeros((), dtype=torch.int64, device=model.device)
         self._rounding = StraightThrough(model, scheme) if scheme else None
-        self._loss = _Loss(model, context, precision, compiled, balance, plain, document_mask)
+        self._loss = _Loss(model, context, precision, self.compiled, balance, plain, document_mask, chunked)
         parameters = dict(self._loss.named_parameters())  # a tied parameter once
         self._shapes = {name: parameter.shape for name, parameter in parameters.items()}
         self._sizes = [parameter.numel() for parameter in parameters.values()]
@@ -65,7 +69,17 @@ class Objective:
 
     def _gradient_of(self, quantised: bool) -> Gradient:
         total = functools.partial(self._total, quantised=quantised)
-        return _compiled(total, self._on_cpu) if self.compiled else functools.partial(_eager_gradient, total)
+        return self._compiled_gradient(total) if self.compiled else functools.partial(_eager_gradient, total)
+
+    def _compiled_gradient(self, total: Loss) -> Gradient:
+        """Forward and backward of what is differentiated, compiled together at the first call."""
+        both = grad_and_value(total, has_aux=True)
+
+        def gradient(vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            gradient_P, (_, (loss, num_dropped)) = both(vector_P, inputs_BT, targets_BT)
+            return gradient_P, loss, num_dropped
+
+        return cast(Gradient, Compiled(gradient, self._on_cpu, in_order=self.chunked, cuda_graph=self._cuda_graph))
 
     def initial_vector(self) -> Tensor:
         """The model's parameters, as one new vector (P,)."""
@@ -138,13 +152,14 @@ class _Loss(nn.Module):
         balance: float,
         plain: bool,
         document_mask: bool,
+        chunked: bool,
     ):
         super().__init__()
         self._fused, self._document_mask = model.config._attn_implementation == FUSED, document_mask
         self.model, self.balance, self._plain = model, balance, plain
         self._has_experts = getattr(model.config, "mlp_kind", "") == "experts"
         self._mean_loss = compilable_loss if compiled else stock_loss
-        self._autocast = precision == "bf16"
+        self._autocast, self._chunked = precision == "bf16", chunked
         future = torch.full((context, context), torch.finfo(torch.float32).min, device=model.device).triu(1)
         self.register_buffer("mask", future[None, None], persistent=False)
         rotary_parts = {name: part for name, part in model.named_modules() if name.endswith("rotary_emb")}
@@ -175,10 +190,16 @@ class _Loss(nn.Module):
         extra: dict[str, Any] = {} if self._plain else {"attention_mask": self._mask(inputs_BT)}
         if self._has_experts:
             extra["routing"] = routing
+        model = self.model.base_model if self._chunked else self.model
         with products:
-            output = self.model(input_ids=inputs_BT, use_cache=False, **extra)
-        logits = output.logits.float().flatten(0, 1)
-        loss, zero = self._mean_loss(logits, targets_BT.flatten())
+            output = model(input_ids=inputs_BT, use_cache=False, **extra)
+        if self._chunked:
+            head_VD = self.model.get_output_embeddings().weight
+            kind = torch.bfloat16 if self._autocast else torch.float32
+            loss, zero = chunked_loss(output.last_hidden_state.flatten(0, 1), head_VD, targets_BT.flatten(), kind)
+        else:
+            logits = output.logits.float().flatten(0, 1)
+            loss, zero = self._mean_loss(logits, targets_BT.flatten())
         if not routing:
             none_dropped = torch.zeros((), dtype=torch.int64, device=loss.device)
             imbalance = getattr(output, "aux_loss", None)
@@ -213,14 +234,3 @@ def _eager_gradient(
     leaf = vector_P.detach().requires_grad_()
     value, (loss, num_dropped) = total(leaf, inputs_BT, targets_BT)
     return torch.autograd.grad(value, leaf)[0], loss.detach(), num_dropped
-
-
-def _compiled(total: Loss, on_cpu: bool) -> Gradient:
-    """Forward and backward of what is differentiated, compiled together at the first call."""
-    both = grad_and_value(total, has_aux=True)
-
-    def gradient(vector_P: Tensor, inputs_BT: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        gradient_P, (_, (loss, num_dropped)) = both(vector_P, inputs_BT, targets_BT)
-        return gradient_P, loss, num_dropped
-
-    return cast(Gradient, Compiled(gradient, on_cpu))

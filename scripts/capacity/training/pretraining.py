@@ -36,8 +36,10 @@ class Training(Loop):
         # The first step with quantised weights; after the last one where there is no scheme.
         self.quantised_from = round(quantization.start * num_steps) if quantization else num_steps
         scheme = quantization.scheme if quantization else None
-        how = hardware.precision, hardware.compile
-        self.objective = Objective(model, batches.context, *how, balance, plain, scheme, regime.document_mask)
+        self.objective = Objective(
+            model, batches.context, hardware.precision, hardware.compile, balance, plain, scheme,
+            regime.document_mask, hardware.loss == "chunked",
+        )  # fmt: skip
         self.exposures, self.compiled = regime.exposures, self.objective.compiled
         vector = self.objective.initial_vector()
         optimizer = make_optimizer(regime, vector, self.objective.hidden_matrices())

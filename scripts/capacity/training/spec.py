@@ -8,15 +8,19 @@ from capacity.artefacts.settings import Settings
 from capacity.models.spec import ModelSettings
 from capacity.quantization.spec import RoundToNearest
 
+CHUNK_LOGITS = 2**24  # made at once where the loss is in chunks, at most
+Compile = bool | Literal["reduce-overhead"]  # which is true, with CUDA graphs
+
 
 class Hardware(Settings):
-    """The devices of one machine that a training uses."""
+    """The devices of one machine that a training uses, and what on them changes bits."""
 
     accelerator: Literal["cpu", "gpu"]
     precision: Literal["fp32", "bf16"]
     devices: int
     attention: Literal["eager", "fused"]
-    compile: bool
+    loss: Literal["whole", "chunked"]
+    compile: Compile
 
 
 class Descent(Settings):
