@@ -117,12 +117,12 @@ test-long: env ## every row of the table of edits, the matrix of options, and th
 	@EDIT_OUTCOMES="$$PWD/results/edit_outcomes.jsonl" $(WITH_ARGS) python -m pytest -n 2 --dist worksteal -m long tests
 	@python tests/workflow/outcomes.py results/edit_outcomes.jsonl
 
-test-gpu: env ## all that needs a GPU, in turn: its speed, memory and bits, then three points of the paper's Figure 1
+gpu: env ## all that needs a GPU, in turn: its speed, memory and bits, then three points of the paper's Figure 1
 	@python benchmarks/gpu.py
 	@python benchmarks/gpu.py --models gpt2-2-2 --processes 1 2 4 8
 	@$(MAKE) table SCALE=workstation CONFIG=examples/published-points.yaml STUDY=published-points
 
-report: env ## the HTML report in Chromium (Debian, as root; installs what is missing)
+test-report: env ## the HTML report in Chromium (Debian, as root; installs what is missing)
 	@tests/report/install $(VENV)/bin/python
 	@$(WITH_ARGS) python -m pytest tests/report
 

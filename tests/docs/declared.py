@@ -195,7 +195,7 @@ WAYS: dict[str, Way] = {
     ),
 }
 # Studies in the findings take hours: that they are there is tested, and that a study of each kind of question runs.
-STUDY = re.compile(r"make table STUDY=([\w-]+)")
+STUDY = re.compile(r"make table( SCALE=\w+)? STUDY=([\w-]+)")
 BENCHMARK = re.compile(r"python (benchmarks/\w+\.py)(.*)")
 # What a page takes for granted when it begins.
 BEFORE = {"docs/start.md": "make table", "docs/audit.md": "make table"}
@@ -211,8 +211,8 @@ def way_of(command: str) -> Way | None:
     """How a command is run; None where nobody has said it."""
     if benchmark := BENCHMARK.fullmatch(command):
         return Run(f"python {benchmark[1]} --help", place="clone", says=options(benchmark[2]), slow=True)
-    if STUDY.fullmatch(command) and command not in WAYS:
-        return Run(f"make plan STUDY={STUDY.fullmatch(command)[1]}", place="clone", slow=True)
+    if (study := STUDY.fullmatch(command)) and command not in WAYS:
+        return Run(f"make plan{study[1] or ''} STUDY={study[2]}", place="clone", slow=True)
     return WAYS.get(command)
 
 
