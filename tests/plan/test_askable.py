@@ -155,7 +155,7 @@ def wanted(raw: dict[str, Any], monkeypatch: pytest.MonkeyPatch, done: set[str] 
 
     def run(command: list[str], input: str, **_: Any) -> subprocess.CompletedProcess:
         given.update(json.loads(input))
-        return subprocess.CompletedProcess(command, 0, "", "")
+        return subprocess.CompletedProcess(command, 0, "[]", "")
 
     monkeypatch.setattr(model_checks.subprocess, "run", run)
     check_models(grid_of(raw).specs, done or set())
