@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from checkout import Checkout
 from dimensions import DIMENSIONS, FIRST
-from running import build, is_refused, rows_on
+from running import build, is_refused, rows_by_scale
 from sanity import faults
 
 SCALES = [(precision, devices) for precision in DIMENSIONS["precision"] for devices in DIMENSIONS["devices"]]
@@ -15,15 +15,12 @@ BESIDE = "adapter_config.json"  # which transformers reads on its own
 
 @pytest.mark.parametrize(("precision", "devices"), SCALES)
 def test_every_row_comes_to_numbers_that_hold(precision: str, devices: str, tmp_path: Path):
-    together: dict[tuple[str, str], dict] = {}
-    for number, row in rows_on(precision, devices).items():  # a run of the engine has one scale
-        together.setdefault((row["attention"], row["loss"]), {})[number] = row
-    for place, rows in enumerate(together.values()):
-        results = build(tmp_path / f"checkout{place}", rows).path / "results"
-        assert [fault for number, row in rows.items() for fault in faults(results, row, number)] == []
-    before = checkout.table()
-    assert is_refused(checkout, BESIDE)
-    assert checkout.table() == before
+    for place, rows in enumerate(rows_by_scale(precision, devices)):
+        checkout = build(tmp_path / f"scale{place}", rows)
+        assert [fault for number, row in rows.items() for fault in faults(checkout.path / "results", row, number)] == []
+        before = checkout.table()
+        assert is_refused(checkout, BESIDE)
+        assert checkout.table() == before
 
 
 # What the matrix was made to find, it finds in a copy of the code without the mend.

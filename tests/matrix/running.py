@@ -10,7 +10,7 @@ from pathlib import Path
 from checkout import Checkout
 from configuration import configuration, name_of, write, write_files
 from covering import Covering, Row, cover
-from dimensions import FIRST, SPACE
+from dimensions import FIRST, SECTIONS, SPACE
 
 TABLE = ("results/capacity_table.csv",)
 Rows = dict[int, Row]  # by their numbers in the covering
@@ -22,14 +22,26 @@ def covering() -> Covering:
     return cover(SPACE, FIRST)
 
 
-def rows_on(precision: str, devices: str) -> Rows:
-    """The rows of one scale: a run of the engine has one."""
-    wanted = {"precision": precision, "devices": devices}
-    return {number: row for number, row in enumerate(covering().rows) if wanted.items() <= row.items()}
+def scale_of(row: Row) -> tuple[str, ...]:
+    """The values of a row that describe its scale."""
+    return tuple(row[dimension] for dimension in SECTIONS["scales"])
+
+
+def rows_by_scale(precision: str, devices: str) -> list[Rows]:
+    """The rows of a precision and a number of devices, those of one scale together: a run of the engine has one."""
+    scales: dict[tuple[str, ...], Rows] = {}
+    for number, row in enumerate(covering().rows):
+        if (row["precision"], row["devices"]) == (precision, devices):
+            scales.setdefault(scale_of(row), {})[number] = row
+    return list(scales.values())
 
 
 def build(folder: Path, rows: Rows, edit: Callable[[Checkout], None] = lambda _: None) -> Checkout:
-    """A checkout, edited or not, in which the rows have been run; a job that failed is told with the end of its log."""
+    """A checkout, edited or not, in which the rows have been run; a job that failed is told with the end of its log.
+
+    rows: of one scale.
+    """
+    assert len({scale_of(row) for row in rows.values()}) == 1
     checkout = Checkout.new(folder)
     edit(checkout)
     write_files(folder)
