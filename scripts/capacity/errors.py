@@ -16,16 +16,18 @@ UNWRITABLE = {
     errno.EIO: "check the disk",
 }
 LEAST_FREE = 1_000_000  # bytes; a disk with less is called full
+LONGEST_LINE = 2000  # characters of a message, for the terminal's sake
 
 
 class UserError(ValueError):
     """Mistakes that the user can fix, each of them one line that names the thing, the value and the remedy.
 
-    A line stays one whatever stands in the values that it names: characters that do not print are escaped.
+    A line stays one whatever stands in the values that it names: characters that do not print are escaped, and of a
+    line that is too long the middle is left out.
     """
 
     def __init__(self, *lines: str):
-        super().__init__("\n".join(map(printable, lines)))
+        super().__init__("\n".join(_short(printable(line)) for line in lines))
 
 
 class NotOurs(UserError):
@@ -65,6 +67,11 @@ def _is_full(place: Path) -> bool:
 def printable(text: str, kept: str = "") -> str:
     """A text for a terminal or a page: what controls one, or is no character, as `\\x1b`, but for what is kept."""
     return "".join(each if each.isprintable() or each in kept else ascii(each)[1:-1] for each in text)
+
+
+def _short(line: str) -> str:
+    half = LONGEST_LINE // 2
+    return line if len(line) <= LONGEST_LINE else f"{line[:half]} ... {line[-half:]}"
 
 
 def fail(error: UserError) -> NoReturn:
