@@ -196,8 +196,22 @@ def test_a_seed_that_lacks_a_cell_is_left_out(verdict):
     assert (row["seeds"], row["measured"]) == (3, pytest.approx(9.1))
 
 
+def test_a_ratio_to_what_stores_nothing_is_inconclusive(verdict):
+    ratio = {"of": {"study": ["base"], "model": ["m"]}, "to": {"study": ["base"], "model": ["other"]}}
+    rows = seeds(-2.0, -2.1, -2.05) + seeds(0.5, 0.01, 0.6, model="other")
+    row = verdict(rows, published=4.0, **ratio)
+    assert row["verdict"] == INCONCLUSIVE
+    assert row["reason"] == "what it is divided by cannot be told from zero"
+
+
+def test_seeds_of_two_studies_count_together_whatever_the_best_rate_of_each(verdict):
+    more = [{**row, "seed": row["seed"] + 3, "variant_id": f"{row['seed']}-more"} for row in seeds(*HIGH, study="more")]
+    rows = seeds(*HIGH, lr=0.01) + [{**row, "lr": 0.02} for row in more]
+    assert verdict(rows, of={"study": ["base", "more"]})["seeds"] == 6
+
+
 def test_a_learning_rate_that_was_not_chosen_takes_no_part(verdict):
-    rows = seeds(2.0, 2.1, 2.05, final_loss_nats=0.9) + seeds(9.0, 9.0, 9.0, lr=0.5)
+    rows = seeds(2.0, 2.1, 2.05) + seeds(9.0, -4.0, -4.0, lr=0.5)
     assert verdict(rows)["measured"] == pytest.approx(2.05)
 
 

@@ -293,7 +293,7 @@ def test_a_table_survives_the_file(tmp_path):
 
 
 def test_a_table_of_an_older_version_lacks_what_it_did_not_write(tmp_path):
-    rows = [row(noisy(), {"lr": 0.01}), row(noisy(1), {"lr": 0.02, "final_loss_nats": 9.0})]
+    rows = [row(noisy(), {"lr": 0.01}) | {"R": 1.5}, row(noisy(1), {"lr": 0.02}) | {"R": 1.2}]
     new = ["chosen", "P_active", "R_calibrated", "temperature"]
     write_table(capacity_table(rows).drop(columns=new), tmp_path / "old.csv")
     old = read_table(tmp_path / "old.csv")
@@ -338,26 +338,51 @@ def test_one_seed_twice_in_a_group_is_refused():
 
 
 def tries(rates: dict[float, list[float]], **changes):
-    """One row a learning rate and seed, with that training loss."""
+    """One row a learning rate and seed, with that R."""
     return [
-        row(changes={"lr": lr, "seed": seed, "final_loss_nats": loss, **changes})
-        for lr, losses in rates.items()
-        for seed, loss in enumerate(losses, start=1)
+        row(changes={"lr": lr, "seed": seed, **changes}) | {"R": R}
+        for lr, values in rates.items()
+        for seed, R in enumerate(values, start=1)
     ]
 
 
-def test_the_rate_with_the_lowest_training_loss_over_seeds_is_chosen_and_all_tries_stay():
+def test_the_rate_that_stores_most_over_seeds_is_chosen_and_all_tries_stay():
     """1e-2 has the best seed, 5e-3 the best mean: the rate is chosen, not the seed."""
-    rates = {5e-3: [1.0, 1.1], 1e-2: [0.8, 1.9], 2e-2: [3.0, 3.0]}
-    table = capacity_table([*tries(rates), *tries({1e-2: [9.0, 9.0]}, model="other")])
+    rates = {5e-3: [1.6, 1.5], 1e-2: [1.9, 0.8], 2e-2: [0.1, 0.1]}
+    table = capacity_table([*tries(rates), *tries({1e-2: [0.2, 0.2]}, model="other")])
     assert table["chosen"].tolist() == [True, True, False, False, False, False, True, True]
     summary = summarise(table)
     assert summary["chosen"].tolist() == [True, False, False, True]
     assert summary["lr"].tolist() == [5e-3, 1e-2, 2e-2, 1e-2]
 
 
+def test_the_weights_as_trained_choose_the_rate_of_every_scheme():
+    """1e-2 is best in int4, and its loss of training the lowest; 5e-3 stores most as it was trained."""
+    rows = [
+        *tries({5e-3: [1.5]}, final_loss_nats=2.0),
+        *tries({5e-3: [0.1]}, scheme="int4", bits_per_weight=4.0),
+        *tries({1e-2: [1.4]}, final_loss_nats=1.0),
+        *tries({1e-2: [0.9]}, scheme="int4", bits_per_weight=4.0),
+    ]
+    assert capacity_table(rows)["chosen"].tolist() == [True, True, False, False]
+
+
+def test_without_the_weights_as_trained_the_finest_scheme_chooses():
+    rows = [
+        *tries({5e-3: [1.5]}, scheme="int8", bits_per_weight=8.0),
+        *tries({5e-3: [0.1]}, scheme="int4", bits_per_weight=4.0),
+        *tries({1e-2: [1.4]}, scheme="int8", bits_per_weight=8.0),
+        *tries({1e-2: [0.9]}, scheme="int4", bits_per_weight=4.0),
+    ]
+    assert capacity_table(rows)["chosen"].tolist() == [True, True, False, False]
+
+
+def test_of_rates_that_store_the_same_the_lowest_is_chosen():
+    assert capacity_table(tries({1e-2: [1.5], 5e-3: [1.5]}))["chosen"].tolist() == [False, True]
+
+
 def test_a_rate_that_a_study_sweeps_is_no_try():
-    rows = [*tries({5e-3: [1.0]}, setting="regime.lr=0.005"), *tries({1e-2: [2.0]}, setting="regime.lr=0.01")]
+    rows = [*tries({5e-3: [2.0]}, setting="regime.lr=0.005"), *tries({1e-2: [1.0]}, setting="regime.lr=0.01")]
     assert capacity_table(rows)["chosen"].tolist() == [True, True]
 
 

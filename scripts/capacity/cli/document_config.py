@@ -32,7 +32,8 @@ CLAIMS_HEAD = """# A file of claims
 
 What `claims.yaml`, or another file that the key `claims` names, may say. The verdict follows by rule from Student's
 95 % interval over seeds: reproduced where it lies within the tolerance, not reproduced where it lies outside,
-inconclusive where it straddles the border or seeds are too few, not run where no row fits.
+inconclusive where it straddles the border, seeds are too few, or what a ratio is divided by cannot be told from zero,
+not run where no row fits.
 """
 
 

@@ -2,8 +2,8 @@
 
 A claim's statistic is one number a seed, because a seed draws its own world and its own training; what is measured is
 the mean over seeds with Student's 95 % interval. The declared tolerance turns the published number into a region.
-reproduced: the interval lies inside. not reproduced: it lies outside. inconclusive: it straddles the border, or there
-are fewer seeds than the claim asks for. not run: no row fits.
+reproduced: the interval lies inside. not reproduced: it lies outside. inconclusive: it straddles the border, there are
+fewer seeds than the claim asks for, or what a ratio is divided by cannot be told from zero. not run: no row fits.
 """
 
 import math
@@ -22,8 +22,8 @@ COLUMNS = (
     *("measured", "low", "high", "seeds", "scale", "verdict", "reason", "studies", "runs"),
 )
 PATTERNS = ("study", "scheme", "dataset", "model", "regime", "setting")
-# Rows that differ in none of these are one cell of a grid, whatever the study.
-CELL_COLUMNS = [column for column in GROUP_COLUMNS if column != "study"]
+# Rows that differ in none of these are one cell of a grid, whatever the study and the best of the rates that it tried.
+CELL_COLUMNS = [column for column in GROUP_COLUMNS if column not in ("study", "lr")]
 
 Claim = Mapping[str, Any]
 SIGNS = {"at least": "≥", "at most": "≤", "equal": "="}
@@ -58,11 +58,12 @@ def judge_claim(claim: Claim, table: pd.DataFrame, scale: str) -> dict[str, Any]
     }
     if not seeds:
         return {**about, "verdict": NOT_RUN, "reason": "no seed has every cell"}
-    values = pd.Series(
-        [_number(claim, {side: rows[rows["seed"] == seed] for side, rows in complete.items()}) for seed in seeds]
-    )
+    of_seed = [{side: rows[rows["seed"] == seed] for side, rows in complete.items()} for seed in seeds]
+    values = pd.Series([_number(claim, sides) for sides in of_seed])
     low, high, _ = seed_interval(values.to_numpy(float))
     verdict, reason = _verdict(claim, low, high, len(seeds))
+    if claim["to"] and _reaches_zero(claim["column"], [sides["to"] for sides in of_seed]):
+        verdict, reason = INCONCLUSIVE, "what it is divided by cannot be told from zero"
     return {**about, "measured": values.mean(), "low": low, "high": high, "verdict": verdict, "reason": reason}
 
 
@@ -101,6 +102,12 @@ def _number(claim: Claim, sides: Mapping[str, pd.DataFrame]) -> float:
     """The claim's number for one seed: its statistic, as a ratio where the claim names what to."""
     number = _statistic(claim["statistic"], claim["column"], sides["of"])
     return number / float(sides["to"][claim["column"]].max()) if claim["to"] else number
+
+
+def _reaches_zero(column: str, rows_of_seed: Sequence[pd.DataFrame]) -> bool:
+    """Whether the interval of the peaks of several seeds reaches zero: a ratio to them says nothing."""
+    low, _, _ = seed_interval(pd.Series([rows[column].max() for rows in rows_of_seed]).to_numpy(float))
+    return low <= 0
 
 
 def _statistic(name: str, column: str, rows: pd.DataFrame) -> float:

@@ -38,6 +38,7 @@ GROUP_COLUMNS = (
     *("study", "setting", "dataset", "kind", "N", "exposures", "tokenizer", "model", "l", "h", "d"),
     *("regime", "lr", "batch", "scheme", "bits_per_weight"),
 )
+SCHEME_COLUMNS = ("scheme", "bits_per_weight")
 
 HAVE_COLUMNS = r"(?:^| )(?:dataset\.N|regime\.exposures)=\S+"  # parts of a setting that stand in columns of their own
 
@@ -51,16 +52,21 @@ def capacity_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def chosen(table: pd.DataFrame) -> pd.Series:
-    """Whether a row's learning rate is the best that its regime tried: the lowest training loss, mean over seeds.
+    """Whether a row's learning rate is the best that its regime tried: it stores most bits a parameter, mean over seeds.
 
-    Rows that differ in the learning rate alone are tries of one run; a run with one rate is chosen. Scores
-    take no part in the choice (arXiv 2404.05405, Appendix A: negative claims get the best of three rates).
+    Rows that differ in the learning rate alone are tries of one run; a run with one rate is chosen, of equal ones the
+    lowest. R is that of the scheme with most bits a weight: the weights as they were trained, where a study has them.
+    The loss of training would be the loss of junk, where most of the text is junk. The best of a few rates is what
+    the paper states too (arXiv 2404.05405, Appendix A: negative claims get the best of three).
     """
-    others = [column for column in GROUP_COLUMNS if column != "lr"]
-    loss = table["final_loss_nats"].astype(float)
-    mean = loss.groupby([table[column] for column in GROUP_COLUMNS], dropna=False).transform("mean")
-    best = mean.groupby([table[column] for column in others], dropna=False).transform("min")
-    return mean == best
+    tries = [table[column] for column in GROUP_COLUMNS if column not in SCHEME_COLUMNS]
+    others = [column for column in tries if column.name != "lr"]
+    bits = table["bits_per_weight"].astype(float)
+    as_trained = bits == bits.groupby(others, dropna=False).transform("max")
+    mean = table["R"].astype(float).where(as_trained).groupby(tries, dropna=False).transform("mean")
+    is_best = mean == mean.groupby(others, dropna=False).transform("max")
+    lowest = table["lr"].where(is_best).groupby(others, dropna=False).transform("min")
+    return is_best & (table["lr"] == lowest)
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
