@@ -8,7 +8,8 @@ from capacity.errors import LONGEST_LINE, UserError
 def test_a_line_that_is_too_long_keeps_its_ends() -> None:
     line = str(UserError(f"{'x' * 5000}: no such file"))
     assert len(line) <= LONGEST_LINE + len(" ... ")
-    assert line.startswith("xxx") and line.endswith("x: no such file")
+    assert line.startswith("xxx")
+    assert line.endswith("x: no such file")
 
 
 @pytest.mark.parametrize("text", ["short", "y" * LONGEST_LINE])

@@ -52,7 +52,7 @@ def capacity_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def chosen(table: pd.DataFrame) -> pd.Series:
-    """Whether a row's learning rate is the best that its regime tried: it stores most bits a parameter, mean over seeds.
+    """Whether a row's learning rate is the best that its regime tried: that of the highest R, in the mean over seeds.
 
     Rows that differ in the learning rate alone are tries of one run; a run with one rate is chosen, of equal ones the
     lowest. R is that of the scheme with most bits a weight: the weights as they were trained, where a study has them.
