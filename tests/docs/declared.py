@@ -102,10 +102,10 @@ WAYS: dict[str, Way] = {
         place="clone",
         says="seeds; about",
     ),
-    "make table CONFIG=results/measures/gru/config.yaml": Elsewhere(
+    "make table CONFIG=results/measures/gru-width-20/config.yaml": Elsewhere(
         "tests/long/test_measure_whole.py::test_a_model_of_ones_own_gets_its_card"
     ),
-    "make audit CONFIG=results/measures/gru/config.yaml": Elsewhere(
+    "make audit CONFIG=results/measures/gru-width-20/config.yaml": Elsewhere(
         "tests/long/test_measure_whole.py::test_a_model_of_ones_own_gets_its_card"
     ),
     "make table SCALE=desktop STUDY=base-law": Run(

@@ -1,12 +1,14 @@
 """What a measure builds: worlds that offer what they say, a baseline of equal size, one line for each mistake."""
 
+import re
+import shlex
 import sys
 from pathlib import Path
 
 import pytest
 
 from capacity.cli.main import main
-from capacity.cli.measure_model import candidate, seconds_of
+from capacity.cli.measure_model import candidate, first_study, name_of, parser, seconds_of
 from capacity.config.load import load_config
 from capacity.config.model import Model
 from capacity.errors import UserError
@@ -67,6 +69,7 @@ def test_both_models_learn_the_same_worlds_at_the_same_rates():
         (("gpt2-2-2", "--cores", "-1"), "--cores: -1; give 1 or more"),
         (("gpt2-2-2", "--extraction", "quiz"), "--extraction: 'quiz' is none of"),
         (("gpt2-2-2", "--optimizer", "sgd"), "argument --optimizer: invalid choice: 'sgd'"),
+        (("gpt2-2-2", "--name", "n" * 33), "has 33 characters; give 32 at most"),
         (("{model_type: mamba", "--dry-run"), "MODEL: '{model_type: mamba' is no mapping"),
         (("{model_type: mumba}", "--dry-run"), "model_type 'mumba' is no causal LM"),
         (("nets/none.py:make", "--dry-run"), "python: nets.none:make: cannot be built: No module named 'nets"),
@@ -97,8 +100,51 @@ def test_a_dry_run_says_what_would_be_trained_and_what_it_costs(monkeypatch, cap
 
 def test_a_factory_in_a_file_is_named_by_its_module():
     config = load_config([ROOT / "config.yaml"])
-    assert candidate("./nets/mine.py:make", "{width: 8}", config)[1] == {
+    assert candidate("./nets/mine.py:make", "{width: 8}", config) == {
         "python": "nets.mine:make",
         "settings": {"width": 8},
     }
     assert seconds_of("1.5h") == 5400
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["nets/mine.py:make"], "mine"),
+        (["nets/mine.py:wide"], "mine-wide"),
+        (["./mine.py:make", "--settings", "{width: 8, loops: 2}"], "mine-width-8-loops-2"),
+        (["{model_type: gemma3_text}"], "gemma3_text"),
+        (["gpt2-2-2", "--optimizer", "muon"], "gpt2-2-2-muon"),
+        (["gpt2-2-2", "--name", "what I want"], "what-I-want"),
+    ],
+)
+def test_measures_that_differ_have_names_that_differ(words: list[str], name: str):
+    args = parser().parse_args(words)
+    assert name_of(args, candidate(args.model, args.settings, load_config([ROOT / "config.yaml"]))) == name
+
+
+def test_a_long_name_is_cut_and_stays_its_own():
+    config = load_config([ROOT / "config.yaml"])
+    names = []
+    for width in (8, 16):
+        args = parser().parse_args(["nets/mine.py:make", "--settings", f"{{positions: learned, of_the_mlp: {width}}}"])
+        names.append(name_of(args, candidate(args.model, args.settings, config)))
+    assert len(set(names)) == 2
+    assert max(map(len, names)) <= 32
+
+
+def _documented() -> list[str]:
+    """The commands that examples and the page on measures give."""
+    pages = [*(ROOT / "examples" / "architectures").glob("*.py"), ROOT / "docs" / "measure.md"]
+    found = [line.strip() for page in pages for line in page.read_text().splitlines()]
+    commands = [re.split(r"\s{3,}", line)[0] for line in found if line.startswith("capacity measure ")]
+    assert len(commands) > 5
+    return commands
+
+
+@pytest.mark.parametrize("command", _documented())
+def test_a_documented_measure_makes_a_study(monkeypatch, command: str):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("capacity.cli.measure_model.seconds_a_token", lambda *_: None)
+    study = first_study(parser().parse_args(shlex.split(command)[2:]))
+    assert resolve(load_config([ROOT / "config.yaml"], study.config())).specs

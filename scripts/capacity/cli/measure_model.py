@@ -8,6 +8,7 @@ the end of the list, and with 1000 exposures at the best of those. All are ordin
 """
 
 import argparse
+import hashlib
 import os
 import re
 import shlex
@@ -30,6 +31,8 @@ from capacity.measure.timing import seconds_a_token
 from capacity.models.spec import PaperModel
 
 UNITS = {"m": 60, "h": 3600}
+FACTORY = r"(?:\./)?([\w/]+)\.py:(\w+)"
+LONGEST_NAME = 32  # a study's is `measure-` and this one, 40 at most
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     parser = plain_parser(__doc__)
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("--settings", default="{}", help="keyword arguments of the factory, JSON or YAML")
-    parser.add_argument("--name", help="what to call it; otherwise from MODEL")
+    parser.add_argument("--name", help="what to call it; otherwise from MODEL and settings")
     parser.add_argument("--baseline", help="a model of config.yaml instead of a GPT-2 of equal size")
     parser.add_argument("--scale", choices=RECIPES, help="whose recipe to use; otherwise of the nearest size")
     optimizers = get_args(Regime.model_fields["optimizer"].annotation)
@@ -54,20 +57,39 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def candidate(model: str, settings: str, config: Any) -> tuple[str, dict[str, Any]]:
-    """A name and a section of `models`. Raises UserError."""
+def candidate(model: str, settings: str, config: Any) -> dict[str, Any]:
+    """A section of `models`. Raises UserError."""
     if model in config.models:
-        return model, config.models[model].model_dump(exclude_unset=True)
+        return dict(config.models[model].model_dump(exclude_unset=True))
     if model.lstrip().startswith("{"):
-        section: dict[str, Any] = {"hf": _mapping(model, "MODEL")}
-    elif match := re.fullmatch(r"(?:\./)?([\w/]+)\.py:(\w+)", model):
-        section = {"python": f"{match[1].replace('/', '.')}:{match[2]}", "settings": _mapping(settings, "--settings")}
+        return {"hf": _mapping(model, "MODEL")}
+    if match := re.fullmatch(FACTORY, model):
+        return {"python": f"{match[1].replace('/', '.')}:{match[2]}", "settings": _mapping(settings, "--settings")}
+    raise UserError(
+        f"MODEL: {model!r} is no file.py:factory, no mapping with model_type, and no model of config.yaml: "
+        f"{', '.join(config.models)}"
+    )
+
+
+def name_of(args: argparse.Namespace, section: dict[str, Any]) -> str:
+    """What a measure is called where it was not said: by its model, settings and optimizer; no two share one."""
+    if args.name:
+        if len(args.name) > LONGEST_NAME:
+            raise UserError(f"--name: {args.name!r} has {len(args.name)} characters; give {LONGEST_NAME} at most")
+        return _plain(args.name)
+    if match := re.fullmatch(FACTORY, args.model):
+        parts = [match[1].rpartition("/")[2], *([] if match[2] == "make" else [match[2]])]
     else:
-        raise UserError(
-            f"MODEL: {model!r} is no file.py:factory, no mapping with model_type, and no model of config.yaml: "
-            f"{', '.join(config.models)}"
-        )
-    return check(Model, section, "MODEL").label(), section
+        parts = [section["hf"]["model_type"] if args.model.lstrip().startswith("{") else args.model]
+    parts += [f"{key}-{value}" for key, value in section.get("settings", {}).items()]
+    name = _plain("-".join([*parts, *([args.optimizer] if args.optimizer else [])]))
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-_") or "model"
 
 
 def _mapping(text: str, what: str) -> dict[str, Any]:
@@ -91,7 +113,7 @@ def seconds_of(budget: str) -> float:
 def first_study(args: argparse.Namespace) -> MeasureStudy:
     """What is asked. Raises UserError."""
     config = load_config([CONFIG_FILE])
-    label, section = candidate(args.model, args.settings, config)
+    section = candidate(args.model, args.settings, config)
     model = check(Model, section, "MODEL")
     recipe = RECIPES[args.scale] if args.scale else RECIPES["9k"]
     recipe = recipe_for(size_of(model, recipe), args.scale)
@@ -109,7 +131,7 @@ def first_study(args: argparse.Namespace) -> MeasureStudy:
         config.models[args.baseline].model_dump(exclude_unset=True) if args.baseline else equal_baseline(P, recipe)
     )
     return MeasureStudy.first(
-        re.sub(r"[^\w-]", "-", args.name or label),
+        name_of(args, section),
         recipe,
         {CANDIDATE: section, BASELINE: baseline},
         P,
