@@ -19,6 +19,7 @@ from capacity.figures.extraction_figure import plot_extraction
 from capacity.figures.figure1 import plot_figure_one
 from capacity.figures.storage import plot_storage
 from capacity.figures.studies import plot_study
+from capacity.measure.gallery import gallery_markdown, plot_gallery, read_gallery
 from capacity.tables.claims import as_markdown, judge
 from capacity.tables.claims_by_scale import heads_in_order_of_size, of_record, scales_markdown
 from capacity.tables.reference import read_tables, scales_of
@@ -59,6 +60,14 @@ def draw_study(table: pd.DataFrame, name: str, folder: Path, study: Study | None
     plot_extraction(table, name, folder, question)
 
 
+def hang(folder: Path) -> None:
+    """Rank the cards of measures in a folder, in gallery.md and a figure; nothing where there is none."""
+    table = read_gallery(folder)
+    if not table.empty:
+        (folder / "gallery.md").write_text(gallery_markdown(table), encoding="utf-8")
+        plot_gallery(table, folder)
+
+
 def main() -> None:
     """Collect every scale, then all of them side by side."""
     parser = plain_parser(__doc__)
@@ -78,6 +87,7 @@ def main() -> None:
     text = scales_markdown(judged, heads, everything)
     (args.reference / "claims.md").write_text(text, encoding="utf-8")
     plot_figure_one(pd.concat(tables.values(), ignore_index=True), args.reference)
+    hang(args.reference / "gallery")
     if args.readme:
         headlines = pd.Series([claim["headline"] for claim in claims])
         into_readme(args.readme, scales_markdown(judged, heads, headlines))
