@@ -116,3 +116,33 @@ class Attentive(nn.Module):
 
 def gpt(vocab_size: int, context: int, width: int = 8, layers: int = 1) -> nn.Module:
     return Attentive(vocab_size, context, width, layers)
+
+
+class Frozen(nn.Module):
+    """Token ids (B, T) to logits (B, T, V): one layer, of whose weights a share, drawn at random, stays as drawn."""
+
+    def __init__(self, vocab_size: int, context: int, width: int, share: float):
+        super().__init__()
+        shapes = {"embedding": (vocab_size, width), "place": (context, width), "qkv": (3 * width, width)}
+        shapes |= {"wide": (4 * width, width), "narrow": (width, 4 * width), "head": (vocab_size, width)}
+        self.weights = nn.ParameterDict({name: torch.randn(shape) * width**-0.5 for name, shape in shapes.items()})
+        for name, shape in shapes.items():
+            self.register_buffer(f"learns_{name}", torch.rand(shape) >= share, persistent=False)
+
+    def matrix(self, name: str) -> Tensor:
+        weight = self.weights[name]
+        return torch.where(getattr(self, f"learns_{name}"), weight, weight.detach())
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = nn.functional.embedding(tokens, self.matrix("embedding")) + self.matrix("place")[: tokens.shape[1]]
+        normal = nn.functional.layer_norm(x, x.shape[-1:])
+        qkv = nn.functional.linear(normal, self.matrix("qkv")).chunk(3, -1)
+        x = x + nn.functional.scaled_dot_product_attention(*qkv, is_causal=True)
+        normal = nn.functional.layer_norm(x, x.shape[-1:])
+        hidden = nn.functional.gelu(nn.functional.linear(normal, self.matrix("wide")))
+        x = x + nn.functional.linear(hidden, self.matrix("narrow"))
+        return nn.functional.linear(nn.functional.layer_norm(x, x.shape[-1:]), self.matrix("head"))
+
+
+def frozen(vocab_size: int, context: int, width: int = 8, share: float = 0.5) -> nn.Module:
+    return Frozen(vocab_size, context, width, share)

@@ -18,6 +18,7 @@ VERBS = {
     "size": ("size_models", "parameters that so many bits of facts need"),
     "law": ("fit_law", "fit R(exposures, P, R_max, scheme) to the reference tables"),
     "measure": ("measure_model", "how much a model remembers beside a GPT-2 of the same size: a card"),
+    "mix": ("mix_data", "how often a fact must be told among so much junk: a card"),
     "compare": ("compare_tables", "a table against the reference: cells with intervals, verdicts"),
     "lineage": ("show_lineage", "where a cell of the table comes from"),
     "audit": ("audit_results", "can this table be trusted?"),

@@ -140,11 +140,12 @@ def first_study(args: argparse.Namespace) -> MeasureStudy:
         training=(("optimizer", args.optimizer),) if args.optimizer else (),
         schemes=tuple((name, config.quantizers[name].model_dump(exclude_unset=True)) for name in args.quantizer),
         extraction=args.extraction,
-        seconds_a_token=_timed(model, recipe),
+        seconds_a_token=timed(model, recipe),
     )
 
 
-def _timed(model: Model, recipe: Recipe) -> float | None:
+def timed(model: Model, recipe: Recipe) -> float | None:
+    """Seconds of a token's training on one core, of a model that is not of the paper; None of another one."""
     settings = model.to_settings()
     if isinstance(settings, PaperModel):
         return None

@@ -17,10 +17,10 @@ from capacity.config.experiment import Config
 from capacity.config.load import load_config
 from capacity.jobs.gpus import lack_of_gpus, visible_gpus
 from capacity.plan.estimates import (
-    CPU_FLOPS,
     PUBLISHED_DAYS,
     PUBLISHED_FLOPS,
     PUBLISHED_GPUS,
+    core_rate,
     published_rate,
     training_flops,
 )
@@ -123,7 +123,8 @@ def training_costs(grid: Grid, pattern: str) -> list[str]:
             dataset, tokenizer = (grid.specs[str(spec.parents[role])].settings for role in ("dataset", "tokenizer"))
             training = TrainingSettings.read(spec.settings)
             made_from = read_dataset(dataset), read_tokenizer(tokenizer)
-            flops, rate, device, how = training_flops(*made_from, training), CPU_FLOPS, "core", "assumed"
+            flops, rate = training_flops(*made_from, training), core_rate(*made_from, training)
+            device, how = "core", "assumed"
             if training.hardware.accelerator == "gpu":
                 seconds, bound = gpu_seconds(*made_from, training, assumed_card())
                 rate, device, how = flops / seconds, "GPU", f"bound by {bound} ({in_words(assumed_card())})"

@@ -30,6 +30,7 @@ class MeasureStudy:
     schemes: tuple[tuple[str, Any], ...] = ()
     extraction: str | None = None
     seconds_a_token: float | None = None  # of the candidate's training, where it was timed
+    folder: str = "measures"
 
     @classmethod
     def first(cls, name: str, recipe: Recipe, models: dict[str, dict[str, Any]], P: int, **more: Any) -> Self:

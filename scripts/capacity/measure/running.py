@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Protocol, Self
 
 import yaml
 
@@ -25,12 +26,25 @@ CONFIG_FILE, RESULTS = Path("config.yaml"), Path("results")
 MOST_SEEDS = 8
 
 
-def folder_of(study: MeasureStudy) -> Path:
+class Overlaid(Protocol):
+    """A study of a command, laid over config.yaml. folder: below results/. whole: with all that it will train."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def folder(self) -> str: ...
+    @property
+    def seconds_a_token(self) -> float | None: ...
+    def config(self) -> dict[str, Any]: ...
+    def whole(self) -> Self: ...
+
+
+def folder_of(study: Overlaid) -> Path:
     """Where its configuration and its card lie."""
-    return RESULTS / "measures" / study.name
+    return RESULTS / study.folder / study.name
 
 
-def grid_of(study: MeasureStudy) -> tuple[Grid, Path]:
+def grid_of(study: Overlaid) -> tuple[Grid, Path]:
     """The specs of a study, and the file that is laid over config.yaml."""
     path = folder_of(study) / "config.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +52,7 @@ def grid_of(study: MeasureStudy) -> tuple[Grid, Path]:
     return resolve(load_config([CONFIG_FILE, path])), path
 
 
-def hours_of(study: MeasureStudy, cores: int) -> float:
+def hours_of(study: Overlaid, cores: int) -> float:
     """About how long the whole of it would take from here."""
     grid, _ = grid_of(study.whole())
     answer = forecast(hold_against(grid, RESULTS), RESULTS)
@@ -77,7 +91,7 @@ def within(study: MeasureStudy, budget: float, cores: int, seeds_given: bool) ->
     return study, hours
 
 
-def build(study: MeasureStudy, cores: int) -> Path:
+def build(study: Overlaid, cores: int) -> Path:
     """Its table, made by the engine. Raises SystemExit where the engine does not succeed."""
     grid, path = grid_of(study)
     table = RESULTS / grid.table.name / "capacity_table.csv"

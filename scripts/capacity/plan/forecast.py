@@ -16,7 +16,7 @@ from capacity.artefacts.spec import Spec
 from capacity.artefacts.stages import STAGES
 from capacity.errors import UserError
 from capacity.jobs.gpus import visible_gpus
-from capacity.plan.estimates import CPU_FLOPS, STARTUP_SECONDS, training_flops, training_parameters
+from capacity.plan.estimates import STARTUP_SECONDS, core_rate, training_flops, training_parameters
 from capacity.plan.roofline import A100, Card, card_of, gpu_seconds
 from capacity.plan.survey import Plan, State, is_published, published
 from capacity.rewriting.spec import read_dataset
@@ -167,7 +167,7 @@ class Past:
             return replace(cost, P=P)
         hardware = spec.settings["hardware"]
         measured = self.rate(hardware, P)
-        flops, bound, rate = training_flops(*made_from, settings), "", measured or CPU_FLOPS
+        flops, bound, rate = training_flops(*made_from, settings), "", measured or core_rate(*made_from, settings)
         if hardware["accelerator"] == "gpu" and not measured:
             held, bound = gpu_seconds(*made_from, settings, assumed_card())
             rate = flops / held

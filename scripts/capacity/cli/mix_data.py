@@ -1,0 +1,100 @@
+"""How often must a fact be told among so much junk? Trains a model on the mixes, prints a card with the answer.
+
+MODEL is as `capacity measure` takes it, by default the GPT-2 of the laptop's studies. One world is told 50 to 400
+times, alone and among shares of junk: half a million other people in the same words. In each cell three learning rates
+are tried. The answer is the number of exposures until half of the bits on offer are kept. --tag asks the same with a
+token in front of what is useful, --fewer with half of the facts among the same share of junk.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from capacity.cli.arguments import CONFIG_FILE, plain_parser
+from capacity.cli.measure_model import candidate, name_of, seconds_of, timed
+from capacity.config.load import check, load_config
+from capacity.config.model import Model
+from capacity.errors import UserError
+from capacity.measure.baseline import size_of
+from capacity.measure.mix import MixStudy, arms_of, mix_recipe
+from capacity.measure.recipe import LEAST_SEEDS, RECIPES, recipe_for
+from capacity.measure.running import build, folder_of, hours_of
+
+SHARES, EXPOSURES = [0.5, 0.875], [50, 100, 200, 400]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    parser = plain_parser(__doc__)
+    parser.add_argument("model", metavar="MODEL", nargs="?", default="gpt2-2-2")
+    parser.add_argument("--settings", default="{}", help="keyword arguments of the factory, JSON or YAML")
+    parser.add_argument("--name", help="what to call it; otherwise from MODEL and settings")
+    parser.add_argument("--scale", choices=RECIPES, help="whose recipe to use; otherwise of the nearest size")
+    parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="shares of junk in the text")
+    parser.add_argument("--exposures", type=int, nargs="+", default=EXPOSURES, help="how often a fact is told")
+    parser.add_argument("--tag", action="store_true", help="also with a token of its own in front of what is useful")
+    parser.add_argument("--fewer", action="store_true", help="also with half of the facts among the same share of junk")
+    parser.add_argument("--seeds", type=int, default=LEAST_SEEDS)
+    parser.add_argument("--budget", default="30m", help="time that it may take: 30m, 8h")
+    parser.add_argument("--cores", type=int, default=os.cpu_count())
+    parser.add_argument("--dry-run", action="store_true", help="say what it would cost")
+    parser.set_defaults(optimizer=None)
+    return parser
+
+
+def study_of(args: argparse.Namespace) -> MixStudy:
+    """What is asked. Raises UserError."""
+    for key in ("seeds", "cores"):
+        if getattr(args, key) < 1:
+            raise UserError(f"--{key}: {getattr(args, key)}; give 1 or more")
+    if min(args.exposures) < 1 or len(set(args.exposures)) < 2:
+        raise UserError(f"--exposures: {' '.join(map(str, args.exposures))}; give two numbers or more, each 1 or more")
+    config = load_config([CONFIG_FILE])
+    section = candidate(args.model, args.settings, config)
+    model = check(Model, section, "MODEL")
+    first = mix_recipe(RECIPES[args.scale or "9k"])
+    recipe = mix_recipe(recipe_for(size_of(model, first), args.scale))
+    return MixStudy(
+        name_of(args, section),
+        recipe,
+        section,
+        size_of(model, recipe),
+        arms_of(args.shares, args.tag, args.fewer),
+        tuple(sorted(set(args.exposures))),
+        args.seeds,
+        timed(model, recipe),
+    )
+
+
+def main() -> None:
+    """Plan, train, print the card."""
+    args = parser().parse_args()
+    study = study_of(args)
+    hours, budget = hours_of(study, args.cores), seconds_of(args.budget) / 3600
+    texts = "; ".join(f"{arm} ({study.people(arm):,} people)" for arm in study.arms)
+    print(f"{study.name}: {study.P:,} parameters; {texts}; {study.seeds} seeds; about {60 * hours:.0f} minutes")
+    if args.dry_run:
+        return
+    if hours > budget:
+        raise UserError(
+            f"--budget: {args.budget}, and it takes about {60 * hours:.0f} minutes; give more, or fewer cells"
+        )
+    write_card(study, build(study, args.cores))
+
+
+def write_card(study: MixStudy, path: Path) -> None:
+    """mix.md, mix.json and the figure beside the study's configuration; the card in the terminal."""
+    from capacity.measure.mix_card import make_mix_card, mix_markdown
+    from capacity.measure.mix_figure import plot_mix
+    from capacity.tables.table import read_table
+
+    card = make_mix_card(study, read_table(path))
+    folder = folder_of(study)
+    text = mix_markdown(card, shlex.join(["capacity", "mix", *sys.argv[1:]]))
+    (folder / "mix.md").write_text(text)
+    (folder / "mix.json").write_text(json.dumps(card.plain(), indent=1) + "\n")
+    plot_mix(card, folder)
+    print(f"\n{text}\n{folder}/mix.md, mix.json, mix.png")

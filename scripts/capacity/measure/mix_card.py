@@ -1,0 +1,164 @@
+"""What a mix found: how much of what is offered is kept, and how often a fact must be told until half of it is."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from capacity.measure.card import Mean
+from capacity.measure.mix import CLEAN, MixStudy
+from capacity.tables.bits import Array
+from capacity.tables.summary import seed_interval
+
+HALF = 0.5  # of the bits on offer
+
+
+@dataclass(frozen=True)
+class MixCell:
+    """kept: R over R_max. lr: the best rate. at_end: whether it is the lowest or highest that was tried."""
+
+    exposures: int
+    N: int
+    kept: Mean
+    lr: float
+    at_end: bool
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """needed: exposures until half of what is offered is kept, with its interval; None where a seed never got there,
+    or was there with the fewest. times: needed over that without junk, paired by seed.
+    """
+
+    arm: str
+    kind: str
+    share: float
+    cells: list[MixCell]
+    needed: Mean | None
+    times: Mean | None
+
+
+@dataclass(frozen=True)
+class MixCard:
+    """The arms in the order of the study."""
+
+    name: str
+    P: int
+    seeds: int
+    arms: list[ArmResult]
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON data."""
+        return asdict(self)
+
+
+def crossing(exposures: Array, kept: Array, level: float = HALF) -> float | None:
+    """Exposures at which a curve first reaches a level, linear in log exposures between two points.
+
+    None where the first point is there already, or none is.
+    """
+    above = np.flatnonzero(kept >= level)
+    if not above.size or above[0] == 0:
+        return None
+    right = above[0]
+    low, high = kept[right - 1], kept[right]
+    part = (level - low) / (high - low)
+    return float(exposures[right - 1] * (exposures[right] / exposures[right - 1]) ** part)
+
+
+def make_mix_card(study: MixStudy, table: pd.DataFrame) -> MixCard:
+    """The card of a finished study."""
+    best = table[table["chosen"]]
+    of_arm = {arm: best[best["dataset"] == f"mix-{arm.label}"] for arm in study.arms}
+    needed = {arm: _needed(rows) for arm, rows in of_arm.items()}
+    clean = next(crossings for arm, crossings in needed.items() if arm.kind == CLEAN)
+    return MixCard(
+        name=study.name,
+        P=int(best["P"].iloc[0]),
+        seeds=int(best["seed"].nunique()),
+        arms=[
+            ArmResult(
+                str(arm), arm.kind, arm.share, list(_cells(rows, study.rates())), _mean(needed[arm]),
+                None if arm.kind == CLEAN else _mean(needed[arm] / clean),
+            )
+            for arm, rows in of_arm.items()
+        ],
+    )  # fmt: skip
+
+
+def _needed(rows: pd.DataFrame) -> Array:
+    """Exposures that each seed needs; NaN where that cannot be told."""
+    values = []
+    for _, part in rows.sort_values("exposures").groupby("seed"):
+        found = crossing(part["exposures"].to_numpy(float), (part["R"] / part["R_max"]).to_numpy(float))
+        values.append(math.nan if found is None else found)
+    return np.array(values)
+
+
+def _mean(values: Array) -> Mean | None:
+    """The geometric mean with its interval: exposures differ by factors."""
+    if not np.isfinite(values).all():
+        return None
+    logarithms = np.log(values)
+    low, high, _ = seed_interval(logarithms)
+    return Mean(float(np.exp(logarithms.mean())), float(np.exp(low)), float(np.exp(high)))
+
+
+def _cells(rows: pd.DataFrame, rates: list[float]) -> Iterator[MixCell]:
+    for exposures, part in rows.groupby("exposures"):
+        part = part.sort_values("seed")
+        lr = float(part["lr"].iloc[0])
+        ends = any(math.isclose(lr, end, rel_tol=1e-3) for end in (min(rates), max(rates)))
+        kept = Mean.of((part["R"] / part["R_max"]).to_numpy(float))
+        yield MixCell(int(exposures), int(part["N"].iloc[0]), kept, lr, ends)
+
+
+def mix_markdown(card: MixCard, command: str) -> str:
+    """The card as people read it."""
+    exposures = [cell.exposures for cell in card.arms[0].cells]
+    lines = [
+        f"# {card.name}: how often must a fact be told among junk?",
+        "",
+        f"Exposures of a fact until a model of {card.P:,} parameters keeps half of the bits that its world offers:",
+        "",
+        "| text | exposures needed | times as many as without junk |",
+        "|---|---|---|",
+    ]
+    for arm in card.arms:
+        lines.append(f"| {arm.arm} | {_needed_text(arm)} | {arm.times or ''} |")
+    lines += ["", "Share of the bits on offer that is kept:", ""]
+    lines += [
+        "| text | " + " | ".join(f"{E:,} exposures" for E in exposures) + " |",
+        "|---" * (len(exposures) + 1) + "|",
+    ]
+    for arm in card.arms:
+        lines.append(f"| {arm.arm} | " + " | ".join(str(cell.kept) for cell in arm.cells) + " |")
+    lines += ["", "## What limits this answer", "", *(f"- {limit}" for limit in limits(card))]
+    if not any(limits(card)):
+        lines.append("Nothing that was looked for.")
+    return "\n".join([*lines, "", f"Means over {card.seeds} seeds, Student's 95 % intervals. Made by `{command}`.", ""])
+
+
+def _needed_text(arm: ArmResult) -> str:
+    if arm.needed:
+        return str(arm.needed)
+    first, last = arm.cells[0], arm.cells[-1]
+    if first.kept.mean >= HALF:
+        return f"fewer than {first.exposures:,}"
+    return (
+        f"more than {last.exposures:,}" if last.kept.mean < HALF else f"about {last.exposures:,}, not with every seed"
+    )
+
+
+def limits(card: MixCard) -> Iterator[str]:
+    """What keeps the answer from being a better one, each with what to do."""
+    for arm in card.arms:
+        if arm.needed is None:
+            more = "fewer" if arm.cells[0].kept.mean >= HALF else "more"
+            yield f"{arm.arm}: half of the bits are reached outside of the exposures tried; --exposures with {more}"
+        at_end = [f"{cell.exposures:,} ({cell.lr:g})" for cell in arm.cells if cell.at_end]
+        if at_end:
+            yield f"{arm.arm}: the best rate is the lowest or highest tried after {', '.join(at_end)} exposures"
