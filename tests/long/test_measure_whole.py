@@ -22,9 +22,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     return checkout
 
 
-def card_of(checkout: Checkout, name: str, *words: str) -> dict:
+def card_of(checkout: Checkout, name: str, *words: str, offered: str = OFFERED) -> dict:
     answer = checkout.capacity(
-        "measure", *words, "--name", name, "--offer", OFFERED, "--seeds", "3", "--cores", "2", "--budget", "2h"
+        "measure", *words, "--name", name, "--offer", offered, "--seeds", "3", "--cores", "2", "--budget", "2h"
     )
     assert answer.returncode == 0, answer.stdout + answer.stderr + checkout.logs()
     folder = checkout.path / "results" / "measures" / name
@@ -73,3 +73,28 @@ def test_every_option_goes_from_the_command_to_the_card(checkout: Checkout):
     overlay = yaml.safe_load((checkout.path / "results" / "measures" / "qwen" / "config.yaml").read_text())
     assert overlay["regimes"]["measure-candidate-1000"]["optimizer"] == "muon"
     assert "optimizer" not in overlay["regimes"]["measure-baseline-1000"]
+
+
+@pytest.mark.long
+def test_a_model_of_whose_weights_half_never_learn_is_worse_beyond_doubt(checkout: Checkout):
+    """The same model with all of its weights learning is the baseline."""
+    config = yaml.safe_load((checkout.path / "config.yaml").read_text())
+    config["models"]["whole"] = {"python": "nets.own_models:frozen", "settings": {"width": 10, "share": 0}}
+    (checkout.path / "config.yaml").write_text(yaml.safe_dump(config))
+    words = ("nets/own_models.py:frozen", "--settings", "{width: 10}", "--baseline", "whole")
+    card = card_of(checkout, "frozen", *words, offered="1.3")
+    assert all(ratio["high"] < 1 for ratio in card["peak_ratio"].values())
+
+
+@pytest.mark.long
+def test_a_mix_finds_that_junk_costs_exposures(checkout: Checkout):
+    answer = checkout.capacity(
+        "mix", "gpt2-2-1", "--name", "small", "--shares", "0.5", "--exposures", "20", "200", "--seeds", "1",
+        "--cores", "2", "--budget", "2h",
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stdout + answer.stderr + checkout.logs()
+    folder = checkout.path / "results" / "mixes" / "small"
+    assert {"mix.md", "mix.json", "mix.png", "config.yaml"} <= {path.name for path in folder.iterdir()}
+    clean, junk = json.loads((folder / "mix.json").read_text())["arms"]
+    assert [cell["exposures"] for cell in junk["cells"]] == [20, 200]
+    assert junk["cells"][-1]["kept"]["mean"] < clean["cells"][-1]["kept"]["mean"]

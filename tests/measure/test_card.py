@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from capacity.measure.card import as_markdown, make_card
+from capacity.measure.card import as_markdown, make_card, seeds_text
 from capacity.measure.pair import BASELINE, CANDIDATE, MeasureStudy
 from capacity.measure.recipe import RECIPES
 
@@ -85,3 +85,15 @@ def test_the_card_shows_each_cell_and_the_command():
     text = as_markdown(make_card(STUDY, table(0.7), RUNS), "capacity measure nets/mine.py:make")
     assert text.count("\n| 100 |") == text.count("\n| 1000 |") == 2
     assert "Made by `capacity measure nets/mine.py:make`" in text
+
+
+def test_the_card_names_the_baseline_that_was_given():
+    assert "a GPT-2 of the same size" in as_markdown(make_card(STUDY, table(1.0), RUNS), "capacity measure")
+    text = as_markdown(make_card(replace(STUDY, against="llama-2-2"), table(1.0), RUNS), "capacity measure")
+    assert "llama-2-2" in text
+    assert "GPT-2" not in text
+
+
+@pytest.mark.parametrize(("seeds", "said"), [(1, "One seed"), (2, "their range"), (3, "Student's")])
+def test_the_card_says_what_its_intervals_are(seeds: int, said: str):
+    assert said in seeds_text(seeds)

@@ -28,7 +28,7 @@ def study(monkeypatch: pytest.MonkeyPatch) -> MixStudy:
 def test_every_arm_is_trained_with_every_number_of_exposures_rate_and_seed(study: MixStudy):
     grid = resolve(load_config([ROOT / "config.yaml"], study.config()))
     trained = [spec for spec in grid.specs.values() if spec.stage == "checkpoints"]
-    assert len(trained) == 4 * 3 * 3 * 3, "arms, exposures, rates, seeds"
+    assert len(trained) == 4 * 3 * 4 * 3, "arms, exposures, rates, seeds"
     worlds = study.config()["datasets"]
     assert [("junk" in world, world.get("tag", False)) for world in worlds.values()] == [
         (False, False),

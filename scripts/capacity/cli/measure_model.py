@@ -141,6 +141,7 @@ def first_study(args: argparse.Namespace) -> MeasureStudy:
         schemes=tuple((name, config.quantizers[name].model_dump(exclude_unset=True)) for name in args.quantizer),
         extraction=args.extraction,
         seconds_a_token=timed(model, recipe),
+        **({"against": args.baseline} if args.baseline else {}),
     )
 
 

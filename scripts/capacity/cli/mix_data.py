@@ -1,7 +1,7 @@
 """How often must a fact be told among so much junk? Trains a model on the mixes, prints a card with the answer.
 
 MODEL is as `capacity measure` takes it, by default the GPT-2 of the laptop's studies. One world is told 50 to 400
-times, alone and among shares of junk: half a million other people in the same words. In each cell three learning rates
+times, alone and among shares of junk: half a million other people in the same words. In each cell four learning rates
 are tried. The answer is the number of exposures until half of the bits on offer are kept. --tag asks the same with a
 token in front of what is useful, --fewer with half of the facts among the same share of junk.
 """

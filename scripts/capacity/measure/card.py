@@ -50,9 +50,13 @@ class BothModels:
 
 @dataclass(frozen=True)
 class MeasureCard:
-    """peak: R where most is kept, by exposures. kept: share of R that a scheme leaves, by scheme and model."""
+    """peak: R where most is kept, by exposures. kept: share of R that a scheme leaves, by scheme and model.
+
+    against: what the baseline is called.
+    """
 
     name: str
+    against: str
     P: dict[str, int]
     seeds: int
     peak: dict[int, dict[str, Mean]]
@@ -82,6 +86,7 @@ def make_card(study: MeasureStudy, table: pd.DataFrame, runs: pd.DataFrame) -> M
     speeds = trained.groupby("who")["tokens_per_second"].median()
     card = MeasureCard(
         name=study.name,
+        against=study.against,
         P={label: int(P) for label, P in one_a_model["P"].items()},
         seeds=int(full["seed"].nunique()),
         peak={E: {label: Mean.of(R) for label, R in peak.items()} for E, peak in peaks.items()},
@@ -175,37 +180,46 @@ def as_markdown(card: MeasureCard, command: str) -> str:
     lines = [f"# {card.name}: bits of knowledge a parameter", ""]
     for E, ratio in sorted(card.peak_ratio.items(), reverse=True):
         lines.append(
-            f"- After {E:,} exposures it keeps at most **{card.peak[E][CANDIDATE]}** bits a parameter, a GPT-2 of the "
-            f"same size {card.peak[E][BASELINE]}: **{ratio} times** as many, paired by seed."
+            f"- After {E:,} exposures it keeps at most **{card.peak[E][CANDIDATE]}** bits a parameter, "
+            f"{card.against} {card.peak[E][BASELINE]}: **{ratio} times** as many, paired by seed."
         )
     lines += [
         *_sizes(card),
         "",
-        "| exposures | R_max | R | R of GPT-2 | ratio | R calibrated | best rate |",
+        "| exposures | R_max | R | R of the baseline | ratio | R calibrated | best rate |",
         "|" + "---|" * 7,
     ]
     for cell in sorted(card.cells, key=lambda each: (-each.exposures, each.R_max)):
         lines.append(
             f"| {cell.exposures} | {cell.R_max:.3g} | {cell.R[CANDIDATE]} | {cell.R[BASELINE]} | {cell.ratio} | "
-            f"{cell.R_calibrated[CANDIDATE]} | {cell.lr[CANDIDATE]:g}, GPT-2 {cell.lr[BASELINE]:g} |"
+            f"{cell.R_calibrated[CANDIDATE]} | {cell.lr[CANDIDATE]:g}, baseline {cell.lr[BASELINE]:g} |"
         )
     if card.kept:
-        lines += ["", "| rounded to | leaves of R | of GPT-2's |", "|---|---|---|"]
+        lines += ["", "| rounded to | leaves of R | of the baseline's |", "|---|---|---|"]
         lines += [f"| {scheme} | {kept[CANDIDATE]} | {kept[BASELINE]} |" for scheme, kept in card.kept.items()]
     if card.extractable:
         lines += [
             "",
-            f"Answers prove {card.extractable[CANDIDATE]} bits a parameter, GPT-2's {card.extractable[BASELINE]}.",
+            f"Answers prove {card.extractable[CANDIDATE]} bits a parameter, "
+            f"the baseline's {card.extractable[BASELINE]}.",
         ]
     lines += ["", "## What limits this answer", ""]
     lines += [f"- {limit}" for limit in card.limits] or ["Nothing that was looked for."]
-    return "\n".join([*lines, "", f"Means over {card.seeds} seeds, Student's 95 % intervals. Made by `{command}`.", ""])
+    return "\n".join([*lines, "", f"{seeds_text(card.seeds)} Made by `{command}`.", ""])
+
+
+def seeds_text(seeds: int) -> str:
+    """What the numbers of a card and their intervals are."""
+    if seeds < 3:
+        return f"Means over {seeds} seeds and their range." if seeds == 2 else "One seed, so no intervals."
+    return f"Means over {seeds} seeds, Student's 95 % intervals."
 
 
 def _sizes(card: MeasureCard) -> Iterator[str]:
     speed, flops, P = card.tokens_per_second, card.flops_a_token, card.P
     yield (
-        f"- {P[CANDIDATE]:,} parameters (GPT-2 {P[BASELINE]:,}), {flops[CANDIDATE]:,.0f} FLOPs a token trained on "
-        f"({flops[BASELINE]:,.0f}), {speed[CANDIDATE]:,.0f} tokens/s ({speed[BASELINE]:,.0f}), "
+        f"- {P[CANDIDATE]:,} parameters (the baseline {P[BASELINE]:,}), {flops[CANDIDATE]:,.0f} FLOPs a "
+        f"token trained on ({flops[BASELINE]:,.0f}), "
+        f"{speed[CANDIDATE]:,.0f} tokens/s ({speed[BASELINE]:,.0f}), "
         f"{card.training_hours:.2g} hours of training in all."
     )

@@ -11,8 +11,6 @@ from capacity.figures.drawing import COLOURS, GUIDE, MARKERS, R_MAX, R, save, st
 from capacity.measure.card import MeasureCard
 from capacity.measure.pair import BASELINE, CANDIDATE
 
-LABELS = {CANDIDATE: None, BASELINE: "GPT-2 of the same size"}
-
 
 def plot_card(card: MeasureCard, folder: Path) -> None:
     """Writes card.png, .svg and .csv into the folder."""
@@ -24,7 +22,7 @@ def plot_card(card: MeasureCard, folder: Path) -> None:
             cells = sorted((cell for cell in card.cells if cell.exposures == E), key=lambda cell: cell.R_max)
             most = max(cell.R_max for cell in cells)
             axes.plot([0, most], [0, most], **GUIDE)
-            for number, (who, label) in enumerate(LABELS.items()):
+            for number, (who, label) in enumerate({CANDIDATE: card.name, BASELINE: card.against}.items()):
                 means = [cell.R[who] for cell in cells]
                 ends = [[each.mean - each.low for each in means], [each.high - each.mean for each in means]]
                 axes.errorbar(
@@ -34,7 +32,7 @@ def plot_card(card: MeasureCard, folder: Path) -> None:
                     color=COLOURS[number],
                     marker=MARKERS[number],
                     capsize=2,
-                    label=label or card.name,
+                    label=label,
                 )
             axes.set(xlabel=f"bits offered a parameter, {R_MAX}", title=f"{E:,} exposures", ylim=(0, None))
         panels[0].set_ylabel(f"bits stored a parameter, {R}")

@@ -63,8 +63,8 @@ class MixStudy:
         return N // 2 if arm.kind == FEWER else N
 
     def rates(self) -> list[float]:
-        """Down from the recipe's: the best rate among junk lies lower."""
-        return [self.recipe.lr / 4, self.recipe.lr / 2, self.recipe.lr]
+        """Around the recipe's, and further down: the best rate among junk lies lower."""
+        return [self.recipe.lr * factor for factor in (0.25, 0.5, 1, 2)]
 
     def config(self) -> dict[str, Any]:
         """What is laid over config.yaml."""

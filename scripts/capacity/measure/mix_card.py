@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from capacity.measure.card import Mean
+from capacity.measure.card import Mean, seeds_text
 from capacity.measure.mix import CLEAN, MixStudy
 from capacity.tables.bits import Array
 from capacity.tables.summary import seed_interval
@@ -139,7 +139,7 @@ def mix_markdown(card: MixCard, command: str) -> str:
     lines += ["", "## What limits this answer", "", *(f"- {limit}" for limit in limits(card))]
     if not any(limits(card)):
         lines.append("Nothing that was looked for.")
-    return "\n".join([*lines, "", f"Means over {card.seeds} seeds, Student's 95 % intervals. Made by `{command}`.", ""])
+    return "\n".join([*lines, "", f"{seeds_text(card.seeds)} Made by `{command}`.", ""])
 
 
 def _needed_text(arm: ArmResult) -> str:

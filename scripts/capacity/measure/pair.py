@@ -31,6 +31,7 @@ class MeasureStudy:
     extraction: str | None = None
     seconds_a_token: float | None = None  # of the candidate's training, where it was timed
     folder: str = "measures"
+    against: str = "a GPT-2 of the same size"
 
     @classmethod
     def first(cls, name: str, recipe: Recipe, models: dict[str, dict[str, Any]], P: int, **more: Any) -> Self:
@@ -68,7 +69,7 @@ class MeasureStudy:
             names = [f"measure-{label}-{exposures}" for exposures in wanted]
             grids.append({"models": [f"measure-{label}"], "regimes": names, "vary": {"dataset.N": people}})
         study = {
-            "question": f"How much does {self.name} remember beside a GPT-2 of the same size?",
+            "question": f"How much does {self.name} remember beside {self.against}?",
             "paper": "Two bits a parameter after 1000 exposures, one after 100, whatever the architecture.",
             "datasets": ["measure"],
             "tokenizers": ["measure"],
