@@ -22,6 +22,7 @@ from capacity.artefacts import spec as specs
 from capacity.artefacts.identity import SCRIPTS
 from capacity.artefacts.making import Making
 from capacity.artefacts.manifest import MANIFEST, read_manifest, verify
+from capacity.artefacts.memory import NOTES
 from capacity.artefacts.spec import Spec, make_spec
 from capacity.errors import UserError
 from capacity.jobs.job import Job
@@ -266,7 +267,7 @@ def test_a_full_disk_leaves_nothing_and_a_later_job_succeeds(tmp_path: Path, spe
     lines = answer.stderr.splitlines()
     assert len(lines) == 2
     assert all(f"error: {spec.name}: {disk}" in line and "No space left on device" in line for line in lines)
-    assert made == [f"{spec.name}/content.bin", f"{spec.name}/{MANIFEST}"]
+    assert made == [f"{spec.name}/content.bin", f"{spec.name}/{MANIFEST}", NOTES]
 
 
 # --- several jobs for one artefact

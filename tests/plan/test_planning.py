@@ -13,14 +13,15 @@ from typing import Any
 import pytest
 from planted import of_stage, plant, publish, tiny, tiny_grid
 
-from capacity.artefacts import manifest
+from capacity.artefacts import manifest, memory
+from capacity.artefacts.making import Making
 from capacity.artefacts.manifest import MANIFEST
+from capacity.artefacts.memory import INDEX, NOTES
 from capacity.artefacts.spec import read_spec
-from capacity.errors import OtherSchema, UserError
+from capacity.errors import OtherSchema, Unlisted, UserError
 from capacity.plan import survey as planning
 from capacity.plan.grid import Grid
 from capacity.plan.survey import (
-    INDEX,
     State,
     hold_against,
     is_published,
@@ -76,6 +77,7 @@ def test_every_made_artefact_and_member_is_done_and_without_folder_or_in_an_empt
 
 
 def test_bytes_are_hashed_once_and_then_recognised_by_their_stat(results: Path, grid: Grid, hashed: list[str]):
+    (results / NOTES).unlink()
     survey(grid.specs.values(), results)
     assert len(hashed) >= len(grid.specs)
     hashed.clear()
@@ -138,6 +140,56 @@ def test_a_file_that_changes_while_it_is_hashed_is_hashed_again_next_time(
     assert survey([spec], results)[0] == {spec.name: State.DAMAGED}
 
 
+def test_what_a_job_made_is_not_hashed_again_before_it_was_touched(tmp_path: Path, grid: Grid, hashed: list[str]):
+    results = tmp_path / "made"
+    for spec in grid.specs.values():
+        plant(spec, results)
+    hashed.clear()
+    assert set(survey(grid.specs.values(), results)[0].values()) == {State.DONE}
+    assert hashed == []
+    spec = of_stage(grid, "checkpoints")
+    damage(results / spec.name)
+    assert survey([spec], results)[0] == {spec.name: State.DAMAGED}
+    assert hashed == ["content.txt"]
+
+
+@pytest.mark.parametrize("change", ["other bytes", "a file beside"])
+def test_what_changed_after_the_job_had_hashed_it_is_not_noted(
+    tmp_path: Path, grid: Grid, monkeypatch: pytest.MonkeyPatch, change: str
+):
+    spec, publish_it = of_stage(grid, "datasets"), Making._publish
+
+    def change_and_publish(making: Making) -> None:
+        if change == "other bytes":
+            damage(making.folder)
+        else:
+            (making.folder / "beside").write_text("x")
+        publish_it(making)
+
+    monkeypatch.setattr(Making, "_publish", change_and_publish)
+    plant(spec, tmp_path)
+    if change == "other bytes":
+        assert survey([spec], tmp_path)[0] == {spec.name: State.DAMAGED}
+    else:
+        with pytest.raises(Unlisted, match="beside"):
+            survey([spec], tmp_path)
+
+
+def test_what_is_put_beside_what_a_job_made_is_seen_at_the_first_look(results: Path, grid: Grid):
+    spec = of_stage(grid, "checkpoints")
+    (results / spec.name / "pytorch_model.bin").write_text("x")
+    with pytest.raises(Unlisted, match="pytorch_model"):
+        survey([spec], results)
+
+
+def test_notes_that_were_torn_cost_only_hashing(results: Path, grid: Grid, hashed: list[str]):
+    """As two machines can leave them that write to one file at once."""
+    lines = (results / NOTES).read_text().splitlines()
+    (results / NOTES).write_text("\n".join([lines[0][:-9], lines[1][9:], *lines[2:]]))
+    assert set(survey(grid.specs.values(), results)[0].values()) == {State.DONE}
+    assert hashed
+
+
 def test_a_damaged_artefact_stays_damaged_until_it_is_made_again(results: Path, grid: Grid):
     spec = of_stage(grid, "checkpoints")
     survey([spec], results)
@@ -149,9 +201,12 @@ def test_a_damaged_artefact_stays_damaged_until_it_is_made_again(results: Path, 
     assert survey([spec], results)[0] == {spec.name: State.DONE}
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", "null", '{"checkpoints/x": 3}'])
-def test_an_index_that_is_garbage_costs_only_hashing(results: Path, grid: Grid, content: str):
-    (results / INDEX).write_text(content)
+@pytest.mark.parametrize("file", [INDEX, NOTES])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", "null", '{"checkpoints/x": 3}', '{"NAME": 3}', '{"NAME": {".": 3}}']
+)
+def test_a_memory_that_is_garbage_costs_only_hashing(results: Path, grid: Grid, content: str, file: str):
+    (results / file).write_text(content.replace("NAME", of_stage(grid, "checkpoints").name))
     assert set(survey(grid.specs.values(), results)[0].values()) == {State.DONE}
 
 
@@ -168,7 +223,7 @@ def test_a_folder_that_cannot_take_the_index_is_only_slower(results: Path, grid:
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(planning, "write_atomically", refuse)
+    monkeypatch.setattr(memory, "write_atomically", refuse)
     assert set(survey(grid.specs.values(), results)[0].values()) == {State.DONE}
     assert not (results / INDEX).exists()
 
@@ -178,6 +233,7 @@ def test_looking_changes_nothing_but_the_index(results: Path, grid: Grid):
     hold_against(grid, results)
     after = {path: path.stat().st_mtime_ns for path in results.rglob("*") if path.is_file()}
     assert after.pop(results / INDEX)
+    assert before.pop(results / NOTES), "folded into the index"
     assert after == before
 
 

@@ -33,6 +33,7 @@ NEUTRAL_MODULES = frozenset(
         "capacity.artefacts.identity",
         "capacity.artefacts.making",
         "capacity.artefacts.manifest",
+        "capacity.artefacts.memory",
         "capacity.artefacts.settings",
         "capacity.artefacts.spec",
         "capacity.artefacts.stages",

@@ -21,12 +21,15 @@ from capacity.artefacts.manifest import (
     DIGEST,
     MANIFEST,
     SCHEMA,
+    Contents,
     content_digest,
+    contents,
     list_outputs,
     manifest_digest,
     verify,
     write_atomically,
 )
+from capacity.artefacts.memory import note
 from capacity.artefacts.spec import Spec
 from capacity.artefacts.store import Store
 from capacity.environment import environment, git_state, hardware, usage
@@ -41,6 +44,7 @@ class Making:
 
     def __init__(self, spec: Spec, results: Path, inputs: dict[str, dict[str, Any]]):
         self.spec = spec
+        self.results = results
         self.target = results / spec.name
         self.inputs = inputs
         self.metrics: dict[str, Any] = {}
@@ -56,8 +60,12 @@ class Making:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
         try:
             if kind is None:
-                write_atomically(self.folder / MANIFEST, json.dumps(self.manifest(), indent=1, sort_keys=True) + "\n")
+                found = contents(self.folder)
+                write_atomically(
+                    self.folder / MANIFEST, json.dumps(self.manifest(found), indent=1, sort_keys=True) + "\n"
+                )
                 self._publish()
+                note(self.results, self.spec.name, found.files)
                 if self.store and not self.spec.members:
                     self.store.add(self.spec.name, self.target)
         finally:
@@ -111,9 +119,9 @@ class Making:
             os.rename(self.target, replaced)
         shutil.rmtree(replaced, ignore_errors=True)
 
-    def manifest(self) -> dict[str, Any]:
-        """What really happened: digests of outputs and inputs, code, environment, time, cost."""
-        spec, outputs = self.spec, list_outputs(self.folder)
+    def manifest(self, found: Contents) -> dict[str, Any]:
+        """What really happened: digests of outputs and inputs, code, environment, time, cost. found: the outputs."""
+        spec, outputs = self.spec, list_outputs(self.folder, found)
         said = {
             "schema": SCHEMA,
             "name": spec.name,

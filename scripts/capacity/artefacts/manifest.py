@@ -76,12 +76,13 @@ def contents(folder: Path) -> Contents:
     return found
 
 
-def list_outputs(folder: Path) -> dict[str, dict[str, Any]]:
+def list_outputs(folder: Path, found: Contents | None = None) -> dict[str, dict[str, Any]]:
     """Size in bytes and SHA-256 of each file below a folder, the manifest excepted; keys are relative paths.
 
-    Raises UserError for a link or anything else that is no plain file.
+    found: its contents, where they were listed just now. Raises UserError for a link or anything else that is no
+    plain file.
     """
-    found = contents(folder)
+    found = contents(folder) if found is None else found
     if found.others:
         odd = folder / min(found.others)
         raise UserError(f"{odd}: an artefact holds plain files alone, no links and no empty folders")

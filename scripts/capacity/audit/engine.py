@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from capacity.artefacts.memory import INDEX
 from capacity.artefacts.spec import Spec, spec_text
 from capacity.artefacts.stages import STAGES
 from capacity.audit.findings import Level
@@ -23,7 +24,7 @@ from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 from capacity.plan.forecast import forecast
 from capacity.plan.grid import Grid
-from capacity.plan.survey import INDEX, hold_against
+from capacity.plan.survey import hold_against
 
 # What jobs of an audit inherit. Keys, tokens and proxies are not here, nor what brings in anything made before: the
 # shared store, compile caches, the engine's own options.

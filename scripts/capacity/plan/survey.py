@@ -14,10 +14,11 @@ from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from capacity.artefacts.identity import check_bytecode_by_hash, file_digest
 from capacity.artefacts.manifest import contents, read_manifest, verify, write_atomically
+from capacity.artefacts.memory import HERE, Memory, marks
 from capacity.artefacts.spec import Spec, spec_text
 from capacity.artefacts.store import VARIABLE
 from capacity.errors import NotOurs, Unlisted, UserError, unwritable
@@ -27,10 +28,8 @@ from capacity.plan.model_checks import check_models
 if TYPE_CHECKING:
     from capacity.plan.grid import Grid
 
-INDEX = "integrity.json"
 WRITTEN_BESIDE = {"tables": ("runs.csv",)}  # by publishing, of executions: no file of the artefact
 STUDIES = "report/studies.json"  # each study's question and findings, for the report's pages
-HERE = "."  # in the index: an artefact's folder itself
 # glibc returns big blocks to the system and faults them in again on every step unless set otherwise.
 ALLOCATOR = "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296"
 
@@ -46,20 +45,19 @@ class State(StrEnum):
 class Survey:
     """The state of artefacts below a results folder; bytes are hashed once, then recognised by their stat.
 
-    The index keeps size, mtime, ctime and inode of each file that was hashed and found right, and of the folders
+    The memory keeps size, mtime, ctime and inode of each file that was hashed and found right, and of the folders
     that hold them, which change when anything is put beside.
     """
 
     def __init__(self, results: Path):
         self.results = results
         self.faults: dict[str, str] = {}
-        self._known: dict[str, dict[str, list[int]]] = _read_index(results / INDEX)
-        self._changed = False
+        self._memory = Memory(results)
 
     def state(self, name: str) -> State:
         """The state of one artefact; what is wrong with a damaged one is in `.faults`. Raises NotOurs."""
-        known, prefix = self._known.get(name), f"{self.results}/{name}/"
-        if known and HERE in known and all(_stat(prefix + file) == value for file, value in known.items()):
+        known, prefix = self._memory.known.get(name), f"{self.results}/{name}/"
+        if known and HERE in known and all(_marks_at(prefix + file) == value for file, value in known.items()):
             return State.DONE
         folder = self.results / name
         try:
@@ -74,41 +72,22 @@ class Survey:
             raise
         except UserError as error:
             self.faults[name] = str(error)
-            self._changed |= self._known.pop(name, None) is not None
+            self._memory.changed |= self._memory.known.pop(name, None) is not None
             return State.DAMAGED
-        self._known[name] = {place: _marks(stat) for place, stat in (found.folders | found.files).items()}
-        self._changed = True
+        self._memory.known[name] = {place: marks(stat) for place, stat in (found.folders | found.files).items()}
+        self._memory.changed = True
         return State.DONE
 
     def save(self) -> None:
-        """Write the index where it changed; a results folder that cannot be written is only slower."""
-        if self._changed:
-            try:
-                write_atomically(self.results / INDEX, json.dumps(self._known, sort_keys=True))
-            except OSError:
-                return
-            self._changed = False
+        """Keep what was hashed for the next look."""
+        self._memory.save()
 
 
-def _read_index(path: Path) -> dict[str, Any]:
-    """The index, or an empty one: it is only a memory of hashing."""
+def _marks_at(path: str) -> list[int]:
     try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _stat(path: str) -> list[int]:
-    try:
-        return _marks(os.stat(path))
+        return marks(os.stat(path))
     except OSError:
         return []
-
-
-def _marks(stat: os.stat_result) -> list[int]:
-    """What of a file or folder changes with it."""
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
 
 
 def survey(specs: Iterable[Spec], results: Path) -> tuple[dict[str, State], dict[str, str]]:
