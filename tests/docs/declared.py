@@ -97,18 +97,18 @@ WAYS: dict[str, Way] = {
     "make size": Run(place="clone", says="by the law"),
     "make preview DATASET=countries": Run(place="clone", says="the dataset +6154 bits  N = 246"),
     "make export VARIANT=results/variants/... OUTPUT=folder": Elsewhere("tests/quantization/test_packed.py"),
-    "capacity measure examples/architectures/gru.py:make --settings '{width: 20}' --budget 2h": Run(
-        "capacity measure examples/architectures/gru.py:make --settings '{width: 20}' --budget 8h --dry-run",
+    "capacity measure examples/architectures/gru.py:make --settings '{width: 20}' --name gru --budget 2h": Run(
+        "capacity measure examples/architectures/gru.py:make --settings '{width: 20}' --name gru --budget 8h --dry-run",
         place="clone",
         says="seeds; about",
     ),
     "capacity mix --tag --fewer --budget 2h": Run(
         "capacity mix --tag --fewer --dry-run", place="clone", says="seeds; about"
     ),
-    "make table CONFIG=results/measures/gru-width-20/config.yaml": Elsewhere(
+    "make table CONFIG=results/measures/gru/config.yaml": Elsewhere(
         "tests/long/test_measure_whole.py::test_a_model_of_ones_own_gets_its_card"
     ),
-    "make audit CONFIG=results/measures/gru-width-20/config.yaml": Elsewhere(
+    "make audit CONFIG=results/measures/gru/config.yaml": Elsewhere(
         "tests/long/test_measure_whole.py::test_a_model_of_ones_own_gets_its_card"
     ),
     "make table SCALE=desktop STUDY=base-law": Run(

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from capacity.measure.card import as_markdown, make_card, seeds_text
+from capacity.measure.card import Mean, _imprecise, as_markdown, make_card, seeds_text
 from capacity.measure.pair import BASELINE, CANDIDATE, MeasureStudy
 from capacity.measure.recipe import RECIPES
 
@@ -97,3 +97,19 @@ def test_the_card_names_the_baseline_that_was_given():
 @pytest.mark.parametrize(("seeds", "said"), [(1, "One seed"), (2, "their range"), (3, "Student's")])
 def test_the_card_says_what_its_intervals_are(seeds: int, said: str):
     assert said in seeds_text(seeds)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "baseline", "seeds", "said"),
+    [
+        ((1.0, 0.95, 1.05), (1.0, 0.9, 1.1), 3, ""),
+        ((1.0, 0.8, 1.2), (1.0, 0.9, 1.1), 3, "known to 0.2 of 1; about 12 seeds would make it 10 %"),
+        ((-0.04, -0.6, 0.5), (1.0, 0.9, 1.1), 3, "more than 30 seeds"),
+        ((1.0, -5.0, 7.0), (0.1, -0.2, 0.4), 3, "says nothing: what the baseline keeps cannot be told from zero"),
+        ((0.5, 0.5, 0.5), (1.0, 1.0, 1.0), 1, "is of 1 seed; --seeds 3"),
+    ],
+)
+def test_a_ratio_that_is_known_too_little_is_said_to_be(ratio: tuple, baseline: tuple, seeds: int, said: str):
+    fault = _imprecise(100, Mean(*ratio), Mean(*baseline), seeds)
+    assert said in fault
+    assert bool(said) == bool(fault)

@@ -58,7 +58,10 @@ def test_both_models_learn_the_same_worlds_at_the_same_rates():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("nothing",), "'nothing' is no file.py:factory, no mapping with model_type, and no model of config.yaml"),
+        (
+            ("nothing",),
+            "'nothing' is no file.py:factory in this folder, no mapping with model_type, and no model of config.yaml",
+        ),
         (("gpt2-2-2", "--budget", "soon"), "--budget: 'soon'; give minutes or hours, 30m or 8h"),
         (("gpt2-2-2", "--budget", "1m"), "--budget: 0.017 hours; the least of it takes about"),
         (("gpt2-2-2", "--baseline", "gpt9"), "--baseline: 'gpt9' is none of gpt2-2-1"),
@@ -69,7 +72,10 @@ def test_both_models_learn_the_same_worlds_at_the_same_rates():
         (("gpt2-2-2", "--cores", "-1"), "--cores: -1; give 1 or more"),
         (("gpt2-2-2", "--extraction", "quiz"), "--extraction: 'quiz' is none of"),
         (("gpt2-2-2", "--optimizer", "sgd"), "argument --optimizer: invalid choice: 'sgd'"),
-        (("gpt2-2-2", "--name", "n" * 33), "has 33 characters; give 32 at most"),
+        (("gpt2-2-2", "--name", "n" * 33), "give up to 32 letters, digits, - and _"),
+        (("gpt2-2-2", "--name", ".."), "--name: '..'; give up to 32 letters"),
+        (("gpt2-2-2", "--quantizer", "int8"), "--quantizer: int8 is measured in any case; leave it out"),
+        (("gpt2-2-2", "--settings", "{width: 9}"), "--settings: '{width: 9}' with 'gpt2-2-2', which is no file.py"),
         (("{model_type: mamba", "--dry-run"), "MODEL: '{model_type: mamba' is no mapping"),
         (("{model_type: mumba}", "--dry-run"), "model_type 'mumba' is no causal LM"),
         (("nets/none.py:make", "--dry-run"), "python: nets.none:make: cannot be built: No module named 'nets"),
@@ -94,8 +100,25 @@ def test_a_dry_run_says_what_would_be_trained_and_what_it_costs(monkeypatch, cap
     monkeypatch.setattr(sys, "argv", ["capacity", "measure", "gpt2-no-mlp", "--dry-run", "--budget", "8h"])
     monkeypatch.setattr("capacity.cli.main.use_checkout", lambda path: None)
     main()
-    assert "gpt2-no-mlp: 4," in (said := capsys.readouterr().out)
+    said = capsys.readouterr().out
+    assert re.search(r"^gpt2-no-mlp-[0-9a-f]{8}: 4,\d+ parameters", said)
     assert "seeds; about" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml"], "nothing is written"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("gpt2-2-2", "--baseline", "gpt2-2-3"), "note: the baseline has 18,456 parameters"),
+        (("gpt2-2-2", "--baseline", "gpt2-2-2"), "note: the candidate is the baseline: the ratio will be 1"),
+        (("gpt2-2-2", "--seeds", "1"), "note: 1 seed: no interval; 3 give one"),
+    ],
+)
+def test_what_will_limit_the_answer_is_said_before(monkeypatch, capsys, words: tuple[str, ...], said: str):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["capacity", "measure", *words, "--dry-run", "--budget", "20h"])
+    main()
+    assert said in capsys.readouterr().out
 
 
 def test_a_factory_in_a_file_is_named_by_its_module():
@@ -107,30 +130,41 @@ def test_a_factory_in_a_file_is_named_by_its_module():
     assert seconds_of("1.5h") == 5400
 
 
-@pytest.mark.parametrize(
-    ("words", "name"),
-    [
-        (["nets/mine.py:make"], "mine"),
-        (["nets/mine.py:wide"], "mine-wide"),
-        (["./mine.py:make", "--settings", "{width: 8, loops: 2}"], "mine-width-8-loops-2"),
-        (["{model_type: gemma3_text}"], "gemma3_text"),
-        (["gpt2-2-2", "--optimizer", "muon"], "gpt2-2-2-muon"),
-        (["gpt2-2-2", "--name", "what I want"], "what-I-want"),
-    ],
-)
-def test_measures_that_differ_have_names_that_differ(words: list[str], name: str):
-    args = parser().parse_args(words)
-    assert name_of(args, candidate(args.model, args.settings, load_config([ROOT / "config.yaml"]))) == name
+MAMBA = "{model_type: mamba, hidden_size: %d, num_hidden_layers: 2}"
+ASKED = [
+    ("nets/mine.py:make",),
+    ("other/mine.py:make",),
+    ("nets/mine.py:wide",),
+    ("nets/mine.py:make", "--settings", "{width: 8}"),
+    ("nets/mine.py:make", "--settings", "{width: 16}"),
+    (MAMBA % 16,),
+    (MAMBA % 24,),
+    ("mamba",),
+    ("gpt2-2-2",),
+    ("gpt2-2-2", "--optimizer", "muon"),
+    ("gpt2-2-2", "--baseline", "gpt2-2-3"),
+    ("gpt2-2-2", "--offer", "2.6"),
+    ("gpt2-2-2", "--quantizer", "int5"),
+    ("gpt2-2-2", "--scale", "9k"),
+    ("gpt2-2-2", "--seeds", "3"),
+]
 
 
-def test_a_long_name_is_cut_and_stays_its_own():
-    config = load_config([ROOT / "config.yaml"])
-    names = []
-    for width in (8, 16):
-        args = parser().parse_args(["nets/mine.py:make", "--settings", f"{{positions: learned, of_the_mlp: {width}}}"])
-        names.append(name_of(args, candidate(args.model, args.settings, config)))
-    assert len(set(names)) == 2
+def named(words: tuple[str, ...]) -> str:
+    """The name of a measure."""
+    args = parser().parse_args(list(words))
+    return name_of(args, candidate(args.model, args.settings, load_config([ROOT / "config.yaml"])))
+
+
+def test_measures_that_differ_have_names_that_differ_and_fit():
+    names = [named(words) for words in ASKED]
+    assert len(set(names)) == len(ASKED)
     assert max(map(len, names)) <= 32
+
+
+def test_a_measure_has_its_name_again_however_long_it_may_take():
+    assert named(("gpt2-2-2", "--budget", "1h", "--cores", "1", "--dry-run")) == named(("gpt2-2-2",))
+    assert named(("gpt2-2-2", "--name", "what_I-want")) == "what_I-want"
 
 
 def _documented() -> list[str]:

@@ -1,11 +1,13 @@
 """Can this table be trusted? Seven levels: what exists, whether every byte is the one that was made, whether it would
 be made again today, a sample made again from nothing, determinism, environment, disclosure.
 
-Writes audit.json and audit.md. Exit code: 0 nothing found, 3 warnings, 4 faults, 1 nothing that can be audited.
+Writes audit.json and audit.md. Exit code: 0 nothing found, 3 warnings, 4 faults, 1 nothing that can be audited, or no
+place for the report.
 """
 
 import argparse
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -30,6 +32,8 @@ def levels(text: str) -> tuple[int, ...]:
         first, _, last = part.partition("-")
         if not first.isdigit() or (last and not last.isdigit()):
             raise argparse.ArgumentTypeError(f"{part!r}: give levels such as 1-3,6")
+        if last and int(last) < int(first):
+            raise argparse.ArgumentTypeError(f"{part!r} holds no level; give the lower one first, {last}-{first}")
         numbers += range(int(first), int(last or first) + 1)
     if unknown := set(numbers) - set(LEVELS):
         raise argparse.ArgumentTypeError(f"{min(unknown)} is no level; levels are 1 to {max(LEVELS)}")
@@ -62,20 +66,42 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def write(report: Report, folder: Path) -> None:
-    """Put the report into a folder."""
+def write(report: Report, folder: Path) -> bool:
+    """Put the report into a folder; whether that could be done."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "audit.json", report.as_json())
         write_atomically(folder / "audit.md", report.as_markdown())
     except OSError as error:
         print(f"not written to {folder}: {error.strerror}; choose another place with --output", file=sys.stderr)
-        return
+        return False
     print(f"written to {folder}/audit.md and audit.json")
+    return True
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse options that would not be heeded. Raises UserError."""
+    for key in ("signers", "trust"):
+        if getattr(args, key) and args.archive is None:
+            raise UserError(f"--{key} says what is asked of an archive; give --archive, or leave it out")
+    if args.signers and not args.signers.is_file():
+        raise UserError(f"--signers: {args.signers} is no file; give one of OpenSSH allowed signers")
+    if args.jobs < 1:
+        raise UserError(f"--jobs: {args.jobs}; give 1 or more")
+    if not re.fullmatch(r"all|[1-9]\d*|(\d+(\.\d*)?|\.\d+)%", args.sample) or _percent(args.sample) > 100:
+        raise UserError(f"--sample: {args.sample!r}; give a number of runs, a share of the cost such as 10%, or all")
+    for text in args.trust:
+        if not re.fullmatch(r"\w+(\.\w+)*:\w+", text):
+            raise UserError(f"--trust: {text!r}; give MODULE:FACTORY, as the configuration names it")
+
+
+def _percent(sample: str) -> float:
+    return float(sample[:-1]) if sample.endswith("%") else 0.0
 
 
 def subject(args: argparse.Namespace, scratch: Path) -> Options:
     """What to audit: a folder under the present configuration, or an archive under its own. Raises UserError."""
+    _check(args)
     choice = Choice(args.sample, args.seed, args.target)
     if args.archive is None:
         config, records = read_config(args), Path(".snakemake/metadata")
@@ -104,5 +130,5 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="archive-") as scratch:
         report = run_audit(subject(args, Path(scratch)), say=lambda line: print(line, file=sys.stderr, flush=True))
     print(report.as_text())
-    write(report, args.output or args.results / "audit")
-    sys.exit(report.exit_code)
+    written = write(report, args.output or args.results / "audit")
+    sys.exit(report.exit_code or (0 if written else 1))

@@ -13,18 +13,20 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 import yaml
 
+from capacity.artefacts.identity import canonical_json
 from capacity.cli.arguments import CONFIG_FILE, RESULTS, plain_parser
 from capacity.config.load import check, load_config
 from capacity.config.model import Model
 from capacity.config.regime import Regime
 from capacity.errors import UserError
-from capacity.measure.baseline import equal_baseline, size_of
-from capacity.measure.pair import BASELINE, CANDIDATE, MeasureStudy
+from capacity.measure.baseline import TOLERANCE, equal_baseline, size_of
+from capacity.measure.pair import BASELINE, CANDIDATE, SCHEMES, MeasureStudy
 from capacity.measure.recipe import LEAST_SEEDS, OFFERED, RECIPES, Recipe, recipe_for
 from capacity.measure.running import bracket, build, folder_of, within
 from capacity.measure.timing import seconds_a_token
@@ -33,14 +35,22 @@ from capacity.models.spec import PaperModel
 UNITS = {"m": 60, "h": 3600}
 FACTORY = r"(?:\./)?([\w/]+)\.py:(\w+)"
 LONGEST_NAME = 32  # a study's is `measure-` and this one, 40 at most
+OF_THE_RUN = (
+    "model",
+    "name",
+    "budget",
+    "cores",
+    "dry_run",
+    "settings",
+)  # what changes no study, and what makes `section`
 
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
     parser = plain_parser(__doc__)
     parser.add_argument("model", metavar="MODEL")
-    parser.add_argument("--settings", default="{}", help="keyword arguments of the factory, JSON or YAML")
-    parser.add_argument("--name", help="what to call it; otherwise from MODEL and settings")
+    parser.add_argument("--settings", help="keyword arguments of the factory, JSON or YAML")
+    parser.add_argument("--name", help="what to call it; otherwise MODEL and a digest of what is asked")
     parser.add_argument("--baseline", help="a model of config.yaml instead of a GPT-2 of equal size")
     parser.add_argument("--scale", choices=RECIPES, help="whose recipe to use; otherwise of the nearest size")
     optimizers = get_args(Regime.model_fields["optimizer"].annotation)
@@ -57,39 +67,42 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def candidate(model: str, settings: str, config: Any) -> dict[str, Any]:
+def candidate(model: str, settings: str | None, config: Any) -> dict[str, Any]:
     """A section of `models`. Raises UserError."""
+    if match := re.fullmatch(FACTORY, model):
+        keywords = _mapping(settings or "{}", "--settings")
+        return {"python": f"{match[1].replace('/', '.')}:{match[2]}", "settings": keywords}
+    if settings is not None:
+        raise UserError(f"--settings: {settings!r} with {model!r}, which is no file.py:factory and takes none")
     if model in config.models:
         return dict(config.models[model].model_dump(exclude_unset=True))
     if model.lstrip().startswith("{"):
         return {"hf": _mapping(model, "MODEL")}
-    if match := re.fullmatch(FACTORY, model):
-        return {"python": f"{match[1].replace('/', '.')}:{match[2]}", "settings": _mapping(settings, "--settings")}
     raise UserError(
-        f"MODEL: {model!r} is no file.py:factory, no mapping with model_type, and no model of config.yaml: "
-        f"{', '.join(config.models)}"
+        f"MODEL: {model!r} is no file.py:factory in this folder, no mapping with model_type, and no model of "
+        f"config.yaml: {', '.join(config.models)}"
     )
 
 
 def name_of(args: argparse.Namespace, section: dict[str, Any]) -> str:
-    """What a measure is called where it was not said: by its model, settings and optimizer; no two share one."""
+    """What a measure is called where it was not said: after its model, and by a digest of all that was asked.
+
+    So two that ask for something else have two names, and the same one has its name again. Raises UserError.
+    """
     if args.name:
-        if len(args.name) > LONGEST_NAME:
-            raise UserError(f"--name: {args.name!r} has {len(args.name)} characters; give {LONGEST_NAME} at most")
-        return _plain(args.name)
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", args.name) or len(args.name) > LONGEST_NAME:
+            raise UserError(
+                f"--name: {args.name!r}; give up to {LONGEST_NAME} letters, digits, - and _, a letter or digit first"
+            )
+        return str(args.name)
+    asked = {key: value for key, value in vars(args).items() if key not in OF_THE_RUN}
+    digest = hashlib.sha256(canonical_json({**asked, "section": section}).encode()).hexdigest()[:8]
     if match := re.fullmatch(FACTORY, args.model):
-        parts = [match[1].rpartition("/")[2], *([] if match[2] == "make" else [match[2]])]
+        label = match[1].rpartition("/")[2] + ("" if match[2] == "make" else f"-{match[2]}")
     else:
-        parts = [section["hf"]["model_type"] if args.model.lstrip().startswith("{") else args.model]
-    parts += [f"{key}-{value}" for key, value in section.get("settings", {}).items()]
-    name = _plain("-".join([*parts, *([args.optimizer] if args.optimizer else [])]))
-    if len(name) <= LONGEST_NAME:
-        return name
-    return f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-_") or "model"
+        label = section["hf"]["model_type"] if "hf" in section else args.model
+    plain = re.sub(r"[^A-Za-z0-9_]+", "-", label).strip("-_") or "model"
+    return f"{plain[: LONGEST_NAME - 9]}-{digest}"
 
 
 def _mapping(text: str, what: str) -> dict[str, Any]:
@@ -125,6 +138,8 @@ def first_study(args: argparse.Namespace) -> MeasureStudy:
         if (asked := getattr(args, key)) and asked not in known:
             raise UserError(f"--{key}: {asked!r} is none of {', '.join(known)}")
     for scheme in args.quantizer:
+        if scheme in SCHEMES:
+            raise UserError(f"--quantizer: {scheme} is measured in any case; leave it out")
         if scheme not in config.quantizers:
             raise UserError(f"--quantizer: {scheme!r} is none of {', '.join(config.quantizers)}")
     baseline = (
@@ -153,6 +168,17 @@ def timed(model: Model, recipe: Recipe) -> float | None:
     return seconds_a_token(settings, recipe)
 
 
+def warnings(study: MeasureStudy) -> Iterator[str]:
+    """What will limit the answer, known before anything is trained."""
+    sizes = {label: size_of(check(Model, section, label), study.recipe) for label, section in study.models.items()}
+    if abs(sizes[CANDIDATE] / sizes[BASELINE] - 1) > TOLERANCE:
+        yield f"the baseline has {sizes[BASELINE]:,} parameters; a ratio of models that differ in size says less"
+    if study.models[CANDIDATE] == study.models[BASELINE] and not study.training:
+        yield "the candidate is the baseline: the ratio will be 1"
+    if study.seeds < LEAST_SEEDS:
+        yield f"{study.seeds} seed{'s' if study.seeds > 1 else ''}: no interval; {LEAST_SEEDS} give one"
+
+
 def main() -> None:
     """Plan, train, print the card."""
     args = parser().parse_args()
@@ -162,6 +188,8 @@ def main() -> None:
     print(
         f"{study.name}: {study.P:,} parameters; people: {worlds}; {study.seeds} seeds; about {60 * hours:.0f} minutes"
     )
+    for warning in warnings(study):
+        print(f"note: {warning}")
     if args.dry_run:
         return
     study, _ = bracket(study, args.cores)

@@ -30,8 +30,8 @@ def parser() -> argparse.ArgumentParser:
     """The options."""
     parser = plain_parser(__doc__)
     parser.add_argument("model", metavar="MODEL", nargs="?", default="gpt2-2-2")
-    parser.add_argument("--settings", default="{}", help="keyword arguments of the factory, JSON or YAML")
-    parser.add_argument("--name", help="what to call it; otherwise from MODEL and settings")
+    parser.add_argument("--settings", help="keyword arguments of the factory, JSON or YAML")
+    parser.add_argument("--name", help="what to call it; otherwise MODEL and a digest of what is asked")
     parser.add_argument("--scale", choices=RECIPES, help="whose recipe to use; otherwise of the nearest size")
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="shares of junk in the text")
     parser.add_argument("--exposures", type=int, nargs="+", default=EXPOSURES, help="how often a fact is told")
@@ -41,7 +41,6 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--budget", default="30m", help="time that it may take: 30m, 8h")
     parser.add_argument("--cores", type=int, default=os.cpu_count())
     parser.add_argument("--dry-run", action="store_true", help="say what it would cost")
-    parser.set_defaults(optimizer=None)
     return parser
 
 

@@ -15,6 +15,7 @@ from capacity.tables.summary import seed_interval
 NEARLY_ALL = 0.95  # of what is offered: more might be kept where more is offered
 WIDE = 0.1  # half an interval of a ratio, relative to it
 SAME_SIZE = 0.02
+MOST_SEEDS = 30  # that are advised
 
 
 @dataclass(frozen=True)
@@ -165,10 +166,26 @@ def _limits(study: MeasureStudy, card: MeasureCard) -> Iterator[str]:
             if R.mean > NEARLY_ALL * most:
                 yield f"{label}: keeps nearly all of the {most:.2g} bits on offer after {E} exposures; --offer more"
     for E, ratio in card.peak_ratio.items():
-        half = (ratio.high - ratio.low) / 2 / ratio.mean
-        if card.seeds < 3 or half > WIDE:
-            seeds = int(np.ceil(card.seeds * (half / WIDE) ** 2)) if card.seeds >= 3 else 3
-            yield f"the ratio after {E} exposures is known to {half:.0%}; {min(seeds, 30)} seeds would make it 10 %"
+        if fault := _imprecise(E, ratio, card.peak[E][BASELINE], card.seeds):
+            yield fault
+
+
+def _imprecise(exposures: int, ratio: Mean, baseline: Mean, seeds: int) -> str:
+    """Why a ratio is known too little, with what to do; blank where it is known well enough."""
+    if seeds < 3:
+        return f"the ratio after {exposures} exposures is of {seeds} seed{'s' if seeds > 1 else ''}; --seeds 3"
+    if baseline.low <= 0:
+        return f"the ratio after {exposures} exposures says nothing: what the baseline keeps cannot be told from zero"
+    half = (ratio.high - ratio.low) / 2
+    if half <= WIDE * abs(ratio.mean):
+        return ""
+    known = f"the ratio after {exposures} exposures is known to {half:.2g} of {ratio.mean:.2g}"
+    wanted = seeds * (half / (WIDE * abs(ratio.mean))) ** 2 if ratio.mean else MOST_SEEDS + 1
+    return f"{known}; {_seeds_text(wanted)} would make it 10 %"
+
+
+def _seeds_text(wanted: float) -> str:
+    return f"about {int(np.ceil(wanted))} seeds" if wanted <= MOST_SEEDS else f"more than {MOST_SEEDS} seeds"
 
 
 def _listed(values: Sequence[float]) -> str:

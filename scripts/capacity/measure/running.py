@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 
 import yaml
 
+from capacity.artefacts.manifest import write_atomically
 from capacity.artefacts.spec import Spec
 from capacity.config.load import load_config
 from capacity.errors import UserError
@@ -44,17 +45,14 @@ def folder_of(study: Overlaid) -> Path:
     return RESULTS / study.folder / study.name
 
 
-def grid_of(study: Overlaid) -> tuple[Grid, Path]:
-    """The specs of a study, and the file that is laid over config.yaml."""
-    path = folder_of(study) / "config.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(study.config(), sort_keys=False))
-    return resolve(load_config([CONFIG_FILE, path])), path
+def grid_of(study: Overlaid) -> Grid:
+    """The specs of a study, laid over config.yaml. Nothing is written."""
+    return resolve(load_config([CONFIG_FILE], study.config()))
 
 
 def hours_of(study: Overlaid, cores: int) -> float:
     """About how long the whole of it would take from here."""
-    grid, _ = grid_of(study.whole())
+    grid = grid_of(study.whole())
     answer = forecast(hold_against(grid, RESULTS), RESULTS)
     for job in answer.jobs:
         if study.seconds_a_token is not None and job.cost.P is not None and job.cost.basis == Basis.ASSUMED:
@@ -93,7 +91,10 @@ def within(study: MeasureStudy, budget: float, cores: int, seeds_given: bool) ->
 
 def build(study: Overlaid, cores: int) -> Path:
     """Its table, made by the engine. Raises SystemExit where the engine does not succeed."""
-    grid, path = grid_of(study)
+    path = folder_of(study) / "config.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, yaml.safe_dump(study.config(), sort_keys=False))
+    grid = resolve(load_config([CONFIG_FILE, path]))
     table = RESULTS / grid.table.name / "capacity_table.csv"
     quiet = ["--logger", "capacity", "--quiet", "rules", "host"]
     command = ["snakemake", "--cores", str(cores), *quiet, "--configfile", str(path), "--", str(table)]
