@@ -169,6 +169,9 @@ def _of_tables(results: Path, row: Row, number: int, rates: int) -> Iterator[str
         lines = sum(int((table["study"] == name_of(number)).sum()) for table in tables)
         if (lines > 0) != bool(wanted) or (name == "extraction_tries" and lines != tries):
             yield f"{lines} lines in {name}.csv"
+        for table in tables:
+            if "variant_id" in table and table.duplicated(["variant_id", "told_from"]).any():
+                yield f"two lines of one variant and band in {name}.csv"
 
 
 def _near(one: float, other: float, size: float) -> bool:

@@ -181,6 +181,9 @@ def test_damaged_artefacts_and_all_that_followed_members_included_are_listed(res
     orphans = damaged(hold_against(grid, results), results)
     kinds = {orphan.path.relative_to(results).as_posix(): orphan.kind for orphan in orphans}
     assert kinds.pop(bad) == "damaged"
+    copies = {path for path, kind in kinds.items() if kind == "copy"}
+    assert copies >= {"capacity_table.csv", "capacity_table.id", "figures/capacity_figures.id", "figures/capacity.png"}
+    kinds = {path: kind for path, kind in kinds.items() if path not in copies}
     followed = {
         variants.name,
         probes.name,
@@ -200,6 +203,14 @@ def test_removing_what_is_damaged_leaves_only_missing_and_right_artefacts(result
     plan = hold_against(grid, results)
     assert set(plan.states.values()) == {State.DONE, State.MISSING}
     assert plan.remake == {}
+
+
+def test_copies_of_another_table_are_not_removed_with_what_is_damaged(results: Path):
+    (results / of_stage(tiny_grid(), "variants", "e2").members[1].name / MANIFEST).unlink()
+    (results / "capacity_table.id").write_text("of-another-table\n")
+    paths = {orphan.path.name for orphan in damaged(hold_against(tiny_grid(), results), results)}
+    assert "capacity_figures.id" in paths
+    assert not paths & {"capacity_table.id", "capacity_table.csv"}
 
 
 # --- removal

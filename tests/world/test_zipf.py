@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from trainings import made_batches
 from worlds import ATOMIC, make_world, setting
 
-from capacity.tables.exposure_bands import band_rows
+from capacity.tables.exposure_bands import OF_THE_ROW, band_rows
 from capacity.world.sampling import training_draws
 from capacity.world.zipf import Zipf
 
@@ -62,7 +62,7 @@ def test_bands_count_everybody_once_and_sum_to_the_whole() -> None:
     for column in ("nats_name_only", "first_chunk_nats"):
         scores[column] = nats.ravel()
     scores["exact"] = np.repeat(counts >= 10, 5).astype(float)
-    row = {"N": 750, "exposures": 10, "seed": 5, "study": "s", "run": "r", "setting": "", "scheme": "none"}
+    row = dict.fromkeys(OF_THE_ROW, "") | {"N": 750, "exposures": 10, "seed": 5, "variant_id": "v"}
     bands = pd.DataFrame(band_rows(row, 1.0, scores, world.account))
     assert bands["people"].sum() == 750
     assert (bands["told_to"].to_numpy()[:-1] < bands["told_from"].to_numpy()[1:]).all()

@@ -22,7 +22,7 @@ def listing(orphans: list[Orphan]) -> str:
     """One line an orphan, and the sum."""
     lines = [f"{orphan.bytes / 1e6:10.2f} MB  {orphan.kind:20s} {orphan.path}" for orphan in orphans]
     total = sum(orphan.bytes for orphan in orphans)
-    return "\n".join([*lines, f"{total / 1e6:10.2f} MB  in {len(orphans)} folders"])
+    return "\n".join([*lines, f"{total / 1e6:10.2f} MB  in {len(orphans)} places"])
 
 
 def kept(why: dict[str, str]) -> str:
@@ -76,6 +76,6 @@ def main() -> None:
         for orphan in orphans:
             remove(orphan)
         lock.close()
-        print(f"removed {len(orphans)} folders")
+        print(f"removed {len(orphans)} folders and files")
     else:
         print("nothing removed; say --yes to remove them without a question")

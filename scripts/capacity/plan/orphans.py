@@ -1,13 +1,13 @@
 """Artefacts that the configuration does not reach: of other configurations, older code, half made, damaged."""
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from capacity.plan.reachable import artefacts, folders
 from capacity.plan.runs import being_made, is_in_use
-from capacity.plan.survey import Plan, State
+from capacity.plan.survey import Plan, State, published
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Orphan:
     """One thing that could be removed."""
 
     path: Path
-    kind: str  # "unreached", "resume state", "scratch", "damaged", "follows from damage"
+    kind: str  # "unreached", "resume state", "scratch", "damaged", "follows from damage", "copy"
     bytes: int
 
 
@@ -48,7 +48,10 @@ def unreached(reached: Collection[str], results: Path) -> list[Orphan]:
 
 
 def damaged(plan: Plan, results: Path) -> list[Orphan]:
-    """Damaged artefacts and what followed from them, members of sets included."""
+    """Damaged artefacts, what followed from them, members of sets included, and copies of it under fixed paths.
+
+    With the copies a rerun makes all of it again; while they are there, nothing asks for it.
+    """
     bad = [name for name, state in plan.states.items() if state == State.DAMAGED]
     again = [name for name in plan.remake if any(parent in plan.remake for parent in plan.specs[name].parent_names())]
     members = [member.name for name in again for member in plan.specs[name].members]
@@ -56,7 +59,16 @@ def damaged(plan: Plan, results: Path) -> list[Orphan]:
     return [
         *(Orphan(results / name, "damaged", folder_bytes(results / name)) for name in bad),
         *(Orphan(results / name, "follows from damage", folder_bytes(results / name)) for name in after),
+        *(Orphan(path, "copy", folder_bytes(path)) for path in _copies(plan, {*bad, *after}, results)),
     ]
+
+
+def _copies(plan: Plan, names: Collection[str], results: Path) -> Iterator[Path]:
+    """Files under fixed paths that say that they are copies of one of these artefacts, that saying among them."""
+    for artefact, files, id_file in published(plan.grid):
+        identity = results / id_file
+        if artefact.name in names and identity.is_file() and identity.read_text().strip() == artefact.id:
+            yield from (path for path in (identity, *(results / file for file in files.values())) if path.is_file())
 
 
 def remove(orphan: Orphan) -> None:

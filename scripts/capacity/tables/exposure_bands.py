@@ -11,6 +11,10 @@ from capacity.tables.scores import score_matrices
 from capacity.world.bit_account import Account
 from capacity.world.zipf import Zipf
 
+# Of the table's row that a band belongs to; variant_id alone tells which one it is.
+OF_THE_ROW = (
+    *("study", "run", "setting", "dataset", "N", "exposures", "model", "regime", "lr", "seed", "scheme", "variant_id"),
+)
 EDGES = 10 ** np.arange(0, 10, 0.5)  # of bands, in times a person was shown: two bands a factor of ten
 
 
@@ -38,5 +42,5 @@ def band_rows(row: Mapping[str, Any], zipf: float, scores: pd.DataFrame, account
             "share_stored": stored[mine].mean() / offered,
             "accuracy": exact[mine].mean(),
         }
-        rows.append({**{name: row[name] for name in ("study", "run", "setting", "scheme", "seed")}, **measured})
+        rows.append({**{name: row[name] for name in OF_THE_ROW}, **measured})
     return rows
