@@ -12,7 +12,9 @@ from transformers import PreTrainedModel
 
 from capacity.errors import UserError
 from capacity.models.external import POSITIONS, build_external, name_of, one_line
-from capacity.models.spec import ExternalModel, TransformersModel
+from capacity.models.factories import source_digests
+from capacity.models.hidden_reads import hidden, reads
+from capacity.models.spec import ExternalModel, FactoryModel, TransformersModel
 
 V, T = 17, 16
 CHECKED_PARAMETERS = 50_000_000  # a larger model is only laid out before its training, not run
@@ -21,12 +23,18 @@ CHECKED_PARAMETERS = 50_000_000  # a larger model is only laid out before its tr
 def check(model: ExternalModel) -> None:
     """Build a model for a small vocabulary and see that it trains, scores, saves and loads. Raises UserError."""
     name = name_of(model)
-    if too_large(model):
-        return
-    built = shaken(model)
-    for find_fault in (_dropout, _frozen, _bad_logits, bad_reload):
-        if fault := find_fault(built):
-            raise UserError(f"{name}: {fault}")
+    with reads() as opened:
+        if too_large(model):
+            return
+        built = shaken(model)
+        for find_fault in (_dropout, _frozen, _bad_logits, bad_reload):
+            if fault := find_fault(built):
+                raise UserError(f"{name}: {fault}")
+    if isinstance(model, FactoryModel) and (files := hidden(opened, set(source_digests(model.python)))):
+        raise UserError(
+            f"{name}: reads {files[0]}, which is no part of its results' identity, so that a change there would go "
+            "unseen; give what it says as settings, or import it by an import statement"
+        )
 
 
 def count(model: ExternalModel) -> tuple[float, float]:
