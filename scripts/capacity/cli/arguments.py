@@ -15,6 +15,13 @@ def plain_parser(description: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
+def natural(text: str) -> int:
+    """A whole number from zero up, for an option."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number, 0 or more")
+    return int(text)
+
+
 def config_parser(description: str | None) -> argparse.ArgumentParser:
     """The same with the options that choose the configuration, named as the engine names them."""
     parser = plain_parser(description)

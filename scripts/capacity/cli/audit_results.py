@@ -18,7 +18,7 @@ from capacity.audit.findings import LEVELS
 from capacity.audit.release import CONFIG, unpack
 from capacity.audit.report import Report
 from capacity.audit.run import Options, run_audit
-from capacity.cli.arguments import CONFIG_FILE, RESULTS, config_parser, read_config
+from capacity.cli.arguments import CONFIG_FILE, RESULTS, config_parser, natural, read_config
 from capacity.config.load import load_config
 from capacity.config.study import Audit
 from capacity.errors import UserError
@@ -48,7 +48,7 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--sample", default="1", help="runs to make again: a number, a share of the cost (10%%), or all"
     )
-    parser.add_argument("--seed", type=int, default=1, help="of the sample (default: 1)")
+    parser.add_argument("--seed", type=natural, default=1, help="of the sample (default: 1)")
     parser.add_argument("--target", help="make this again instead: an artefact, a stage, or a fixed path")
     parser.add_argument("--archive", type=Path, help="audit a release instead; its report goes to audit/ in results")
     parser.add_argument(

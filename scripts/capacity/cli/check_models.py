@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 from capacity.artefacts.identity import canonical_json
+from capacity.cli.arguments import plain_parser
 from capacity.errors import UserError
 from capacity.jobs.startup import lean_imports
 
@@ -39,8 +40,13 @@ def check_all(wanted: dict[str, list[dict[str, Any]]]) -> list[tuple[dict[str, A
 
 def main() -> None:
     """Check each model; exit 1 with the first mistake on stderr."""
+    plain_parser(__doc__).parse_args()
     try:
-        print(json.dumps(check_all(json.load(sys.stdin))))
+        wanted = json.load(sys.stdin)
+    except ValueError as error:
+        raise UserError(f"standard input: no JSON ({error}); a run gives it what is to be checked") from None
+    try:
+        print(json.dumps(check_all(wanted)))
     except UserError as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from None

@@ -52,6 +52,11 @@ def main() -> None:
         importlib.import_module(f"capacity.cli.{VERBS[verb][0]}").main()
     except UserError as error:
         fail(error)
+    except BrokenPipeError:  # whoever read this has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except OSError as error:
+        fail(UserError(f"{error.filename or verb}: {error.strerror or error}; nothing more was done"))
 
 
 def usage() -> str:

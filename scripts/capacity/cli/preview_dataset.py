@@ -3,7 +3,7 @@
 import os
 import sys
 
-from capacity.cli.arguments import config_parser, read_config
+from capacity.cli.arguments import config_parser, natural, read_config
 from capacity.config.dataset import BioR
 from capacity.config.experiment import Config
 from capacity.errors import UserError
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("dataset", help="a name from `datasets`")
     parser.add_argument("--tokenizer", help="a name from `tokenizers`; else that of a study with this dataset")
     parser.add_argument("--count", type=int, default=3, help="biographies to show")
-    parser.add_argument("--seed", type=int, default=1, help="of the world")
+    parser.add_argument("--seed", type=natural, default=1, help="of the world")
     args = parser.parse_args()
     config = read_config(args)
     name, regimes = chosen(config, args.dataset, args.tokenizer)

@@ -10,7 +10,7 @@ from capacity.audit.folder import read_folder
 from capacity.audit.lineage import as_text, draw, find_cell, lineage_of
 from capacity.audit.run import fixed_paths
 from capacity.cli.arguments import RESULTS, config_parser, read_grid
-from capacity.errors import printable
+from capacity.errors import UserError, printable
 
 
 def main() -> None:
@@ -20,6 +20,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder to look in (default: results)")
     parser.add_argument("--picture", type=Path, help="an svg or png file (default: audit/lineage.svg in the results)")
     args = parser.parse_args()
+    if args.picture and args.picture.suffix not in (".svg", ".png"):
+        raise UserError(f"--picture: {args.picture}; give a file that ends in .svg or .png")
     cell = find_cell(args.results / "capacity_table.csv", args.cell)
     lineage = lineage_of(cell, read_folder(args.results, fixed_paths(read_grid(args))))
     print(printable(as_text(lineage), kept="\n"))

@@ -4,6 +4,7 @@ Reasons compare each new artefact with the most similar one that exists; with --
 which keys of the configuration differ from another one, and the runs that this makes new.
 """
 
+import argparse
 import json
 import math
 from collections import Counter
@@ -137,6 +138,16 @@ def training_costs(grid: Grid, pattern: str) -> list[str]:
     return [*lines, paper] if lines else [f"no training fits {pattern!r}"]
 
 
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}: give FLOP/s such as 1e14")
+    return rate
+
+
 def as_text(changes: list[str], runs: list[str], answer: Forecast) -> str:
     """The plan as people read it."""
     lines = [f"edit: {line}" for line in changes]
@@ -170,7 +181,7 @@ def main() -> None:
     parser = config_parser(__doc__)
     parser.add_argument("--against", type=Path, help="another configuration file: tell what differs from it")
     parser.add_argument("--trainings", metavar="PATTERN", help="instead: FLOPs and time of these trainings, by name")
-    parser.add_argument("--rate", type=float, metavar="FLOPS", help="FLOP/s of one GPU as measured: the cost at it too")
+    parser.add_argument("--rate", type=_rate, metavar="FLOPS", help="FLOP/s of one GPU as measured: the cost at it too")
     parser.add_argument("--json", action="store_true", help="every job, as JSON")
     args = parser.parse_args()
     config = read_config(args)

@@ -11,5 +11,8 @@ def main() -> None:
     parser = plain_parser(__doc__)
     parser.add_argument("table", type=Path, nargs="?", default=Path("results/capacity_table.csv"))
     args = parser.parse_args()
-    print(readable(read_table(args.table)))
+    table = read_table(args.table)
+    print(readable(table))
+    if others := int((~table["chosen"].astype(bool)).sum()):
+        print(f"\n{others} rows of learning rates that were tried and store less are not shown")
     print(f"\n{args.table} has every column; figures are in {args.table.parent / 'figures'}")

@@ -24,6 +24,10 @@ def facts_in_bits(facts: str, args: argparse.Namespace) -> float:
         datasets = read_config(args).datasets
         if facts not in datasets:
             raise UserError(f"facts: {facts!r} is neither a number of bits nor one of {', '.join(datasets)}") from None
+        if getattr(datasets[facts], "junk", None):
+            print(
+                f"{facts} has junk, which the law does not know: among junk far more exposures or parameters are needed"
+            )
         settings = world_settings(datasets[facts], seed=1)
         return bits_offered(settings.N, sample_world(settings).account)
     if not 0 < bits < float("inf"):

@@ -5,9 +5,10 @@ Then, in an environment that has lm-eval: lm_eval run --model hf --model_args pr
 """
 
 import argparse
+import re
 from pathlib import Path
 
-from capacity.cli.arguments import config_parser, read_config
+from capacity.cli.arguments import config_parser, natural, read_config
 from capacity.config.experiment import Config
 from capacity.config.load import check, parse_overrides
 from capacity.errors import UserError
@@ -27,7 +28,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="an option as a study varies it"
     )
-    parser.add_argument("--seed", type=int, default=1, help="of the world and of the split")
+    parser.add_argument("--seed", type=natural, default=1, help="of the world and of the split")
     parser.add_argument("--output", type=Path, required=True, help="the folder to write")
     parser.add_argument("--name", help="of the task; else the dataset's and the extraction's")
     return parser.parse_args()
@@ -53,6 +54,8 @@ def main() -> None:
     """Write the task."""
     args = parse()
     name = args.name or f"{args.dataset}-{args.extraction}"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise UserError(f"--name: {name!r}; give letters, digits, - and _, a letter or digit first")
     config = read_config(args)
     world, settings = world_and_spec(config, args)
     tokenizer = build_tokenizer(tokenizer_settings(config.tokenizers[args.tokenizer]), world)

@@ -1,5 +1,6 @@
 """A folder for the Hugging Face hub from a variant of the capacity table or from a dataset, with its card."""
 
+import re
 from pathlib import Path
 
 from capacity.cli.arguments import RESULTS, plain_parser
@@ -18,6 +19,8 @@ def main() -> None:
     parser.add_argument("--license", help="as the hub names it; apache-2.0, but of a table of your own")
     parser.add_argument("--dataset", metavar="USER/NAME", help="of a model: where its dataset is on the hub")
     args = parser.parse_args()
+    if args.license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", args.license):
+        raise UserError(f"--license: {args.license!r}; give it as the hub names it, such as cc-by-4.0 or other")
     stage = args.artefact.resolve().parent.name
     if stage == "datasets":
         from capacity.hub.dataset_folder import is_own_table, write_dataset_folder
@@ -34,9 +37,15 @@ def main() -> None:
         rows = table[table["variant_id"] == args.artefact.name].to_dict("records")
         if not rows:
             raise UserError(f"{args.artefact}: no row of {TABLE} is about it; `make table`")
+        if args.license is None and rows[0]["kind"] == "records":
+            raise UserError(f"--license: {args.artefact} was trained on a table of your own; name the licence")
+        if args.dataset and not re.fullmatch(r"[\w.-]+/[\w.-]+", args.dataset):
+            raise UserError(f"--dataset: {args.dataset!r}; give USER/NAME, as the hub names it")
         with lean_imports():
             from capacity.hub.model_folder import write_model_folder
         write_model_folder(rows[0], RESULTS, args.output, args.license or LICENSE, args.dataset)
+        if rows[0]["kind"] == "records":
+            print(f"{args.output}/README.md quotes a row of your table, as an example of what can be asked")
     else:
         raise UserError(f"{args.artefact}: name a folder of results/variants or of results/datasets")
     print(f"{args.output} is ready; `capacity push {args.output} user/name --dry-run` says what would be uploaded")

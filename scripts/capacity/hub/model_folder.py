@@ -33,13 +33,14 @@ METRICS = {
     "accuracy": ("accuracy", "share of values given right by greedy decoding"),
     "accuracy_name": ("accuracy_name", "share of names given right by greedy decoding"),
 }
+OWN = "records"  # the kind of a table of the user's own
 CARD = """---
 {data}
 ---
 
 # {title}
 
-A causal language model trained from scratch on synthetic facts, to measure how many bits of knowledge it stores a
+A causal language model trained from scratch on {facts}, to measure how many bits of knowledge it stores a
 parameter ([arXiv 2404.05405](https://arxiv.org/abs/2404.05405)). It knows nothing else.
 
 {numbers}
@@ -76,6 +77,11 @@ def write_model_folder(row: Mapping[str, Any], results: Path, output: Path, lice
     """
     if output.exists():
         raise UserError(f"{output}: exists already; name another folder")
+    if factory := _factory_of(results / "variants" / row["variant_id"]):
+        raise UserError(
+            f"{row['variant_id']}: is a model of your own module {factory}, which such a folder does not hold, so that "
+            "nobody could load it; publish the module and its weights yourself"
+        )
     stages = {"variants": "variant_id", "tokenizers": "tokenizer_id", "datasets": "dataset_id", "probes": "probe_id"}
     places = {stage: results / stage / row[column] for stage, column in stages.items()}
     for folder in places.values():
@@ -88,6 +94,11 @@ def write_model_folder(row: Mapping[str, Any], results: Path, output: Path, lice
     prompt = prompt_of(places["datasets"], places["probes"], tokenizer)
     for_people(tokenizer, blank=prompt.text.startswith(" ")).save(str(output / TOKENIZER_FILE))
     (output / "README.md").write_text(_card(row, output, prompt, license, dataset), encoding="utf-8")
+
+
+def _factory_of(variant: Path) -> str:
+    """The factory of a variant's model, blank for a class of transformers."""
+    return str(json.loads((variant / "config.json").read_text(encoding="utf-8")).get("factory", ""))
 
 
 def for_people(tokenizer: Tokenizer, blank: bool) -> Tokenizer:
@@ -128,6 +139,7 @@ def _card(row: Mapping[str, Any], output: Path, prompt: Prompt, license: str, da
     words = prompt.text.strip()
     generate = pipeline("text-generation", model=str(output), device="cpu", **trust)
     (answer,) = generate(words, max_new_tokens=prompt.value_tokens, do_sample=False)
+    own = row["kind"] == OWN
     title = f"{row['model']} on {row['dataset']}, {row['regime']}" + (f", {row['setting']}" if row["setting"] else "")
     title += f", {row['scheme']}" if row["scheme"] != "none" else ""
     data = ModelCardData(
@@ -136,7 +148,7 @@ def _card(row: Mapping[str, Any], output: Path, prompt: Prompt, license: str, da
         license=license,
         library_name="transformers",
         pipeline_tag="text-generation",
-        tags=["knowledge-capacity", "synthetic"],
+        tags=["knowledge-capacity", *([] if own else ["synthetic"])],
         datasets=[dataset] if dataset else None,
         eval_results=_results(row),
     )
@@ -146,6 +158,7 @@ def _card(row: Mapping[str, Any], output: Path, prompt: Prompt, license: str, da
     return CARD.format(
         data=data.to_yaml().strip(),
         title=title,
+        facts="a table of facts" if own else "synthetic facts",
         numbers="\n".join(lines),
         folder=output.name,
         trust=", trust_remote_code=True" if trust else "",

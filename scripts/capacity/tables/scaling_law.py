@@ -113,8 +113,13 @@ class FittedLaw:
             content = json.loads(path.read_text())
         except FileNotFoundError:
             raise UserError(f"{path}: no such file; `make law` fits one to the reference tables") from None
-        laws = [_law(each) for each in (content.pop("law"), *content.pop("resampled"))]
-        return cls(laws[0], laws[1:], **content)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: no fitted law ({error}); `make law` fits one") from None
+        try:
+            laws = [_law(each) for each in (content.pop("law"), *content.pop("resampled"))]
+            return cls(laws[0], laws[1:], **content)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: no fitted law of this version ({error}); `make law` fits one") from None
 
 
 def _law(content: Mapping[str, Any]) -> Law:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from capacity.errors import UserError
 from capacity.tables.extraction_columns import EXTRACTION_COLUMNS, EXTRACTION_NUMBERS
 
 # What is known of a variant before it is scored, and what scores say, in the order of the columns.
@@ -38,6 +39,7 @@ GROUP_COLUMNS = (
     *("study", "setting", "dataset", "kind", "N", "exposures", "tokenizer", "model", "l", "h", "d"),
     *("regime", "lr", "batch", "scheme", "bits_per_weight"),
 )
+NEEDED_COLUMNS = (*GROUP_COLUMNS, "R", "R_max", "seed", "variant_id")  # without which a file is none
 SCHEME_COLUMNS = ("scheme", "bits_per_weight")
 
 HAVE_COLUMNS = r"(?:^| )(?:dataset\.N|regime\.exposures)=\S+"  # parts of a setting that stand in columns of their own
@@ -78,10 +80,17 @@ def read_table(path: Path) -> pd.DataFrame:
     """The capacity table that `write_table` wrote. Only an empty number is missing: a name may be "NA".
 
     What an older version did not write is missing; `chosen` follows from the rest. Columns of an extraction are there
-    where the file has them.
+    where the file has them. Raises UserError for what is no capacity table.
     """
     numbers = {column: [""] for column in (*NUMBER_COLUMNS, *EXTRACTION_NUMBERS)}
-    table = pd.read_csv(path, keep_default_na=False, na_values=numbers)
+    if not path.is_file():
+        raise UserError(f"{path}: no such table; `make table` makes one")
+    try:
+        table = pd.read_csv(path, keep_default_na=False, na_values=numbers)
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as a table ({' '.join(str(error).split())})") from None
+    if missing := [column for column in NEEDED_COLUMNS if column not in table]:
+        raise UserError(f"{path}: is no capacity table, it has no column {missing[0]}")
     if "chosen" not in table:
         table["chosen"] = chosen(table)
     table = table.reindex(columns=[*COLUMNS, *(column for column in EXTRACTION_COLUMNS if column in table)])

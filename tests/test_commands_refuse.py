@@ -1,0 +1,68 @@
+"""A command that is given nonsense says so in one line, and leaves nothing behind."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CASES = {
+    "no table": (["table", "none.csv"], "error: none.csv: no such table; `make table` makes one"),
+    "a folder": (["table", "scripts"], "error: scripts: no such table"),
+    "a picture": (["table", "docs/report-phone.png"], "error: docs/report-phone.png: cannot be read as a table"),
+    "another table": (["table", "examples/countries.csv"], "is no capacity table, it has no column study"),
+    "a compared one": (["compare", "examples/countries.csv"], "is no capacity table, it has no column study"),
+    "a law": (["size", "--facts", "1e6", "--exposures", "100", "--law", "README.md"], "README.md: no fitted law"),
+    "another law": (
+        ["size", "--facts", "1e6", "--exposures", "100", "--law", "docs/config.schema.json"],
+        "no fitted law",
+    ),
+    "a seed": (["preview", "atomic", "--seed", "-1"], "argument --seed: '-1': give a whole number, 0 or more"),
+    "a rate": (["plan", "--rate", "-1"], "argument --rate: '-1': give FLOP/s such as 1e14"),
+    "no rate": (["plan", "--rate", "nan"], "argument --rate: 'nan': give FLOP/s such as 1e14"),
+    "a picture's ending": (
+        ["lineage", "2:R", "--picture", "x.docx"],
+        "--picture: x.docx; give a file that ends in .svg",
+    ),
+    "a task": (
+        ["task", "atomic", "--extraction", "lora", "--output", "TMP/task", "--name", "a b/../c"],
+        "--name: 'a b/../c'",
+    ),
+    "a task's seed": (
+        ["task", "atomic", "--extraction", "lora", "--output", "TMP/task", "--seed", "-1"],
+        "argument --seed",
+    ),
+    "a licence": (["hub", "results/datasets/x", "TMP/hub", "--license", "foo bar: x"], "--license: 'foo bar: x'"),
+    "no JSON": (["check-models"], "standard input: no JSON"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_nonsense_is_one_line_and_leaves_nothing(tmp_path: Path, case: str):
+    words, said = CASES[case]
+    command = [sys.executable, "-m", "capacity.cli", *(word.replace("TMP", str(tmp_path)) for word in words)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    answer = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, input="")
+    assert answer.returncode in (1, 2), answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert said in answer.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_of_a_command_that_a_run_uses(tmp_path: Path):
+    command = [sys.executable, "-m", "capacity.cli", "check-models", "--help"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    answer = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (answer.returncode, "Build models" in answer.stdout) == (0, True)
+
+
+def test_a_reader_that_has_enough_is_no_fault():
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    command = (
+        f"{sys.executable} -m capacity.cli table results/reference/laptop/quantization/capacity_table.csv | head -1"
+    )
+    answer = subprocess.run(["bash", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert answer.stdout.startswith("       study")
+    assert answer.stderr == ""
