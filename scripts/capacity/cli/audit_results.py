@@ -1,8 +1,8 @@
 """Can this table be trusted? Seven levels: what exists, whether every byte is the one that was made, whether it would
 be made again today, a sample made again from nothing, determinism, environment, disclosure.
 
-Writes audit.json and audit.md. Exit code: 0 nothing found, 3 warnings, 4 faults, 1 nothing that can be audited, or no
-place for the report.
+Writes audit.json and audit.md. Exit code: 0 nothing found, 3 warnings, 4 faults, 1 nothing that can be audited, or
+no report where --output says.
 """
 
 import argparse
@@ -131,4 +131,4 @@ def main() -> None:
         report = run_audit(subject(args, Path(scratch)), say=lambda line: print(line, file=sys.stderr, flush=True))
     print(report.as_text())
     written = write(report, args.output or args.results / "audit")
-    sys.exit(report.exit_code or (0 if written else 1))
+    sys.exit(report.exit_code or (1 if args.output and not written else 0))
