@@ -54,7 +54,10 @@ def test_every_study_asks_its_question_at_every_scale(scale: str, study: str):
         assert (settings.head_dim, settings.init_std) == (64, 0.02)
 
 
-@pytest.mark.parametrize(("scale", "study"), [(scale, study) for scale in HERE for study in studies(scale)])
+@pytest.mark.parametrize(
+    ("scale", "study"),
+    [(scale, study) for scale in HERE for study in studies(scale) if study != "other-models"],  # to see that they run
+)
 def test_the_worlds_of_a_desktop_offer_more_than_its_models_are_to_hold(scale: str, study: str):
     grid = resolve(config(scale, study))
     for checkpoint in (spec for spec in grid.specs.values() if spec.stage == "checkpoints"):

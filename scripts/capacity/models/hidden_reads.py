@@ -21,7 +21,13 @@ _hooks: list[Any] = []
 
 @contextlib.contextmanager
 def reads() -> Iterator[list[str]]:
-    """The paths of all files that this process opens within the block, as they are given, in order."""
+    """The paths of all files that this process opens within the block, as they are given, in order.
+
+    Sources of modules that were loaded before are left out after the block: a warning shows lines of them.
+    """
+    loaded = {
+        os.path.abspath(file) for module in [*sys.modules.values()] if (file := getattr(module, "__file__", None))
+    }
     if not _hooks:
         _hooks.append(_listen)
         sys.addaudithook(_listen)
@@ -31,6 +37,7 @@ def reads() -> Iterator[list[str]]:
         yield opened
     finally:
         _open_lists.remove(opened)
+        opened[:] = [path for path in opened if os.path.abspath(path) not in loaded]
 
 
 def _listen(event: str, args: tuple[Any, ...]) -> None:
