@@ -92,12 +92,12 @@ def test_a_mix_finds_that_junk_costs_exposures(checkout: Checkout):
     config["models"]["told"] = {"architecture": "gpt2-2-1", "head_dim": 8, "init_std": 0.35}
     (checkout.path / "config.yaml").write_text(yaml.safe_dump(config))
     answer = checkout.capacity(
-        "mix", "told", "--name", "small", "--shares", "0.5", "--exposures", "20", "200", "--seeds", "1",
+        "mix", "told", "--name", "small", "--shares", "0.5", "--exposures", "20", "100", "--seeds", "1",
         "--cores", "2", "--budget", "2h",
     )  # fmt: skip
     assert answer.returncode == 0, answer.stdout + answer.stderr + checkout.logs()
     folder = checkout.path / "results" / "mixes" / "small"
     assert {"mix.md", "mix.json", "mix.png", "config.yaml"} <= {path.name for path in folder.iterdir()}
     clean, junk = json.loads((folder / "mix.json").read_text())["arms"]
-    assert [cell["exposures"] for cell in junk["cells"]] == [20, 200]
+    assert [cell["exposures"] for cell in junk["cells"]] == [20, 100]
     assert junk["cells"][-1]["kept"]["mean"] < clean["cells"][-1]["kept"]["mean"]
