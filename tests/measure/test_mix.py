@@ -11,7 +11,7 @@ import pytest
 from capacity.cli.main import main
 from capacity.cli.mix_data import parser, study_of
 from capacity.config.load import load_config
-from capacity.measure.mix import CLEAN, MixStudy
+from capacity.measure.mix import CLEAN, MixStudy, arms_of
 from capacity.measure.mix_card import MixCard, crossing, limits, make_mix_card, mix_markdown
 from capacity.measure.mix_figure import plot_mix
 from capacity.plan.grid import resolve
@@ -38,6 +38,11 @@ def test_every_arm_is_trained_with_every_number_of_exposures_rate_and_seed(study
     ]
     N = [world["N"] for world in worlds.values()]
     assert [N[0], N[0], N[0], N[0] // 2] == N
+
+
+def test_shares_that_are_near_each_other_are_told_apart():
+    labels = [arm.label for arm in arms_of([0.875, 0.8751, 0.5], tagged=True, fewer=True)]
+    assert len(set(labels)) == len(labels) == 1 + 3 * 3
 
 
 def test_the_crossing_is_linear_in_the_logarithm_of_exposures():

@@ -35,14 +35,7 @@ from capacity.models.spec import PaperModel
 UNITS = {"m": 60, "h": 3600}
 FACTORY = r"(?:\./)?([\w/]+)\.py:(\w+)"
 LONGEST_NAME = 32  # a study's is `measure-` and this one, 40 at most
-OF_THE_RUN = (
-    "model",
-    "name",
-    "budget",
-    "cores",
-    "dry_run",
-    "settings",
-)  # what changes no study, and what makes `section`
+OF_THE_RUN = ("model", "settings", "name", "budget", "cores", "dry_run")  # in `section`, or no part of a study
 
 
 def parser() -> argparse.ArgumentParser:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from capacity.errors import UserError
-from capacity.measure.recipe import SHORT, WARM_UP, Recipe
+from capacity.measure.recipe import Recipe
 
 CLEAN, JUNK, TAGGED, FEWER = "clean", "junk", "tagged", "fewer"
 NAMES = 128  # of each part: useful and junk people together leave most names alone
@@ -23,7 +23,7 @@ class Arm:
     @property
     def label(self) -> str:
         """Its name in a configuration, of letters and digits."""
-        return self.kind if self.kind == CLEAN else f"{self.kind}-{round(1000 * self.share)}"
+        return self.kind if self.kind == CLEAN else f"{self.kind}-{self.share:g}".replace(".", "-")
 
     def __str__(self) -> str:
         return {
@@ -69,7 +69,8 @@ class MixStudy:
     def config(self) -> dict[str, Any]:
         """What is laid over config.yaml."""
         fewest = min(self.people(arm) for arm in self.arms)
-        regimes = {f"mix-{exposures}": self._regime(exposures, fewest) for exposures in self.exposures}
+        rates = self.rates()
+        regimes = {f"mix-{exposures}": self.recipe.regime(exposures, rates, fewest) for exposures in self.exposures}
         study = {
             "question": f"How often must a fact be told among junk, to {self.name}?",
             "paper": "Among 7/8 random junk 100 exposures store 20 times less, with a tag 2 times less.",
@@ -90,12 +91,6 @@ class MixStudy:
             "quantizers": {"none": {"method": "none"}},
             "studies": {self.study: study},
         }
-
-    def _regime(self, exposures: int, fewest: int) -> dict[str, Any]:
-        batch = self.recipe.batch[SHORT]
-        warm_up = min(WARM_UP, fewest * exposures // batch // 4)
-        rates = {"lr": self.rates(), "warmup_steps": warm_up}
-        return {"exposures": exposures, "packing": "rows", "batch": batch, **rates}
 
     def _world(self, arm: Arm) -> dict[str, Any]:
         world = self.recipe.world(self.people(arm))

@@ -29,8 +29,11 @@ class Recipe:
     names: int
 
     def regime(self, exposures: int, lr: float | Sequence[float], fewest: int) -> dict[str, object]:
-        """A section of `regimes`. fewest: people of the smallest world; its warm-up takes a quarter at most."""
-        batch = self.batch[exposures]
+        """A section of `regimes`; a number of exposures without a batch of its own has that of 100.
+
+        fewest: people of the smallest world; its warm-up takes a quarter at most.
+        """
+        batch = self.batch.get(exposures, self.batch[SHORT])
         return {
             "exposures": exposures,
             "packing": "rows",

@@ -117,8 +117,8 @@ def bracket(study: MeasureStudy, cores: int) -> tuple[MeasureStudy, Path]:
         wider = study
         best = {}
         for label, rates in study.rates.items():
-            loss = short[short["model"] == f"measure-{label}"].groupby("lr")["final_loss_nats"].mean()
-            best[label] = float(loss.idxmin())
+            stored = short[short["model"] == f"measure-{label}"].groupby("lr")["R"].mean()
+            best[label] = float(stored.idxmax())
             if best[label] in (rates[0], rates[-1]) and len(rates) < MOST_RATES:
                 wider = wider.with_rate(label, best[label] * (2 if best[label] == rates[-1] else 0.5))
         if wider == study:
