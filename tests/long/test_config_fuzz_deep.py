@@ -1,4 +1,4 @@
-"""The configuration's fuzzer with new examples each time, and many of them."""
+"""The configuration's fuzzer with more examples: FUZZ_NEW=1 FUZZ_EXAMPLES=1000 draws as many new ones."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ FUZZER = "tests/config/test_config_fuzz.py"
 
 
 def test_many_changes_of_the_configuration_end_in_a_plan_or_in_lines_of_error() -> None:
-    environment = {**os.environ, "FUZZ_EXAMPLES": "120"}
+    environment = {"FUZZ_EXAMPLES": "120", **os.environ}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", FUZZER]
     answer = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stdout[-20_000:]

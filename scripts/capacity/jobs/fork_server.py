@@ -1,4 +1,4 @@
-"""Jobs of a local run as forks of one process that has torch and transformers in memory: importing them takes 2 s.
+"""Jobs of a local run as forks of one process that has torch, transformers and others in memory, which takes 2 s.
 
     engine --starts--> server                  imports with the first request, then forks for every request
     job    --asks----> server --forks--> work  the same script, arguments, folder, environment, output and exit code
@@ -27,6 +27,7 @@ from typing import Any
 from capacity.jobs.startup import ACCEPTED, FORK_SERVER, lean_imports
 
 MESSAGE = 2**20  # bytes, at most: a command line and an environment
+UNTHREADED = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}  # else pyarrow starts a thread
 
 
 def start_server() -> tuple[str, subprocess.Popen[bytes]]:
@@ -34,7 +35,8 @@ def start_server() -> tuple[str, subprocess.Popen[bytes]]:
     path = str(Path(tempfile.mkdtemp(prefix="fork-server-")) / "socket")  # a socket's path must be short
     command = [sys.executable, "-m", __name__, path]
     # A session of its own: what a terminal sends reaches the jobs, and their work through them alone.
-    server = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdin=subprocess.PIPE, start_new_session=True)
+    library, environment = Path(__file__).parents[2], os.environ | UNTHREADED
+    server = subprocess.Popen(command, cwd=library, env=environment, stdin=subprocess.PIPE, start_new_session=True)
     atexit.register(_end, server)
     return path, server
 
@@ -130,7 +132,11 @@ def preload() -> None:
     """Import what most jobs need and no edit of this project changes. Nothing here may start a thread."""
     with lean_imports():
         import lightning.fabric  # noqa: F401
+        import pandas  # noqa: F401
+        import pyarrow.csv
+        import pyarrow.dataset  # noqa: F401
         import torch._inductor.compile_fx  # noqa: F401
+        from pydantic import BaseModel, Field, TypeAdapter, types  # noqa: F401
         from transformers import GPTNeoXForCausalLM, LlamaForCausalLM, MistralForCausalLM  # noqa: F401
 
 
