@@ -12,10 +12,12 @@ import importlib.util
 import json
 import os
 import py_compile
+from collections.abc import Iterator
 from importlib import metadata
 from modulefinder import ModuleFinder
 from pathlib import Path
-from typing import Any
+from types import CodeType
+from typing import Any, ClassVar
 
 from capacity.errors import UserError
 
@@ -134,6 +136,32 @@ def _dump(node: Any) -> str:
     return ascii(node)
 
 
+class _Finder(ModuleFinder):
+    """Reads a source once, however many scripts import it."""
+
+    found: ClassVar[dict[CodeType, list[tuple[str, tuple[Any, ...]]]]] = {}  # names that a code imports and stores
+
+    def load_module(self, fqname: str, fp: Any, pathname: Any, file_info: tuple[str, str, str]) -> Any:
+        if pathname is None or not pathname.endswith(".py"):  # Python's own; a package, whose __init__.py comes next
+            return super().load_module(fqname, fp, pathname, file_info)
+        code = _compiled(pathname)
+        module: Any = self.add_module(fqname)
+        module.__file__ = pathname
+        self.scan_code(code, module)
+        return module
+
+    def scan_opcodes(self, co: CodeType) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        if co not in self.found:
+            self.found[co] = list(super().scan_opcodes(co))
+        return iter(self.found[co])
+
+
+@functools.cache
+def _compiled(path: str) -> CodeType:
+    with open(path, "rb") as file:
+        return compile(file.read(), path, "exec", dont_inherit=True)
+
+
 @functools.cache
 def code_files(script: str, scripts: Path = SCRIPTS, for_model: tuple[str, ...] = ()) -> dict[str, Path]:
     """Module name to file of everything under `scripts` that `script` can import, itself as `__main__`.
@@ -141,7 +169,7 @@ def code_files(script: str, scripts: Path = SCRIPTS, for_model: tuple[str, ...] 
     for_model: those of MODEL_MODULES that count, see `model_modules`; what the others alone import does not either.
     Imports inside functions count too. Neutral modules are left out. Raises FileNotFoundError without the script.
     """
-    finder = ModuleFinder(path=[str(scripts)], excludes=sorted(MODEL_MODULES.keys() - set(for_model)))
+    finder = _Finder(path=[str(scripts)], excludes=sorted(MODEL_MODULES.keys() - set(for_model)))
     try:
         finder.run_script(str(scripts / script))
         for name in finder.badmodules:  # packages elsewhere, and modules here that are no Python
@@ -181,7 +209,8 @@ def model_modules(model: object) -> list[str]:
 
 def forget_sources() -> None:
     """Read the source files anew at the next question: they may have been edited since."""
-    for cached in (code_files, module_digests, _source_digest_of, code_digest):
+    _Finder.found.clear()
+    for cached in (_compiled, code_files, module_digests, _source_digest_of, code_digest):
         cached.cache_clear()
 
 
