@@ -19,9 +19,9 @@ with lean_imports():
     from capacity.extraction.mixed import MixedBatches
     from capacity.extraction.questions import read_asked
     from capacity.extraction.record import write_finetuned
+    from capacity.extraction.spec import MixedTraining, read_try
     from capacity.jobs.resume import forget
     from capacity.tokenizers.tokenization import load_tokenizer
-    from capacity.training.spec import TrainingSettings
     from capacity.training.train import train_checkpoint
 
 
@@ -29,13 +29,13 @@ def make_member(job: Job, member: Spec, making: Making) -> None:
     """Make one try."""
     folder, resume = job.parent("questions"), job.results / "resume" / member.id
     asked = read_asked(folder, load_tokenizer(folder))
-    if member.settings["method"] == "mixed":
-        own = {key: value for key, value in member.settings.items() if key in TrainingSettings.model_fields}
-        settings, share = TrainingSettings.read(own), member.settings["share"]
-        batches = MixedBatches.read(job.parent("dataset"), job.parent("tokenizer"), settings, asked=asked, share=share)
+    settings = read_try(member.settings)
+    if isinstance(settings, MixedTraining):
+        known = job.parent("dataset"), job.parent("tokenizer")
+        batches = MixedBatches.read(*known, settings, asked=asked, share=settings.share)
         making.metrics = train_checkpoint(settings, batches, folder, making.folder, resume, time_budget())
         return
-    model, training = finetune(member.settings, job.parent("checkpoint"), asked, resume, time_budget())
+    model, training = finetune(settings, job.parent("checkpoint"), asked, resume, time_budget())
     making.metrics = write_finetuned(model, training, folder, making.folder)
 
 

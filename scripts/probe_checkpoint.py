@@ -14,6 +14,7 @@ with lean_imports():
     from capacity.artefacts.spec import Spec
     from capacity.models.build import load_model
     from capacity.probe.score import score_junk, score_people
+    from capacity.probe.spec import ProbeSettings
     from capacity.probe.temperatures import HalfLosses
     from capacity.tokenizers.tokenization import has_all_rows, load_tokenizer
     from capacity.world.facts import World, load_world
@@ -28,23 +29,23 @@ def world_and_renderer(dataset: Path, tokenizer: Path) -> tuple[World, Renderer 
     return world, renderer_of(world, load_tokenizer(tokenizer), has_all_rows(tokenizer))
 
 
-def make_member(job: Job, member: Spec, making: Making) -> None:
+def make_member(job: Job[ProbeSettings], member: Spec, making: Making) -> None:
     """Score one variant."""
     world, renderer = world_and_renderer(job.parent("dataset"), job.parent("tokenizer"))
-    model = load_model(job.results / str(member.parents["variant"]), job.settings["accelerator"])
+    model = load_model(job.results / str(member.parents["variant"]), job.settings.accelerator)
     halves = HalfLosses(world.N, world.account)
-    scores = score_people(model, renderer, world, member.settings, str(model.device), halves=halves)
+    scores = score_people(model, renderer, world, job.settings, str(model.device), halves=halves)
     pq.write_table(scores, making.folder / "scores.parquet")
     pq.write_table(halves.table(), making.folder / "temperatures.parquet")
     if isinstance(renderer, Renderer) and world.junk:
-        junk = score_junk(model, renderer, world, member.settings, str(model.device))
+        junk = score_junk(model, renderer, world, job.settings, str(model.device))
         pq.write_table(junk, making.folder / "junk.parquet")
 
 
 def main() -> None:
     """Probe the variants that the spec names."""
     args = job_parser(__doc__).parse_args()
-    with Job(args, dict) as job:
+    with Job(args, ProbeSettings.read) as job:
         job.make_set(functools.partial(make_member, job), "variants")
 
 

@@ -30,10 +30,11 @@ def make_model_and_task(folder: Path) -> float:
     from capacity.extraction.harness import write_task
     from capacity.extraction.questions import read_asked, read_texts, write_questions
     from capacity.extraction.record import write_finetuned
+    from capacity.extraction.spec import Full, QuestionSettings
     from capacity.tokenizers.tokenization import save_tokenizer
 
     train(folder, spec_of())
-    asked = {"asked": 0.5, "choosing": 0.0, "wordings": {}, "seed": 7}
+    asked = QuestionSettings(asked=0.5, choosing=0.0, wordings={}, seed=7)
     world, questions, model_folder, task = make_world(WORLD), folder / "questions", folder / "model", folder / "task"
     for each in (questions, model_folder, task):
         each.mkdir()
@@ -46,7 +47,7 @@ def make_model_and_task(folder: Path) -> float:
     }
     prompts, answers = (texts[column].to_pylist() for column in ("prompt", "answer"))
     told = replace(read_asked(questions, known), prompts=prompts, answers=answers)
-    model, training = finetune(settings, folder / "checkpoint", told, folder / "finetuning")
+    model, training = finetune(Full.read(settings), folder / "checkpoint", told, folder / "finetuning")
     write_finetuned(model, training, questions, model_folder)
     write_task(world, known, asked, TASK, task)
     exact = answer_texts(model, known, texts)["exact"].to_pylist()

@@ -16,6 +16,7 @@ from worlds import TOKENIZERS, ids_of, made_tokenizer, world_of
 
 from capacity.extraction.answers import answer_texts, greedy, memorised, nats
 from capacity.extraction.questions import encode, full_names, groups_of, read_texts, rows_of, write_questions
+from capacity.probe.spec import ProbeDraws
 from capacity.world.pieces import EOS_ID
 from capacity.world.render import Renderer
 from capacity.world.sampling import probe_draws
@@ -146,7 +147,7 @@ def test_memorised_is_the_share_of_values_that_follow_the_words_of_a_biography(a
     world, known, _ = asked
     renderer = Renderer(world, made_tokenizer(TOKENIZERS["word"], world))
     attributes = list(dict.fromkeys(asked[2]["attribute"].to_pylist()))
-    probe = {"draws": 1, "seed": 1}
+    probe = ProbeDraws(draws=1, seed=1)
     rendering = renderer.tokens(probe_draws(world, 1, 0, 0, world.N), labels=True)
     model, start = Lookup(rows_of(known)), 0
     for person, length in enumerate(rendering.lengths):
@@ -169,6 +170,7 @@ def test_a_model_that_says_nothing_is_right_nowhere(asked):
 
 def test_groups_of_no_people_have_no_texts(tmp_path: Path):
     world = world_of(KINDS["bioS"])
-    assert len(groups_of(world, SPEC | {"choosing": 0.0})[1]) == 0
-    write_questions(world, made_tokenizer(TOKENIZERS["word"], world), SPEC | {"choosing": 0.0}, tmp_path)
+    settings = SPEC.model_copy(update={"choosing": 0.0})
+    assert len(groups_of(world, settings)[1]) == 0
+    write_questions(world, made_tokenizer(TOKENIZERS["word"], world), settings, tmp_path)
     assert len(read_texts(tmp_path, "choosing")) == 0

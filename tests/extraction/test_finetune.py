@@ -21,6 +21,7 @@ from capacity.extraction.finetune import Finetuning, QuestionBatches, finetune
 from capacity.extraction.mixed import MixedBatches
 from capacity.extraction.questions import Asked, Lengths, read_asked, rows_of, write_questions
 from capacity.extraction.record import write_finetuned
+from capacity.extraction.spec import read_try
 from capacity.jobs.stop import Interrupted
 from capacity.models.build import load_model
 from capacity.tokenizers.tokenization import save_tokenizer
@@ -56,7 +57,7 @@ def made(tmp_path_factory) -> Any:
 
 def tuned(made: Any, settings: dict[str, Any], resume: Path, budget: float | None = None) -> tuple[Any, Finetuning]:
     checkpoint, _, asked = made
-    return finetune(settings, checkpoint, asked, resume, budget)
+    return finetune(read_try(settings), checkpoint, asked, resume, budget)
 
 
 def weights(model: Any) -> dict[str, torch.Tensor]:
@@ -211,7 +212,7 @@ def long_question(asked: Asked) -> pa.Table:
 
 def test_people_with_longer_names_than_all_who_were_asked_about_can_be_asked(made, tmp_path):
     checkpoint, _, asked = made
-    model, _ = finetune({**LORA, "steps": 1}, checkpoint, replace(asked, lengths=LONGER), tmp_path)
+    model, _ = finetune(read_try({**LORA, "steps": 1}), checkpoint, replace(asked, lengths=LONGER), tmp_path)
     assert np.isfinite(answer_texts(model, asked.tokenizer, long_question(asked))["nats"].to_numpy()).all()
 
 

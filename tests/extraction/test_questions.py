@@ -26,6 +26,7 @@ from capacity.extraction.questions import (
     texts,
     write_questions,
 )
+from capacity.extraction.spec import QuestionSettings
 from capacity.extraction.wordings import wordings_of
 from capacity.world.facts import World
 from capacity.world.render import Renderer
@@ -38,7 +39,7 @@ KINDS = {
     "atomic": ATOMIC, "sentence": {**SENTENCE, "N": 60}, "bioS": SMALL_BIOS,
     "bioS-simple": {**SMALL_BIOS, "paragraphs": 1}, "records": COUNTRIES,
 }  # fmt: skip
-SPEC: dict[str, Any] = {"asked": 0.5, "choosing": 0.2, "wordings": {}, "seed": 7}
+SPEC = QuestionSettings(asked=0.5, choosing=0.2, wordings={}, seed=7)
 
 
 @pytest.fixture(params=[(kind, tokenizer) for kind in KINDS for tokenizer in TOKENIZERS], ids="-".join)
@@ -51,7 +52,7 @@ def pair(request):
 
 
 def written(world: World, tokenizer: Any, folder: Path, **changes: Any) -> Any:
-    return write_questions(world, tokenizer, SPEC | changes, folder)
+    return write_questions(world, tokenizer, SPEC.model_copy(update=changes), folder)
 
 
 def test_no_held_out_person_is_in_the_text_of_fine_tuning_under_any_wording(pair: Any, tmp_path: Path):
@@ -106,7 +107,7 @@ def test_groups_share_out_all_people(N: int, asked: float, choosing: float):
 
 def test_another_seed_asks_other_people_and_the_same_one_the_same():
     world = world_of(ATOMIC)
-    one, again, other = (groups_of(world, SPEC | {"seed": seed})[0] for seed in (1, 1, 2))
+    one, again, other = (groups_of(world, SPEC.model_copy(update={"seed": seed}))[0] for seed in (1, 1, 2))
     assert (one == again).all()
     assert len(np.intersect1d(one, other)) < 0.7 * len(one)
 

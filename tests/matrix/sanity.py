@@ -17,6 +17,7 @@ from capacity.models.architectures import parameter_count
 from capacity.models.build import load_model
 from capacity.models.spec import PaperModel, read_model
 from capacity.probe.score import score_people
+from capacity.probe.spec import ProbeDraws
 from capacity.quantization.rounding import DTYPES
 from capacity.quantization.spec import ROLES
 from capacity.tables.bits import bits_offered, person_bits
@@ -113,7 +114,7 @@ def _of_none(results: Path, line: dict[str, Any], row: Row) -> Iterator[str]:
         yield f"{P} parameters, by the formula {formula}"
     world = load_world(results / manifest["parents"]["dataset"])
     renderer = renderer_of(world, load_tokenizer(tokenizer), has_all_rows(tokenizer))
-    scores = score_people(load_model(checkpoint), renderer, world, {"draws": 2, "seed": 1}).to_pandas()
+    scores = score_people(load_model(checkpoint), renderer, world, ProbeDraws(draws=2, seed=1)).to_pandas()
     matrices = score_matrices(scores, world.account)
     stored = person_bits(matrices["nats"], matrices["first_chunk_nats"], world.account).total.sum()
     if not _near(stored, line["bits_stored"], line["bits_offered"]):

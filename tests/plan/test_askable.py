@@ -12,7 +12,7 @@ from modelled import model_of
 from test_external import OTHERS, factory, hf
 from test_extraction import LORA, MIXED, asking, grid_of
 from test_pretrained import folder_of
-from trainings import spec_of
+from trainings import HARDWARE, spec_of
 from worlds import ATOMIC, settings_of
 
 from capacity.artefacts.identity import SCRIPTS
@@ -23,7 +23,10 @@ from capacity.plan import model_checks
 from capacity.plan.model_checks import check_models
 
 SMALL = {**ATOMIC, "N": 20}
-TRY = {"method": "lora", "ranks": [2, 2], "lr": 0.01, "steps": 5, "batch": 4, "weight_decay": 0.1, "seed": 1}
+TRY = {
+    "method": "lora", "ranks": [2, 2], "lr": 0.01, "steps": 5, "batch": 4, "weight_decay": 0.1, "hardware": HARDWARE,
+    "seed": 1,
+}  # fmt: skip
 WHOLE = {**TRY, "method": "full", "ranks": None}
 QUESTIONS = {"asked": 0.5, "choosing": 0.2, "wordings": {}, "seed": 1}
 LONGEST = 13  # EOS, What is the id1 of F M L ? Answer: V
@@ -31,9 +34,11 @@ LONGEST = 13  # EOS, What is the id1 of F M L ? Answer: V
 
 def asked_of(model: dict[str, Any], attempt: dict[str, Any] = TRY, **regime: Any) -> dict[str, Any]:
     """A model that is asked about a small world, whose biographies have 12 tokens with EOS."""
-    settings = spec_of(**regime)
+    settings = {**spec_of(**regime), "model": model_of(model).plain()}
+    if attempt["method"] == "mixed":
+        attempt = {**settings, **attempt}
     return {
-        "model": model_of(model).plain(), "regime": settings["regime"], "seed": 1, "tries": [attempt],
+        "model": settings["model"], "regime": settings["regime"], "seed": 1, "tries": [attempt],
         "questions": QUESTIONS,
         "dataset": settings_of(SMALL).plain(), "tokenizer": {"kind": "word"},
     }  # fmt: skip
@@ -141,9 +146,9 @@ def test_windows_of_mixed_training_that_hold_no_question_are_refused_whatever_th
 
 def test_a_large_model_is_laid_out_and_not_run():
     large = {"hidden_size": 4096, "num_hidden_layers": 8, "num_attention_heads": 8, "intermediate_size": 8192}
-    check_ready(json.dumps(hf("qwen3", **large, num_key_value_heads=8)), json.dumps(TRY))
+    check_ready(json.dumps(hf("qwen3", **large, num_key_value_heads=8)), (2, 2), 1)
     with pytest.raises(UserError, match="has no query and value"):
-        check_ready(json.dumps(hf("mamba", hidden_size=4096, num_hidden_layers=8)), json.dumps(TRY))
+        check_ready(json.dumps(hf("mamba", hidden_size=4096, num_hidden_layers=8)), (2, 2), 1)
 
 
 # --- from a configuration

@@ -18,6 +18,7 @@ from worlds import made_tokenizer, make_world
 
 from capacity.errors import UserError
 from capacity.probe.score import EXACT, NATS, _batches, score_items, score_people
+from capacity.probe.spec import ProbeDraws
 from capacity.probe.temperatures import HalfLosses
 from capacity.tables.bits import bits_offered, bits_stored, person_bits
 from capacity.tables.rows import variant_row
@@ -27,7 +28,7 @@ from capacity.world.pieces import EOS_ID
 from capacity.world.render import Renderer
 from capacity.world.sampling import name_only_draws, probe_draws, training_draws
 
-PROBE = {"draws": 2, "seed": 5}
+PROBE = ProbeDraws(draws=2, seed=5)
 ATOMIC = {
     "kind": "bioD",
     "N": 40,
@@ -99,10 +100,10 @@ def rows_of(small, draws):
 
 def probe_rows(small, probe=PROBE):
     """All rows that score_people looks at, both contexts."""
-    for draw in range(probe["draws"]):
-        yield from rows_of(small, probe_draws(small.world, probe["seed"], draw, 0, small.world.N))
+    for draw in range(probe.draws):
+        yield from rows_of(small, probe_draws(small.world, probe.seed, draw, 0, small.world.N))
         for attribute in small.world.grammar.attributes:
-            draws = name_only_draws(small.world, probe["seed"], draw, 0, small.world.N, attribute.name)
+            draws = name_only_draws(small.world, probe.seed, draw, 0, small.world.N, attribute.name)
             yield from rows_of(small, draws)
 
 
@@ -181,7 +182,7 @@ def test_the_employer_gets_no_credit_for_a_city_in_the_text(bios):
     city = bios.world.grammar.attribute_index("working_city")
     city_of = bios.world.grammar.pools["working_cities"]
     training = training_draws(bios.world, 1, 0, 0)
-    probes = [probe_draws(bios.world, PROBE["seed"], draw, 0, bios.world.N) for draw in range(PROBE["draws"])]
+    probes = [probe_draws(bios.world, PROBE.seed, draw, 0, bios.world.N) for draw in range(PROBE.draws)]
     model = knows_the_pools(bios, [*rows_of(bios, training), *probe_rows(bios)])
     item = 1 + bios.items.index("employer")
     for draws in (training, *probes):
@@ -204,7 +205,7 @@ def test_the_employer_gets_no_credit_for_a_city_in_the_text(bios):
 
 
 def test_one_wrong_token_makes_an_item_inexact_for_that_person_alone(bios):
-    probe = {"draws": 1, "seed": 5}
+    probe = ProbeDraws(draws=1, seed=5)
     model = knows_everything(bios, probe)
     item = bios.items.index("birth_date")
     tokens, labels = next(iter(rows_of(bios, probe_draws(bios.world, 5, 0, 0, bios.world.N))))
@@ -221,7 +222,7 @@ def test_one_wrong_token_makes_an_item_inexact_for_that_person_alone(bios):
 
 @pytest.mark.parametrize("unsure_of_first", [True, False])
 def test_first_chunk_nats_are_the_loss_of_the_first_chunk_alone(unsure_of_first):
-    small, probe = make(SENTENCE), {"draws": 1, "seed": 5}
+    small, probe = make(SENTENCE), ProbeDraws(draws=1, seed=5)
     model = knows_everything(small, probe)
     rendering = small.renderer.tokens(probe_draws(small.world, 5, 0, 0, small.world.N), labels=True)
     cuts = np.cumsum(rendering.lengths)[:-1]
@@ -278,7 +279,7 @@ def test_batches_hold_each_token_once_within_the_budget(lengths, batch_tokens):
 
 def test_scores_are_means_over_draws(bios):
     model = tiny_transformer(bios.renderer.vocab_size)
-    table = score_people(model, bios.renderer, bios.world, {"draws": 3, "seed": 5})
+    table = score_people(model, bios.renderer, bios.world, ProbeDraws(draws=3, seed=5))
     renderings = [
         bios.renderer.tokens(probe_draws(bios.world, 5, draw, 0, bios.world.N), labels=True) for draw in range(3)
     ]

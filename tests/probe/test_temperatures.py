@@ -7,13 +7,14 @@ from torch.nn import functional
 from worlds import made_tokenizer, make_world
 
 from capacity.probe.score import score_people
+from capacity.probe.spec import ProbeDraws
 from capacity.probe.temperatures import FLOATS_A_CHUNK, TEMPERATURES, HalfLosses, half_of, nats_at_temperatures
 from capacity.tables.bits import bits_offered, person_bits
 from capacity.tables.calibrated import calibrate, half_bits
 from capacity.tables.scores import score_matrices
 from capacity.world.render import Renderer
 
-PROBE = {"draws": 2, "seed": 5}
+PROBE = ProbeDraws(draws=2, seed=5)
 WORLDS = {
     "sets given": {"kind": "bioD", "N": 41, "K": 3, "C": 1, "D": 8, "L": 1, "T": 8, "names": [8, 8, 8]},
     "sets drawn": {"kind": "bioD", "N": 40, "K": 2, "C": 2, "D": 5, "L": 2, "T": 4, "names": [8, 8, 8]},

@@ -26,6 +26,7 @@ from capacity.plan.estimates import vocabulary
 from capacity.plan.grid import resolve
 from capacity.plan.world_specs import tokenizer_settings
 from capacity.probe.score import score_people
+from capacity.probe.spec import ProbeDraws
 from capacity.tables.bits import person_bits
 from capacity.tables.scores import score_matrices
 from capacity.tokenizers.published import published_rows
@@ -138,7 +139,7 @@ def test_a_model_that_knows_all_stores_all_whatever_rows_it_has_besides(tmp_path
     for compact in (True, False):
         tokenizer = made_tokenizer({"kind": "pretrained", "folder": folder, "compact": compact}, world)
         renderer = Renderer(world, tokenizer, all_rows=not compact)
-        scores = score_people(KnowsAll(renderer.vocab_size), renderer, world, {"draws": 1, "seed": 7}).to_pandas()
+        scores = score_people(KnowsAll(renderer.vocab_size), renderer, world, ProbeDraws(draws=1, seed=7)).to_pandas()
         stored.append(person_bits(score_matrices(scores, world.account)["nats"], None, world.account).total.sum())
     assert stored[0] == pytest.approx(stored[1])
 

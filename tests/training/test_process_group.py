@@ -19,6 +19,7 @@ from capacity.artefacts.identity import SCRIPTS
 from capacity.artefacts.spec import Spec
 from capacity.models.build import load_model
 from capacity.probe.score import score_people
+from capacity.probe.spec import ProbeDraws
 from capacity.tables.bits import person_bits
 from capacity.tables.scores import score_matrices
 from capacity.tokenizers.tokenization import load_tokenizer
@@ -59,7 +60,7 @@ def capacity_ratio(results: Path, checkpoint: Spec) -> float:
     world = load_world(results / checkpoint.parents["dataset"])
     renderer = Renderer(world, load_tokenizer(results / checkpoint.parents["tokenizer"]))
     model = load_model(results / checkpoint.name)
-    scores = score_people(model, renderer, world, {"draws": 1, "seed": 1})
+    scores = score_people(model, renderer, world, ProbeDraws(draws=1, seed=1))
     matrices = score_matrices(scores.to_pandas(), world.account)
     bits = person_bits(matrices["nats"], matrices["first_chunk_nats"], world.account)
     return bits.total.sum() / sum(weight.numel() for weight in model.parameters())

@@ -19,6 +19,7 @@ from capacity.config.load import check, read_yaml
 from capacity.errors import UserError
 from capacity.plan.grid import Grid, resolve
 from capacity.probe.score import score_junk
+from capacity.probe.spec import ProbeDraws
 from capacity.tables.bits import item_bits
 from capacity.tables.scores import score_matrices
 from capacity.training.batches import IGNORED, TrainingBatches
@@ -330,7 +331,7 @@ def test_junk_people_are_scored_apart_as_many_as_there_are_useful_ones_at_most(p
     renderer, account = Renderer(world, made_tokenizer({"kind": "word"}, world)), world.account
     some = min(people, world.N)
     offered = account.name_prior_bits + sum(bits for _, bits in account.items)
-    scores = score_junk(KnowsAll(renderer.vocab_size), renderer, world, {"draws": 2, "seed": 7}).to_pandas()
+    scores = score_junk(KnowsAll(renderer.vocab_size), renderer, world, ProbeDraws(draws=2, seed=7)).to_pandas()
     assert len(scores) == some * (1 + len(account.items))
     stored = item_bits(score_matrices(scores, account)["nats"], account).sum(axis=1)
     assert stored == pytest.approx(np.full(some, offered))

@@ -19,8 +19,10 @@ from capacity.config.experiment import Config
 from capacity.config.load import check, read_yaml
 from capacity.errors import UserError
 from capacity.extraction.questions import write_questions
+from capacity.extraction.spec import QuestionSettings
 from capacity.plan.grid import resolve
 from capacity.probe.score import score_people
+from capacity.probe.spec import ProbeDraws
 from capacity.tables.scores import score_matrices
 from capacity.tokenizers.tokenization import EOS_TOKEN, check_rendering
 from capacity.world import token_merges
@@ -375,7 +377,7 @@ def test_a_closed_vocabulary_that_lacks_the_joined_word_says_so() -> None:
 def test_a_model_that_knows_all_but_a_texts_last_token_loses_that_one_alone(tmp_path: Path) -> None:
     world = world_of(SMALL_BIOS)
     _, renderer = merging(world, tmp_path)
-    scores = score_people(KnowsAll(renderer.vocab_size), renderer, world, {"draws": 1, "seed": 7}).to_pandas()
+    scores = score_people(KnowsAll(renderer.vocab_size), renderer, world, ProbeDraws(draws=1, seed=7)).to_pandas()
     nats = score_matrices(scores, world.account)["nats"]
     rendering = renderer.tokens(probe_draws(world, 7, 0, 0, world.N), labels=True)
     assert rendering.labels is not None
@@ -445,6 +447,6 @@ def test_windows_over_more_text_than_can_be_counted_are_refused(tmp_path: Path) 
 def test_questions_are_refused_where_no_answer_reads_as_the_value_in_a_biography(tmp_path: Path) -> None:
     world = world_of(SMALL_BIOS)
     tokenizer, _ = merging(world, tmp_path)
-    settings = {"asked": 0.5, "choosing": 0.2, "wordings": {}, "seed": 1}
+    settings = QuestionSettings(asked=0.5, choosing=0.2, wordings={}, seed=1)
     with pytest.raises(UserError, match=r"^extraction: the tokenizer joins the end of a value with what follows"):
         write_questions(world, tokenizer, settings, tmp_path)

@@ -14,7 +14,9 @@ from worlds import SMALL_BIOS, KnowsAll, made_tokenizer, make_world
 from capacity.errors import UserError
 from capacity.extraction.answers import memorised
 from capacity.extraction.questions import GROUPS, answers, full_names, read_texts, write_questions
+from capacity.extraction.spec import QuestionSettings
 from capacity.probe.score import score_people
+from capacity.probe.spec import ProbeDraws
 from capacity.probe.temperatures import HalfLosses
 from capacity.rewriting.check import Checker
 from capacity.rewriting.rewrite import rewrite_world
@@ -29,7 +31,7 @@ from capacity.world.rewritings import Rewritings
 from capacity.world.sampling import calibration_draws, probe_draws, training_draws
 from capacity.world.text_renderer import TextRenderer
 
-PROBE = {"draws": 2, "seed": 7}
+PROBE = ProbeDraws(draws=2, seed=7)
 
 
 def rewritten(folder: Path, corruption: float = 0.0, N: int = 40, W: int = 4, **pools: Any) -> World:
@@ -248,7 +250,7 @@ def test_texts_with_most_facts_right_are_scored_first(tmp_path: Path) -> None:
 
 # --- questions about people who are told in written texts
 
-ASKED = {"asked": 0.5, "choosing": 0.2, "wordings": {}, "seed": 7}
+ASKED = QuestionSettings(asked=0.5, choosing=0.2, wordings={}, seed=7)
 
 
 @pytest.mark.parametrize("tokenizer", [{"kind": "word"}, {"kind": "bpe", "vocabulary": 900}], ids=["word", "bpe"])
@@ -278,7 +280,7 @@ def test_what_a_rewritten_person_is_rightly_said_to_be_is_memorised_and_what_nob
     attributes = [item for item in world.grammar.items if item != "gender"]
     table = memorised(KnowsAll(renderer.vocab_size), renderer, world, attributes, PROBE)
     exact = table["exact"].to_numpy().reshape(world.N, -1)
-    rendered = [renderer.tokens(probe_draws(world, PROBE["seed"], draw, 0, world.N), labels=True) for draw in range(2)]
+    rendered = [renderer.tokens(probe_draws(world, PROBE.seed, draw, 0, world.N), labels=True) for draw in range(2)]
     told = np.zeros((world.N, len(attributes)), dtype=bool)
     for rendering in rendered:
         for person, start, size in zip(

@@ -13,6 +13,7 @@ from capacity.config.experiment import Config
 from capacity.config.load import check, parse_overrides
 from capacity.errors import UserError
 from capacity.extraction.harness import write_task
+from capacity.extraction.spec import QuestionSettings
 from capacity.extraction.wordings import wordings_of
 from capacity.plan.world_specs import counted, tokenizer_settings, world_settings
 from capacity.tokenizers.tokenization import build_tokenizer
@@ -34,7 +35,7 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def world_and_spec(config: Config, args: argparse.Namespace) -> tuple[World, dict]:
+def world_and_spec(config: Config, args: argparse.Namespace) -> tuple[World, QuestionSettings]:
     """The world, and how it is asked. Raises UserError for unknown names and for datasets that cannot be asked."""
     for section, name in (("datasets", args.dataset), ("extractions", args.extraction), ("tokenizers", args.tokenizer)):
         if name not in (known := getattr(config, section)):
@@ -47,7 +48,8 @@ def world_and_spec(config: Config, args: argparse.Namespace) -> tuple[World, dic
         raise UserError(f"{args.dataset} is of kind {dataset.kind}, which has no attributes to ask for")
     choosing = extraction.choosing if len(extraction.tries()) > 1 else 0.0
     own = {attribute: list(texts) for attribute, texts in extraction.wordings.items()}
-    return make_world(settings), {"asked": extraction.asked, "choosing": choosing, "wordings": own, "seed": args.seed}
+    asked = QuestionSettings(asked=extraction.asked, choosing=choosing, wordings=own, seed=args.seed)
+    return make_world(settings), asked
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 
 from capacity.extraction.questions import encode
 from capacity.probe.score import BATCH_TOKENS, EXACT, NATS, score_items
+from capacity.probe.spec import ProbeDraws
 from capacity.world.facts import World
 from capacity.world.pieces import EOS_ID, NAME
 from capacity.world.render import Renderer, Rendering
@@ -98,25 +99,25 @@ def memorised(
     renderer: Renderer | TextRenderer,
     world: World,
     attributes: Sequence[str],
-    probe: dict[str, Any],
+    probe: ProbeDraws,
     device: str = "cpu",
 ) -> pa.Table:
     """Whether a model gives each value after the words of a biography, as in training: a row a person and attribute.
 
-    probe: {"draws": wordings a person, "seed": ...}. exact: the share of draws in which every token of the value is
+    exact: the share of draws in which every token of the value is
     the model's first choice after all that precedes it; greedy decoding would give the value then. Of written texts
     those count that mention the right value; a value that none of them mentions is not memorised.
     """
     items = [name for name, _ in world.account.items]
     places = [1 + items.index(attribute) for attribute in attributes]
     kept = world.rewritings.W if world.rewritings else world.grammar.paragraphs
-    draws = min(probe["draws"], kept or probe["draws"])
+    draws = min(probe.draws, kept or probe.draws)
     exact, scored = np.zeros((world.N, len(attributes))), np.zeros((world.N, len(attributes)))
     most = BATCH_TOKENS["cpu" if device == "cpu" else "gpu"]
     for draw in range(draws):
         for start in range(0, world.N, BLOCK):
             stop = min(start + BLOCK, world.N)
-            rendering = renderer.tokens(probe_draws(world, probe["seed"], draw, start, stop), labels=True)
+            rendering = renderer.tokens(probe_draws(world, probe.seed, draw, start, stop), labels=True)
             some = score_items(model, rendering, 1 + len(items), device, most)[EXACT][:, places]
             exact[start:stop] += np.nan_to_num(some)
             scored[start:stop] += ~np.isnan(some)

@@ -16,6 +16,7 @@ from capacity.extraction.adapt import merged, query_and_value_modules
 from capacity.extraction.finetune import ready_model
 from capacity.extraction.mixed import check_windows
 from capacity.extraction.questions import Lengths, asked_attributes, lengths_of, questions_tokenizer
+from capacity.extraction.spec import MixedTraining, read_try
 from capacity.models.external import POSITIONS, build_external, hf_config, name_of, one_line
 from capacity.models.external_checks import T, V, bad_reload, logits_of, shaken, too_large
 from capacity.models.spec import ExternalModel, PaperModel, TransformersModel, read_external, read_model
@@ -36,50 +37,51 @@ def check_asked(asked: dict[str, Any]) -> None:
     asked: {"model", "regime", "seed": of its training, "tries": specs of what is tried, "questions", "dataset",
     "tokenizer": specs}.
     """
-    model, mixed = read_model(asked["model"]), asked["tries"][0]["method"] == "mixed"
+    model, tries = read_model(asked["model"]), [read_try(attempt) for attempt in asked["tries"]]
+    mixed = isinstance(tries[0], MixedTraining)
     unwritten = asked["dataset"]["kind"] == "bioR"  # what its tokenizer is made from does not exist yet
     if mixed and not unwritten and asked["regime"]["packing"] == "windows":
         check_windows(asked["regime"]["context"], room(asked)[1])
     if isinstance(model, PaperModel):
         return
     text = model.model_dump_json()
-    if not mixed:
-        for attempt in asked["tries"]:
-            check_ready(text, json.dumps({key: attempt[key] for key in ("method", "ranks", "seed")}))
+    for attempt in tries:
+        if not isinstance(attempt, MixedTraining):
+            check_ready(text, attempt.ranks, attempt.seed)
     if not unwritten and (most := most_positions(text)):
         _check_positions(asked, model, most, mixed)
 
 
 @functools.cache
-def check_ready(model_text: str, spec_text: str) -> None:
+def check_ready(model_text: str, ranks: tuple[int, int] | None, seed: int) -> None:
     """Make a small model ready, change its low-rank matrices, merge them, save it and load it. Raises UserError."""
-    model, settings = read_external(json.loads(model_text)), json.loads(spec_text)
-    name = f"{name_of(model)}: method: {settings['method']}"
+    model, method = read_external(json.loads(model_text)), "lora" if ranks else "full"
+    name = f"{name_of(model)}: method: {method}"
     if too_large(model):
         with torch.device("meta"):
             targets = build_external(model, V, T)
-        if settings["method"] == "lora":
+        if ranks:
             query_and_value_modules(targets)
         return
     try:
-        fault = _fault_of_ready(shaken(model).eval(), settings)
+        fault = _fault_of_ready(shaken(model).eval(), ranks, seed)
     except UserError as error:
         raise UserError(f"{name_of(model)}: {error}") from None
     except Exception as error:  # whatever an external class raises
         raise UserError(f"{name}: cannot be applied: {one_line(error)}; use method: mixed") from error
     if fault:
-        raise UserError(f"{name}: {fault}; use method: {'full' if settings['method'] == 'lora' else 'mixed'}")
+        raise UserError(f"{name}: {fault}; use method: {'full' if ranks else 'mixed'}")
 
 
 @torch.no_grad()
-def _fault_of_ready(model: PreTrainedModel, settings: dict[str, Any]) -> str:
+def _fault_of_ready(model: PreTrainedModel, ranks: tuple[int, int] | None, seed: int) -> str:
     inputs = torch.arange(12).view(2, 6)
     before = logits_of(model, inputs)
-    ready = ready_model(model, V + NEW_ROWS, 0, settings).eval()  # positions are looked at apart
+    ready = ready_model(model, V + NEW_ROWS, 0, ranks, seed).eval()  # positions are looked at apart
     after = logits_of(ready, inputs)
     if after.shape[2] != V + NEW_ROWS or not torch.allclose(after[:, :, :V], before, atol=TOLERANCE):
         return "gives other logits with rows for the questions' words"
-    if settings["method"] == "lora":
+    if ranks:
         for name, parameter in ready.named_parameters():
             if "lora_" in name:
                 parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))

@@ -15,13 +15,14 @@ from torch.nn import functional
 from capacity.extraction.adapt import grown, merged, untied, with_lora
 from capacity.extraction.people import ORDER
 from capacity.extraction.questions import Asked, encode, rows_of
+from capacity.extraction.spec import Tuning
 from capacity.models.build import load_model
 from capacity.training.batches import IGNORED, Steps, padding
 from capacity.training.device import make_fabric
 from capacity.training.loop import Batch, Loop
 from capacity.training.optimizer import Optimizer
 from capacity.training.session import run_resumably
-from capacity.training.spec import Descent, Hardware
+from capacity.training.spec import Descent
 from capacity.world.pieces import EOS_ID
 from capacity.world.streams import generator
 
@@ -75,16 +76,16 @@ def question_rows(prompts: list[list[int]], answers: list[list[int]]) -> Steps:
 class Finetuning(Loop):
     """A training of those of a model's parameters that are not frozen, on questions."""
 
-    def __init__(self, settings: dict[str, Any], model: Any, batches: QuestionBatches, fabric: Fabric):
-        self.model, self.batches, self._method = model.train(), batches, settings["method"]
+    def __init__(self, settings: Tuning, model: Any, batches: QuestionBatches, fabric: Fabric):
+        self.model, self.batches, self._method = model.train(), batches, settings.method
         self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         vector = torch.cat([parameter.detach().reshape(-1) for parameter in self._trained])
         parts = vector.split([parameter.numel() for parameter in self._trained])
         for parameter, part in zip(self._trained, parts, strict=True):
             parameter.data = part.view_as(parameter)  # a view of the vector from now on
-        descent = Descent(**ADAMW, **LINE, lr=settings["lr"], weight_decay=settings["weight_decay"])
+        descent = Descent(**ADAMW, **LINE, lr=settings.lr, weight_decay=settings.weight_decay)
         optimizer = Optimizer(descent, vector)
-        super().__init__(descent, optimizer, vector, fabric, settings["steps"], CHUNK_STEPS, NUM_ROWS)
+        super().__init__(descent, optimizer, vector, fabric, settings.steps, CHUNK_STEPS, NUM_ROWS)
 
     def _batches(self, first: int, count: int) -> Iterator[Batch]:
         for inputs, targets in self.batches.steps(first, count):
@@ -104,31 +105,27 @@ class Finetuning(Loop):
         return (merged(self.model) if self._method == "lora" else self.model).eval()
 
 
-def ready_model(model: Any, rows: int, positions: int, settings: dict[str, Any]) -> Any:
-    """A model with rows for the questions' words, and low-rank matrices where the method is lora."""
-    grown(model, rows, positions, settings["seed"])
-    if settings["method"] == "full":
-        return model
-    embedding_rank, attention_rank = settings["ranks"]
-    return with_lora(untied(model), embedding_rank, attention_rank, settings["seed"])
+def ready_model(model: Any, rows: int, positions: int, ranks: tuple[int, int] | None, seed: int) -> Any:
+    """A model with rows for the questions' words, and low-rank matrices of these ranks; None for none."""
+    grown(model, rows, positions, seed)
+    return with_lora(untied(model), *ranks, seed) if ranks else model
 
 
 def finetune(
-    settings: dict[str, Any], checkpoint: Path, asked: Asked, resume: Path, budget: float | None = None
+    settings: Tuning, checkpoint: Path, asked: Asked, resume: Path, budget: float | None = None
 ) -> tuple[Any, Finetuning]:
     """Fine-tune a checkpoint on questions; the model, and what the fine-tuning was.
 
-    settings: {"method": "lora" or "full", "ranks": [r', r], "lr", "steps", "batch", "weight_decay", "hardware",
-    "seed"}.
     resume: where the state is kept while it runs. Raises Interrupted after a stop, UserError for what cannot be run.
     """
 
     def make() -> Finetuning:
-        fabric = make_fabric(Hardware.read(settings["hardware"]))
-        model = load_model(checkpoint, settings["hardware"]["accelerator"])
-        model = fabric.to_device(ready_model(model, rows_of(asked.tokenizer), asked.lengths.positions, settings))
-        return Finetuning(settings, model, QuestionBatches(asked, settings["batch"], settings["seed"]), fabric)
+        fabric = make_fabric(settings.hardware)
+        model = load_model(checkpoint, settings.hardware.accelerator)
+        rows, positions = rows_of(asked.tokenizer), asked.lengths.positions
+        model = fabric.to_device(ready_model(model, rows, positions, settings.ranks, settings.seed))
+        return Finetuning(settings, model, QuestionBatches(asked, settings.batch, settings.seed), fabric)
 
-    conditions = {"settings": settings, "peft": peft.__version__}
+    conditions = {"settings": settings.plain(), "peft": peft.__version__}
     training = run_resumably(make, resume, conditions, budget).loop
     return training.finish(), training

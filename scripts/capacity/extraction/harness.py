@@ -5,26 +5,25 @@ share of texts that the greedy continuation answers exactly, which `extractable`
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 from tokenizers import Tokenizer
 
 from capacity.extraction.questions import asked_attributes, encode, groups_of, texts
+from capacity.extraction.spec import QuestionSettings
 from capacity.tokenizers.tokenization import EOS_TOKEN
 from capacity.world.facts import World
 
 
-def write_task(world: World, tokenizer: Tokenizer, settings: Mapping[str, Any], name: str, folder: Path) -> int:
+def write_task(world: World, tokenizer: Tokenizer, settings: QuestionSettings, name: str, folder: Path) -> int:
     """Write <name>.yaml and <name>.jsonl; the number of questions.
 
     spec: as `capacity.extraction.questions.write_questions` takes it. A prompt begins with EOS, as every text of
     training does. Answers may be one token longer than the longest right one, as our own probe lets them be.
     """
     held_out = groups_of(world, settings)[-1]
-    table = texts(world, asked_attributes(world, settings["wordings"]), held_out)
+    table = texts(world, asked_attributes(world, settings.wordings), held_out)
     data = folder / f"{name}.jsonl"
     with open(data, "w", encoding="utf-8") as file:
         for row in table.to_pylist():

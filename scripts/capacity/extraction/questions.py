@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +18,7 @@ from tokenizers import Tokenizer
 
 from capacity.errors import UserError
 from capacity.extraction.people import SPLIT, split_sizes
+from capacity.extraction.spec import QuestionSettings
 from capacity.extraction.wordings import NAME, wordings_of
 from capacity.world.facts import World
 from capacity.world.grammar import Grammar, Slot
@@ -54,10 +54,10 @@ class Asked:
     lengths: Lengths
 
 
-def groups_of(world: World, settings: Mapping[str, Any]) -> list[NDArray[np.int64]]:
+def groups_of(world: World, settings: QuestionSettings) -> list[NDArray[np.int64]]:
     """The people of each group, in ascending order; a keyed shuffle, cut by `split_sizes`."""
-    sizes = split_sizes(world.N, settings["asked"], settings["choosing"])
-    people = generator(settings["seed"], SPLIT).permutation(world.N)
+    sizes = split_sizes(world.N, settings.asked, settings.choosing)
+    people = generator(settings.seed, SPLIT).permutation(world.N)
     cuts = [sizes.asked, sizes.asked + sizes.choosing]
     return [np.sort(part) for part in np.split(people, cuts)]
 
@@ -124,13 +124,12 @@ def write_texts(world: World, wordings: Mapping[str, Sequence[str]], people: NDA
     return kinds * len(people)
 
 
-def write_questions(world: World, tokenizer: Tokenizer, settings: Mapping[str, Any], folder: Path) -> Tokenizer:
+def write_questions(world: World, tokenizer: Tokenizer, settings: QuestionSettings, folder: Path) -> Tokenizer:
     """Write asked, choosing and held_out.parquet, wordings.json, lengths.json; returns the tokenizer that reads them.
 
-    spec: {"asked": share of people, "choosing": share of the others, "wordings": own, by attribute, "seed": ...}.
     Raises UserError where the tokenizer reads names or values otherwise than in a biography.
     """
-    wordings, groups = asked_attributes(world, settings["wordings"]), groups_of(world, settings)
+    wordings, groups = asked_attributes(world, settings.wordings), groups_of(world, settings)
     known = questions_tokenizer(tokenizer, wordings, world)
     sample = np.arange(min(world.N, CHECKED_PEOPLE))
     check_reads(

@@ -10,8 +10,10 @@ from capacity.config.experiment import Config
 from capacity.config.extractions import Extraction
 from capacity.errors import UserError
 from capacity.extraction.people import split_sizes
+from capacity.extraction.spec import LowRank, MixedTraining, QuestionSettings, Try, read_try
 from capacity.extraction.wordings import wordings_of
 from capacity.models.architectures import sizes
+from capacity.plan.probe_specs import probe_settings
 from capacity.plan.study_runs import Run, known
 from capacity.quantization.spec import Scheme, Unquantized
 from capacity.world.kinds import WorldSettings, read_world
@@ -54,47 +56,45 @@ def specs_of(asked: RunToAsk) -> tuple[list[Spec], dict[str, Any]]:
     That is the extraction's name, and of each try the identity of its answers, ranks and rate. Raises UserError for
     what could not be asked.
     """
-    tries = asked.extraction.tries()
+    tries = [_try(asked, attempt) for attempt in asked.extraction.tries()]
     check(asked, len(tries))
     checkpoint, slug = asked.checkpoint, asked.checkpoint.id.rpartition("-")[0]
     world = {role: str(checkpoint.parents[role]) for role in ("dataset", "tokenizer")}
     seed = checkpoint.settings["seed"]
     choosing = asked.extraction.choosing if len(tries) > 1 else 0.0
     own = {attribute: list(texts) for attribute, texts in asked.extraction.wordings.items()}
-    settings = {"asked": asked.extraction.asked, "choosing": choosing, "wordings": own, "seed": seed}
-    questions = make_spec("questions", str(world["dataset"]).split("/")[1].rpartition("-")[0], settings, world)
+    wanted = QuestionSettings(asked=asked.extraction.asked, choosing=choosing, wordings=own, seed=seed)
+    questions = make_spec("questions", str(world["dataset"]).split("/")[1].rpartition("-")[0], wanted.plain(), world)
     parents = {**world, "questions": questions.name}
     if asked.extraction.method != "mixed":
         parents = {"checkpoint": checkpoint.name, "questions": questions.name}
     spec = functools.partial(make_spec, for_model=checkpoint.for_model)
-    models = [spec("finetunes", slug, _spec(asked, attempt), parents) for attempt in tries]
+    models = [spec("finetunes", slug, attempt.plain(), parents) for attempt in tries]
     finetunes = spec("finetunes", f"{slug}-{asked.extraction.method}", {}, parents, models)
     parents = {**world, "questions": questions.name}
-    accelerator = checkpoint.settings["hardware"]["accelerator"]
-    settings = {"draws": asked.draws, "seed": seed, "accelerator": accelerator}
+    settings = probe_settings(checkpoint, asked.draws)
     probes = [spec("answers", slug, settings, {**parents, "finetune": model.name}) for model in models]
     parents |= {"finetunes": finetunes.name}
     answers = spec("answers", f"{slug}-{asked.extraction.method}", settings, parents, probes)
-    lines = [
-        {
-            "answers_id": probe.id,
-            "embedding_rank": (attempt.get("ranks") or [None])[0],
-            "attention_rank": (attempt.get("ranks") or [None])[-1],
-            "extraction_lr": attempt.get("lr"),
-        }
-        for attempt, probe in zip(tries, probes, strict=True)
-    ]
+    lines = [{"answers_id": probe.id, **_labels(attempt)} for attempt, probe in zip(tries, probes, strict=True)]
     return [questions, finetunes, answers], {"extraction": asked.label, "tries": lines}
 
 
-def _spec(asked: RunToAsk, attempt: dict[str, Any]) -> dict[str, Any]:
+def _labels(attempt: Try) -> dict[str, float | None]:
+    """What tells a try from the others, as columns of the table."""
+    embedding_rank, attention_rank = attempt.ranks if isinstance(attempt, LowRank) else (None, None)
+    lr = None if isinstance(attempt, MixedTraining) else attempt.lr
+    return {"embedding_rank": embedding_rank, "attention_rank": attention_rank, "extraction_lr": lr}
+
+
+def _try(asked: RunToAsk, attempt: dict[str, Any]) -> Try:
     """One try as fine-tuning reads it: on one device; mixed training as the checkpoint's own."""
     whole = asked.checkpoint.settings
     if attempt["method"] == "mixed":
-        return {**whole, **attempt, "hardware": {**whole["hardware"], "devices": 1}}
+        return read_try({**whole, **attempt, "hardware": {**whole["hardware"], "devices": 1}})
     plain = {"precision": "fp32", "devices": 1, "attention": "eager", "loss": "whole", "compile": False}
     hardware = {"accelerator": whole["hardware"]["accelerator"], **plain}
-    return {**attempt, "hardware": hardware, "seed": whole["seed"]}
+    return read_try({**attempt, "hardware": hardware, "seed": whole["seed"]})
 
 
 def check(asked: RunToAsk, num_tries: int) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from capacity.artefacts.spec import Spec
+from capacity.extraction.spec import MixedTraining, read_try
 from capacity.jobs.gpus import gpus_asked
 from capacity.models.architectures import sizes
 from capacity.plan.estimates import (
@@ -21,6 +22,7 @@ from capacity.plan.estimates import (
     vocabulary,
 )
 from capacity.plan.model_sizes import parameters
+from capacity.probe.spec import ProbeSettings
 from capacity.rewriting.spec import DatasetSettings, RewritingSettings, read_dataset
 from capacity.tokenizers.spec import TokenizerSettings, read_tokenizer
 from capacity.training.spec import TrainingSettings
@@ -118,20 +120,20 @@ def variants_needs(variants: Spec, spec_of: SpecOf) -> Needs:
 
 def probes_needs(probes: Spec, spec_of: SpecOf) -> Needs:
     probed = TrainingSettings.read(parent(parent(probes, "variants", spec_of), "checkpoint", spec_of).settings)
-    made_from, texts = world(probes, spec_of), len(probes.members) * probes.settings["draws"]
+    made_from, texts = world(probes, spec_of), len(probes.members) * ProbeSettings.read(probes.settings).draws
     return Needs(scoring_mb(*made_from, probed), scoring_minutes(*made_from, probed, texts), gpus=gpus(probes))
 
 
 def finetunes_needs(finetunes: Spec, spec_of: SpecOf) -> Needs:
     """Of all tries of one checkpoint, one after another."""
     asked = world(parent(finetunes, "questions", spec_of), spec_of)
-    tuned, one = _tuned(finetunes, spec_of), finetunes.members[0]
-    if one.settings["method"] == "mixed":
-        minutes = training_minutes(*asked, tuned) / (1 - one.settings["share"])
+    tuned, tries = _tuned(finetunes, spec_of), [read_try(member.settings) for member in finetunes.members]
+    if isinstance(tuned, MixedTraining):
+        minutes = training_minutes(*asked, tuned) / (1 - tuned.share)
     else:
-        texts = sum(attempt.settings["steps"] * attempt.settings["batch"] for attempt in finetunes.members)
+        texts = sum(attempt.steps * attempt.batch for attempt in tries if not isinstance(attempt, MixedTraining))
         minutes = question_minutes(*asked, tuned, texts)
-    return Needs(training_mb(*asked, tuned), minutes, gpus=gpus(one))
+    return Needs(training_mb(*asked, tuned), minutes, gpus=gpus(finetunes.members[0]))
 
 
 def answers_needs(answers: Spec, spec_of: SpecOf) -> Needs:
@@ -143,10 +145,10 @@ def answers_needs(answers: Spec, spec_of: SpecOf) -> Needs:
 
 def _tuned(finetunes: Spec, spec_of: SpecOf) -> TrainingSettings:
     """The training of the model that is tuned; mixed training is the try's own."""
-    settings = finetunes.members[0].settings
-    if settings["method"] != "mixed":
-        settings = parent(finetunes, "checkpoint", spec_of).settings
-    return TrainingSettings.read({key: settings[key] for key in TrainingSettings.model_fields})
+    attempt = read_try(finetunes.members[0].settings)
+    if isinstance(attempt, MixedTraining):
+        return attempt
+    return TrainingSettings.read(parent(finetunes, "checkpoint", spec_of).settings)
 
 
 STAGE_NEEDS: dict[str, Callable[[Spec, SpecOf], Needs]] = {

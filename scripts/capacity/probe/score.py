@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from capacity.errors import UserError
+from capacity.probe.spec import ProbeDraws
 from capacity.probe.temperatures import TEMPERATURES, HalfLosses, nats_at_temperatures
 from capacity.world.facts import World
 from capacity.world.grammar import Attribute
@@ -40,7 +41,7 @@ def score_people(
     model: Model,
     renderer: Renderer | TextRenderer,
     world: World,
-    probe: dict[str, Any],
+    probe: ProbeDraws,
     device: str = "cpu",
     batch_tokens: int | None = None,
     halves: HalfLosses | None = None,
@@ -48,7 +49,6 @@ def score_people(
     """Scores of a world, one row a person and item; people in order, the name first, then the value items.
 
     model: a transformers causal model on `device`, or anything else that is called and returns logits alike.
-    probe: {"draws": wordings of a person that scores are averaged over, "seed": of those wordings, ...}.
     Columns: person; item; nats, summed over the item's tokens; nats_name_only, the same in the one-sentence
     context (name and gender have no sentence, theirs are repeated); first_chunk_nats, of the first chunk of a
     bioD value, NaN elsewhere; exact, the share of draws in which all tokens of the item are the first choice.
@@ -64,15 +64,15 @@ def score_people(
         return _mean_scores(model, render, num_draws, world.N, len(items), device, batch_tokens, halves)
 
     def paragraphs(draw: int, start: int, stop: int) -> Rendering:
-        return renderer.tokens(probe_draws(world, probe["seed"], draw, start, stop), labels=True)
+        return renderer.tokens(probe_draws(world, probe.seed, draw, start, stop), labels=True)
 
     def one_sentence(attribute: Attribute) -> Render:
         return lambda draw, start, stop: renderer.tokens(
-            name_only_draws(world, probe["seed"], draw, start, stop, attribute.name), labels=True
+            name_only_draws(world, probe.seed, draw, start, stop, attribute.name), labels=True
         )
 
     kept = world.rewritings.W if world.rewritings else world.grammar.paragraphs
-    draws = min(probe["draws"], kept or probe["draws"])  # more would be the same again
+    draws = min(probe.draws, kept or probe.draws)  # more would be the same again
     scores = mean_scores(paragraphs, draws, halves)
     if world.rewritings:  # no sentence of a written text stands on its own
         return _table(items, _with_priors(scores, world), np.full((world.N, len(items)), np.nan))
@@ -85,7 +85,7 @@ def score_people(
     return _table(items, scores, name_only)
 
 
-def score_junk(model: Model, renderer: Renderer, world: World, probe: dict[str, Any], device: str = "cpu") -> pa.Table:
+def score_junk(model: Model, renderer: Renderer, world: World, probe: ProbeDraws, device: str = "cpu") -> pa.Table:
     """Scores of junk people as `score_people` gives them, of as many as the world has people at most; one context."""
     junk, items = JunkPeople(world), _items(world)
     if isinstance(model, torch.nn.Module):
@@ -93,10 +93,10 @@ def score_junk(model: Model, renderer: Renderer, world: World, probe: dict[str, 
     junk_renderer = renderer.for_junk(junk)
 
     def paragraphs(draw: int, start: int, stop: int) -> Rendering:
-        return junk_renderer.tokens(junk_probe_draws(junk, probe["seed"], draw, start, stop), labels=True)
+        return junk_renderer.tokens(junk_probe_draws(junk, probe.seed, draw, start, stop), labels=True)
 
     num_people, batch_tokens = min(junk.N, world.N), BATCH_TOKENS["cpu" if device == "cpu" else "gpu"]
-    scores = _mean_scores(model, paragraphs, probe["draws"], num_people, len(items), device, batch_tokens)
+    scores = _mean_scores(model, paragraphs, probe.draws, num_people, len(items), device, batch_tokens)
     return _table(items, scores, np.full((num_people, len(items)), np.nan))
 
 
