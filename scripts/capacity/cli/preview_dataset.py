@@ -8,7 +8,7 @@ from capacity.config.dataset import BioR
 from capacity.config.experiment import Config
 from capacity.errors import UserError
 from capacity.plan.preview import account_lines, labelled_texts, rewritten_sample, sample_world, size_lines
-from capacity.plan.world_specs import tokenizer_settings, world_settings
+from capacity.plan.world_specs import counted, tokenizer_settings, world_settings
 from capacity.tokenizers.spec import keeps_all_rows
 from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world.text_renderer import renderer_of
@@ -36,9 +36,9 @@ def main() -> None:
     args = parser.parse_args()
     config = read_config(args)
     name, regimes = chosen(config, args.dataset, args.tokenizer)
-    settings = world_settings(config.datasets[args.dataset], args.seed)
+    dataset = counted(config.datasets[args.dataset], args.dataset)
+    settings = world_settings(dataset, args.seed)
     world = sample_world(settings)
-    dataset = config.datasets[args.dataset]
     if isinstance(dataset, BioR):
         world = rewritten_sample(world, dataset)
     how = tokenizer_settings(config.tokenizers[name])

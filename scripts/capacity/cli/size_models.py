@@ -9,7 +9,7 @@ from pathlib import Path
 from capacity.cli.arguments import config_parser, read_config
 from capacity.errors import UserError
 from capacity.plan.preview import sample_world
-from capacity.plan.world_specs import world_settings
+from capacity.plan.world_specs import counted, world_settings
 from capacity.tables.bits import bits_offered
 from capacity.tables.scaling_law import FULL_PRECISION, FittedLaw
 
@@ -28,7 +28,7 @@ def facts_in_bits(facts: str, args: argparse.Namespace) -> float:
             print(
                 f"{facts} has junk, which the law does not know: among junk far more exposures or parameters are needed"
             )
-        settings = world_settings(datasets[facts], seed=1)
+        settings = world_settings(counted(datasets[facts], facts), seed=1)
         return bits_offered(settings.N, sample_world(settings).account)
     if not 0 < bits < float("inf"):
         raise UserError(f"facts: {facts} bits; give a positive number")

@@ -42,7 +42,8 @@ def world_and_spec(config: Config, args: argparse.Namespace) -> tuple[World, Que
             raise UserError(f"{name!r} is not in {section}; there are: {', '.join(known) or 'none'}")
     dataset, extraction = config.datasets[args.dataset], config.extractions[args.extraction]
     values = parse_overrides(args.set, "--set")
-    dataset = counted(check(type(dataset), {**dataset.model_dump(exclude_unset=True), **values}, "--set"))
+    dataset = check(type(dataset), {**dataset.model_dump(exclude_unset=True), **values}, "--set")
+    dataset = counted(dataset, args.dataset)
     settings = world_settings(dataset, args.seed)
     if not wordings_of(settings, {}):
         raise UserError(f"{args.dataset} is of kind {dataset.kind}, which has no attributes to ask for")

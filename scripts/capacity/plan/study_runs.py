@@ -92,8 +92,8 @@ def _runs(config: Config, name: str, study: Study) -> list[Run]:
                 section: _varied(part, section, changes, f"studies.{name}.vary")
                 for section, (_, part) in zip(sections, point, strict=True)
             }
-            parts["dataset"] = counted(parts["dataset"])
             labels = {section: label for section, (label, _) in zip(sections, point, strict=True)}
+            parts["dataset"] = counted(parts["dataset"], labels["dataset"])
             text = " ".join(f"{key}={value}" for key, value in changes.items())
             for regime in _tries(parts.pop("regime")):
                 runs += [

@@ -24,11 +24,18 @@ from capacity.world.records import RecordsFile, RecordsWorld, forget_records, pa
 POOLS = SCRIPTS / "capacity" / "world" / "value_lists"
 
 
-def counted(dataset: Dataset) -> Dataset:
+def counted(dataset: Dataset, name: str) -> Dataset:
     """A dataset of records with its columns and their number written out, read from the file; others as they are.
 
-    Raises UserError for a file that cannot be used.
+    name: in the configuration. Raises UserError for a file that cannot be used.
     """
+    try:
+        return _written_out(dataset)
+    except UserError as error:
+        raise UserError(f"datasets.{name}.{error}") from None
+
+
+def _written_out(dataset: Dataset) -> Dataset:
     if not isinstance(dataset, Records):
         return dataset
     return _counted(dataset.model_dump_json(), status(REPOSITORY / dataset.file))
@@ -81,7 +88,7 @@ def world_settings(dataset: Dataset, seed: int) -> WorldSettings:
 
     Of bioR: the people whom its texts are about.
     """
-    dataset = dataset.people() if isinstance(dataset, BioR) else counted(dataset)
+    dataset = dataset.people() if isinstance(dataset, BioR) else _written_out(dataset)
     settings = {**dataset.model_dump(), "seed": seed}
     if isinstance(dataset, BioS):
         world = BioSWorld(**settings, files={})
