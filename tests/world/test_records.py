@@ -298,7 +298,7 @@ def test_the_configuration_reads_columns_and_rows_and_counts_the_file_by_content
     ("dataset", "says"),
     [
         ({}, r"^datasets\.\w+\.file: .*[nN]o such file"),
-        ({"phrases": {"anthem": ["sings"]}}, r"\.phrases: 'anthem' is no attribute; there are: capital, currency, code"),
+        ({"phrases": {"anthem": ["sings"]}}, r"\.phrases: 'anthem' is no attribute; there are: capital, currency"),
         ({"N": 9}, r"^datasets\.\w+\.N: 9 records, but"),
         ({"attributes": ["capital", "capital"]}, "stands twice"),
         ({"phrases": {"capital": ["lies "]}}, "phrases.capital"),
