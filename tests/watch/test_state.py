@@ -127,6 +127,16 @@ def test_a_failed_job_is_counted_until_it_is_tried_again(tmp_path: Path, clock: 
     assert "0 of 3 jobs done, 1 starting" in line(state)
 
 
+def test_a_job_whose_work_outlives_it_for_a_moment_is_one_that_failed(tmp_path: Path, clock: list[float]) -> None:
+    """As where its shell was killed, or what is left of it lies on a disk that other nodes see late."""
+    state = RunState(tmp_path, RUN)
+    work_on(tmp_path, "gpt2-1")
+    state.look()
+    state.fail("gpt2-1")
+    state.look()
+    assert "0 of 3 jobs done, 1 failed" in line(state)
+
+
 def test_a_small_terminal_shows_as_many_jobs_as_fit(tmp_path: Path, clock: list[float]) -> None:
     for name in ("gpt2-1", "gpt2-2"):
         work_on(tmp_path, name)

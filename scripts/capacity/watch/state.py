@@ -68,7 +68,8 @@ class RunState:
     def look(self) -> None:
         """Read from the results which jobs run and where their trainings are."""
         making, now = being_made(self.results), time.time()
-        ids = {name for name in self.run.jobs if name in making and name not in self.spent}
+        ended = self.spent.keys() | self.failed  # what a killed job left may still look as if it were made
+        ids = {name for name in self.run.jobs if name in making and name not in ended}
         for name in self.running.keys() - ids:
             if (self.results / FOLDERS[self.run.jobs[name].rule] / name / MANIFEST).is_file():
                 self.finish(name)
