@@ -332,6 +332,15 @@ def test_a_rate_of_another_device_or_precision_is_never_used(results: Path, hard
     assert cost(results).basis == Basis.RATE
 
 
+def test_a_rate_of_another_optimizer_or_of_others_models_is_never_used(results: Path):
+    trained(results)
+    muon = cost(results, regimes={"long": {"exposures": 10, "optimizer": "muon"}})
+    mamba = {"hf": {"model_type": "mamba", "hidden_size": 8, "num_hidden_layers": 1, "state_size": 4}}
+    others = cost(results, models={"other": mamba}, studies={"base": {"models": ["other"]}})
+    assert muon.basis == others.basis == Basis.ASSUMED
+    assert cost(results).basis == Basis.RATE
+
+
 @pytest.mark.parametrize(("factor", "serves"), [(0.2, False), (0.4, True), (1, True), (3, True), (4, False)])
 def test_a_rate_serves_models_of_its_own_order_of_size(results: Path, factor: float, serves: bool):
     trained(results, P=round(P * factor))

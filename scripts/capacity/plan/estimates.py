@@ -3,6 +3,7 @@
 Estimates order jobs, size their resources and fill `make plan`; no number in a table comes from here.
 """
 
+from capacity.models.architectures import sizes
 from capacity.plan.model_sizes import parameters
 from capacity.rewriting.spec import DatasetSettings, RewritingSettings
 from capacity.tokenizers.spec import OwnBpe, PublishedBpe, TokenizerSettings
@@ -17,6 +18,7 @@ CPU_FLOPS = 8e9  # of one core, where time is asked for: 6 P tokens a second, le
 # What one core takes for a step, for each of its tokens, and at most for products: fitted to steps of GPT-2s of 10,768
 # to 430,208 parameters, an idle core's.
 STEP_SECONDS, TOKEN_SECONDS, PRODUCT_FLOPS = 1e-3, 2.3e-6, 8e10
+MUON_SECONDS = 1.6e-3  # of a step, more than AdamW, for each layer's matrices one after another; at widths 16 to 64
 UNKNOWN_TOKENS, UNKNOWN_WORDS = 32, 1000  # a biography and a vocabulary, of a kind that has no estimate here
 STARTUP_SECONDS = 5.0  # of a training: data, compiling
 GPU_FLOPS = 2e13  # of one GPU, where time is asked for: less than the published cost implies, which is 2.4e13
@@ -97,7 +99,10 @@ def core_rate(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: 
     """About how many FLOP/s one core reaches in a training: few on tiny models, whose steps are not products alone."""
     flops = training_flops(dataset, tokenizer, settings)
     steps, tokens = training_steps(dataset, settings.regime), training_tokens(dataset, settings.regime)
-    return flops / (STEP_SECONDS * steps + TOKEN_SECONDS * tokens + flops / PRODUCT_FLOPS)
+    step = STEP_SECONDS
+    if settings.regime.optimizer == "muon":
+        step += MUON_SECONDS * (sizes(settings.model)["l"] or 1)
+    return flops / (step * steps + TOKEN_SECONDS * tokens + flops / PRODUCT_FLOPS)
 
 
 def training_seconds(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings) -> float:

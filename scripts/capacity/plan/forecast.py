@@ -166,7 +166,7 @@ class Past:
         if same:
             return replace(cost, P=P)
         hardware = spec.settings["hardware"]
-        measured = self.rate(hardware, P)
+        measured = self.rate(spec.settings, P)
         flops, bound, rate = training_flops(*made_from, settings), "", measured or core_rate(*made_from, settings)
         if hardware["accelerator"] == "gpu" and not measured:
             held, bound = gpu_seconds(*made_from, settings, assumed_card())
@@ -175,19 +175,19 @@ class Past:
         basis = Basis.RATE if measured else Basis.ASSUMED
         return replace(cost, seconds=seconds, basis=basis, P=P, rate=rate, flops=flops, bound=bound)
 
-    def rate(self, hardware: dict[str, Any], P: int) -> float | None:
-        """Median FLOP/s of one core or GPU in trainings on such a device, in this precision, of this order of size."""
-        known = [rate for size, rate in self._rates[_conditions(hardware)] if P / SAME_ORDER <= size <= P * SAME_ORDER]
+    def rate(self, settings: dict[str, Any], P: int) -> float | None:
+        """Median FLOP/s of one core or GPU in trainings like this of models of this order of size."""
+        known = [rate for size, rate in self._rates[_conditions(settings)] if P / SAME_ORDER <= size <= P * SAME_ORDER]
         return statistics.median(known) if known else None
 
     @functools.cached_property
-    def _rates(self) -> dict[tuple[str, str], list[tuple[int, float]]]:
+    def _rates(self) -> dict[tuple[str, ...], list[tuple[int, float]]]:
         """Parameters and FLOP/s of each training, by its conditions."""
         found = defaultdict(list)
         for manifest in self.manifests:
             size, rate = manifest["metrics"].get("parameters"), _rate(manifest)
             if size and rate:
-                found[_conditions(manifest["settings"]["hardware"])].append((size, rate))
+                found[_conditions(manifest["settings"])].append((size, rate))
         return found
 
 
@@ -213,8 +213,11 @@ def _devices(hardware: dict[str, Any]) -> int:
     return hardware["devices"] if hardware["accelerator"] == "gpu" else 1
 
 
-def _conditions(hardware: dict[str, Any]) -> tuple[str, str]:
-    return hardware["accelerator"], hardware["precision"]
+def _conditions(settings: dict[str, Any]) -> tuple[str, ...]:
+    """Device, precision, optimizer, and whose model it is."""
+    hardware, model = settings["hardware"], settings["model"]
+    whose = model["hf"]["model_type"] if "hf" in model else model.get("python", "")  # "": of the paper
+    return hardware["accelerator"], hardware["precision"], settings["regime"]["optimizer"], whose
 
 
 def _rate(manifest: dict[str, Any]) -> float:
