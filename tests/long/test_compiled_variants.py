@@ -1,4 +1,4 @@
-"""Every variant of a model that is compiled is repeatable and resumable to the bit, too. Compiling takes minutes."""
+"""Every variant of a model that is compiled is resumable to the bit, too. Compiling takes minutes."""
 
 import sys
 from pathlib import Path
@@ -27,15 +27,13 @@ def train(root: Path, settings: dict[str, Any], **options: Any) -> None:
 
 @pytest.mark.skipif(not has_compiler(), reason="torch.compile needs a C++ compiler")
 @pytest.mark.parametrize(("model", "regime"), PAPERS.values(), ids=PAPERS)
-def test_every_compiled_variation_is_repeatable_and_resumable_to_the_bit(
+def test_every_compiled_variation_gives_the_same_bits_whole_and_in_parts(
     model: dict, regime: dict, tmp_path: Path
 ) -> None:
     settings = spec_of(exposures=6, hardware={"compile": True}, **regime) | {"model": model}
     train(tmp_path / "straight", settings)
-    train(tmp_path / "again", settings)
-    for _ in range(3):
+    for _ in range(2):
         with pytest.raises(Interrupted):
             train(tmp_path / "parts", settings, time_budget_seconds=0.0)
     train(tmp_path / "parts", settings)
-    straight = checkpoint_bytes(tmp_path / "straight")
-    assert checkpoint_bytes(tmp_path / "again") == checkpoint_bytes(tmp_path / "parts") == straight
+    assert checkpoint_bytes(tmp_path / "parts") == checkpoint_bytes(tmp_path / "straight")

@@ -24,7 +24,7 @@ from checkout import Checkout  # noqa: E402
 TABLE = "results/capacity_table.csv"
 # The first look at the jobs; nothing else of the profile is changed.
 FAST = ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"]
-# Trainings of 13 seconds on one core of a machine that has nothing else to do.
+# Trainings of 10 seconds on one core of a machine that has nothing else to do.
 CONFIG = """\
 scale: laptop
 study: [faults]
@@ -37,7 +37,7 @@ tokenizers:
 models:
   small: {architecture: gpt2-1-2, head_dim: 4}
 regimes:
-  slow: {exposures: 5000, packing: rows, batch: 4, lr: 1e-2, warmup_steps: 1}
+  slow: {exposures: 4000, packing: rows, batch: 4, lr: 1e-2, warmup_steps: 1}
 quantizers:
   none: {method: none}
 probe: {draws: 1}
@@ -52,7 +52,7 @@ studies:
     quantizers: [none]
     seeds: [1, 2, 3]
 """
-SLOW = [f"gpt2-1-2-bioD-N6-e5000-s{seed}" for seed in (1, 2, 3)]
+SLOW = [f"gpt2-1-2-bioD-N6-e4000-s{seed}" for seed in (1, 2, 3)]
 
 
 def wait(what: str, condition: Callable[[], object], seconds: float, describe: Callable[[], str] = str) -> None:
