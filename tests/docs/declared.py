@@ -106,10 +106,10 @@ WAYS: dict[str, Way] = {
         "capacity mix --tag --fewer --dry-run", place="clone", says="seeds; about"
     ),
     "make table CONFIG=results/measures/gru/config.yaml": Elsewhere(
-        "tests/long/test_measure_whole.py::test_every_option_goes_from_the_command_to_the_card"
+        "tests/long/test_measure_whole.py::test_a_model_of_ones_own_gets_its_card"
     ),
     "make audit CONFIG=results/measures/gru/config.yaml": Elsewhere(
-        "tests/long/test_measure_whole.py::test_every_option_goes_from_the_command_to_the_card"
+        "tests/long/test_measure_whole.py::test_a_model_of_ones_own_gets_its_card"
     ),
     "make table SCALE=desktop STUDY=base-law": Run(
         "make plan SCALE=desktop STUDY=base-law", place="clone", says="33,824"
