@@ -127,10 +127,11 @@ def probes_needs(probes: Spec, spec_of: SpecOf) -> Needs:
 def finetunes_needs(finetunes: Spec, spec_of: SpecOf) -> Needs:
     """Of all tries of one checkpoint, one after another."""
     asked = world(parent(finetunes, "questions", spec_of), spec_of)
-    tuned, tries = _tuned(finetunes, spec_of), [read_try(member.settings) for member in finetunes.members]
+    tuned = _tuned(finetunes, spec_of)
     if isinstance(tuned, MixedTraining):
         minutes = training_minutes(*asked, tuned) / (1 - tuned.share)
     else:
+        tries = [read_try(member.settings) for member in finetunes.members]
         texts = sum(attempt.steps * attempt.batch for attempt in tries if not isinstance(attempt, MixedTraining))
         minutes = question_minutes(*asked, tuned, texts)
     return Needs(training_mb(*asked, tuned), minutes, gpus=gpus(finetunes.members[0]))
