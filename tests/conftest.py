@@ -14,7 +14,10 @@ sys.path[:0] = [str(folder) for folder in TESTS.iterdir() if folder.is_dir()]
 
 from checkout import Checkout  # noqa: E402
 
-os.environ["PYTHONPATH"] = str(TESTS.resolve().parent / "scripts")  # of what tests start: this library
+# Of what tests start: this library, and its bytecode is kept, whatever the machine says; hundreds of processes start.
+os.environ["PYTHONPATH"] = str(TESTS.resolve().parent / "scripts")
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

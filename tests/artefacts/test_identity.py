@@ -19,18 +19,14 @@ from hypothesis import strategies as st
 
 from capacity.artefacts import identity
 from capacity.artefacts.identity import (
-    MODEL_MODULES,
-    NEUTRAL_MODULES,
     SCRIPTS,
     canonical_json,
     check_bytecode_by_hash,
-    code_digest,
-    code_files,
     digest,
-    forget_sources,
     package_version,
     source_digest,
 )
+from capacity.artefacts.sources import MODEL_MODULES, NEUTRAL_MODULES, code_digest, code_files, forget_sources
 from capacity.artefacts.stages import REWRITER_PACKAGES, STAGES
 from capacity.errors import UserError
 
@@ -375,6 +371,7 @@ def test_the_list_of_neutral_modules_changes_only_on_purpose():
         "capacity.artefacts.manifest",
         "capacity.artefacts.memory",
         "capacity.artefacts.settings",
+        "capacity.artefacts.sources",
         "capacity.artefacts.spec",
         "capacity.artefacts.stages",
         "capacity.artefacts.store",

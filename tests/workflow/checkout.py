@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("Snakefile", "rules", "report", "scripts", "profiles", "pyproject.toml")
+WRITTEN_JUST_NOW = shutil.ignore_patterns("*.pyc.*", ".sources.json.*")  # bytecode, and what is kept beside it
 TINY = Path(__file__).with_name("tiny.yaml")
 COMMAND = re.compile(r"python scripts/(\w+)\.py(?: --spec results/specs/([\w-]+)\.json)?")
 TARGETS = ("results/capacity_table.csv", "results/figures/capacity.png")
@@ -32,7 +33,7 @@ class Checkout:
         for name in COPIED:
             source = ROOT / name
             if source.is_dir():
-                shutil.copytree(source, path / name, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(source, path / name, ignore=WRITTEN_JUST_NOW)
             else:
                 shutil.copy2(source, path / name)
         shutil.copy2(TINY, path / "config.yaml")

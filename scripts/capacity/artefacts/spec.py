@@ -9,14 +9,12 @@ from typing import Any
 from capacity.artefacts.identity import (
     DIGEST_LENGTH,
     canonical_json,
-    code_digest,
     digest,
-    forget_sources,
     input_digest,
-    module_digests,
     package_versions,
 )
 from capacity.artefacts.settings import Settings
+from capacity.artefacts.sources import code_digest, forget_sources, module_digests
 from capacity.artefacts.stages import STAGES, without_introduced
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
@@ -67,7 +65,7 @@ def make_spec(
 ) -> Spec:
     """The spec for settings under the present code and packages: the stage's, and others that these settings need.
 
-    for_model: from `capacity.artefacts.identity.model_modules`, where the job builds or loads a model.
+    for_model: from `capacity.artefacts.sources.model_modules`, where the job builds or loads a model.
     """
     members = [member for _, member in sorted({member.name: member for member in members or []}.items())]
     for_model = for_model or []

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from capacity.artefacts.identity import code_digest, input_digest, module_digests, package_version
+from capacity.artefacts.identity import input_digest, package_version
+from capacity.artefacts.sources import code_digest, module_digests
 from capacity.artefacts.stages import STAGES
 from capacity.audit.findings import Level
 from capacity.audit.folder import ID_SUFFIX, Artefact, Folder

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from capacity.artefacts.identity import code_digest, package_versions
+from capacity.artefacts.identity import package_versions
+from capacity.artefacts.sources import code_digest
 from capacity.artefacts.spec import Spec, spec_digest
 from capacity.artefacts.stages import STAGES
 from capacity.audit.currency import own_changes

@@ -3,7 +3,7 @@
 import functools
 import shutil
 
-from capacity.artefacts.identity import model_modules
+from capacity.artefacts.sources import model_modules
 from capacity.artefacts.spec import Spec, make_spec
 from capacity.config.experiment import Config
 from capacity.errors import UserError
