@@ -27,6 +27,7 @@ from capacity.audit.run import Options, run_audit
 from capacity.config.load import load_config
 from capacity.errors import UserError
 from capacity.jobs.resume import STATE, save_state
+from capacity.plan.grid import resolve
 from capacity.plan.survey import published
 
 COUNT = sum(1 + len(spec.members) for spec in tiny_grid().specs.values())
@@ -465,3 +466,11 @@ def test_a_job_on_another_host_is_told(checkout: Checkout, quick: None):
 def test_a_folder_that_is_not_there_is_one_line(checkout: Checkout):
     with pytest.raises(UserError, match="no such folder"):
         run_audit(Options(checkout.path / "nothing", load_config([TINY]), tiny_grid(), (1,)))
+
+
+def test_a_table_of_other_studies_than_are_asked_for_is_one_line_and_no_list_of_faults(checkout: Checkout):
+    other = load_config(
+        [TINY], {"study": ["mine"], "studies": {"mine": load_config([TINY]).model_dump()["studies"]["base"]}}
+    )
+    with pytest.raises(UserError, match=r"table is of base, prose, .* asks for mine; give the CONFIG, STUDY and SCALE"):
+        audit_of(checkout, other, resolve(other), (1,))

@@ -26,7 +26,7 @@ from capacity.audit.release import Unpacked
 from capacity.audit.report import Report
 from capacity.config.experiment import Config
 from capacity.environment import git_state
-from capacity.errors import UserError
+from capacity.errors import UserError, printable
 from capacity.plan.grid import Grid
 from capacity.plan.survey import published
 
@@ -64,6 +64,7 @@ def run_audit(options: Options, say: Callable[[str], None] = lambda line: None) 
     report = Report({"results": str(options.results), "auditing commit": git_state()["commit"], **options.subject})
     with still(options.results), tempfile.TemporaryDirectory(prefix="audit-") as scratch:
         folder = _folder(options)
+        _refuse_other_studies(folder, options)
         work = Work(options, folder, Path(scratch))
         for number in options.needed_levels():
             started = time.monotonic()
@@ -82,6 +83,23 @@ def _folder(options: Options) -> Folder:
         listing = options.release.listing
         return read_folder(options.results, listing.published, listing.left_out)
     return read_folder(options.results, fixed_paths(options.grid) if options.grid else [])
+
+
+def _refuse_other_studies(folder: Folder, options: Options) -> None:
+    """Refuse a table that has no study of the configuration in use: each level would say so, as faults. UserError."""
+    asked = set(options.grid.studies) if options.grid and not options.release else set()
+    tables = [artefact for artefact in folder.published_artefacts() if artefact.stage == "tables"]
+    rows = [rows for table in tables if isinstance(rows := table.manifest.settings.get("rows"), list)]
+    made = {str(row["study"]) for each in rows for row in each if isinstance(row, dict) and "study" in row}
+    if asked and made and not asked & made:
+        raise UserError(
+            f"{options.results}: its table is of {_listed(made)}, the configuration in use asks for {_listed(asked)}; "
+            "give the CONFIG, STUDY and SCALE that the table was made with"
+        )
+
+
+def _listed(studies: set[str]) -> str:
+    return printable(", ".join(sorted(studies)))[:200]
 
 
 class Work:
