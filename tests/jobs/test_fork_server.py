@@ -44,7 +44,7 @@ time.sleep(60)
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[tuple[str, subprocess.Popen]]:
     """A server's socket and process."""
     path, process = fork_server.start_server()

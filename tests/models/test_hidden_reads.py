@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 BODY = """
 import torch
@@ -41,37 +39,57 @@ CASES = {
 }
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
+# What a main process does before any job, from a project of the test's own, in a fork of one that has torch in memory.
+CHECKING = """
+import json, os, sys
+from pathlib import Path
+import capacity.models.external_checks
+for name in [name for name in sys.modules if name.startswith("capacity")]:
+    del sys.modules[name]  # so that each project reads it anew; what it imports stays
+
+for project in map(Path, sys.argv[1:]):
+    for _ in range(2):  # the second time Python has the bytecode
+        read, write = os.pipe()
+        if not os.fork():
+            import capacity.environment
+            capacity.environment.REPOSITORY = project
+            from capacity.errors import UserError
+            from capacity.models import external_checks, spec
+            os.chdir(project)
+            sys.path.insert(0, str(project))
+            try:
+                external_checks.check(spec.FactoryModel(python="nets.mine:make", settings={}))
+                said = "right"
+            except UserError as error:
+                said = str(error)
+            os.write(write, said.encode())
+            os._exit(0)
+        os.close(write)
+        print(json.dumps([project.name, open(read).read()]))
+        os.wait()
+"""
+
+
+def project(folder: Path, case: str) -> Path:
     """A checkout with a folder of the user's own."""
-    for name in ("scripts", "Snakefile", "config.yaml"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / "nets").mkdir()
-    (tmp_path / "nets" / "size.txt").write_text("4\n")
-    (tmp_path / "nets" / "other.py").write_text("WIDTH = 4\n")
-    return tmp_path
+    top, inside, _ = CASES[case]
+    (folder / "nets").mkdir(parents=True)
+    (folder / "nets" / "size.txt").write_text("4\n")
+    (folder / "nets" / "other.py").write_text("WIDTH = 4\n")
+    (folder / "nets" / "mine.py").write_text(BODY.format(top=top, inside=inside))
+    return folder
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_what_no_identity_covers_is_refused(project: Path, case: str):
-    top, inside, read = CASES[case]
-    (project / "nets" / "mine.py").write_text(BODY.format(top=top, inside=inside))
-    check = "\n".join(
-        [
-            "import sys; from pathlib import Path; import capacity.environment",
-            f"capacity.environment.REPOSITORY = Path({str(project)!r})",
-            "from capacity.models import external_checks, spec",
-            "from capacity.errors import UserError",
-            "model = spec.FactoryModel(python='nets.mine:make', settings={})",
-            "try: external_checks.check(model); print('right')",
-            "except UserError as error: print(error)",
-        ]
-    )
+def test_what_no_identity_covers_is_refused(tmp_path: Path):
+    projects = [project(tmp_path / case, case) for case in CASES]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
-    for _ in range(2):
-        answer = subprocess.run(
-            [sys.executable, "-c", check], cwd=project, env=environment, capture_output=True, text=True
-        )
-        assert answer.returncode == 0, json.dumps(answer.stderr)
-        first, *_ = answer.stdout.splitlines()
-        assert first.startswith(f"python: nets.mine:make: reads nets/{read}, which is no part" if read else "right")
+    answer = subprocess.run(
+        [sys.executable, "-c", CHECKING, *projects], env=environment, capture_output=True, text=True
+    )
+    assert answer.returncode == 0, answer.stderr
+    said = [json.loads(line) for line in answer.stdout.splitlines()]
+    assert [case for case, _ in said] == [case for case in CASES for _ in range(2)]
+    for case, line in said:
+        read = CASES[case][2]
+        expected = f"python: nets.mine:make: reads nets/{read}, which is no part" if read else "right"
+        assert line.startswith(expected), case

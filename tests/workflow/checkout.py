@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from forked import run_module
+
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("Snakefile", "rules", "report", "scripts", "profiles", "pyproject.toml")
 WRITTEN_JUST_NOW = shutil.ignore_patterns("*.pyc.*", ".sources.json.*")  # bytecode, and what is kept beside it
@@ -46,10 +48,8 @@ class Checkout:
 
     def engine(self, *words: str, targets: tuple[str, ...] = TARGETS) -> subprocess.CompletedProcess[str]:
         """Run the engine here as a user would; its output is in stdout."""
-        command = [sys.executable, "-m", "snakemake", *targets, "--cores", "2", "-p", *words]
-        return subprocess.run(
-            command, cwd=self.path, env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        command = (*targets, "--cores", "2", "-p", *words)
+        return run_module("snakemake", command, self.path, self.environment(), together=True)
 
     def environment(self) -> dict[str, str]:
         """The test's environment, this interpreter first, one thread."""
@@ -76,8 +76,7 @@ class Checkout:
 
     def capacity(self, verb: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Run one of the verbs that people type."""
-        command = [sys.executable, "-m", "capacity.cli", verb, *words]
-        return subprocess.run(command, cwd=self.path, env=self.environment(), capture_output=True, text=True)
+        return run_module("capacity.cli", (verb, *words), self.path, self.environment())
 
     def forget(self) -> None:
         """Lose the engine's memory."""
