@@ -5,11 +5,11 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from forked import run_module
 from planted import TINY, of_stage, plant, tiny, tiny_grid
 
 from capacity.artefacts.manifest import MANIFEST
@@ -235,8 +235,7 @@ def held(results: Path) -> Iterator[None]:
 def prune(results: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """The command, on the tiny configuration, where nobody is at the terminal."""
     shutil.copy(TINY, results.parent / "config.yaml")
-    command = [sys.executable, "-m", "capacity.cli", "prune", *words]
-    return subprocess.run(command, cwd=results.parent, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return run_module("capacity.cli", ("prune", *words), results.parent, dict(os.environ))
 
 
 def test_nothing_is_removed_unless_told_to(results: Path):

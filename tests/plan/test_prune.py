@@ -1,13 +1,14 @@
 """`prune` takes nothing that any study reaches, at any scale, and says what it keeps and why."""
 
+import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from forked import run_module
 from planted import TINY, plant
 
 from capacity.artefacts.manifest import MANIFEST
@@ -42,8 +43,7 @@ def add(grid: Grid, place: Path) -> set[str]:
 
 
 def prune(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "capacity.cli", "prune", *words]
-    return subprocess.run(command, cwd=place, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return run_module("capacity.cli", ("prune", *words), place, dict(os.environ))
 
 
 def all_there(place: Path, names: set[str]) -> bool:

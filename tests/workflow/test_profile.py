@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from checkout import ROOT, Checkout
+from forked import run_module
 
 # What the commands print on a cluster of two partitions; no controller is asked.
 CONFIG = """\
@@ -48,16 +49,7 @@ def commands(folder: Path, **answers: str) -> Path:
 def run(checkout: Checkout, *words: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     """The literal command in a checkout, with the SLURM commands of one folder or none."""
     fast = ["--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1"]
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--profile",
-        "slurm",
-        "results/capacity_table.csv",
-        *fast,
-        *words,
-    ]
+    command = ("--profile", "slurm", "results/capacity_table.csv", *fast, *words)
     places = [str(Path(sys.executable).parent), *([str(path)] if path else [])]
     folder = checkout.path.parent / "tools"  # what a shell needs, and nothing of SLURM
     folder.mkdir(exist_ok=True)
@@ -66,7 +58,7 @@ def run(checkout: Checkout, *words: str, path: Path | None = None) -> subprocess
         if found and not (folder / tool).exists():
             (folder / tool).symlink_to(found)
     environment = {**checkout.environment(), "PATH": os.pathsep.join([*places, str(folder)])}
-    return subprocess.run(command, cwd=checkout.path, env=environment, capture_output=True, text=True, timeout=120)
+    return run_module("snakemake", command, checkout.path, environment)
 
 
 def error(answer: subprocess.CompletedProcess[str]) -> str:
