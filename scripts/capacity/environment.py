@@ -35,6 +35,11 @@ RECORDED_VARIABLES = (
 )
 
 
+def python_path(library: Path) -> str:
+    """PYTHONPATH for a process that this one starts: a library first, then what the user set."""
+    return os.pathsep.join(filter(None, [str(library), os.environ.get("PYTHONPATH")]))
+
+
 @functools.cache
 def environment() -> dict[str, Any]:
     """Interpreter, package versions and variables that a reader may need to explain a difference."""

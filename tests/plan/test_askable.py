@@ -203,6 +203,21 @@ def test_the_main_process_hears_of_it_in_one_line_before_any_job():
         check_models(grid_of(raw).specs, set())
 
 
+def test_the_process_that_checks_finds_what_the_users_own_path_leads_to(monkeypatch: pytest.MonkeyPatch):
+    """A job would: the engine hands its environment on."""
+    given: list[dict[str, str]] = []
+
+    def run(command: list[str], env: dict[str, str], **_: Any) -> subprocess.CompletedProcess:
+        given.append(env)
+        return subprocess.CompletedProcess(command, 0, "[]", "")
+
+    monkeypatch.setattr(model_checks.subprocess, "run", run)
+    for path, expected in (("/of/mine", f"{SCRIPTS}:/of/mine"), ("", str(SCRIPTS))):
+        monkeypatch.setenv("PYTHONPATH", path)
+        check_models(grid_of(with_model(asking(), hf("mamba"))).specs, set())
+        assert given.pop()["PYTHONPATH"] == expected
+
+
 def test_without_questions_peft_is_not_imported():
     code = "import sys, json, io; sys.stdin = io.StringIO(json.dumps({'models': [], 'quantised': [], 'asked': []}));"
     code += "from capacity.cli import check_models; check_models.main(); assert 'peft' not in sys.modules"

@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from capacity.environment import python_path
 from capacity.errors import UserError, fail
 
 # Verb -> the module here that does it, what it is for.
@@ -74,6 +75,6 @@ def use_checkout(folder: Path) -> None:
         library = place / "scripts"
         if (place / "Snakefile").is_file() and (library / "capacity" / "cli" / "main.py").is_file():
             if library.resolve() != LIBRARY:
-                variables = {**os.environ, "PYTHONPATH": str(library)}
+                variables = {**os.environ, "PYTHONPATH": python_path(library)}
                 os.execve(sys.executable, [sys.executable, "-m", "capacity.cli", *sys.argv[1:]], variables)
             return

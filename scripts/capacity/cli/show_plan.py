@@ -117,10 +117,14 @@ def duration(seconds: float, device: str) -> str:
 
 
 def training_costs(grid: Grid, pattern: str) -> list[str]:
-    """A line for each training whose name fits a pattern: its FLOPs, the rate that is assumed, the time."""
-    lines = []
+    """A line for each training whose artefact or run fits a pattern: its FLOPs, the rate that is assumed, the time."""
+    lines, runs = [], dict[str, set[str]]()
+    rows = grid.table.settings["rows"]
+    for row, name in zip(rows, run_names(rows), strict=True):
+        runs.setdefault(row["checkpoint_id"], set()).add(name)
     for spec in grid.specs.values():
-        if spec.stage == "checkpoints" and fnmatchcase(spec.id, pattern):
+        names = sorted(runs.get(spec.id, ()))
+        if spec.stage == "checkpoints" and any(fnmatchcase(name, pattern) for name in (spec.id, *names)):
             dataset, tokenizer = (grid.specs[str(spec.parents[role])].settings for role in ("dataset", "tokenizer"))
             training = TrainingSettings.read(spec.settings)
             made_from = read_dataset(dataset), read_tokenizer(tokenizer)
@@ -130,7 +134,7 @@ def training_costs(grid: Grid, pattern: str) -> list[str]:
                 seconds, bound = gpu_seconds(*made_from, training, assumed_card())
                 rate, device, how = flops / seconds, "GPU", f"bound by {bound} ({in_words(assumed_card())})"
             cost = f"at {rate:.1e} FLOP/s of one {device}, {how}: {duration(flops / rate, device)}"
-            lines.append(f"{spec.id.rpartition('-')[0]}: {flops:.3g} FLOPs; {cost}")
+            lines.append(f"{', '.join(names)} ({spec.id.rpartition('-')[0]}): {flops:.3g} FLOPs; {cost}")
     paper = (
         f"the paper: {PUBLISHED_DAYS} days on {PUBLISHED_GPUS} A100 for gpt2-20-16 on bioS(10M), {PUBLISHED_FLOPS:.3g} "
         f"FLOPs, which implies {published_rate():.1e} FLOP/s of each"
@@ -180,7 +184,11 @@ def main() -> None:
     """Print the plan."""
     parser = config_parser(__doc__)
     parser.add_argument("--against", type=Path, help="another configuration file: tell what differs from it")
-    parser.add_argument("--trainings", metavar="PATTERN", help="instead: FLOPs and time of these trainings, by name")
+    parser.add_argument(
+        "--trainings",
+        metavar="PATTERN",
+        help="instead: FLOPs and time of these trainings, by the name of their run, or of their artefact",
+    )
     parser.add_argument("--rate", type=_rate, metavar="FLOPS", help="FLOP/s of one GPU as measured: the cost at it too")
     parser.add_argument("--json", action="store_true", help="every job, as JSON")
     args = parser.parse_args()

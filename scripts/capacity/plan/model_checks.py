@@ -8,6 +8,7 @@ from typing import Any
 
 from capacity.artefacts.identity import SCRIPTS, canonical_json
 from capacity.artefacts.spec import Spec
+from capacity.environment import python_path
 from capacity.errors import UserError
 from capacity.models.spec import PaperModel, read_external, read_model
 from capacity.plan.model_sizes import note_built
@@ -24,7 +25,7 @@ def check_models(specs: dict[str, Spec], done: set[str]) -> None:
     wanted = wanted_of(specs, done)
     if not any(wanted.values()):
         return
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPTS)}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": python_path(SCRIPTS)}
     command = [sys.executable, "-m", "capacity.cli", "check-models"]
     answer = subprocess.run(
         command, input=json.dumps(wanted), text=True, capture_output=True, env=environment, check=False
