@@ -91,7 +91,8 @@ def test_the_base_law_has_the_published_worlds_and_sizes(base_law: Grid):
 def test_the_plan_prints_the_cost_beside_the_published_one(base_law: Grid):
     lines = plan.training_costs(base_law, "gpt2-20-16-bioS-N10000000-e1000-*")
     assert lines[0] == (
-        "gpt2-20-16 bioS-10M e1000-10M s1 (gpt2-20-16-bioS-N10000000-e1000-s1): 1.13e+21 FLOPs; at 8.6e+13 FLOP/s of one GPU, bound by products (30% of "
+        "gpt2-20-16 bioS-10M e1000-10M s1 (gpt2-20-16-bioS-N10000000-e1000-s1): 1.13e+21 "
+        "FLOPs; at 8.6e+13 FLOP/s of one GPU, bound by products (30% of "
         "the 312 TFLOP/s of an A100 in products (bfloat16), 60% of the 1.6 TB/s of its memory, 5 us a kernel): "
         "151.7 GPU days"
     )
