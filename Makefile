@@ -110,7 +110,7 @@ task: env ## a task folder for lm-evaluation-harness (DATASET=biographies EXTRAC
 	  $(call option,TASK,output) $(CHOSEN)
 
 test: env $(CRATE)/requirements.txt $(CROISSANT)/requirements.txt $(SITE)/requirements.txt ## the tests, under ten minutes on two cores
-	@$(WITH_ARGS) python -m pytest -n 2 --dist worksteal tests
+	@$(WITH_ARGS) python -m pytest -n 3 --dist worksteal tests
 
 test-long: env ## every row of the table of edits, the matrix of options, and the kill test
 	@rm -f results/edit_outcomes.jsonl; mkdir -p results
