@@ -452,6 +452,13 @@ def test_a_stamp_is_newer_than_its_copies_whatever_their_time_when_they_are_not_
     assert found[TABLE] > max(path.stat().st_mtime for path in copies if path.exists())
 
 
+def test_what_is_published_after_a_stamp_is_newer_though_the_last_time_was_just_now(results: Path, grid: Grid):
+    """Otherwise the engine takes the copy for older than its input, and fails the job."""
+    (results / TABLE).write_text("other\n")
+    found = stamps(grid, results)
+    assert (results / TABLE).stat().st_mtime < found[TABLE] <= time.time()
+
+
 def test_a_stamp_says_something_new_each_time_there_is_something_to_publish(results: Path, grid: Grid):
     stamps(grid, results)
     stamp = results / "specs" / "capacity_table.stamp"

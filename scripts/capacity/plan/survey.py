@@ -178,7 +178,9 @@ def is_published(artefact: Spec, files: dict[str, str], id_file: str, results: P
 def stamp_copy(artefact: Spec, files: dict[str, str], id_file: str, results: Path) -> None:
     """Write the stamp of a fixed path, an input of its rule: old while the copy is current, else newer than the copy.
 
-    The text differs each time something is to be published, because the engine takes equal bytes for no change.
+    The text differs each time something is to be published, because the engine takes equal bytes for no change. It is
+    a second newer, for file systems that count in seconds, and never newer than what is published after it: where the
+    copy is younger than a second, this waits.
     """
     stamp = results / "specs" / f"{Path(id_file).stem}.stamp"
     current = is_published(artefact, files, id_file, results)
@@ -189,6 +191,8 @@ def stamp_copy(artefact: Spec, files: dict[str, str], id_file: str, results: Pat
             stamp.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(stamp, f"wanted {artefact.id} at {time.time_ns()}\n")
         os.utime(stamp, (0, 0) if current else (newest + 1, newest + 1))
+        if not current:
+            time.sleep(min(max(newest + 1 - time.time(), 0), 1))
     except OSError as error:
         # A copy that is current is newer than the stamp that it was made for, so it can be shown where nothing is
         # written.
