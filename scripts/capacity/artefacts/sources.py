@@ -158,8 +158,11 @@ def _state(scripts: Path) -> str:
     for folder, folders, names in os.walk(scripts, followlinks=True):
         folders[:] = [name for name in folders if name != "__pycache__"]
         for path in (Path(folder, name) for name in names):
-            if path.is_file():
-                files[os.path.relpath(path, scripts)] = file_digest(path)
+            with contextlib.suppress(
+                OSError
+            ):  # an editor's, that is gone again; what cannot be read is no source either
+                if path.is_file():
+                    files[os.path.relpath(path, scripts)] = file_digest(path)
     return digest([sys.version, files])
 
 
