@@ -5,7 +5,7 @@ Each model at the published context of 512, and the laptop's: this project's loo
 attention, compiled, bfloat16), and the Hugging Face Trainer with the same attention. Then whether equal trainings have
 equal bits, stopped and resumed and with CUDA graphs too; and one and several processes on the GPU at once, as with
 `gpu_share`.
-Prints one line and ends where there is no GPU. Needs the package accelerate for the Trainer.
+Ends with one line where there is no GPU. Needs the package accelerate for the Trainer.
 """
 
 import argparse
@@ -26,13 +26,21 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
 
+from capacity.jobs.gpus import Gpu, visible_gpus
+
+if (
+    __name__ == "__main__"
+    and not any(word.startswith(("-h", "--h", "--on")) for word in sys.argv)
+    and not visible_gpus()
+):
+    sys.exit("error: no GPU is visible here: nothing was measured")  # before imports that take seconds
+
 import torch
 from torch.nn import functional
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
 from capacity.config.dataset import BioD, BioS
-from capacity.jobs.gpus import Gpu
 from capacity.models.architectures import paper_model
 from capacity.models.build import build_model
 from capacity.models.spec import PaperModel

@@ -26,6 +26,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("long")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that start from what is built come last: one process builds it while the others have other tests."""
+    late = {item.path for item in items if "built" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path in late)
+
+
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """The tiny configuration, built once for all test processes."""

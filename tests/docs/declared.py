@@ -154,7 +154,7 @@ WAYS: dict[str, Way] = {
     "train_checkpoint:gres=shard:1": Elsewhere(
         ON_A_CLUSTER + "test_small_trainings_share_one_gpu_where_the_profile_asks_for_shards"
     ),
-    "snakemake --cores all": Run("snakemake --cores 2", makes="results/figures/capacity.png"),
+    "snakemake --cores all": Run("snakemake --cores 2", makes="results/figures/capacity.png", slow=True),
     "make test-slurm": Elsewhere("tests/slurm/test_workflow.py"),
     "make test-long": Elsewhere("tests/long/test_all_edits.py"),
     "make test-report": Elsewhere("tests/report/test_report.py"),
@@ -178,7 +178,7 @@ WAYS: dict[str, Way] = {
     f"snakemake --profile slurm {COLUMNS} --logger capacity": Run(
         f"snakemake -n --profile slurm {COLUMNS} --logger capacity", place="clone", says="train_checkpoint", slow=True
     ),
-    "make table LIVE=0": Run(makes=COLUMNS),
+    "make table LIVE=0": Run(makes=COLUMNS, slow=True),
     "make curves STUDY=base-law": Run(makes="results/curves/base-law.png"),
     "make docs": Run(makes="docs/config.md"),
     "make site": Elsewhere("tests/docs/test_site.py"),

@@ -195,7 +195,7 @@ LONG_SLUG = RUNS["long"][2]
 PLANTED = "\n\n_PLANTED = 1\n"
 
 EDITS = [
-    Edit("none", lambda c: None, set(), executed=True),
+    Edit("none", lambda c: None, set()),
     Edit("comment in config", _append("config.yaml", "# a remark\n"), set()),
     Edit("whitespace in config", _replace("config.yaml", "{kind: word}", "{  kind:   word }"), set()),
     Edit(
@@ -216,7 +216,7 @@ EDITS = [
         set(),
     ),
     Edit(".snakemake deleted", _forget, set()),
-    Edit("fresh clone with results copied in", _fresh_clone, set(), executed=True),
+    Edit("fresh clone with results copied in", _fresh_clone, set()),
     Edit("times reversed, .snakemake deleted", _reverse_times, set()),
     Edit("times lost, .snakemake deleted", _lose_times, set()),
     Edit("new option at its introduction value", NEW_OPTION, set()),
