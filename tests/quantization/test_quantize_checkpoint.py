@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from job_server import job_server
 from quantizers import NONE, scheme_of
 from safetensors.torch import load_file
 from trainings import SPEC, WORLD, training_settings
@@ -27,7 +28,7 @@ def make(results: Path, script: str, made: Spec) -> dict:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(spec_text(made))
     command = [sys.executable, SCRIPTS / script, "--spec", path]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"} | job_server())
     assert done.returncode == 0, done.stderr
     return json.loads((results / made.name / "manifest.json").read_text())
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from job_server import job_server
 from trainings import SPEC, WORLD, training_settings
 from worlds import settings_of
 
@@ -25,7 +26,7 @@ def spec(results: Path, stage: str, settings: dict | Settings, parents: dict) ->
 
 def run(script: str, path: Path, *options: str) -> subprocess.CompletedProcess:
     command = [sys.executable, SCRIPTS / script, "--spec", path, *options]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"} | job_server())
 
 
 def parents_in(results: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forked import run_module
+from job_server import job_server
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("Snakefile", "rules", "report", "scripts", "profiles", "pyproject.toml")
@@ -49,7 +50,7 @@ class Checkout:
     def engine(self, *words: str, targets: tuple[str, ...] = TARGETS) -> subprocess.CompletedProcess[str]:
         """Run the engine here as a user would; its output is in stdout."""
         command = (*targets, "--cores", "2", "-p", *words)
-        return run_module("snakemake", command, self.path, self.environment(), together=True)
+        return run_module("snakemake", command, self.path, self.environment() | job_server(), together=True)
 
     def environment(self) -> dict[str, str]:
         """The test's environment, this interpreter first, one thread."""
@@ -72,7 +73,8 @@ class Checkout:
     def script(self, name: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Run one of the scripts of the rules."""
         command = [sys.executable, f"scripts/{name}", *words]
-        return subprocess.run(command, cwd=self.path, env=self.environment(), capture_output=True, text=True)
+        environment = self.environment() | job_server()
+        return subprocess.run(command, cwd=self.path, env=environment, capture_output=True, text=True)
 
     def capacity(self, verb: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Run one of the verbs that people type."""

@@ -251,11 +251,15 @@ class Flow:
     def _serve_forks(self) -> None:
         """Let jobs of this machine start as forks of one process that has torch in memory; not where a GPU is used.
 
-        A process that has looked for GPUs must not fork, and importing torch's friends may look.
+        A process that has looked for GPUs must not fork, and importing torch's friends may look. A server that the
+        environment names already serves these jobs too.
         """
-        if sys.platform == "linux" and not any(map(requests.gpus, self.specs.values())):
+        from capacity.jobs.startup import FORK_SERVER
+
+        if any(map(requests.gpus, self.specs.values())):
+            os.environ.pop(FORK_SERVER, None)
+        elif sys.platform == "linux" and FORK_SERVER not in os.environ:
             from capacity.jobs.fork_server import start_server
-            from capacity.jobs.startup import FORK_SERVER
 
             os.environ[FORK_SERVER], server = start_server()
             self.held.append(server)
