@@ -28,7 +28,8 @@ def make(results: Path, script: str, made: Spec) -> dict:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(spec_text(made))
     command = [sys.executable, SCRIPTS / script, "--spec", path]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"} | job_server())
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | job_server()
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     return json.loads((results / made.name / "manifest.json").read_text())
 

@@ -26,7 +26,8 @@ def spec(results: Path, stage: str, settings: dict | Settings, parents: dict) ->
 
 def run(script: str, path: Path, *options: str) -> subprocess.CompletedProcess:
     command = [sys.executable, SCRIPTS / script, "--spec", path, *options]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"} | job_server())
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | job_server()
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
 def parents_in(results: Path) -> dict[str, str]:
