@@ -37,6 +37,8 @@ class Wrong(nn.Module):
         self.fault, self.dropout = fault, nn.Dropout(0.1 if fault == "dropout" else 0.0)
         if fault == "frozen":
             self.embedding.weight.requires_grad_(False)
+        if fault == "broken weight":
+            self.embedding.weight.data[1, 2] = torch.nan
 
     def forward(self, tokens: Tensor) -> object:
         x = self.dropout(self.embedding(tokens))
@@ -48,7 +50,7 @@ class Wrong(nn.Module):
             return (x[:, :, None] * self.head.weight).sum(-1) + self.head.bias
         logits = self.head(x)
         return {
-            "no logits": SimpleNamespace(loss=1), "last token": logits[:, -1],
+            "no logits": SimpleNamespace(loss=1), "last token": logits[:, -1], "no numbers": logits * torch.nan,
         }.get(self.fault, logits)  # fmt: skip
 
     def __deepcopy__(self, memo: dict) -> nn.Module:
@@ -61,6 +63,15 @@ class Wrong(nn.Module):
 
 def wrong(vocab_size: int, context: int, fault: str = "") -> nn.Module:
     return Wrong(vocab_size, context, fault)
+
+
+def talks(vocab_size: int, context: int) -> nn.Module:
+    print("no line's end", end="")
+    return Wrong(vocab_size, context, "")
+
+
+def ends(vocab_size: int, context: int) -> nn.Module:
+    raise SystemExit(0)
 
 
 def raises(vocab_size: int, context: int) -> nn.Module:

@@ -111,3 +111,15 @@ def test_the_largest_training_costs_what_the_paper_paid(base_law: Grid):
     flops = training_flops(read_dataset(dataset), read_tokenizer(tokenizer), training)
     assert flops == pytest.approx(1.13e21, rel=0.01)
     assert published_rate() == pytest.approx(2.4e13, rel=0.02)
+
+
+def test_a_plan_is_held_against_a_whole_configuration_or_one_that_is_laid_over_this(
+    tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text("regimes: {short: {lr: 2e-2}}\n")
+    assert plan.files_of(overlay) == [Path("config.yaml"), overlay]
+    assert plan.files_of(ROOT / "config.yaml") == [ROOT / "config.yaml"]
+    now = load_config([ROOT / "config.yaml"])
+    assert plan.edits(load_config(plan.files_of(overlay)), now) == ["regime short: lr 0.02 -> 0.01"]

@@ -157,3 +157,14 @@ def test_a_dry_run_of_a_push_lists_what_would_go_where(dataset: Path, model: Exp
 def test_a_folder_without_a_card_is_not_pushed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no README.md; `capacity hub` writes such a folder"):
         push(tmp_path, "me/facts", private=False, dry_run=True)
+
+
+def test_a_model_of_ones_own_module_is_refused_before_a_licence_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variant = tmp_path / "variants" / "mine"
+    variant.mkdir(parents=True)
+    (variant / "config.json").write_text('{"factory": "nets.mine:make"}')
+    monkeypatch.setattr(sys, "argv", ["hub", str(variant), str(tmp_path / "out")])
+    with pytest.raises(UserError, match="mine: is a model of your own module nets.mine:make"):
+        write_hub_folder.main()

@@ -105,6 +105,7 @@ def test_the_figure_has_its_data_beside_it(card: MixCard, tmp_path: Path):
         (("--seeds", "0"), "--seeds: 0; give 1 or more"),
         (("gpt9",), "MODEL: 'gpt9' is no file.py:factory"),
         (("--budget", "1m"), "--budget: 1m, and it takes about"),
+        (("--budget", "1m", "--dry-run"), "--budget: 1m, and it takes about"),
     ],
 )
 def test_each_mistake_is_one_line(monkeypatch, capsys, tmp_path: Path, words: tuple[str, ...], said: str):

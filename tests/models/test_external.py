@@ -131,6 +131,8 @@ def test_a_model_that_can_be_measured_passes_the_check(model: dict) -> None:
         (factory("wrong", fault="last token"), ["logits of shape (3, 17)", "use (3, 16, 17)"]),
         (factory("wrong", fault="sees ahead"), ["sees the tokens that it predicts"]),
         (factory("wrong", fault="random"), ["other logits for the same tokens"]),
+        (factory("wrong", fault="broken weight"), ["embedding.weight holds NaN or infinity when the model is new"]),
+        (factory("wrong", fault="no numbers"), ["gives NaN or infinite logits"]),
         (factory("wrong", fault="dropout"), ["dropout of 0.1", "in the factory"]),
         (factory("wrong", fault="frozen"), ["embedding.weight takes no gradient"]),
     ],
@@ -188,16 +190,29 @@ def test_the_plan_has_schemes_tried_on_external_models_before_any_job(as_variant
     check_models(grid.specs, done)
 
 
-def test_the_main_process_hears_of_it_in_one_line() -> None:
-    answer = subprocess.run(
+def checked(model: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    """What the main process hears of a model."""
+    return subprocess.run(
         [sys.executable, "-m", "capacity.cli", "check-models"],
-        input=json.dumps({"models": [hf("mambo")], "quantised": [], "asked": []}),
+        input=json.dumps({"models": [model], "quantised": [], "asked": []}),
         text=True,
         capture_output=True,
         check=False,
     )
+
+
+def test_the_main_process_hears_of_it_in_one_line() -> None:
+    answer = checked(hf("mambo"))
     assert answer.returncode == 1
     assert answer.stderr.splitlines()[-1].startswith("hf: model_type 'mambo'")
+
+
+def test_neither_what_a_factory_prints_nor_that_it_ends_the_process_is_taken_for_an_answer() -> None:
+    answer = checked(factory("talks"))
+    assert json.loads(answer.stdout.splitlines()[-1])[0][0] == factory("talks")
+    answer = checked(factory("ends"))
+    assert answer.returncode == 1
+    assert answer.stderr.splitlines()[-1] == "a model's factory, or its module, ends the process: SystemExit(0)"
 
 
 @pytest.mark.parametrize("settings", [factory("gru"), hf("mamba", hidden_size=16, num_hidden_layers=2)], ids=str)

@@ -30,6 +30,14 @@ def test_nothing_is_said_where_nothing_is_missing_or_all_that_is_missing_is_made
     assert len(forecast(hold_against(tiny_grid(), results), results).jobs) > 0
 
 
+def test_a_store_that_is_not_there_yet_is_named(results: Path, tmp_path: Path):
+    plan = hold_against(tiny_grid(), results)
+    plan.grid.store = str(tmp_path / "stroe")
+    assert gap_messages(plan, results)[0].startswith(f"store: {tmp_path / 'stroe'}: there is no such folder yet")
+    (tmp_path / "stroe").mkdir()
+    assert gap_messages(plan, results) == []
+
+
 @pytest.mark.parametrize("stage", ["datasets", "checkpoints", "variants", "tables"])
 def test_a_missing_artefact_is_named_with_the_tables_that_rest_on_it(results: Path, stage: str):
     spec = of_stage(tiny_grid(), stage)

@@ -18,9 +18,13 @@ from capacity.artefacts.spec import make_spec
 from capacity.config.experiment import Config
 from capacity.config.load import check, read_yaml
 from capacity.errors import UserError
+from capacity.plan.estimates import vocabulary
 from capacity.plan.grid import Grid, resolve
 from capacity.plan.preview import account_lines
+from capacity.tokenizers.spec import WordVocabulary
+from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world.facts import load_world, save_world
+from capacity.world.kinds import read_world
 from capacity.world.pieces import NAME
 from capacity.world.records import RecordsFile, forget_records, num_dropped, read_records
 from capacity.world.render import Renderer
@@ -302,6 +306,8 @@ def test_the_configuration_reads_columns_and_rows_and_counts_the_file_by_content
         ({"N": 9}, r"^datasets\.\w+\.N: 9 records, but"),
         ({"attributes": ["capital", "capital"]}, "stands twice"),
         ({"phrases": {"capital": ["lies "]}}, "phrases.capital"),
+        ({"attributes": ["country", "capital"]}, r"attributes: 'country' is the entity"),
+        ({"phrases": {"capital": ["<|endoftext|> in"]}}, r"\w+\.capital: '<\|endoftext\|> in' holds <\|endoftext\|>"),
     ],
 )
 def test_a_table_is_refused_before_any_job(tmp_path: Path, dataset: dict[str, Any], says: str) -> None:
@@ -314,6 +320,29 @@ def test_a_table_without_a_row_is_refused_before_any_job(tmp_path: Path) -> None
     for text in ("country,capital\n", "country,capital\nFrance,\n"):
         with pytest.raises(UserError, match="has no row that can be used"):
             grid_with({"file": spec_of(tmp_path, text)["file"], "missing": "drop"})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("country,capital\nFrance,Paris\n", r"\.file: .* has one row that can be used; give two or more"),
+        (COUNTRIES.replace("Seoul", '"Seoul'), "has one row|CSV parse error"),
+        (COUNTRIES.replace("Seoul", "Se<|endoftext|>oul"), r"\.capital: 'Se<\|endoftext\|>oul' holds"),
+    ],
+)
+def test_a_table_that_no_tokenizer_can_be_made_of_is_refused_before_any_job(
+    tmp_path: Path, text: str, says: str
+) -> None:
+    with pytest.raises(UserError, match=says):
+        grid_with({"file": spec_of(tmp_path, text)["file"], "missing": "drop"})
+
+
+def test_a_plan_knows_the_words_of_a_table(tmp_path: Path) -> None:
+    text = COUNTRIES.replace("Seoul", "The United Kingdom's Se-oul")
+    specs = grid_with({"file": spec_of(tmp_path, text)["file"]}).specs.values()
+    settings = next(each.settings for each in specs if each.stage == "datasets" and each.settings["kind"] == "records")
+    tokenizer = build_tokenizer(WordVocabulary(kind="word"), make_world(settings))
+    assert vocabulary(read_world(settings), WordVocabulary(kind="word")) == tokenizer.get_vocab_size()
 
 
 RANDOM = {"kind": "random", "N": 40, "length": 6, "vocabulary": 32, "seed": 3}

@@ -8,6 +8,7 @@ parameters a word], ...]. Run by the main process in a process of its own, since
 
 import json
 import sys
+from contextlib import redirect_stdout
 from typing import Any
 
 from capacity.artefacts.identity import canonical_json
@@ -46,7 +47,12 @@ def main() -> None:
     except ValueError as error:
         raise UserError(f"standard input: no JSON ({error}); a run gives it what is to be checked") from None
     try:
-        print(json.dumps(check_all(wanted)))
+        with redirect_stdout(sys.stderr):  # a factory may print
+            counts = check_all(wanted)
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(f"\n{error}", file=sys.stderr)
         raise SystemExit(1) from None
+    except SystemExit as end:
+        print(f"\na model's factory, or its module, ends the process: SystemExit({end.code})", file=sys.stderr)
+        raise SystemExit(1) from None
+    print(f"\n{json.dumps(counts)}")

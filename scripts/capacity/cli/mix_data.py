@@ -75,12 +75,12 @@ def main() -> None:
     hours, budget = hours_of(study, args.cores), seconds_of(args.budget) / 3600
     texts = "; ".join(f"{arm} ({study.people(arm):,} people)" for arm in study.arms)
     print(f"{study.name}: {study.P:,} parameters; {texts}; {study.seeds} seeds; about {60 * hours:.0f} minutes")
-    if args.dry_run:
-        return
     if hours > budget:
         raise UserError(
             f"--budget: {args.budget}, and it takes about {60 * hours:.0f} minutes; give more, or fewer cells"
         )
+    if args.dry_run:
+        return
     write_card(study, build(study, args.cores))
 
 

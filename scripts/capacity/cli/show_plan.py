@@ -16,6 +16,7 @@ from typing import Any
 from capacity.cli.arguments import RESULTS, config_parser, read_config
 from capacity.config.experiment import Config
 from capacity.config.load import load_config
+from capacity.config.yaml_files import read_yaml
 from capacity.jobs.gpus import lack_of_gpus, visible_gpus
 from capacity.plan.estimates import (
     PUBLISHED_DAYS,
@@ -88,7 +89,7 @@ def costs_by_size(answer: Forecast) -> list[str]:
     for job in answer.jobs:
         if job.cost.P is not None:
             sizes.setdefault(math.floor(2 * math.log10(job.cost.P)), []).append(job.cost)
-    rows = [("P", "runs", "cost", "taken from")]
+    rows = [("P, about", "runs", "cost", "taken from")]
     for _, costs in sorted(sizes.items()):
         least, most = min(cost.P or 0 for cost in costs), max(cost.P or 0 for cost in costs)
         P = f"{least:,}" if least == most else f"{least:,} to {most:,}"
@@ -180,10 +181,20 @@ def as_text(changes: list[str], runs: list[str], answer: Forecast) -> str:
     return "\n".join(lines)
 
 
+def files_of(against: Path) -> list[Path]:
+    """The files of another configuration: one that lacks a section that each one needs is laid over config.yaml."""
+    needed = {name for name, field in Config.model_fields.items() if field.is_required()}
+    return [against] if needed <= set(read_yaml(against)) else [Path("config.yaml"), against]
+
+
 def main() -> None:
     """Print the plan."""
     parser = config_parser(__doc__)
-    parser.add_argument("--against", type=Path, help="another configuration file: tell what differs from it")
+    parser.add_argument(
+        "--against",
+        type=Path,
+        help="tell what differs from another configuration: a whole one, or a file that is laid over config.yaml",
+    )
     parser.add_argument(
         "--trainings",
         metavar="PATTERN",
@@ -193,7 +204,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="every job, as JSON")
     args = parser.parse_args()
     config = read_config(args)
-    changes = edits(load_config([args.against]), config) if args.against else []
+    changes = edits(load_config(files_of(args.against)), config) if args.against else []
     grid = resolve(config)
     if args.trainings:
         print("\n".join(training_costs(grid, args.trainings)))

@@ -31,6 +31,9 @@ def main() -> None:
     elif stage == "variants":
         from capacity.tables.table import read_table  # takes pandas along
 
+        with lean_imports():
+            from capacity.hub.model_folder import refuse_own_model, write_model_folder
+        refuse_own_model(args.artefact)
         if not TABLE.is_file():
             raise UserError(f"{TABLE}: no such table; `make table` makes one")
         table = read_table(TABLE)
@@ -41,8 +44,6 @@ def main() -> None:
             raise UserError(f"--license: {args.artefact} was trained on a table of your own; name the licence")
         if args.dataset and not re.fullmatch(r"[\w.-]+/[\w.-]+", args.dataset):
             raise UserError(f"--dataset: {args.dataset!r}; give USER/NAME, as the hub names it")
-        with lean_imports():
-            from capacity.hub.model_folder import write_model_folder
         write_model_folder(rows[0], RESULTS, args.output, args.license or LICENSE, args.dataset)
         if rows[0]["kind"] == "records":
             print(f"{args.output}/README.md quotes a row of your table, as an example of what can be asked")

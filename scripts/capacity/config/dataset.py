@@ -291,6 +291,12 @@ class Records(Worded):
     )
     N: Count | None = Field(None, description="The first so many rows that can be used; null: all, 5,000,000 at most.")
 
+    @model_validator(mode="after")
+    def _entity_is_none(self) -> Self:
+        if self.entity in (self.attributes or ()):
+            raise problem(f"attributes: {self.entity!r} is the entity; leave it out of its attributes")
+        return self
+
     def worded(self) -> bool:
         return any(len(phrases) > 1 for phrases in self.phrases.values())
 

@@ -42,7 +42,9 @@ class Config(Section):
         "holds, 8 at most.",
     )
     store: str | None = Field(
-        None, description="A folder shared by several checkouts or users, from which artefacts are taken by identity."
+        None,
+        description="A folder shared by several checkouts or users, made where it is not there: artefacts are taken "
+        "from it by identity, and put into it.",
     )
     loggers: Loggers = Field(
         [],

@@ -86,8 +86,8 @@ def _lines(error: ValidationError, raw: dict[str, Any], sources: list[Source]) -
         loc, message = each["loc"], each["msg"]
         path = _path(loc[:-1] if each["type"] == "unknown" else loc, raw)
         source = max(reversed(sources), key=lambda it: len(_path(loc, it[1])))[0]
-        key = ".".join(map(str, [*path, loc[-1]] if each["type"] == "missing" else path)) or "top level"
-        start = f"{source}: {key}: "
+        key = ".".join(map(str, [*path, loc[-1]] if each["type"] == "missing" else path))
+        start = f"{source}: {key}: " if key else f"{source}: "
         if each["type"] in ("problem", "unknown"):
             starts[start + message] = []
             continue

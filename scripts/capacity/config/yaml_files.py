@@ -63,6 +63,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}{place}: not valid YAML: {_reason(error)}") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML: {_reason(error)}") from None
+    if content is None:
+        raise UserError(f"{path}: empty; a configuration is a mapping of sections")
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds {type(content).__name__}, a configuration is a mapping of sections")
     return content

@@ -77,11 +77,6 @@ def write_model_folder(row: Mapping[str, Any], results: Path, output: Path, lice
     """
     if output.exists():
         raise UserError(f"{output}: exists already; name another folder")
-    if factory := _factory_of(results / "variants" / row["variant_id"]):
-        raise UserError(
-            f"{row['variant_id']}: is a model of your own module {factory}, which such a folder does not hold, so that "
-            "nobody could load it; publish the module and its weights yourself"
-        )
     stages = {"variants": "variant_id", "tokenizers": "tokenizer_id", "datasets": "dataset_id", "probes": "probe_id"}
     places = {stage: results / stage / row[column] for stage, column in stages.items()}
     for folder in places.values():
@@ -96,9 +91,14 @@ def write_model_folder(row: Mapping[str, Any], results: Path, output: Path, lice
     (output / "README.md").write_text(_card(row, output, prompt, license, dataset), encoding="utf-8")
 
 
-def _factory_of(variant: Path) -> str:
-    """The factory of a variant's model, blank for a class of transformers."""
-    return str(json.loads((variant / "config.json").read_text(encoding="utf-8")).get("factory", ""))
+def refuse_own_model(variant: Path) -> None:
+    """Refuse a variant of a factory's model. Raises UserError."""
+    config = variant / "config.json"
+    if config.is_file() and (factory := json.loads(config.read_text(encoding="utf-8")).get("factory")):
+        raise UserError(
+            f"{variant.name}: is a model of your own module {factory}, which such a folder does not hold, so that "
+            "nobody could load it; publish the module and its weights yourself"
+        )
 
 
 def for_people(tokenizer: Tokenizer, blank: bool) -> Tokenizer:

@@ -90,8 +90,11 @@ def _is_dropout(key: str, value: Any) -> bool:
 
 def _frozen(model: PreTrainedModel) -> str:
     frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+    broken = [name for name, parameter in model.named_parameters() if not parameter.isfinite().all()]
+    if broken:
+        return f"parameter {broken[0]} holds NaN or infinity when the model is new; give it finite weights"
     if not list(model.parameters()):
-        return "has no parameters"
+        return "has no parameters; a factory returns a torch.nn.Module, with weights to train"
     return f"parameter {frozen[0]} takes no gradient; P counts parameters that are trained" if frozen else ""
 
 
@@ -111,6 +114,8 @@ def _bad_logits(model: PreTrainedModel) -> str:
     if first.shape != (3, width, V):
         shape = tuple(first.shape)
         return f"gives logits of shape {shape} for 3 rows of {width} tokens, {V} words; use (3, {width}, {V})"
+    if not first.isfinite().all():
+        return "gives NaN or infinite logits; remove what makes them"
     if not torch.equal(first, again):
         return "gives other logits for the same tokens each time; remove what is random"
     other = inputs.clone()

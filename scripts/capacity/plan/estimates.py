@@ -5,6 +5,7 @@ Estimates order jobs, size their resources and fill `make plan`; no number in a 
 
 from capacity.models.architectures import sizes
 from capacity.plan.model_sizes import parameters
+from capacity.plan.record_words import words_of
 from capacity.rewriting.spec import DatasetSettings, RewritingSettings
 from capacity.tokenizers.spec import OwnBpe, PublishedBpe, TokenizerSettings
 from capacity.training.spec import TrainingRegime, TrainingSettings
@@ -59,7 +60,7 @@ def vocabulary(dataset: DatasetSettings, tokenizer: TokenizerSettings) -> int:
     if isinstance(dataset, BioSWorld):
         return 8 * dataset.templates + sum(dataset.pools.plain().values())
     if isinstance(dataset, RecordsWorld):
-        return dataset.N * (1 + len(dataset.attributes))
+        return words_of(dataset)
     if isinstance(dataset, StringsWorld):
         return dataset.vocabulary + 1
     if not isinstance(dataset, BioDWorld):

@@ -1,5 +1,6 @@
 """Artefacts that are missing although what was made from them is there: said, because no job makes them again."""
 
+import os
 from pathlib import Path
 
 from capacity.plan.forecast import wanted_names
@@ -15,19 +16,31 @@ def gaps(plan: Plan, results: Path) -> list[str]:
 
 
 def gap_messages(plan: Plan, results: Path) -> list[str]:
-    """The same as lines for people: what is missing, which fixed paths rest on it, and how it is made again."""
+    """The same as lines for people: what is missing, which fixed paths rest on it, and how it is made again.
+
+    A store that is not there yet is missing too: its name may be mistyped.
+    """
     missing = gaps(plan, results)
+    lines = _new_store(plan.grid.store)
     if not missing:
-        return []
+        return lines
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     spec = next(s for s in plan.specs.values() if missing[0] in (s.name, *(m.name for m in s.members)))
     remedy = f'make table ARGS="--force {results}/{spec.name}/manifest.json"'
-    lines = [f"missing from {results}/: {missing[0]}{more}; what follows is there, so no job makes it; `{remedy}` does"]
+    lines += [
+        f"missing from {results}/: {missing[0]}{more}; what follows is there, so no job makes it; `{remedy}` does"
+    ]
     lost = set(missing)
     for artefact, files, _ in published(plan.grid):
         if lost & ancestry(plan, artefact.name):
             lines.append(f"{results}/{next(iter(files.values()))}: its lineage is gone, it rests on what is missing")
     return lines
+
+
+def _new_store(store: str | None) -> list[str]:
+    if store is None or os.path.isdir(os.path.expanduser(store)):
+        return []
+    return [f"store: {store}: there is no such folder yet; a run makes it and puts what it makes there"]
 
 
 def ancestry(plan: Plan, name: str) -> set[str]:

@@ -89,7 +89,7 @@ def _runs(config: Config, name: str, study: Study) -> list[Run]:
         for setting in settings:
             changes = dict(zip(study.vary, setting, strict=True))
             parts = {
-                section: _varied(part, section, changes, f"studies.{name}.vary")
+                section: _varied(part, section, changes, f"studies.{name}.vary: {section}")
                 for section, (_, part) in zip(sections, point, strict=True)
             }
             labels = {section: label for section, (label, _) in zip(sections, point, strict=True)}

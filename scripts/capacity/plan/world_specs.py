@@ -4,6 +4,8 @@ import functools
 import os
 from typing import Any
 
+import pyarrow as pa
+
 from capacity.artefacts.identity import SCRIPTS, file_digest, input_digest
 from capacity.artefacts.spec import Spec, make_spec
 from capacity.artefacts.stages import REWRITER_PACKAGES
@@ -12,6 +14,7 @@ from capacity.config.scale import Scale
 from capacity.config.tokenizer import Bpe, Tokenizer, Word
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
+from capacity.plan.record_words import note_words
 from capacity.rewriting.spec import RewritingSettings
 from capacity.tokenizers.spec import TOKENIZER_FILE, OwnBpe, TokenizerSettings, WordVocabulary, read_tokenizer
 from capacity.world.biod import BioDWorld
@@ -19,6 +22,7 @@ from capacity.world.bios import BioSWorld, make_grammar
 from capacity.world.facts import check_names
 from capacity.world.junk import check_names_left
 from capacity.world.kinds import WorldSettings, read_world
+from capacity.world.pieces import EOS_TOKEN
 from capacity.world.records import RecordsFile, RecordsWorld, forget_records, parts_of, read_records, status
 
 POOLS = SCRIPTS / "capacity" / "world" / "value_lists"
@@ -53,9 +57,22 @@ def _counted(text: str, _: tuple[int, int]) -> Records:
             f"phrases: {sorted(unknown)[0]!r} is no attribute; there are: {', '.join(table.column_names[1:])}"
         )
     counted = dataset.model_copy(update={"attributes": table.column_names[1:], "N": dataset.N or table.num_rows})
-    parts_of(table, RecordsWorld(**counted.model_dump(), seed=0, files={}))
+    world = RecordsWorld(**counted.model_dump(), seed=0, files={})
+    _check_texts(world, table)
+    note_words(world, parts_of(table, world)[1])
     forget_records()
     return counted
+
+
+def _check_texts(world: RecordsWorld, table: pa.Table) -> None:
+    """Refuse what no training can be made of. Raises UserError."""
+    if table.num_rows == 1:
+        raise UserError(f"file: {world.file} has one row that can be used; give two or more, and close every quote")
+    for column in (world.entity, *world.attributes):
+        texts = {*table[column].unique().to_pylist(), column, *world.phrases.get(column, ())}
+        for text in texts:
+            if EOS_TOKEN in text:
+                raise UserError(f"{column}: {text!r} holds {EOS_TOKEN}, which ends every text here; write it without")
 
 
 def dataset_slug(dataset: Dataset) -> str:
