@@ -166,5 +166,5 @@ def test_a_model_of_ones_own_module_is_refused_before_a_licence_is_asked_for(
     variant.mkdir(parents=True)
     (variant / "config.json").write_text('{"factory": "nets.mine:make"}')
     monkeypatch.setattr(sys, "argv", ["hub", str(variant), str(tmp_path / "out")])
-    with pytest.raises(UserError, match="mine: is a model of your own module nets.mine:make"):
+    with pytest.raises(UserError, match=r"mine: is a model of your own module nets\.mine:make"):
         write_hub_folder.main()
