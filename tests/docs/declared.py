@@ -160,7 +160,7 @@ WAYS: dict[str, Way] = {
     "make test-report": Elsewhere("tests/report/test_report.py"),
     "make crosscheck": Elsewhere("tests/quantization/test_crosscheck.py"),
     "make env": Run(),
-    "make check": Reader("reads every source for minutes; before each commit"),
+    "make check": Elsewhere("tests/long/test_checks.py"),
     "make format": Reader("rewrites sources; before each commit"),
     "make lock": Reader("needs the network"),
     "capacity audit": Run("capacity audit --levels 1", says="no finding"),
