@@ -1,13 +1,18 @@
 """The gallery ranks planted cards, and says what is no card."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from scipy.stats import t as student
 
 from capacity.errors import UserError
 from capacity.measure.gallery import gallery_markdown, plot_gallery, read_gallery
+
+GALLERY = Path(__file__).resolve().parents[2] / "results" / "reference" / "gallery"
 
 
 def card(long: float, short: float) -> dict[str, Any]:
@@ -42,7 +47,8 @@ def test_the_highest_ratio_after_most_exposures_is_first_whatever_comes_after_fe
     table = read_gallery(gallery)
     assert table["exposures"].tolist() == [1000] * 3 + [100] * 3
     assert table["model"].tolist() == ["b", "c", "a"] * 2
-    first = table.iloc[0]
+    first, last = table.iloc[0], table.iloc[-1]
+    assert math.isnan(last["int8"]), "it is of the longest training alone"
     assert (first["ratio"], first["R"], first["flops"], first["int8"]) == pytest.approx((1.1, 2.2, 1.5, 0.99))
 
 
@@ -67,3 +73,19 @@ def test_what_is_no_card_is_named(gallery: Path, text: str):
     (gallery / "b" / "card.json").write_text(text)
     with pytest.raises(UserError, match=r"b/card\.json: no card of capacity measure"):
         read_gallery(gallery)
+
+
+@pytest.mark.parametrize(
+    "folder", sorted(path.parent for path in GALLERY.glob("*/card.json")), ids=lambda path: path.name
+)
+def test_a_committed_card_follows_from_the_rows_beside_it(folder: Path):
+    """The ratio and its interval, paired by seed, by hand."""
+    card = json.loads((folder / "card.json").read_text())
+    rows = pd.read_csv(folder / "rows.csv")
+    rows = rows[(rows["scheme"] == "none") & rows["chosen"]]
+    for exposures, expected in card["peak_ratio"].items():
+        part = rows[rows["exposures"] == int(exposures)].pivot_table("R", "seed", "model", aggfunc="max")
+        ratios = part["measure-candidate"] / part["measure-baseline"]
+        half = student.ppf(0.975, len(ratios) - 1) * ratios.std() / len(ratios) ** 0.5
+        found = (ratios.mean(), ratios.mean() - half, ratios.mean() + half)
+        assert found == pytest.approx((expected["mean"], expected["low"], expected["high"]), abs=1e-6)

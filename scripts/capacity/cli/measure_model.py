@@ -191,8 +191,9 @@ def main() -> None:
 
 
 def write_card(study: MeasureStudy, path: Path) -> None:
-    """card.md, card.json and the figure beside the study's configuration; the card in the terminal."""
+    """card.md, card.json, figure and rows of the table beside the study's configuration; the card in the terminal."""
     import json
+    import shutil
 
     import pandas as pd
 
@@ -209,4 +210,5 @@ def write_card(study: MeasureStudy, path: Path) -> None:
     (folder / "card.md").write_text(text)
     (folder / "card.json").write_text(json.dumps(card.plain(), indent=1) + "\n")
     plot_card(card, folder)
-    print(f"\n{text}\n{folder}/card.md, card.json, card.png")
+    shutil.copyfile(path, folder / "rows.csv")
+    print(f"\n{text}\n{folder}/card.md, card.json, card.png, rows.csv")

@@ -85,7 +85,9 @@ def main() -> None:
 
 
 def write_card(study: MixStudy, path: Path) -> None:
-    """mix.md, mix.json and the figure beside the study's configuration; the card in the terminal."""
+    """mix.md, mix.json, the figure and the table's rows beside the study's configuration; the card in the terminal."""
+    import shutil
+
     from capacity.measure.mix_card import make_mix_card, mix_markdown
     from capacity.measure.mix_figure import plot_mix
     from capacity.tables.table import read_table
@@ -96,4 +98,5 @@ def write_card(study: MixStudy, path: Path) -> None:
     (folder / "mix.md").write_text(text)
     (folder / "mix.json").write_text(json.dumps(card.plain(), indent=1) + "\n")
     plot_mix(card, folder)
-    print(f"\n{text}\n{folder}/mix.md, mix.json, mix.png")
+    shutil.copyfile(path, folder / "rows.csv")
+    print(f"\n{text}\n{folder}/mix.md, mix.json, mix.png, rows.csv")

@@ -1,6 +1,7 @@
 """The gallery: cards of several measures side by side, ranked by what each keeps beside a GPT-2 of its own size."""
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ def read_gallery(folder: Path) -> pd.DataFrame:
     """One row a card and number of exposures, the highest ratio after most exposures first; empty without a card.
 
     R: the most bits a parameter that it keeps. ratio: over GPT-2's, paired by seed, with its interval over seeds. int8:
-    the share of R that is left after most exposures. flops: a token's in training, over GPT-2's. limits: how many the
-    card names. Raises UserError for a file that is no card.
+    the share of R that is left, in the row of most exposures alone. flops: a token's in training, over GPT-2's. limits:
+    how many the card names. Raises UserError for a file that is no card.
     """
     rows = [row for path in sorted(folder.glob(f"*/{CARD}")) for row in _rows(path)]
     if not rows:
@@ -39,13 +40,15 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         card = json.loads(path.read_text(encoding="utf-8"))
         flops = card["flops_a_token"]
         about = {"model": path.parent.name, "P": card["P"][CANDIDATE], "seeds": card["seeds"]}
-        about |= {"int8": card["kept"]["int8"][CANDIDATE]["mean"], "flops": flops[CANDIDATE] / flops[BASELINE]}
+        about["flops"] = flops[CANDIDATE] / flops[BASELINE]
+        kept = {max(card["peak_ratio"], key=int): card["kept"]["int8"][CANDIDATE]["mean"]}
         for exposures, ratio in card["peak_ratio"].items():
             stored = {
                 "R": card["peak"][exposures][CANDIDATE]["mean"],
                 "R_baseline": card["peak"][exposures][BASELINE]["mean"],
             }
             ends = {"ratio": ratio["mean"], "ratio_low": ratio["low"], "ratio_high": ratio["high"]}
+            ends["int8"] = kept.get(exposures)
             yield {**about, "exposures": int(exposures), **stored, **ends, "limits": len(card["limits"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: no card of capacity measure ({type(error).__name__}: {error})") from None
@@ -56,9 +59,10 @@ def gallery_markdown(table: pd.DataFrame) -> str:
     lines = [HEAD, "|---" * HEAD.count(" | ") + "|---|"]
     for row in table.to_dict("records"):
         ratio = f"**{row['ratio']:.2f}** ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})"
+        int8 = "" if math.isnan(row["int8"]) else f"{row['int8']:.3f}"
         lines.append(
             f"| [{row['model']}]({row['model']}/card.md) | {row['P']:,} | {row['exposures']:,} | {row['R']:.2f} | "
-            f"{ratio} | {row['int8']:.3f} | {row['flops']:.2f} | {row['limits']} |"
+            f"{ratio} | {int8} | {row['flops']:.2f} | {row['limits']} |"
         )
     return "\n".join(lines) + "\n"
 
