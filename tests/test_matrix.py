@@ -1,6 +1,6 @@
-"""Promises of the matrix of options: every valid pair is in a row, every other is refused, rows come to numbers.
+"""Promises of the matrix of options: every valid pair is in a row, every other is refused before any job.
 
-All rows are run in tests/long/test_matrix_whole.py; here are some of them.
+That rows come to numbers is tried in tests/long/test_matrix_whole.py, all of them.
 """
 
 import json
@@ -14,9 +14,8 @@ import pytest
 from checkout import Checkout
 from configuration import configuration, write, write_files
 from covering import Rule, Space, cover
-from dimensions import DIMENSIONS, FIRST, SECTIONS, SPACE
-from running import build, covering
-from sanity import faults
+from dimensions import DIMENSIONS, SECTIONS, SPACE
+from running import covering
 
 from capacity.config.dataset import BioD, BioR, BioS, Junk, Records
 from capacity.config.extractions import Extraction
@@ -110,10 +109,3 @@ def test_the_engine_refuses_such_a_pair_before_it_makes_anything(tmp_path: Path)
     assert len(errors) == 1
     assert re.search(rule.refusal, errors[0])
     assert list((checkout.path / "results").glob("*/*")) == []
-
-
-def test_own_models_and_shared_heads_come_to_numbers_that_hold(tmp_path: Path):
-    """The first rows of the matrix; the others are run in tests/long."""
-    rows = dict(enumerate(FIRST))
-    checkout = build(tmp_path / "checkout", rows)
-    assert [fault for number, row in rows.items() for fault in faults(checkout.path / "results", row, number)] == []

@@ -102,8 +102,8 @@ WAYS: dict[str, Way] = {
         place="clone",
         says="seeds; about",
     ),
-    "capacity mix --tag --fewer --budget 2h": Run(
-        "capacity mix --tag --fewer --dry-run", place="clone", says="seeds; about"
+    "capacity mix --tag --fewer --budget 3h": Run(
+        "capacity mix --tag --fewer --budget 3h --dry-run", place="clone", says="seeds; about"
     ),
     "make table CONFIG=results/measures/gru/config.yaml": Elsewhere(
         "tests/long/test_measure_whole.py::test_a_model_of_ones_own_gets_its_card"

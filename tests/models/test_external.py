@@ -1,5 +1,6 @@
 """Promises of external models: they train, score, save and load like any other, and what cannot is refused early."""
 
+import io
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from quantizers import NONE, scheme_of
 from trainings import batches_of, checkpoint_bytes, spec_of, train
 from transformers import AutoModelForCausalLM
 
+from capacity.cli import check_models as check_models_command
 from capacity.errors import UserError
 from capacity.jobs.stop import Interrupted
 from capacity.models.build import load_model
@@ -190,29 +192,31 @@ def test_the_plan_has_schemes_tried_on_external_models_before_any_job(as_variant
     check_models(grid.specs, done)
 
 
-def checked(model: dict[str, Any]) -> subprocess.CompletedProcess[str]:
-    """What the main process hears of a model."""
-    return subprocess.run(
-        [sys.executable, "-m", "capacity.cli", "check-models"],
-        input=json.dumps({"models": [model], "quantised": [], "asked": []}),
-        text=True,
-        capture_output=True,
-        check=False,
-    )
+def asking(model: dict[str, Any]) -> str:
+    """What the main process asks of a model."""
+    return json.dumps({"models": [model], "quantised": [], "asked": []})
 
 
 def test_the_main_process_hears_of_it_in_one_line() -> None:
-    answer = checked(hf("mambo"))
+    command = [sys.executable, "-m", "capacity.cli", "check-models"]
+    answer = subprocess.run(command, input=asking(hf("mambo")), text=True, capture_output=True, check=False)
     assert answer.returncode == 1
     assert answer.stderr.splitlines()[-1].startswith("hf: model_type 'mambo'")
 
 
-def test_neither_what_a_factory_prints_nor_that_it_ends_the_process_is_taken_for_an_answer() -> None:
-    answer = checked(factory("talks"))
-    assert json.loads(answer.stdout.splitlines()[-1])[0][0] == factory("talks")
-    answer = checked(factory("ends"))
-    assert answer.returncode == 1
-    assert answer.stderr.splitlines()[-1] == "a model's factory, or its module, ends the process: SystemExit(0)"
+def test_neither_what_a_factory_prints_nor_that_it_ends_the_process_is_taken_for_an_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["check-models"])
+    monkeypatch.setattr(sys, "stdin", io.StringIO(asking(factory("talks"))))
+    check_models_command.main()
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])[0][0] == factory("talks")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(asking(factory("ends"))))
+    with pytest.raises(SystemExit) as ended:
+        check_models_command.main()
+    assert ended.value.code == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "a model's factory, or its module, ends the process: SystemExit(0)"
 
 
 @pytest.mark.parametrize("settings", [factory("gru"), hf("mamba", hidden_size=16, num_hidden_layers=2)], ids=str)
