@@ -30,6 +30,12 @@ def commands(page: str, text: str) -> list[str]:
     return [step for step in steps(page, text) if isinstance(step, str)]
 
 
+def slow_pages() -> list[str]:
+    """Pages with commands that take minutes: all of them are typed in tests/long."""
+    ways = {page: [way_of(command) for command in commands(page, read(page))] for page in PAGES}
+    return [page for page in PAGES if any(isinstance(way, Run) and way.slow for way in ways[page])]
+
+
 def configuration(page: str, text: str) -> list[dict[str, Any]]:
     """All configuration that a page shows."""
     return [step for step in steps(page, text) if isinstance(step, dict)]
