@@ -28,7 +28,7 @@ def card_of(checkout: Checkout, name: str, *words: str, offered: str = OFFERED) 
     )
     assert answer.returncode == 0, answer.stdout + answer.stderr + checkout.logs()
     folder = checkout.path / "results" / "measures" / name
-    assert {"card.md", "card.json", "card.png", "config.yaml"} <= {path.name for path in folder.iterdir()}
+    assert {"card.md", "card.json", "card.png", "config.yaml", "rows.csv"} <= {path.name for path in folder.iterdir()}
     return json.loads((folder / "card.json").read_text())
 
 
@@ -97,7 +97,7 @@ def test_a_mix_finds_that_junk_costs_exposures(checkout: Checkout):
     )  # fmt: skip
     assert answer.returncode == 0, answer.stdout + answer.stderr + checkout.logs()
     folder = checkout.path / "results" / "mixes" / "small"
-    assert {"mix.md", "mix.json", "mix.png", "config.yaml"} <= {path.name for path in folder.iterdir()}
+    assert {"mix.md", "mix.json", "mix.png", "config.yaml", "rows.csv"} <= {path.name for path in folder.iterdir()}
     clean, junk = json.loads((folder / "mix.json").read_text())["arms"]
     assert [cell["exposures"] for cell in junk["cells"]] == [20, 100]
     assert junk["cells"][-1]["kept"]["mean"] < clean["cells"][-1]["kept"]["mean"]

@@ -48,8 +48,8 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
                 "R_baseline": card["peak"][exposures][BASELINE]["mean"],
             }
             ends = {"ratio": ratio["mean"], "ratio_low": ratio["low"], "ratio_high": ratio["high"]}
-            ends["int8"] = kept.get(exposures)
-            yield {**about, "exposures": int(exposures), **stored, **ends, "limits": len(card["limits"])}
+            rest = {"int8": kept.get(exposures), "limits": len(card["limits"])}
+            yield {**about, "exposures": int(exposures), **stored, **ends, **rest}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: no card of capacity measure ({type(error).__name__}: {error})") from None
 
