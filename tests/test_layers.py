@@ -1,6 +1,8 @@
 """The folders of the library are layers: a module imports its own folder and lower ones, never a later one."""
 
 import ast
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,6 +71,24 @@ def test_a_back_arrow_is_found(stage: str, line: str, tmp_path: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(path.read_text() + ("\n" + line if target == tmp_path / stage else ""))
     assert len(back_arrows(tmp_path)) == 1
+
+
+def test_a_configuration_is_checked_without_large_libraries() -> None:
+    """They are not installed where the newest Python checks one (.ci/newest-python), and each costs every plan time."""
+    large = {
+        "tokenizers",
+        "torch",
+        "transformers",
+        "pandas",
+        "snakemake",
+        "lightning",
+        "peft",
+        "safetensors",
+        "matplotlib",
+    }
+    code = "import sys, capacity.plan.grid; print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert large & set(result.stdout.split()) == set()
 
 
 def test_modules_do_not_import_each_other_in_a_circle() -> None:

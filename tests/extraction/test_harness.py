@@ -12,7 +12,7 @@ from worlds import TOKENIZERS, made_tokenizer, world_of
 
 from capacity.extraction.harness import write_task
 from capacity.extraction.questions import encode, full_names, groups_of
-from capacity.tokenizers.tokenization import EOS_TOKEN
+from capacity.world.grammar import EOS_TOKEN
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "crosscheck"))
 

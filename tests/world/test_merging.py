@@ -24,10 +24,10 @@ from capacity.plan.grid import resolve
 from capacity.probe.score import score_people
 from capacity.probe.spec import ProbeDraws
 from capacity.tables.scores import score_matrices
-from capacity.tokenizers.tokenization import EOS_TOKEN, check_rendering
+from capacity.tokenizers.tokenization import check_rendering
 from capacity.world import token_merges
 from capacity.world.facts import World
-from capacity.world.grammar import Attribute, Grammar, Slot
+from capacity.world.grammar import EOS_TOKEN, Attribute, Grammar, Slot
 from capacity.world.pieces import EOS_ID, FILLER, FIRST_VALUE, NAME, PieceTable
 from capacity.world.render import Renderer
 from capacity.world.sampling import Draws, name_only_draws, probe_draws, training_draws

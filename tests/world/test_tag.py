@@ -8,7 +8,8 @@ import pytest
 from test_pretrained import folder_of
 from worlds import SMALL_BIOS, made_tokenizer, make_world
 
-from capacity.tokenizers.tokenization import EOS_TOKEN, load_tokenizer, save_tokenizer
+from capacity.tokenizers.tokenization import load_tokenizer, save_tokenizer
+from capacity.world.grammar import EOS_TOKEN
 from capacity.world.options import TAG
 from capacity.world.pieces import EOS_ID
 from capacity.world.render import Renderer

@@ -12,8 +12,8 @@ from tokenizers import Tokenizer
 
 from capacity.extraction.questions import asked_attributes, encode, groups_of, texts
 from capacity.extraction.spec import QuestionSettings
-from capacity.tokenizers.tokenization import EOS_TOKEN
 from capacity.world.facts import World
+from capacity.world.grammar import EOS_TOKEN
 
 
 def write_task(world: World, tokenizer: Tokenizer, settings: QuestionSettings, name: str, folder: Path) -> int:

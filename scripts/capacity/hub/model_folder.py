@@ -21,7 +21,8 @@ from capacity.artefacts.manifest import MANIFEST, verify
 from capacity.errors import UserError
 from capacity.tokenizers.tokenization import TOKENIZER_FILE, load_tokenizer
 from capacity.world.facts import load_world
-from capacity.world.pieces import EOS_ID, EOS_TOKEN, FILLER
+from capacity.world.grammar import EOS_TOKEN
+from capacity.world.pieces import EOS_ID, FILLER
 from capacity.world.sampling import training_draws
 from capacity.world.text_renderer import renderer_of
 

@@ -20,9 +20,9 @@ from capacity.tokenizers.spec import TOKENIZER_FILE, OwnBpe, TokenizerSettings, 
 from capacity.world.biod import BioDWorld
 from capacity.world.bios import BioSWorld, make_grammar
 from capacity.world.facts import check_names
+from capacity.world.grammar import EOS_TOKEN
 from capacity.world.junk import check_names_left
 from capacity.world.kinds import WorldSettings, read_world
-from capacity.world.pieces import EOS_TOKEN
 from capacity.world.records import RecordsFile, RecordsWorld, forget_records, parts_of, read_records, status
 
 POOLS = SCRIPTS / "capacity" / "world" / "value_lists"

@@ -22,7 +22,7 @@ from capacity.rewriting.spec import (
     RewritingSettings,
 )
 from capacity.world.facts import World
-from capacity.world.pieces import EOS_TOKEN
+from capacity.world.grammar import EOS_TOKEN
 from capacity.world.rewritings import Rewritings
 
 BATCH = 64  # texts, where the rewriter does not say

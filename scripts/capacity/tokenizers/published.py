@@ -14,7 +14,7 @@ from capacity.artefacts.identity import file_digest
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 from capacity.tokenizers.spec import TOKENIZER_FILE, NamedBpe, PublishedBpe
-from capacity.world.pieces import EOS_TOKEN
+from capacity.world.grammar import EOS_TOKEN
 
 ENDS = (EOS_TOKEN, "</s>", "<|end_of_text|>", "<eos>")  # as published vocabularies write it
 

@@ -13,7 +13,8 @@ from capacity.errors import UserError
 from capacity.tokenizers.published import read_published
 from capacity.tokenizers.spec import TOKENIZER_FILE, OwnBpe, PublishedBpe, TokenizerSettings, WordVocabulary
 from capacity.world.facts import World
-from capacity.world.pieces import EOS_ID, EOS_TOKEN
+from capacity.world.grammar import EOS_TOKEN
+from capacity.world.pieces import EOS_ID
 from capacity.world.render import Renderer
 from capacity.world.sampling import tokenizer_draws
 from capacity.world.text import biographies

@@ -14,6 +14,8 @@ from typing import Any
 
 from capacity.world.pools import num_beginnings
 
+EOS_TOKEN = "<|endoftext|>"  # stands between biographies; no piece contains it
+
 
 @dataclass(frozen=True)
 class Slot:

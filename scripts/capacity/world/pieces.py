@@ -12,7 +12,6 @@ from capacity.world.grammar import Attribute, Grammar
 from capacity.world.token_merges import REMEDY, read_grammar
 
 EOS_ID = 0  # id of the token between biographies, in every tokenizer of this project; no piece contains it
-EOS_TOKEN = "<|endoftext|>"
 FILLER, NAME, FIRST_VALUE = 0, 1, 2  # labels; value items count on from FIRST_VALUE in the account's order
 EMPTY = 0  # the piece of no tokens
 
