@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from capacity.cli.arguments import plain_parser
 from capacity.config.claim import Claim, Claims, Selection
 from capacity.config.experiment import Config
-from capacity.config.sections import MOST
+from capacity.config.validation import MOST
 from capacity.environment import REPOSITORY
 
 DOCS = REPOSITORY / "docs"

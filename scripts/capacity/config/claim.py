@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from capacity.config.load import check, read_yaml
-from capacity.config.sections import Count, Name, Names, Section, problem
+from capacity.config.validation import Count, Name, Names, Section, problem
 
 Patterns = Annotated[list[str], Field(min_length=1)]
 

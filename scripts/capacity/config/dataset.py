@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from capacity.config.sections import Count, Section, problem, unique
+from capacity.config.validation import Count, Section, problem, unique
 
 MOST_ATTRIBUTES = 250  # labels are bytes
 MOST_TEXTS = 5_000_000  # a tokenizer takes 2 kB of memory for each

@@ -13,9 +13,9 @@ from capacity.config.model import Model
 from capacity.config.quantizer import Quantizer
 from capacity.config.regime import Regime
 from capacity.config.scale import Scale
-from capacity.config.sections import Count, Name, Names, Section
 from capacity.config.study import Audit, Display, Loggers, Probe, Study, Table
 from capacity.config.tokenizer import Tokenizer
+from capacity.config.validation import Count, Name, Names, Section
 
 
 class Config(Section):

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from capacity.config.sections import Count, OneRateOrMore, Section, problem, unique
+from capacity.config.validation import Count, OneRateOrMore, Section, problem, unique
 
 PAPER_QUESTIONS, PAPER_DECAY = 96, 0.1  # questions a step, and weight decay: the same, Appendix A.2
 RankPair = Annotated[list[Count], Field(min_length=2, max_length=2)]

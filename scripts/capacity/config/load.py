@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from capacity.config.experiment import Config
-from capacity.config.sections import shown
+from capacity.config.validation import shown
 from capacity.config.yaml_files import parse_yaml, read_yaml
 from capacity.errors import UserError
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
-from capacity.config.sections import Count, Section, plain, problem, shown
+from capacity.config.validation import Count, Section, plain, problem, shown
 from capacity.models.architectures import FAMILIES, mlp_width, paper_model, sizes
 from capacity.models.spec import FactoryModel, ModelSettings, PaperModel, TransformersModel
 

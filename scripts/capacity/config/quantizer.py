@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from capacity.config.sections import Count, Section, problem, unique
+from capacity.config.validation import Count, Section, problem, unique
 from capacity.quantization.spec import (
     MAX_BITS,
     MIN_BITS,

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from capacity.config.sections import MOST, Count, Name, OneRateOrMore, Section, problem
+from capacity.config.validation import MOST, Count, Name, OneRateOrMore, Section, problem
 
 
 class Regime(Section):

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from capacity.config.sections import Count, Section
+from capacity.config.validation import Count, Section
 
 
 class Scale(Section):

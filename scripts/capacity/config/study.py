@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from capacity.config.sections import Count, Name, Names, Section, plain, problem, unique
+from capacity.config.validation import Count, Name, Names, Section, plain, problem, unique
 
 ALWAYS_DRAWN = {"dataset.N", "regime.exposures", "regime.lr"}  # columns of every table
 CROSSED = ("datasets", "tokenizers", "models", "regimes", "seeds")

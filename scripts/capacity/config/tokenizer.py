@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from capacity.config.sections import Section, problem
+from capacity.config.validation import Section, problem
 
 
 class Word(Section):

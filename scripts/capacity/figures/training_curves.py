@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from capacity.artefacts.spec import read_spec
 from capacity.errors import UserError
 from capacity.figures.drawing import COLOURS, LINES, save, style
-from capacity.tables.loss_bits import loss_in_bits
+from capacity.tables.loss_lower_bound import loss_in_bits
 from capacity.tables.naming import cell_names, run_names
 from capacity.tables.rows import TRAINING
 

@@ -10,7 +10,7 @@ from worlds import ATOMIC, SMALL_BIOS, made_tokenizer, make_world
 
 from capacity.artefacts.spec import Spec
 from capacity.tables.bits import bits_offered
-from capacity.tables.loss_bits import LossInBits, loss_in_bits, wording_nats
+from capacity.tables.loss_lower_bound import LossInBits, loss_in_bits, wording_nats
 from capacity.world.facts import save_world
 from capacity.world.render import Renderer
 from capacity.world.sampling import training_draws

@@ -1,4 +1,4 @@
-"""What all sections of `config.yaml` are made of: known keys, strict types, and mistakes in one line."""
+"""How each section of `config.yaml` is validated: known keys, strict types, and mistakes in one line."""
 
 import difflib
 import math
