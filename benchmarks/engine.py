@@ -18,9 +18,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
+from capacity.artefacts.hash_index import INDEX, NOTES
 from capacity.artefacts.making import Making
 from capacity.artefacts.manifest import write_atomically
-from capacity.artefacts.memory import INDEX, NOTES
 from capacity.config.load import load_config
 from capacity.plan.grid import Grid, resolve
 from capacity.plan.survey import published

@@ -19,10 +19,10 @@ from planted import of_stage, plant, tiny_grid, write_spec
 from capacity.artefacts import making as artefacts
 from capacity.artefacts import manifest
 from capacity.artefacts import spec as specs
+from capacity.artefacts.hash_index import NOTES
 from capacity.artefacts.identity import SCRIPTS
 from capacity.artefacts.making import Making
 from capacity.artefacts.manifest import MANIFEST, read_manifest, verify
-from capacity.artefacts.memory import NOTES
 from capacity.artefacts.spec import Spec, make_spec
 from capacity.errors import UserError
 from capacity.jobs.job import Job

@@ -369,7 +369,7 @@ def test_the_list_of_neutral_modules_changes_only_on_purpose():
         "capacity.artefacts.identity",
         "capacity.artefacts.making",
         "capacity.artefacts.manifest",
-        "capacity.artefacts.memory",
+        "capacity.artefacts.hash_index",
         "capacity.artefacts.settings",
         "capacity.artefacts.sources",
         "capacity.artefacts.spec",

@@ -24,7 +24,7 @@ from capacity.plan.grid import Grid, resolve
 from capacity.tables.extraction_columns import EXTRACTION_COLUMNS
 from capacity.tables.extraction_rows import choose, extraction_columns, seed_means, tried, with_extraction
 from capacity.tables.table import COLUMNS, capacity_table, read_table, write_table
-from capacity.world.bit_account import Account
+from capacity.world.prior import Account
 
 RAW = read_yaml(TINY)
 LORA = {"method": "lora", "ranks": [[2, 1], [4, 2]], "lr": 0.01, "steps": 5, "batch": 4}

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from planted import of_stage, plant, publish, tiny, tiny_grid
 
-from capacity.artefacts import manifest, memory
+from capacity.artefacts import hash_index, manifest
+from capacity.artefacts.hash_index import INDEX, NOTES
 from capacity.artefacts.making import Making
 from capacity.artefacts.manifest import MANIFEST
-from capacity.artefacts.memory import INDEX, NOTES
 from capacity.artefacts.spec import read_spec
 from capacity.errors import OtherSchema, Unlisted, UserError
 from capacity.plan import survey as planning
@@ -223,7 +223,7 @@ def test_a_folder_that_cannot_take_the_index_is_only_slower(results: Path, grid:
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(memory, "write_atomically", refuse)
+    monkeypatch.setattr(hash_index, "write_atomically", refuse)
     assert set(survey(grid.specs.values(), results)[0].values()) == {State.DONE}
     assert not (results / INDEX).exists()
 

@@ -23,8 +23,8 @@ from capacity.probe.temperatures import HalfLosses
 from capacity.tables.bits import bits_offered, bits_stored, person_bits
 from capacity.tables.rows import variant_row
 from capacity.tables.table import GIVEN_COLUMNS
-from capacity.world.bit_account import Account
 from capacity.world.pieces import EOS_ID
+from capacity.world.prior import Account
 from capacity.world.render import Renderer
 from capacity.world.sampling import name_only_draws, probe_draws, training_draws
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from capacity.artefacts.hash_index import note
 from capacity.artefacts.manifest import (
     DIGEST,
     MANIFEST,
@@ -29,7 +30,6 @@ from capacity.artefacts.manifest import (
     verify,
     write_atomically,
 )
-from capacity.artefacts.memory import note
 from capacity.artefacts.spec import Spec
 from capacity.artefacts.store import Store
 from capacity.environment import environment, git_state, hardware, usage

@@ -30,7 +30,7 @@ NEUTRAL_MODULES = frozenset(
         "capacity.artefacts.identity",
         "capacity.artefacts.making",
         "capacity.artefacts.manifest",
-        "capacity.artefacts.memory",
+        "capacity.artefacts.hash_index",
         "capacity.artefacts.settings",
         "capacity.artefacts.sources",
         "capacity.artefacts.spec",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from capacity.artefacts.memory import INDEX
+from capacity.artefacts.hash_index import INDEX
 from capacity.artefacts.spec import Spec, spec_text
 from capacity.artefacts.stages import STAGES
 from capacity.audit.findings import Level

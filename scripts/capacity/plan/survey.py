@@ -16,9 +16,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from capacity.artefacts.hash_index import HERE, Memory, marks
 from capacity.artefacts.identity import check_bytecode_by_hash, file_digest
 from capacity.artefacts.manifest import contents, read_manifest, verify, write_atomically
-from capacity.artefacts.memory import HERE, Memory, marks
 from capacity.artefacts.spec import Spec, spec_text
 from capacity.artefacts.store import VARIABLE
 from capacity.errors import NotOurs, Unlisted, UserError, unwritable

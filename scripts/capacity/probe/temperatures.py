@@ -9,7 +9,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from capacity.world.bit_account import Account
+from capacity.world.prior import Account
 
 Array = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from capacity.world.bit_account import Account
+from capacity.world.prior import Account
 
 Array = NDArray[np.float64]
 

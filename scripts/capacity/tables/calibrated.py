@@ -18,7 +18,7 @@ import pandas as pd
 
 from capacity.errors import UserError
 from capacity.tables.bits import Array, person_bits
-from capacity.world.bit_account import Account
+from capacity.world.prior import Account
 
 
 @dataclass(frozen=True)

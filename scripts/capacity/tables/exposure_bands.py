@@ -8,7 +8,7 @@ import pandas as pd
 
 from capacity.tables.bits import bits_offered, person_bits
 from capacity.tables.scores import score_matrices
-from capacity.world.bit_account import Account
+from capacity.world.prior import Account
 from capacity.world.zipf import Zipf
 
 # Of the table's row that a band belongs to; variant_id alone tells which one it is.

@@ -17,7 +17,7 @@ from capacity.tables.bits import Array
 from capacity.tables.extraction_columns import EXTRACTION_COLUMNS, EXTRACTION_NUMBERS, TRY_COLUMNS
 from capacity.tables.scores import bootstrap_interval, score_matrices
 from capacity.tables.summary import seed_interval
-from capacity.world.bit_account import Account
+from capacity.world.prior import Account
 
 
 def tried(attempt: Mapping[str, Any], folder: Path) -> dict[str, Any]:

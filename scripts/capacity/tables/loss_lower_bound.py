@@ -14,8 +14,8 @@ from pathlib import Path
 from capacity.artefacts.spec import Spec
 from capacity.tables.bits import Array, bits_stored, has_diversity
 from capacity.tables.rows import GRAMMAR
-from capacity.world.bit_account import Account
 from capacity.world.grammar import Grammar
+from capacity.world.prior import Account
 
 
 @dataclass(frozen=True)

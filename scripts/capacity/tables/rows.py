@@ -19,7 +19,7 @@ from capacity.tables.exposure_bands import band_rows
 from capacity.tables.extraction_rows import choose, extraction_columns, tried
 from capacity.tables.scores import R_of, bootstrap_interval, mean_bits, score_matrices
 from capacity.tables.table import COLUMNS, GIVEN_COLUMNS
-from capacity.world.bit_account import Account
+from capacity.world.prior import Account
 
 NOT_COLUMNS = ("probe_set", "zipf", "answers")  # of the labels: what else is needed to make the row
 TRY_LABELS = ("study", "run", "setting", "seed", "scheme")

@@ -5,7 +5,7 @@ import pandas as pd
 
 from capacity.errors import UserError
 from capacity.tables.bits import Array, item_bits, person_bits
-from capacity.world.bit_account import Account
+from capacity.world.prior import Account
 
 CONFIDENCE = 0.95
 BOOTSTRAP_SEED = 240405405  # the same resamples for every variant of N people, so that differences are paired

@@ -14,9 +14,9 @@ from capacity.errors import UserError
 from capacity.world import biod, records, streams
 from capacity.world.bijection import keyed_bijection
 from capacity.world.biod import BioDWorld
-from capacity.world.bit_account import Account, make_account
 from capacity.world.grammar import Grammar
 from capacity.world.kinds import GRAMMARS, WorldSettings, read_world
+from capacity.world.prior import Account, make_account
 from capacity.world.records import RecordsWorld
 from capacity.world.rewritings import Rewritings
 from capacity.world.spec import DrawnPeople, JunkSettings

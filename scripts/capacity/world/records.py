@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from capacity.artefacts.settings import Settings
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
-from capacity.world.bit_account import Account
 from capacity.world.grammar import Attribute, Grammar, Slot
 from capacity.world.options import wording_options
+from capacity.world.prior import Account
 from capacity.world.spec import Wording
 
 RESERVED = ("name",)  # what scores call the entity
