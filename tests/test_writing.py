@@ -95,6 +95,7 @@ def test_a_results_folder_that_takes_nothing_ends_a_run_in_one_line(
 
 
 @needs_mount
+@pytest.mark.long
 def test_a_finished_table_is_shown_planned_and_audited_where_results_are_read_only(checkout: Checkout) -> None:
     commands = [
         f"{sys.executable} -m snakemake --cores 1 {' '.join(TARGETS)}",

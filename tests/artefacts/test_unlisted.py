@@ -226,6 +226,7 @@ def test_the_audit_finds_an_edit_whose_digest_was_made_to_fit_or_taken_out(
 # --- remedies that messages name
 
 
+@pytest.mark.long
 def test_an_edited_order_or_runs_csv_is_repaired_by_the_remedy_that_its_finding_names(built: Checkout, tmp_path: Path):
     whole = built.copy(tmp_path / "whole")
     results = whole.path / "results"

@@ -101,9 +101,10 @@ WAYS: dict[str, Way] = {
         "capacity measure examples/architectures/gru.py:make --settings '{width: 20}' --name gru --budget 8h --dry-run",
         place="clone",
         says="seeds; about",
+        slow=True,
     ),
     "capacity mix --tag --fewer --budget 3h": Run(
-        "capacity mix --tag --fewer --budget 3h --dry-run", place="clone", says="seeds; about"
+        "capacity mix --tag --fewer --budget 3h --dry-run", place="clone", says="seeds; about", slow=True
     ),
     "make table CONFIG=results/measures/gru/config.yaml": Elsewhere(
         "tests/long/test_measure_whole.py::test_a_model_of_ones_own_gets_its_card"

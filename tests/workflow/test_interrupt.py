@@ -33,6 +33,7 @@ def wait(condition, seconds: float) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 def test_ctrl_c_leaves_no_process_and_saves_trainings(tmp_path: Path):
     checkout = Checkout.new(tmp_path / "checkout")

@@ -34,6 +34,7 @@ def wait_for(path: Path, seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_neither_an_edit_nor_a_second_engine_disturbs_a_run(built: Checkout, tmp_path: Path):
     checkout = Checkout.new(tmp_path / "checkout")
     engine = start_engine(checkout)
