@@ -27,7 +27,7 @@ from capacity.artefacts.identity import (
     source_digest,
 )
 from capacity.artefacts.sources import MODEL_MODULES, NEUTRAL_MODULES, code_digest, code_files, forget_sources
-from capacity.artefacts.stages import REWRITER_PACKAGES, STAGES
+from capacity.artefacts.stages import OPTIMIZER_PACKAGES, REWRITER_PACKAGES, STAGES
 from capacity.errors import UserError
 
 SOURCES = sorted(SCRIPTS.rglob("*.py"))
@@ -457,9 +457,14 @@ def test_every_package_that_a_stage_imports_is_in_its_identity_or_in_that_of_a_p
     parents |= {"checkpoints": ["datasets", "tokenizers"], "tables": ["probes"]}
     parents["probes"] = ["datasets", "tokenizers", "variants", "checkpoints"]
     parents |= {"finetunes": ["checkpoints"], "answers": ["finetunes"]}
-    rewriters = set().union(*REWRITER_PACKAGES.values())
+    optimizers = set().union(*OPTIMIZER_PACKAGES.values())  # fine-tunings reach their module and take AdamW
+    besides = {
+        "rewritings": set().union(*REWRITER_PACKAGES.values()),
+        "checkpoints": optimizers,
+        "finetunes": optimizers,
+    }
     for name, stage in STAGES.items():
-        known = (rewriters if name == "rewritings" else set()) | set(stage.packages).union(
+        known = besides.get(name, set()) | set(stage.packages).union(
             *(STAGES[parent].packages for parent in parents.get(name, []))
         )
         imported = set().union(*(_outside(path) for path in code_files(stage.script, for_model=ALL_MODELS).values()))

@@ -100,6 +100,23 @@ SENTENCE = {"kind": "bioD", "N": 1, "K": 1, "D": 1, "T": 1}
         ("regimes.long.document_mask", True, ["document_mask: true", "packing: rows", "remove"]),
         ("regimes.long.momentum", 0.9, ["momentum: 0.9", "optimizer: adamw", "betas"]),
         ("regimes.long.optimizer", "sgd", ["regimes.long.optimizer", "'sgd'", "adamw", "muon"]),
+        (
+            "regimes.long",
+            {
+                "exposures": 8,
+                "batch": 4,
+                "lr": 0.1,
+                "optimizer": "schedule-free",
+                "packing": "rows",
+                "schedule": "linear",
+            },
+            ["schedule: linear", "schedule-free", "remove schedule"],
+        ),
+        (
+            "regimes.long",
+            {"exposures": 8, "batch": 4, "lr": 0.1, "optimizer": "schedule-free", "packing": "rows", "betas": [0, 0.9]},
+            ["betas", "schedule-free", "use 0.9"],
+        ),
         ("regimes.long.schedule", "step", ["regimes.long.schedule", "'step'", "cosine", "linear"]),
         ("models.gpt2-2-2.norm", "batch", ["norm", "'batch'", "layer", "rms"]),
         ("studies.base-law.models", ["gpt2-9-9"], ["studies.base-law.models", "'gpt2-9-9'", "gpt2-2-2"]),

@@ -104,6 +104,7 @@ OPTIMIZERS = {
     "adamw": {},
     "adamw-bare": {"clip": None, "weight_decay": 0, "betas": [0, 0.9], "eps": 1e-8},
     "muon": {"optimizer": "muon", "momentum": 0.9},
+    "schedule-free": {"optimizer": "schedule-free", "weight_decay": 0.1},
 }
 SCHEDULES = {
     "cosine": {"warmup_steps": 2},
@@ -255,6 +256,10 @@ RULES = [
     _rule(
         r"document_mask: true, but models\.\S+ is not of the paper", model=_but("model", *PAPERS),
         packing=("windows, people apart",),
+    ),
+    _rule(
+        r"schedule: linear with optimizer: schedule-free",
+        optimizer=("schedule-free",), schedule=_but("schedule", "cosine"),
     ),
     _rule(r"devices: 2, but models\.\S+ has experts", experts=("top one", "top two"), devices=("two",)),
     # Quantisation

@@ -142,6 +142,7 @@ ASKED = [
     ("mamba",),
     ("gpt2-2-2",),
     ("gpt2-2-2", "--optimizer", "muon"),
+    ("gpt2-2-2", "--optimizer", "schedule-free"),
     ("gpt2-2-2", "--baseline", "gpt2-2-3"),
     ("gpt2-2-2", "--offer", "2.6"),
     ("gpt2-2-2", "--quantizer", "int5"),

@@ -140,6 +140,7 @@ MOVES: list[tuple[str, Any, str]] = [
     (f"{LONG}/weight_decay", 0.02, "cvpaf"),
     (f"{LONG}/schedule", "linear", "cvpaf"),
     (f"{LONG}/optimizer", "muon", "cvpaf"),
+    (f"{LONG}/optimizer", "schedule-free", "cvpaf"),
     (LONG, {**RAW["regimes"]["long"], "optimizer": "muon", "momentum": 0.9}, "cvpaf"),
     (f"{LONG}/betas", [0.9, 0.99], "cvpaf"),
     (f"{LONG}/eps", 1e-7, "cvpaf"),

@@ -10,6 +10,7 @@ import pytest
 import torch
 from quantizers import scheme_of
 from torch.nn import functional
+from torch.nn.utils import parameters_to_vector
 from trainings import NUM_STEPS, SPEC, batches_of, checkpoint_bytes, spec_of, train, training_of
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -33,6 +34,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_equal_specs_give_equal_bytes(trained: Path, tmp_path: Path) -> None:
     train(tmp_path, SPEC)
     assert checkpoint_bytes(tmp_path) == checkpoint_bytes(trained)
+
+
+def test_the_checkpoint_of_schedule_free_is_the_mean_and_not_where_gradients_were_taken(tmp_path: Path) -> None:
+    settings = spec_of(optimizer="schedule-free", final_lr_fraction=1.0)
+    train(tmp_path, settings)
+    training = training_of(settings)
+    for _ in training.steps():
+        pass
+    saved = parameters_to_vector(load_model(tmp_path / "checkpoint", "cpu").parameters())
+    expected = parameters_to_vector(training.objective.finish(training.weights).parameters())
+    assert torch.equal(saved, expected)
+    assert not torch.equal(training.weights, training.vector)
 
 
 def test_another_seed_gives_other_weights(trained: Path, tmp_path: Path) -> None:

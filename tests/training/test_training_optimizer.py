@@ -101,3 +101,29 @@ def test_muon_takes_every_matrix_but_embedding_and_head_and_each_expert_apart() 
 def test_a_linear_schedule_is_a_line() -> None:
     regime = regime_of(lr=1.0, warmup_steps=2, final_lr_fraction=0.0, schedule="linear")
     assert [learning_rate(regime, 6, step) for step in range(6)] == pytest.approx([0.5, 1, 0.75, 0.5, 0.25, 0])
+
+
+def test_schedule_free_is_its_authors_reference_and_what_is_kept_is_the_mean() -> None:
+    """Their other implementation keeps the mean itself; both with a warm-up of 5 steps."""
+    from schedulefree import AdamWScheduleFreeReference
+
+    generator = torch.Generator().manual_seed(1)
+    start, target = torch.randn(50, generator=generator), torch.randn(50, generator=generator)
+    ours, theirs = start.clone(), nn.Parameter(start.clone())
+    regime = regime_of(
+        optimizer="schedule-free", lr=0.05, warmup_steps=5, final_lr_fraction=1.0, weight_decay=0.02, clip=None
+    )
+    optimizer = make_optimizer(regime, ours, [])
+    reference = AdamWScheduleFreeReference(
+        [theirs], lr=0.05, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.02, warmup_steps=5
+    )
+    reference.train()
+    for step in range(30):
+        theirs.grad = (theirs - target).detach()
+        reference.step()
+        optimizer.step(ours, ours - target, learning_rate(regime, 30, step))
+        torch.testing.assert_close(ours, theirs.detach(), rtol=1e-4, atol=1e-5)
+    reference.eval()
+    kept = optimizer.kept(ours)
+    torch.testing.assert_close(kept, theirs.detach(), rtol=1e-4, atol=1e-5)
+    assert (kept - ours).norm() > 0.01

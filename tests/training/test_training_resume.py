@@ -65,6 +65,7 @@ VARIATIONS = {
     "mixtral": ({"hf": MIXTRAL}, {}),
     "learned positions": ({"hf": {"model_type": "gpt2", "n_embd": 8, "n_layer": 1, "n_head": 2, **NO_DROPOUT}}, {}),
     "muon": ({"family": "gpt2", **SMALL}, {"optimizer": "muon"}),
+    "schedule-free": ({"family": "gpt2", **SMALL}, {"optimizer": "schedule-free", "final_lr_fraction": 1.0}),
     "experts by muon": (
         {"family": "gpt2", **SMALL, "mlp_ratio": 0.25, "experts": {**EXPERTS, "top": 1}},
         {"optimizer": "muon"},

@@ -43,6 +43,9 @@ STAGES = {
 # Of rewritings, besides: an endpoint's texts depend on none of these, and should not be asked for again.
 REWRITER_PACKAGES = {"model": ("tokenizers", "torch", "transformers")}
 
+# Of checkpoints, besides: what an optimizer is made of.
+OPTIMIZER_PACKAGES = {"schedule-free": ("schedulefree",)}
+
 # Options that came after the first release, with the value that stands for "as before": left at it, an option is not
 # part of an identity. A default that changes later does move digests, because the frozen value here stays.
 # Stage -> dotted key of the spec -> introduction value.

@@ -31,14 +31,15 @@ class Regime(Section):
     )
     warmup_steps: Annotated[int, Field(ge=0, le=MOST)] = Field(1000, description="Steps of linear warm-up.")
     final_lr_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.1, description="Where the cosine ends, as a share of lr."
+        0.1, description="Where the cosine ends, as a share of lr; 1 with optimizer: schedule-free."
     )
     schedule: Literal["cosine", "linear"] = Field(
         "cosine", description="How the rate falls after the warm-up; final_lr_fraction: 1 keeps it."
     )
-    optimizer: Literal["adamw", "muon"] = Field(
+    optimizer: Literal["adamw", "muon", "schedule-free"] = Field(
         "adamw",
-        description="muon: torch's Muon on hidden matrices, each scaled to an AdamW step, and AdamW on all else.",
+        description="muon: torch's Muon on hidden matrices, each scaled to an AdamW step, and AdamW on all else. "
+        "schedule-free: its authors' AdamW, whose rate stays after the warm-up; the checkpoint is its mean of weights.",
     )
     momentum: Annotated[float, Field(ge=0, lt=1)] | None = Field(
         None, description="Muon's momentum; 0.95 unless given. AdamW takes betas."
@@ -64,6 +65,12 @@ class Regime(Section):
             raise problem(
                 f"momentum: {self.momentum} with optimizer: {self.optimizer}, which takes betas; remove momentum"
             )
+        if self.optimizer == "schedule-free":
+            for key in ("schedule", "final_lr_fraction"):
+                if key in self.model_fields_set and (value := getattr(self, key)) != 1:
+                    raise problem(f"{key}: {value} with optimizer: schedule-free, whose rate stays; remove {key}")
+            if not self.betas[0]:
+                raise problem("betas: the first is 0 with optimizer: schedule-free, which divides by it; use 0.9")
         return self
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ import shutil
 
 from capacity.artefacts.sources import model_modules
 from capacity.artefacts.spec import Spec, make_spec
+from capacity.artefacts.stages import OPTIMIZER_PACKAGES
 from capacity.config.experiment import Config
 from capacity.errors import UserError
 from capacity.models.architectures import parameter_count
@@ -44,7 +45,8 @@ def checkpoint_spec(config: Config, run: Run, dataset: Spec, tokenizer: Spec) ->
         files=source_digests(run.model.python) if run.model.python else {},
     )
     parents = {"dataset": dataset.name, "tokenizer": tokenizer.name}
-    return make_spec("checkpoints", run.slug, training, parents, for_model=model_modules(model))
+    packages = OPTIMIZER_PACKAGES.get(regime.optimizer, ())
+    return make_spec("checkpoints", run.slug, training, parents, for_model=model_modules(model), packages=packages)
 
 
 def _check_packing(run: Run) -> None:
@@ -84,6 +86,8 @@ def _regime(config: Config, run: Run) -> TrainingRegime:
     """The regime as training reads it, with the scheme that it rounds by in place of the scheme's name."""
     label, start = run.regime.quantizer, run.regime.quantize_from
     settings = run.regime.model_dump(exclude={"quantizer", "quantize_from"})
+    if run.regime.optimizer == "schedule-free":
+        settings["final_lr_fraction"] = 1.0
     if label is None:
         return TrainingRegime(**settings, quantization=None)
     key = f"regimes.{run.names['regime']}.quantizer"

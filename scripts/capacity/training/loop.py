@@ -107,6 +107,11 @@ class Loop(ABC):
         self.step, self.tokens, self.row = counters["step"], counters["tokens"], counters["row"]
 
     @property
+    def weights(self) -> Tensor:
+        """What the training gives, (P,)."""
+        return self.optimizer.kept(self.vector)
+
+    @property
     def final_loss(self) -> float:
         """The mean of the last row."""
         return rounded(float(self.row_losses[-1]))

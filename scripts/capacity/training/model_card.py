@@ -51,7 +51,7 @@ tokenizer = AutoTokenizer.from_pretrained(folder)
 def write_checkpoint(training: Training, settings: TrainingSettings, tokenizer: Path, folder: Path) -> dict[str, Any]:
     """Write model, tokenizer, metrics.csv, training.json and README.md; the facts of training.json."""
     flops = flops_a_token(training)
-    model = training.objective.finish(training.vector)
+    model = training.objective.finish(training.weights)
     model.save_pretrained(folder)
     for name in TOKENIZER_FILES:
         shutil.copyfile(tokenizer / name, folder / name)

@@ -19,6 +19,8 @@ def make_optimizer(regime: TrainingRegime, vector_P: Tensor, matrices: Matrices)
     """The optimizer that a regime names. matrices: those that Muon takes, in the order of the vector."""
     if regime.optimizer == "muon":
         return Muon(regime, vector_P, matrices)
+    if regime.optimizer == "schedule-free":
+        return ScheduleFree(regime, vector_P)
     return Optimizer(regime, vector_P)
 
 
@@ -51,6 +53,10 @@ class Optimizer:
     def state(self) -> dict[str, Tensor]:
         """Every tensor that decides later steps."""
         return {"mean": self.mean_P, "square": self.square_P, "num_updates": self.num_updates}
+
+    def kept(self, vector_P: Tensor) -> Tensor:
+        """The weights (P,) that the training gives, of the vector after its last step."""
+        return vector_P
 
     def step(self, vector_P: Tensor, gradient_P: Tensor, lr: float) -> None:
         """One update of the vector; the gradient is clipped in place."""
@@ -107,6 +113,42 @@ class Muon(Optimizer):
 
     def _matrices_of(self, whole_P: Tensor) -> list[Tensor]:
         return [whole_P[start : start + shape.numel()].view(shape) for start, shape in self._matrices]
+
+
+class ScheduleFree(Optimizer):
+    """Schedule-free AdamW (Defazio et al., arXiv 2405.15682), its authors' own; every parameter decays.
+
+    Two points move: the iterate, by AdamW's steps without momentum, and the mean of all iterates, each weighted by the
+    square of the largest rate so far. Gradients are taken between them, at the vector: a share betas[0] of the way
+    to the mean. What is kept is the mean.
+    """
+
+    COUNTS = ("k", "weight_sum", "lr_max")  # of the library's group: steps done, sum of weights, largest rate
+
+    def __init__(self, regime: TrainingRegime, vector_P: Tensor):
+        from schedulefree import AdamWScheduleFree
+
+        self.clip, self._beta1 = regime.clip, regime.betas[0]
+        self.iterate_P, self.square_P = vector_P.clone(), torch.zeros_like(vector_P)
+        self._free = AdamWScheduleFree([vector_P], betas=regime.betas, eps=regime.eps, weight_decay=regime.weight_decay)
+        self._free.train()
+        self._free.state[vector_P] = {"z": self.iterate_P, "exp_avg_sq": self.square_P}
+        self._group = self._free.param_groups[0]
+        self.counts = torch.tensor([self._group[name] for name in self.COUNTS], dtype=torch.float64)
+
+    def state(self) -> dict[str, Tensor]:
+        return {"iterate": self.iterate_P, "square": self.square_P, "counts": self.counts}
+
+    def kept(self, vector_P: Tensor) -> Tensor:
+        return vector_P.lerp(self.iterate_P, 1 - 1 / self._beta1)
+
+    def _update(self, vector_P: Tensor, gradient_P: Tensor, lr: float) -> None:
+        steps, weight_sum, lr_max = self.counts.tolist()
+        self._group |= {"lr": lr, "k": int(steps), "weight_sum": weight_sum, "lr_max": lr_max}
+        vector_P.grad = gradient_P
+        self._free.step()
+        vector_P.grad = None
+        self.counts.copy_(torch.tensor([self._group[name] for name in self.COUNTS], dtype=torch.float64))
 
 
 def learning_rate(descent: Descent, num_steps: int, step: int) -> float:

@@ -55,7 +55,7 @@ class TrainingRegime(Descent):
     packing: Literal["rows", "windows"]
     context: int | None
     document_mask: bool
-    optimizer: Literal["adamw", "muon"]
+    optimizer: Literal["adamw", "muon", "schedule-free"]
     momentum: float | None
     quantization: QuantizedTraining | None
 
