@@ -140,14 +140,19 @@ def test_the_engine_takes_for_targets_what_is_meant_as_targets(place: Path, monk
     ("given", "said"),
     [
         ({"ARGS": "--config a=1", "STUDY": "base"}, "--config stands beside STUDY"),
+        ({"ARGS": "--config foo"}, "--config: 'foo' is no KEY=VALUE"),
+        ({"ARGS": "-n -C study=base-law results/runs.csv"}, "--config: 'results/runs.csv' is no KEY=VALUE"),
+        ({"ARGS": "--config a.b=1 -n"}, "--config: 'a.b=1' is no KEY=VALUE"),
         ({"ARGS": "--configfile=a.yaml", "SCALE": "paper"}, "--configfile stands beside SCALE or CONFIG"),
         ({"ARGS": "a 'b"}, "no closing quotation"),
     ],
 )
-def test_args_that_would_undo_another_value_or_are_no_words_are_refused(place: Path, given: dict[str, str], said: str):
+def test_args_that_make_or_the_engine_cannot_take_are_refused_in_one_line(
+    place: Path, given: dict[str, str], said: str
+):
     answer = make(place, "table", **given)
     assert answer.returncode != 0
-    lines = [line for line in answer.stderr.splitlines() if line.startswith("error: ARGS")]
+    lines = [line for line in answer.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1
     assert said in lines[0]
     assert not (place / "calls").exists()

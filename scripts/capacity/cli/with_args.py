@@ -7,6 +7,7 @@
 
 import itertools
 import os
+import re
 import shlex
 import sys
 
@@ -25,11 +26,21 @@ def options(words: list[str]) -> set[str]:
     return {ONCE[word.partition("=")[0]] for word in words if word.partition("=")[0] in ONCE}
 
 
-def missing_files(words: list[str]) -> list[str]:
-    """Files that --configfile names and that are not there: the engine would answer with a traceback."""
-    places = [place for place, word in enumerate(words) if word in ("--configfile", "--configfiles")]
-    named = [itertools.takewhile(lambda word: not word.startswith("-"), words[place + 1 :]) for place in places]
-    return [file for files in named for file in files if not os.path.isfile(file)]
+def values_of(words: list[str], *names: str) -> list[str]:
+    """What follows an option, up to the next one."""
+    places = [place for place, word in enumerate(words) if word in names]
+    values = [itertools.takewhile(lambda word: not word.startswith("-"), words[place + 1 :]) for place in places]
+    return [value for each in values for value in each]
+
+
+def check_engine(words: list[str]) -> None:
+    """Refuse what the engine would answer with a traceback."""
+    for file in values_of(words, "--configfile", "--configfiles"):
+        if not os.path.isfile(file):
+            refuse(f"{file}: no such file; SCALE is the name of one in scales/, CONFIG the path of one")
+    for entry in values_of(words, "--config", "-C"):
+        if not re.match(r"[A-Za-z_][\w-]*\w=", entry):
+            refuse(f"--config: {entry!r} is no KEY=VALUE of a top-level key, such as study=base-law")
 
 
 def main() -> None:
@@ -42,8 +53,8 @@ def main() -> None:
     for option in sorted(options(command) & options(words)):
         given = {"--config": "STUDY", "--configfile": "SCALE or CONFIG"}[option]
         refuse(f"ARGS: {option} stands beside {given}, which says {option} too; say all of it in ARGS")
-    for file in missing_files([*command, *words]) if command[0] == "snakemake" else ():
-        refuse(f"{file}: no such file; SCALE is the name of one in scales/, CONFIG the path of one")
+    if command[0] == "snakemake":
+        check_engine([*command, *words])
     os.execvp(command[0], [*command, *words])
 
 
