@@ -15,6 +15,7 @@ from capacity.errors import UserError
 from capacity.measure.baseline import equal_baseline, size_of
 from capacity.measure.pair import BASELINE, CANDIDATE, MeasureStudy
 from capacity.measure.recipe import OFFERED, RECIPES, Recipe, recipe_for
+from capacity.models.spec import PaperModel
 from capacity.plan.grid import resolve
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +33,16 @@ def test_the_baseline_is_as_large_within_two_percent(P: int):
     section = equal_baseline(P, recipe)
     assert abs(size_of(Model.model_validate(section), recipe) / P - 1) <= 0.02
     assert section["architecture"].startswith("gpt2-2-")
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_no_baseline_has_heads_of_two_channels_or_next_to_no_mlp(recipe: Recipe):
+    """A GPT-2 of width 22 with eleven heads holds a third less than it should, and every ratio to it says too much."""
+    for P in range(int(recipe.P / 2.4), int(recipe.P * 2.4), recipe.P // 100):
+        model = Model.model_validate(equal_baseline(P, recipe)).to_settings()
+        assert isinstance(model, PaperModel)
+        assert 6 <= model.head_dim <= 14
+        assert model.mlp_ratio > 0.35
 
 
 def test_a_model_that_no_recipe_serves_is_refused():

@@ -8,7 +8,7 @@ from capacity.measure.recipe import Recipe
 from capacity.models.architectures import parameter_count
 from capacity.models.spec import PaperModel
 
-HEAD = 8  # channels of a head, about
+HEADS = (8, 10, 6, 12, 14)  # channels of a head, the best first; with 2, some widths stored a third less
 LAYERS = 2
 TOLERANCE = 0.02  # by which the parameters of the two may differ
 
@@ -30,8 +30,8 @@ def equal_baseline(P: int, recipe: Recipe) -> dict[str, Any]:
 
     Raises UserError where none comes within 2 %.
     """
-    V, width = recipe.vocabulary, HEAD
-    while _count(_gpt2(width, 4 * width), V) < P * (1 - TOLERANCE):
+    V, width = recipe.vocabulary, HEADS[0]
+    while not _heads(width) or _count(_gpt2(width, 4 * width), V) < P * (1 - TOLERANCE):
         width += 2
     best = min((_gpt2(width, units) for units in range(4 * width, 0, -1)), key=lambda it: abs(_count(it, V) - P))
     if abs(_count(best, V) / P - 1) > TOLERANCE:
@@ -41,10 +41,18 @@ def equal_baseline(P: int, recipe: Recipe) -> dict[str, Any]:
     return best
 
 
+def _heads(width: int) -> int | None:
+    """How many heads a width has; None where no even number of channels near 8 divides it."""
+    return next((width // channels for channels in HEADS if width % channels == 0), None)
+
+
 def _gpt2(width: int, units: int) -> dict[str, Any]:
-    """Of so many hidden units an MLP; GPT-2's are 4 width. Heads are even, and as near to 8 channels as can be."""
-    heads = min((h for h in range(1, width + 1) if width % (2 * h) == 0), key=lambda h: abs(width / h - HEAD))
-    section = {"architecture": f"gpt2-{LAYERS}-{heads}", "width": width, "init_std": float(f"{width**-0.5:.2g}")}
+    """Of so many hidden units an MLP; GPT-2's are 4 width."""
+    section = {
+        "architecture": f"gpt2-{LAYERS}-{_heads(width)}",
+        "width": width,
+        "init_std": float(f"{width**-0.5:.2g}"),
+    }
     return section if units == 4 * width else {**section, "mlp_ratio": units / (4 * width)}
 
 
