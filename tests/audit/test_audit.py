@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from checkout import Checkout
 from edits import RUNS
 from planted import TINY, tiny_grid
 
-from capacity.artefacts.identity import file_digest
+from capacity.artefacts.identity import file_digest, package_version
 from capacity.artefacts.manifest import DIGEST, MANIFEST, content_digest, manifest_digest
 from capacity.audit import currency, run
 from capacity.audit.execution import Choice
 from capacity.audit.findings import Finding, Severity
+from capacity.audit.folder import read_folder
 from capacity.audit.report import Report
 from capacity.audit.run import Options, run_audit
 from capacity.config.load import load_config
@@ -406,6 +408,24 @@ def test_an_artefact_of_older_code_is_stale_and_the_engine_agrees(built: Checkou
     assert all("train_checkpoint.py" in finding["what"] for finding in stale)
     assert {finding["kind"] for finding in found} == {"stale", "not made"}
     assert report["levels"][2]["facts"]["jobs that the engine would run"] == 13
+
+
+@pytest.mark.parametrize(
+    ("package", "version", "reasons"),
+    [
+        ("schedulefree", package_version("schedulefree"), []),  # which one optimizer needs, and no other
+        ("schedulefree", "0.1", [f"package schedulefree 0.1 -> {package_version('schedulefree')}"]),
+        ("peft", "0.1", ["package peft 0.1 -> None"]),  # of another stage
+    ],
+)
+def test_packages_that_some_settings_need_besides_are_compared_too(
+    checkout: Checkout, package: str, version: str, reasons: list[str]
+):
+    name = f"checkpoints/{checkout.artefact('checkpoints', LONG).name}"
+    artefact = read_folder(checkout.path / "results", []).artefacts[name]
+    packages = {**artefact.manifest.packages, package: version}
+    made = replace(artefact, manifest=artefact.manifest.model_copy(update={"packages": packages}))
+    assert currency.own_changes(made) == reasons
 
 
 def test_damage_that_the_engine_would_use_is_a_finding_of_its_own(checkout: Checkout, monkeypatch: pytest.MonkeyPatch):

@@ -12,19 +12,31 @@ class Stage:
     name: str
     rule: str  # the engine's rule and, with .py, the script
     packages: tuple[str, ...]
+    further: tuple[str, ...] = ()  # packages that some settings need besides
 
     @property
     def script(self) -> str:
         return f"{self.rule}.py"
 
 
+# Of rewritings, besides: an endpoint's texts depend on none of these, and should not be asked for again.
+REWRITER_PACKAGES = {"model": ("tokenizers", "torch", "transformers")}
+
+# Of checkpoints, besides: what an optimizer is made of.
+OPTIMIZER_PACKAGES = {"schedule-free": ("schedulefree",)}
+
 STAGES = {
     stage.name: stage
     for stage in (
         Stage("datasets", "make_dataset", ("numpy",)),
-        Stage("rewritings", "rewrite_dataset", ("numpy",)),
+        Stage("rewritings", "rewrite_dataset", ("numpy",), REWRITER_PACKAGES["model"]),
         Stage("tokenizers", "make_tokenizer", ("tokenizers",)),
-        Stage("checkpoints", "train_checkpoint", ("lightning", "numpy", "tokenizers", "torch", "transformers")),
+        Stage(
+            "checkpoints",
+            "train_checkpoint",
+            ("lightning", "numpy", "tokenizers", "torch", "transformers"),
+            OPTIMIZER_PACKAGES["schedule-free"],
+        ),
         Stage("variants", "quantize_checkpoint", ("numpy", "tokenizers", "torch", "transformers")),
         Stage("probes", "probe_checkpoint", ("numpy", "tokenizers", "torch", "transformers")),
         Stage("questions", "make_questions", ("numpy", "tokenizers")),
@@ -39,12 +51,6 @@ STAGES = {
         Stage("figures", "plot_capacity", ("matplotlib", "numpy", "pandas", "scipy")),
     )
 }
-
-# Of rewritings, besides: an endpoint's texts depend on none of these, and should not be asked for again.
-REWRITER_PACKAGES = {"model": ("tokenizers", "torch", "transformers")}
-
-# Of checkpoints, besides: what an optimizer is made of.
-OPTIMIZER_PACKAGES = {"schedule-free": ("schedulefree",)}
 
 # Options that came after the first release, with the value that stands for "as before": left at it, an option is not
 # part of an identity. A default that changes later does move digests, because the frozen value here stays.

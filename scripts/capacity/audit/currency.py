@@ -79,7 +79,7 @@ def own_changes(artefact: Artefact) -> list[str]:
         reasons.append(f"code {m.code.digest[:12]} -> {present[:12]}: {shown}{more}")
     for package in sorted({*m.packages, *stage.packages}):
         made = m.packages.get(package)
-        now_version = package_version(package) if package in stage.packages else None
+        now_version = package_version(package) if package in (*stage.packages, *stage.further) else None
         if made != now_version:
             reasons.append(f"package {package} {made} -> {now_version}")
     reasons += _changed_files(m.settings.get("files"))
