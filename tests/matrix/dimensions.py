@@ -159,7 +159,7 @@ EXTRACTIONS: dict[str, dict[str, Any]] = {
     "mixed": {"method": "mixed", "share": 0.5},
 }
 PRECISIONS = {"fp32": {"precision": "fp32"}, "bf16": {"precision": "bf16"}}
-ATTENTION = {"eager": {"attention": "eager"}, "fused": {"attention": "fused"}}
+ATTENTION = {kernel: {"attention": kernel} for kernel in ("eager", "fused", "short")}
 LOSS = {"whole": {"loss": "whole"}, "chunked": {"loss": "chunked"}}
 DEVICES = {"one": {"devices": 1}, "two": {"devices": 2}}
 
@@ -251,7 +251,13 @@ RULES = [
     _rule(
         r"experts: with a gated mlp", model=("llama", "mistral"), mlp=("own",), experts=("top one", "top two"),
     ),
-    _rule(r"attention: fused, but models\.\S+ is not of the paper", model=_but("model", *PAPERS), attention=("fused",)),
+    *(
+        _rule(
+            rf"attention: {kernel}, but models\.\S+ is not of the paper",
+            model=_but("model", *PAPERS), attention=(kernel,),
+        )
+        for kernel in ("fused", "short")
+    ),
     _rule(r"loss: chunked, but models\.\S+ is not of the paper", model=_but("model", *PAPERS), loss=("chunked",)),
     _rule(
         r"document_mask: true, but models\.\S+ is not of the paper", model=_but("model", *PAPERS),

@@ -30,10 +30,11 @@ from capacity.config.study import Display, Probe, Table
 from capacity.config.tokenizer import Bpe
 from capacity.errors import UserError
 from capacity.models import factories
+from capacity.models.architectures import paper_model
 from capacity.plan import grid as resolver
 from capacity.plan import world_specs
 from capacity.plan.grid import Grid
-from capacity.plan.training_specs import has_compiler
+from capacity.plan.training_specs import fastest_attention, has_compiler
 from capacity.world.facts import make_world
 from capacity.world.kinds import read_world
 
@@ -149,6 +150,7 @@ MOVES: list[tuple[str, Any, str]] = [
     (LONG, {**RAW["regimes"]["long"], "quantizer": "int4", "quantize_from": 0.5}, "cvpaf"),
     ("regimes/cut", {**RAW["regimes"]["cut"], "document_mask": True}, "cvpaf"),
     ("scales/laptop/attention", "fused", "cvpaf"),
+    ("scales/laptop/attention", "short", "cvpaf"),
     ("scales/laptop/loss", "chunked", "cvpaf"),
     ("quantizers/int8/bits", 7, "vpaf"),
     ("quantizers/int8", {"method": "none"}, "vpaf"),
@@ -638,6 +640,31 @@ def test_attention_is_fused_on_a_gpu_for_long_contexts(accelerator: str, context
 
 
 @pytest.mark.parametrize(
+    ("compiled", "context", "document_mask", "channels", "attention"),
+    [
+        (True, 64, False, 64, "short"),
+        (False, 64, False, 64, "eager"),
+        (True, 65, False, 32, "eager"),
+        (True, 64, True, 32, "eager"),
+        (True, 64, False, 65, "eager"),
+    ],
+)
+def test_attention_is_of_short_rows_on_a_cpu_wherever_its_kernel_can_be(
+    compiled: bool, context: int, document_mask: bool, channels: int, attention: str
+):
+    model = paper_model("gpt2", l=2, h=2, head_dim=channels)
+    assert fastest_attention(model, "cpu", context, compiled, document_mask) == attention
+
+
+def test_short_attention_without_a_compiler_is_refused_before_any_job(path_with: Callable[..., None]):
+    path_with()
+    with pytest.raises(
+        UserError, match=r"attention: short, but there is no C\+\+ compiler; install g\+\+ or use eager"
+    ):
+        grid_of(with_value("scales/laptop/attention", "short"))
+
+
+@pytest.mark.parametrize(
     ("accelerator", "from_logits", "loss"), [("cpu", 1, "whole"), ("gpu", 10**9, "whole"), ("gpu", 1, "chunked")]
 )
 def test_the_loss_is_in_chunks_on_a_gpu_for_many_logits(
@@ -662,6 +689,7 @@ def test_cuda_graphs_are_asked_for_on_a_gpu_alone():
     ("path", "value", "words"),
     [
         ("scales/laptop/attention", "fused", "scales.laptop.attention: fused, but models.small is not of the paper"),
+        ("scales/laptop/attention", "short", "scales.laptop.attention: short, but models.small is not of the paper"),
         ("scales/laptop/loss", "chunked", "scales.laptop.loss: chunked, but models.small is not of the paper"),
         ("regimes/cut/document_mask", True, "regimes.cut.document_mask: true, but models.small is not of the paper"),
     ],

@@ -1,4 +1,4 @@
-"""Fused attention gives the losses of eager attention; a mask of documents those of documents trained alone."""
+"""Other kernels of attention give the losses of eager; a mask of documents those of documents trained alone."""
 
 import itertools
 from types import SimpleNamespace
@@ -28,10 +28,17 @@ FAMILIES = {
 }
 
 
-def objective(family: str, attention: str, context: int = T, compiled: bool = False, documents: bool = False):
+def objective(
+    family: str,
+    attention: str,
+    context: int = T,
+    compiled: bool = False,
+    documents: bool = False,
+    precision: str = "fp32",
+):
     """Of a model whose attention matters: weights ten times as large as at the start."""
     model = build_model(model_of({**FAMILIES[family], "init_std": 0.2}), V, context, seed=1, attention=attention)
-    return Objective(model, context, "fp32", compiled, document_mask=documents)
+    return Objective(model, context, precision, compiled, document_mask=documents)
 
 
 def gradient(objective: Objective, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,14 +52,30 @@ def windows() -> tuple[Tensor, Tensor]:
     return stream[:-1].view(2, T), stream[1:].view(2, T)
 
 
+@pytest.mark.parametrize("attention", ["fused", "short"])
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("documents", [False, True], ids=["whole windows", "documents apart"])
-def test_fused_attention_gives_the_loss_and_gradient_of_eager(family: str, documents: bool) -> None:
-    (slope, loss), (fused_slope, fused_loss) = (
-        gradient(objective(family, attention, documents=documents), *windows()) for attention in ("eager", "fused")
+def test_other_kernels_give_the_loss_and_gradient_of_eager(family: str, documents: bool, attention: str) -> None:
+    (slope, loss), (other_slope, other_loss) = (
+        gradient(objective(family, kernel, documents=documents), *windows()) for kernel in ("eager", attention)
     )
-    assert abs(loss - fused_loss) < 1e-5
-    torch.testing.assert_close(fused_slope, slope, rtol=1e-3, atol=1e-5)
+    assert abs(loss - other_loss) < 1e-5
+    torch.testing.assert_close(other_slope, slope, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_short_attention_is_one_graph_with_the_rest_and_gives_what_it_gives_eagerly(precision: str) -> None:
+    rows = [stream.reshape(-1, 16)[:8] for stream in windows()]
+    slopes, losses = zip(
+        *(
+            gradient(objective("gpt2", "short", 16, compiled=compiled, precision=precision), *rows)
+            for compiled in (False, True)
+        ),
+        strict=True,
+    )
+    tolerance = {"fp32": 1e-5, "bf16": 2e-2}[precision]
+    assert abs(losses[0] - losses[1]) < tolerance
+    assert (slopes[0] - slopes[1]).norm() < 10 * tolerance * slopes[0].norm()
 
 
 def test_fused_attention_takes_no_mask_even_where_torch_compile_looks_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,19 +100,19 @@ class Batches:
         return [array[None].numpy() for array in windows()]
 
 
-def test_fused_attention_counts_as_the_products_of_eager() -> None:
+def test_other_kernels_count_as_the_products_of_eager() -> None:
     counts = []
-    for attention in ("eager", "fused"):
+    for attention in ("eager", "fused", "short"):
         ours = objective("gpt2", attention)
         counts.append(
             flops_a_token(
                 SimpleNamespace(batches=Batches(), objective=ours, vector=ours.initial_vector(), device="cpu")
             )
         )
-    assert counts[0] == counts[1]
+    assert counts[0] == counts[1] == counts[2]
 
 
-@pytest.mark.parametrize("attention", ["eager", "fused"])
+@pytest.mark.parametrize("attention", ["eager", "fused", "short"])
 @pytest.mark.parametrize("family", [family for family in FAMILIES if "experts" not in family])
 def test_documents_apart_have_the_losses_of_documents_alone(family: str, attention: str) -> None:
     inputs, targets = windows()

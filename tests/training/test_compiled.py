@@ -1,5 +1,10 @@
 """Promises of a compiled function: later calls, which go past the guards, give what the function gives."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,3 +51,38 @@ def test_inductor_is_told_what_is_asked_for(cuda_graph: bool, monkeypatch: pytes
     more = {"triton.cudagraphs": True, "reorder_for_locality": False} if cuda_graph else {}
     assert told == [{"deterministic": True, "cpp_wrapper": False, "cpp.use_decompose_tanh": True} | more]
     assert len(steps) == (3 if cuda_graph else 0)
+
+
+GRADIENT = """
+import json, sys
+import torch
+from torch._dynamo.utils import counters
+from capacity.models.architectures import paper_model
+from capacity.models.build import build_model
+from capacity.training import compiled
+from capacity.training.objective import Objective
+if "plain" in sys.argv:
+    from contextlib import nullcontext
+    compiled._biases_apart = nullcontext
+model = build_model(paper_model("gpt2", l=1, h=1, head_dim=4), 9, 5, 1, "short")
+objective = Objective(model, 5, "fp32", True)
+gradient, _ = objective.gradient(objective.initial_vector(), *torch.arange(20).view(2, 2, 5) % 9)
+print(json.dumps([dict(counters["aot_autograd"]).get("autograd_cache_hit", 0), gradient.double().sum().item().hex()]))
+"""
+
+
+@pytest.mark.long
+def test_a_graph_is_found_by_another_process_and_by_none_that_makes_it_otherwise(tmp_path: Path) -> None:
+    """What attention does, and how a bias is added, is no part of torch's own key of a graph."""
+
+    def run(*words: str) -> tuple[int, str]:
+        variables = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+        command = [sys.executable, "-c", GRADIENT, *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=variables)
+        found, gradient = json.loads(done.stdout)
+        return found, gradient
+
+    first, second = run(), run()
+    assert (first[0], second[0]) == (0, 1)
+    assert first[1] == second[1]
+    assert run("plain")[0] == 0

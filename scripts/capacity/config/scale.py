@@ -15,10 +15,12 @@ class Scale(Section):
     devices: Count = Field(
         1, description="Devices of one machine that a training uses, one process each, with equal shares of a batch."
     )
-    attention: Literal["auto", "eager", "fused"] = Field(
+    attention: Literal["auto", "eager", "fused", "short"] = Field(
         "auto",
-        description="eager: scores of all pairs of tokens in memory; fused: one kernel, of models of the paper. They "
-        "differ by rounding. auto: fused on a GPU for contexts of 64 tokens and more.",
+        description="eager: scores of all pairs of tokens in memory. Of models of the paper also: fused, torch's "
+        "kernel; short, this project's for contexts of at most 64 tokens and heads of at most 64 channels on a CPU, "
+        "and torch's for others. They differ by rounding. auto: fused on a GPU for contexts of 64 tokens and more; "
+        "short on a CPU for compiled models of such contexts and heads.",
     )
     loss: Literal["auto", "whole", "chunked"] = Field(
         "auto",

@@ -31,6 +31,7 @@ from capacity.models.architectures import mlp_width
 from capacity.models.external import build_external
 from capacity.models.modeling_switched import SwitchedConfig, SwitchedForCausalLM
 from capacity.models.modeling_wrapped import WrappedForCausalLM
+from capacity.models.short_attention import SHORT, load_kernels
 from capacity.models.spec import ExpertSettings, ModelSettings, PaperModel
 
 transformers_logging.disable_progress_bar()  # reading and writing take milliseconds
@@ -50,13 +51,15 @@ def build_model(
 ) -> PreTrainedModel:
     """A new model, weights drawn from the seed alone: matrices normal with std init_std, biases 0, norms 1.
 
-    context: positions, in tokens; no parameter depends on it. attention: "eager", or "fused" for models
-    of the paper. The paper's GPT-2 has rotary positions (here over the
-    whole head), tied head, no dropout (arXiv 2404.05405, Section 2 and Appendix A): GPTNeoX without parallel residual;
-    init_std is GPT-2's 0.02 unless given (the paper does not say). Where no stock class can say what the switches ask
-    for it is a Llama with changed parts. GPT-2's smaller initial residual projections, init_std / sqrt(2 l), are not
-    applied. What is no model of the paper is built by `capacity.models.external`.
+    context: positions, in tokens; no parameter depends on it. attention: "eager", or "fused" or
+    "short" for models of the paper. The paper's GPT-2 has rotary positions (here over the whole head), tied head,
+    no dropout (arXiv 2404.05405, Section 2 and Appendix A): GPTNeoX without parallel residual; init_std is GPT-2's
+    0.02 unless given (the paper does not say). Where no stock class can say what the switches ask for it is a Llama
+    with changed parts. GPT-2's smaller initial residual projections, init_std / sqrt(2 l), are not applied.
+    What is no model of the paper is built by `capacity.models.external`.
     """
+    if attention == SHORT:
+        load_kernels()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(np.random.SeedSequence([seed, WEIGHTS]).generate_state(1, np.uint64)[0]))
         if not isinstance(model, PaperModel):

@@ -10,18 +10,19 @@ from capacity.config.experiment import Config
 from capacity.errors import UserError
 from capacity.models.architectures import parameter_count
 from capacity.models.factories import source_digests
+from capacity.models.spec import SHORT_CHANNELS, SHORT_TOKENS, ModelSettings, PaperModel
 from capacity.plan.estimates import biography_tokens, training_steps, vocabulary
 from capacity.plan.study_runs import Run, known
 from capacity.plan.variant_specs import scheme_of
 from capacity.quantization.spec import RoundToNearest
 from capacity.rewriting.spec import DatasetSettings, read_dataset
 from capacity.tokenizers.spec import read_tokenizer
-from capacity.training.spec import Hardware, QuantizedTraining, TrainingRegime, TrainingSettings
+from capacity.training.spec import Compile, Hardware, QuantizedTraining, TrainingRegime, TrainingSettings
 
 MOST_PARAMETERS = 10**12
 FUSED_FROM = 64  # tokens; on shorter rows the fused kernel is slower
 CHUNKED_FROM = 2**26  # logits of a step on one device; with softmax and gradient they take a GB
-COMPILE_PAYS_FROM = 4000  # steps; compiling costs a job about as much as it saves over so many steps
+COMPILE_PAYS_FROM = 2000  # steps; compiling costs a job about as much as it saves over so many steps
 
 
 def checkpoint_spec(config: Config, run: Run, dataset: Spec, tokenizer: Spec) -> Spec:
@@ -40,7 +41,7 @@ def checkpoint_spec(config: Config, run: Run, dataset: Spec, tokenizer: Spec) ->
     training = TrainingSettings(
         model=model,
         regime=regime,
-        hardware=_hardware(config, run, world, regime, V),
+        hardware=_hardware(config, run, model, world, regime, V),
         seed=run.seed,
         files=source_digests(run.model.python) if run.model.python else {},
     )
@@ -73,7 +74,7 @@ def _check_papers_model(config: Config, run: Run) -> None:
     """Refuse what only models of the paper can do: others make their own mask and logits. Raises UserError."""
     scale = known(config.scales, config.scale, "scale", "scales")
     asked = {
-        f"scales.{config.scale}.attention: fused": scale.attention == "fused",
+        f"scales.{config.scale}.attention: {scale.attention}": scale.attention in ("fused", "short"),
         f"scales.{config.scale}.loss: chunked": scale.loss == "chunked",
         f"regimes.{run.names['regime']}.document_mask: true": run.regime.document_mask,
     }
@@ -97,7 +98,9 @@ def _regime(config: Config, run: Run) -> TrainingRegime:
     return TrainingRegime(**settings, quantization=QuantizedTraining(scheme=scheme, start=start))
 
 
-def _hardware(config: Config, run: Run, dataset: DatasetSettings, regime: TrainingRegime, V: int) -> Hardware:
+def _hardware(
+    config: Config, run: Run, model: ModelSettings, dataset: DatasetSettings, regime: TrainingRegime, V: int
+) -> Hardware:
     """The scale's hardware with every `auto` decided, once, here."""
     scale = known(config.scales, config.scale, "scale", "scales")
     if run.regime.batch % scale.devices:
@@ -108,19 +111,35 @@ def _hardware(config: Config, run: Run, dataset: DatasetSettings, regime: Traini
         raise UserError(f"{asked}, but models.{run.names['model']} has experts, whose capacity is a batch's; use 1")
     if scale.compile == "reduce-overhead" and scale.accelerator == "cpu":
         raise UserError(f"scales.{config.scale}.compile: reduce-overhead, but a cpu has no CUDA graphs; use true")
+    if scale.attention == "short" and not has_compiler():
+        raise UserError(
+            f"scales.{config.scale}.attention: short, but there is no C++ compiler; install g++ or use eager"
+        )
     context = regime.context or biography_tokens(dataset)
     on_gpu = scale.accelerator == "gpu" and bool(run.model.architecture)
-    attention, loss, compiled = scale.attention, scale.loss, scale.compile
-    if attention == "auto":
-        attention = "fused" if on_gpu and context >= FUSED_FROM else "eager"
+    loss, compiled = scale.loss, scale.compile
     if loss == "auto":
         large = run.regime.batch // scale.devices * context * V >= CHUNKED_FROM
         loss = "chunked" if on_gpu and large else "whole"
     if compiled == "auto":  # not every external model is one graph
         pays = bool(run.model.architecture) and training_steps(dataset, regime) >= COMPILE_PAYS_FROM
         compiled = pays and has_compiler()
-    decided = {"attention": attention, "loss": loss, "compile": compiled}
+    decided = {"loss": loss, "compile": compiled}
+    if scale.attention == "auto":
+        decided["attention"] = fastest_attention(model, scale.accelerator, context, compiled, regime.document_mask)
     return Hardware(**scale.model_dump() | decided)
+
+
+def fastest_attention(
+    model: ModelSettings, accelerator: str, context: int, compiled: Compile, document_mask: bool
+) -> str:
+    """The attention that `auto` stands for. context: T in tokens, where texts decide it an estimate."""
+    if not isinstance(model, PaperModel):
+        return "eager"
+    if accelerator == "gpu":
+        return "fused" if context >= FUSED_FROM else "eager"
+    fits = context <= SHORT_TOKENS and model.head_dim <= SHORT_CHANNELS and not document_mask
+    return "short" if compiled and fits else "eager"
 
 
 @functools.cache

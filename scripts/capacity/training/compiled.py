@@ -1,11 +1,15 @@
 """A function of tensors as one compiled graph that later calls reach without torch.compile's guards."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
+from unittest.mock import patch
 
 import torch
+import torch._functorch.config
 from torch import Tensor
 from torch._inductor.compile_fx import compile_fx
+from torch._inductor.decomposition import decompositions
 from torch.fx import GraphModule
 
 from capacity.errors import UserError
@@ -33,6 +37,7 @@ class Compiled:
         in_order: bool = False,
         cuda_graph: bool = False,
     ):
+        self._on_cpu = on_cpu
         self._function = torch.compile(function, fullgraph=True, dynamic=False, backend=self._backend)
         # No kernel is chosen by a time that was measured. torch's own tanh of a vector takes three times as long as
         # one by its exponential, which is off by 1e-7 at most.
@@ -57,7 +62,8 @@ class Compiled:
 
     def _first(self, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         try:
-            results = self._function(*arguments)
+            with _biases_apart() if self._on_cpu else nullcontext(), _gradients_kept():
+                results = self._function(*arguments)
         except torch._dynamo.exc.Unsupported as error:
             raise UserError(
                 "compile: true, but this model is not one graph for torch.compile "
@@ -84,6 +90,25 @@ class Compiled:
             return outputs
 
         return recording
+
+
+@contextmanager
+def _biases_apart() -> Iterator[None]:
+    """Biases are added by whatever comes next: to add one in its product, a CPU copies it for every row first."""
+    config: Any = torch.compiler.config  # torch's cache of graphs does not look at how a sum is made
+    with patch.dict(decompositions, {torch.ops.aten.addmm.default: _addmm}), config.patch(cache_key_tag="biases apart"):
+        yield
+
+
+def _addmm(bias: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """The product and the sum, with a dimension that keeps inductor from putting the two together again."""
+    return torch.mm(left, right)[None].add(bias)[0]
+
+
+def _gradients_kept() -> AbstractContextManager[None]:
+    """A graph with an autograd.Function goes into torch's cache too: its gradient stands in the graph."""
+    config: Any = torch._functorch.config
+    return config.patch(autograd_cache_allow_custom_autograd_functions=True)
 
 
 def _place(one: Tensor, among: Tensors, default: Any = None) -> Any:

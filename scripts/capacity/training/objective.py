@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from capacity.models.build import FUSED
 from capacity.models.external import balance_weight
 from capacity.models.modeling_switched import Routing
+from capacity.models.short_attention import SHORT
 from capacity.quantization.spec import RoundToNearest
 from capacity.quantization.straight_through import StraightThrough
 from capacity.training.compiled import Compiled
@@ -155,7 +156,8 @@ class _Loss(nn.Module):
         chunked: bool,
     ):
         super().__init__()
-        self._fused, self._document_mask = model.config._attn_implementation == FUSED, document_mask
+        attention = model.config._attn_implementation
+        self._fused, self._document_mask = attention in (FUSED, SHORT), document_mask
         self.model, self.balance, self._plain = model, balance, plain
         self._has_experts = getattr(model.config, "mlp_kind", "") == "experts"
         self._mean_loss = compilable_loss if compiled else stock_loss
@@ -174,7 +176,7 @@ class _Loss(nn.Module):
         return self.model
 
     def _mask(self, inputs_BT: Tensor) -> Tensor | None:
-        """What is added to scores, or for the fused kernel which of them count; None for its own causal mask."""
+        """What is added to scores, or for a fused kernel which of them count; None for its own causal mask."""
         if not self._document_mask:
             return None if self._fused else self.mask
         document_BT = (inputs_BT == EOS_ID).cumsum(1)

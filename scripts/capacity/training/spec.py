@@ -18,7 +18,7 @@ class Hardware(Settings):
     accelerator: Literal["cpu", "gpu"]
     precision: Literal["fp32", "bf16"]
     devices: int
-    attention: Literal["eager", "fused"]
+    attention: Literal["eager", "fused", "short"]
     loss: Literal["whole", "chunked"]
     compile: Compile
 
