@@ -180,7 +180,11 @@ def reasons(grid: Grid, results: Path, stage: str) -> set[str]:
         ({"regimes": {"long": {"lr": 0.02}}}, "checkpoints", {"regime.lr 0.01 -> 0.02"}),
         ({"regimes": {"long": {"clip": None}}}, "checkpoints", {"regime.clip 1 -> None"}),
         ({"models": {"small": {"head_dim": 6}}}, "checkpoints", {"model.head_dim 4 -> 6"}),
-        ({"scales": {"laptop": {"compile": True}}}, "checkpoints", {"hardware.compile False -> True"}),
+        (
+            {"scales": {"laptop": {"compile": True}}},
+            "checkpoints",
+            {"hardware.attention eager -> short; hardware.compile False -> True"},
+        ),
         ({"datasets": {"people": {"pools": {"cities": 5}}}}, "datasets", {"pools.cities 4 -> 5"}),
         ({"datasets": {"people": {"pools": {"cities": 5}}}}, "probes", {"its parents are new"}),
         ({"probe": {"draws": 2}}, "probes", {"draws 1 -> 2"}),
