@@ -23,7 +23,7 @@ from capacity.quantization.spec import ROLES
 from capacity.tables.bits import bits_offered, person_bits
 from capacity.tables.scores import score_matrices
 from capacity.tokenizers.tokenization import has_all_rows, load_tokenizer
-from capacity.world.facts import load_world
+from capacity.world.facts import World, load_world
 from capacity.world.text_renderer import renderer_of
 
 DIGITS = 1e-5  # a table has six significant digits
@@ -31,7 +31,7 @@ SHARES = (
     "accuracy", "accuracy_name", "memorised", "extractable", "extractable_first_token", "memorised_after", "dropped",
 )  # fmt: skip
 LEARNED = 1.02  # times the loss of a model that knows the vocabulary alone: what every training falls below
-NEAR = 0.01  # share of the bits offered, or stored below nothing, by which int8 may differ from none
+NEAR = 0.01  # share of the bits offered by which int8 may differ from none, where none stores some
 EXPERTS = 3  # of every model that has some
 LEVELS = {"ternary": 3, "fp8": 256, "fp4": 16, "fp16": 2**16, "bf16": 2**16}
 
@@ -56,7 +56,7 @@ def _faults(results: Path, row: Row, number: int, table: pd.DataFrame) -> Iterat
         for line in by_scheme.values():
             yield from _of_a_line(line, row)
         yield from _of_none(results, by_scheme["none"], row)
-        yield from _of_int8(by_scheme["none"], by_scheme["int8"])
+        yield from _of_int8(results, by_scheme["none"], by_scheme["int8"])
         for scheme, line in by_scheme.items():
             yield from _of_weights(results, line, bits_of(row) if scheme == name_of(number) else None)
     yield from _of_tables(results, row, number, rates)
@@ -102,7 +102,7 @@ def _of_a_line(line: dict[str, Any], row: Row) -> Iterator[str]:
 
 def _of_none(results: Path, line: dict[str, Any], row: Row) -> Iterator[str]:
     """The unquantised row against the checkpoint itself: its size, and its own scoring."""
-    checkpoint, tokenizer = (results / f"{stage}s" / line[f"{stage}_id"] for stage in ("checkpoint", "tokenizer"))
+    checkpoint = results / "checkpoints" / line["checkpoint_id"]
     P = sum(tensor.size for tensor in load_file(checkpoint / "model.safetensors").values())
     if line["P"] != P or line["P_active"] > P:
         yield f"P is {line['P']}, active {line['P_active']}, but {P} numbers are saved"
@@ -112,11 +112,7 @@ def _of_none(results: Path, line: dict[str, Any], row: Row) -> Iterator[str]:
     model = read_model(manifest["settings"]["model"])
     if isinstance(model, PaperModel) and (formula := parameter_count(model, line["vocabulary"])) != P:
         yield f"{P} parameters, by the formula {formula}"
-    world = load_world(results / manifest["parents"]["dataset"])
-    renderer = renderer_of(world, load_tokenizer(tokenizer), has_all_rows(tokenizer))
-    scores = score_people(load_model(checkpoint), renderer, world, ProbeDraws(draws=2, seed=1)).to_pandas()
-    matrices = score_matrices(scores, world.account)
-    stored = person_bits(matrices["nats"], matrices["first_chunk_nats"], world.account).total.sum()
+    world, matrices, stored = _scored(results, line, checkpoint)
     if not _near(stored, line["bits_stored"], line["bits_offered"]):
         yield f"none stores {line['bits_stored']} bits, its checkpoint {stored}"
     if not _near(bits_offered(world.N, world.account), line["bits_offered"], line["bits_offered"]):
@@ -126,8 +122,25 @@ def _of_none(results: Path, line: dict[str, Any], row: Row) -> Iterator[str]:
         yield f"accuracy {line['accuracy']}, {line['accuracy_name']}; the checkpoint's is other"
 
 
-def _of_int8(none: dict[str, Any], int8: dict[str, Any]) -> Iterator[str]:
-    if abs(int8["bits_stored"] - none["bits_stored"]) > NEAR * (none["bits_offered"] + abs(none["bits_stored"])):
+def _scored(results: Path, line: dict[str, Any], model: Path) -> tuple[World, dict[str, Any], float]:
+    """The world of a row, and what a folder's weights score on it and store of it, in bits."""
+    manifest = json.loads((results / "checkpoints" / line["checkpoint_id"] / "manifest.json").read_text())
+    world, tokenizer = (
+        load_world(results / manifest["parents"]["dataset"]),
+        results / "tokenizers" / line["tokenizer_id"],
+    )
+    renderer = renderer_of(world, load_tokenizer(tokenizer), has_all_rows(tokenizer))
+    scores = score_people(load_model(model), renderer, world, ProbeDraws(draws=2, seed=1)).to_pandas()
+    matrices = score_matrices(scores, world.account)
+    return world, matrices, person_bits(matrices["nats"], matrices["first_chunk_nats"], world.account).total.sum()
+
+
+def _of_int8(results: Path, none: dict[str, Any], int8: dict[str, Any]) -> Iterator[str]:
+    """The row of int8 against its own weights; and near none's, unless a model that is sure of what is wrong has both."""
+    *_, stored = _scored(results, int8, results / "variants" / int8["variant_id"])
+    if not _near(stored, int8["bits_stored"], int8["bits_offered"]):
+        yield f"int8 stores {int8['bits_stored']} bits, its weights {stored}"
+    if none["bits_stored"] >= 0 and abs(int8["bits_stored"] - none["bits_stored"]) > NEAR * none["bits_offered"]:
         yield f"int8 stores {int8['bits_stored']} bits, none {none['bits_stored']} of {none['bits_offered']} offered"
 
 
