@@ -31,7 +31,7 @@ SHARES = (
     "accuracy", "accuracy_name", "memorised", "extractable", "extractable_first_token", "memorised_after", "dropped",
 )  # fmt: skip
 LEARNED = 1.02  # times the loss of a model that knows the vocabulary alone: what every training falls below
-NEAR = 0.01  # share of the bits offered by which int8 may differ from none, where none stores some
+NEAR = 0.01  # share of the bits offered and stored by which int8 may differ from none, where none stores some
 EXPERTS = 3  # of every model that has some
 LEVELS = {"ternary": 3, "fp8": 256, "fp4": 16, "fp16": 2**16, "bf16": 2**16}
 
@@ -136,11 +136,13 @@ def _scored(results: Path, line: dict[str, Any], model: Path) -> tuple[World, di
 
 
 def _of_int8(results: Path, none: dict[str, Any], int8: dict[str, Any]) -> Iterator[str]:
-    """The row of int8 against its own weights; and near none's, unless a model that is sure of what is wrong has both."""
+    """The row of int8 against its own weights; and near none's, where none stores something."""
     *_, stored = _scored(results, int8, results / "variants" / int8["variant_id"])
     if not _near(stored, int8["bits_stored"], int8["bits_offered"]):
         yield f"int8 stores {int8['bits_stored']} bits, its weights {stored}"
-    if none["bits_stored"] >= 0 and abs(int8["bits_stored"] - none["bits_stored"]) > NEAR * none["bits_offered"]:
+    if none["bits_stored"] >= 0 and abs(int8["bits_stored"] - none["bits_stored"]) > NEAR * (
+        none["bits_offered"] + none["bits_stored"]
+    ):
         yield f"int8 stores {int8['bits_stored']} bits, none {none['bits_stored']} of {none['bits_offered']} offered"
 
 
