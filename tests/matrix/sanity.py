@@ -125,10 +125,8 @@ def _of_none(results: Path, line: dict[str, Any], row: Row) -> Iterator[str]:
 def _scored(results: Path, line: dict[str, Any], model: Path) -> tuple[World, dict[str, Any], float]:
     """The world of a row, and what a folder's weights score on it and store of it, in bits."""
     manifest = json.loads((results / "checkpoints" / line["checkpoint_id"] / "manifest.json").read_text())
-    world, tokenizer = (
-        load_world(results / manifest["parents"]["dataset"]),
-        results / "tokenizers" / line["tokenizer_id"],
-    )
+    world = load_world(results / manifest["parents"]["dataset"])
+    tokenizer = results / "tokenizers" / line["tokenizer_id"]
     renderer = renderer_of(world, load_tokenizer(tokenizer), has_all_rows(tokenizer))
     scores = score_people(load_model(model), renderer, world, ProbeDraws(draws=2, seed=1)).to_pandas()
     matrices = score_matrices(scores, world.account)
@@ -140,9 +138,8 @@ def _of_int8(results: Path, none: dict[str, Any], int8: dict[str, Any]) -> Itera
     *_, stored = _scored(results, int8, results / "variants" / int8["variant_id"])
     if not _near(stored, int8["bits_stored"], int8["bits_offered"]):
         yield f"int8 stores {int8['bits_stored']} bits, its weights {stored}"
-    if none["bits_stored"] >= 0 and abs(int8["bits_stored"] - none["bits_stored"]) > NEAR * (
-        none["bits_offered"] + none["bits_stored"]
-    ):
+    apart, allowed = abs(int8["bits_stored"] - none["bits_stored"]), NEAR * (none["bits_offered"] + none["bits_stored"])
+    if none["bits_stored"] >= 0 and apart > allowed:
         yield f"int8 stores {int8['bits_stored']} bits, none {none['bits_stored']} of {none['bits_offered']} offered"
 
 

@@ -31,9 +31,8 @@ def make_fabric(hardware: Hardware) -> Fabric:
         raise UserError(f"devices: {devices}, but torch finds {torch.cuda.device_count()} GPUs here; ask for fewer")
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    torch._C._set_deterministic_fill_uninitialized_memory(
-        False
-    )  # a thirtieth of a small step: what is read was written
+    # All that is read was written: to fill new memory first takes a hundredth of a small step.
+    torch._C._set_deterministic_fill_uninitialized_memory(False)
     fabric = Fabric(
         accelerator="cuda" if hardware.accelerator == "gpu" else "cpu",
         devices=devices,

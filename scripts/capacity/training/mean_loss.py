@@ -68,8 +68,7 @@ def _loss_and_gradient(
     nats_N1 = top_N1 + total_N1.log() - logits_NV.gather(1, target_N1)
     loss = torch.where(scored_N1, nats_N1, 0.0).sum() / num_scored
     weight_N1 = torch.where(scored_N1, 1.0 / num_scored, 0.0)
-    columns_V = torch.arange(
-        logits_NV.shape[1], device=logits_NV.device, dtype=torch.int32
-    )  # as many a vector as floats
+    # Of 32 bits, as floats are: a vector of the processor holds as many.
+    columns_V = torch.arange(logits_NV.shape[1], device=logits_NV.device, dtype=torch.int32)
     is_target_NV = columns_V == target_N1.int()
     return loss, power_NV * (weight_N1 / total_N1) - torch.where(is_target_NV, weight_N1, 0.0)
