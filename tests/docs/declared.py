@@ -115,6 +115,9 @@ WAYS: dict[str, Way] = {
     "make table SCALE=desktop STUDY=base-law": Run(
         "make plan SCALE=desktop STUDY=base-law", place="clone", says="33,824"
     ),
+    "make table SCALE=desktop-large": Run(
+        "make plan SCALE=desktop-large STUDY=base-law", place="clone", says="116,800"
+    ),
     # docs/gpu.md
     "make plan SCALE=workstation STUDY=base-law": Run(place="clone", says="assumed for 13 trainings"),
     'make plan SCALE=paper STUDY=base-law ARGS="--rate 1e14"': Run(place="clone", says="at the rate given", slow=True),
