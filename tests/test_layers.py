@@ -13,7 +13,7 @@ LIBRARY = Path(__file__).resolve().parents[1] / "scripts" / "capacity"
 
 # From the ground up. A line sees itself and the lines above; of two stages on the way from facts to numbers, the later.
 LAYERS = (
-    *("errors", "environment", "artefacts", "jobs"),
+    *("errors", "environment", "kernels", "artefacts", "jobs"),
     *("world", "rewriting", "tokenizers", "models", "quantization", "training", "probe", "extraction"),
     *("tables", "figures", "hub"),
     *("config", "plan", "watch", "measure", "audit", "cli", "api"),

@@ -24,6 +24,8 @@ FAMILIES = {
     "mistral, shared keys": {"family": "mistral", **SIZE},
     "gpt2, no MLP": {"family": "gpt2", **SIZE, "mlp_ratio": 0.0},
     "llama, layer norm": {"family": "llama", **SIZE, "norm": "layer"},
+    "gpt2, half of a head turns": {"family": "gpt2", **SIZE, "rotary": 0.5},
+    "llama, half of a head turns": {"family": "llama", **SIZE, "rotary": 0.5},
     "gpt2, experts": {"family": "gpt2", **SIZE, "mlp_ratio": 0.25, "experts": EXPERTS},
 }
 
@@ -63,19 +65,30 @@ def test_other_kernels_give_the_loss_and_gradient_of_eager(family: str, document
     torch.testing.assert_close(other_slope, slope, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_short_attention_is_one_graph_with_the_rest_and_gives_what_it_gives_eagerly(precision: str) -> None:
+@pytest.mark.parametrize(("family", "precision"), [*((family, "fp32") for family in FAMILIES), ("gpt2", "bf16")])
+def test_short_attention_is_one_graph_with_the_rest_and_gives_what_it_gives_eagerly(
+    family: str, precision: str
+) -> None:
+    """Compiled, the kernels turn queries and keys; uncompiled, transformers does, before and after alike."""
     rows = [stream.reshape(-1, 16)[:8] for stream in windows()]
-    slopes, losses = zip(
-        *(
-            gradient(objective("gpt2", "short", 16, compiled=compiled, precision=precision), *rows)
-            for compiled in (False, True)
-        ),
-        strict=True,
+    ours = objective(family, "short", 16, compiled=True, precision=precision)
+    eager = objective(family, "short", 16, precision=precision)
+    (slope, loss), (other_slope, other_loss), again = (
+        gradient(one, *rows) for one in (ours, eager, objective(family, "short", 16, precision=precision))
     )
     tolerance = {"fp32": 1e-5, "bf16": 2e-2}[precision]
-    assert abs(losses[0] - losses[1]) < tolerance
-    assert (slopes[0] - slopes[1]).norm() < 10 * tolerance * slopes[0].norm()
+    assert abs(loss - other_loss) < tolerance
+    assert (slope - other_slope).norm() < 10 * tolerance * slope.norm()
+    assert again[0].equal(other_slope)
+    assert ours._loss.turned_by_kernels
+
+
+def test_positions_are_transformers_own_where_its_function_has_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [stream.reshape(-1, 16)[:8] for stream in windows()]
+    expected, _ = gradient(objective("gpt2", "short", 16), *rows)
+    monkeypatch.setattr("capacity.models.short_attention._ROTATE", "rotate")
+    slope, _ = gradient(objective("gpt2", "short", 16, compiled=True), *rows)
+    torch.testing.assert_close(slope, expected, rtol=1e-3, atol=1e-5)
 
 
 def test_fused_attention_takes_no_mask_even_where_torch_compile_looks_on(monkeypatch: pytest.MonkeyPatch) -> None:

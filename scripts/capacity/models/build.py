@@ -27,11 +27,12 @@ from transformers.utils import logging as transformers_logging
 
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
+from capacity.kernels import library
 from capacity.models.architectures import mlp_width
 from capacity.models.external import build_external
 from capacity.models.modeling_switched import SwitchedConfig, SwitchedForCausalLM
 from capacity.models.modeling_wrapped import WrappedForCausalLM
-from capacity.models.short_attention import SHORT, load_kernels
+from capacity.models.short_attention import SHORT
 from capacity.models.spec import ExpertSettings, ModelSettings, PaperModel
 
 transformers_logging.disable_progress_bar()  # reading and writing take milliseconds
@@ -59,7 +60,7 @@ def build_model(
     What is no model of the paper is built by `capacity.models.external`.
     """
     if attention == SHORT:
-        load_kernels()
+        library.load()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(np.random.SeedSequence([seed, WEIGHTS]).generate_state(1, np.uint64)[0]))
         if not isinstance(model, PaperModel):

@@ -1,100 +1,123 @@
-"""Causal attention of short rows on a CPU: one kernel forward and one backward, compiled when they are first needed.
+"""Causal attention of short rows on a CPU, as models of transformers call it.
 
 torch's own ways take products of single heads, one call each, and a softmax of rows that are shorter than a vector of
 the processor: for rows of a dozen tokens that is a fifth of a training step. Here a vector holds the queries of a row.
 """
 
-import functools
-import hashlib
-from typing import Any
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from types import ModuleType
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import torch
-from torch import Tensor
-from torch.utils.flop_counter import register_flop_formula
+from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+from transformers.models.gpt_neox.modeling_gpt_neox import apply_rotary_pos_emb
 
-from capacity.models.short_attention_kernel import SOURCE
-from capacity.models.spec import SHORT_CHANNELS, SHORT_TOKENS
+from capacity.kernels import library
+from capacity.kernels.attention import MAX_CHANNELS, MAX_TOKENS
 
 SHORT = "short"
-_kernels: Any = None  # torch's operators, once they are loaded
+_ROTATE = apply_rotary_pos_emb.__name__  # in the file of every family
 
 
-def attend(query_BHTD: Tensor, key_BHTD: Tensor, value_BHTD: Tensor, scale: float) -> Tensor:
+class Rotation(NamedTuple):
+    """Cosines and sines of rotary positions, each (T, R): channel r < R/2 of a head turns with channel r + R/2."""
+
+    cos: Tensor
+    sin: Tensor
+
+
+def attend(
+    query_BHTD: Tensor,
+    key_BHTD: Tensor,
+    value_BHTD: Tensor,
+    scale: float,
+    rotation: Rotation | None = None,
+    in_heads: bool = False,
+) -> Tensor:
     """softmax(scale * query @ key^T) @ value in float32, where a token sees itself and those before it: (B, T, H, D).
 
-    At most SHORT_TOKENS tokens and SHORT_CHANNELS channels, on a CPU. Differentiable once.
+    rotation: of queries and keys, before their product. in_heads: the three of a head are parts of one product, and so
+    are their gradients; otherwise those of all heads stand together. At most MAX_TOKENS tokens and MAX_CHANNELS
+    channels, on a CPU. Differentiable once, not by the rotation. `library.load` must have been called.
     """
-    return _Attend.apply(query_BHTD.float(), key_BHTD.float(), value_BHTD.float(), scale)[0]
+    if rotation is None:  # none of the channels
+        T = query_BHTD.shape[2]
+        rotation = Rotation(*(query_BHTD.new_empty(T, 0, dtype=torch.float32) for _ in ("cos", "sin")))
+    return _Attend.apply(query_BHTD.float(), key_BHTD.float(), value_BHTD.float(), *rotation, scale, in_heads)[0]
 
 
-@functools.cache
-def load_kernels() -> None:
-    """Make the two kernels operators of torch: compiled by inductor's compiler, kept in its cache.
+def rotating_files(model: nn.Module) -> list[ModuleType]:
+    """The files of transformers whose function turns the queries and keys of this model."""
+    files = {type(part).__module__: sys.modules[type(part).__module__] for part in model.modules()}
+    return [file for file in files.values() if hasattr(file, _ROTATE)]
 
-    To be called before `attend`, and not while torch.compile looks on. Their names hold a digest of what they do,
-    since torch's cache of graphs knows operators by name alone.
+
+@contextmanager
+def positions_in_the_kernel(files: list[ModuleType]) -> Iterator[None]:
+    """While torch.compile traces their models: queries and keys reach attention as they are, for the kernels to turn.
+
+    The models are to be called with `rotation`, which their layers hand on to attention.
     """
-    from torch._inductor.codecache import CppCodeCache  # a second to import
+    with ExitStack() as patches:
+        for file in files:
+            patches.enter_context(patch.object(file, _ROTATE, _as_they_are))
+        yield
 
-    source = SOURCE % {"tokens": SHORT_TOKENS, "channels": SHORT_CHANNELS}
-    name = f"capacity_{hashlib.sha256(source.encode()).hexdigest()[:12]}"
-    CppCodeCache.load(source, extra_flags=(f"-DNAMESPACE={name}", "-ffp-contract=fast"))
-    global _kernels
-    _kernels = getattr(torch.ops, name)
 
-    @torch.library.register_fake(f"{name}::forward")
-    def _(query_BHTD: Tensor, key_BHTD: Tensor, value_BHTD: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-        B, H, T, D = query_BHTD.shape
-        return query_BHTD.new_empty(B, T, H, D), query_BHTD.new_empty(B, H, T, -(-T // 16) * 16)
-
-    @torch.library.register_fake(f"{name}::backward")
-    def _(slope_BTHD: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
-        B, T, H, D = slope_BTHD.shape
-        query, key, value = (slope_BTHD.new_empty(B, T, H, D) for _ in range(3))
-        return query, key, value
-
-    @register_flop_formula(_kernels.forward)
-    def _(shape: Any, *others: Any, **more: Any) -> int:
-        B, H, T, D = shape
-        return 2 * 2 * B * H * T * T * D
-
-    @register_flop_formula(_kernels.backward)
-    def _(shape: Any, *others: Any, **more: Any) -> int:
-        B, T, H, D = shape
-        return 4 * 2 * B * H * T * T * D
+def _as_they_are(query: Tensor, key: Tensor, *tables: Tensor) -> tuple[Tensor, Tensor]:
+    return query, key
 
 
 class _Attend(torch.autograd.Function):
     """The forward kernel, with the backward one as its gradient."""
 
     @staticmethod
-    def forward(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-        return _kernels.forward(query, key, value, scale)
+    def forward(
+        query: Tensor, key: Tensor, value: Tensor, cos: Tensor, sin: Tensor, scale: float, in_heads: bool
+    ) -> tuple[Tensor, Tensor]:
+        return library.operators.attention(query, key, value, cos, sin, scale)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        *tensors, ctx.scale = inputs
-        ctx.save_for_backward(*tensors, output[1])
+        query, key, value, cos, sin, ctx.scale, ctx.in_heads = inputs
+        ctx.save_for_backward(query, key, value, output[1], cos, sin)
         ctx.mark_non_differentiable(output[1])
 
     @staticmethod
     def backward(ctx: Any, slope_BTHD: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        slopes = _kernels.backward(slope_BTHD, *ctx.saved_tensors, ctx.scale)
-        return (*(slope.transpose(1, 2) for slope in slopes), None)
+        slopes = library.operators.attention_backward(slope_BTHD, *ctx.saved_tensors, ctx.scale, ctx.in_heads)
+        if ctx.in_heads:  # put together again, these are one tensor without a copy
+            parts = slopes.flatten(3).transpose(1, 2).split([slopes.shape[-1]] * 3, dim=3)
+        else:
+            parts = [part.transpose(1, 2) for part in slopes.unbind(2)]
+        return (*parts, None, None, None, None)
 
 
 def _interface(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, scaling: float, **others: Any
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    rotation: Rotation | None = None,
+    **others: Any,
 ) -> tuple[Tensor, None]:
     """`attend` as models of transformers call it, or torch's own kernel where rows are long or have a mask."""
     T, D = query.shape[2:]
-    if attention_mask is not None or T > SHORT_TOKENS or D > SHORT_CHANNELS or query.device.type != "cpu":
+    if attention_mask is not None or T > MAX_TOKENS or D > MAX_CHANNELS or query.device.type != "cpu":
+        if rotation:
+            query, key = apply_rotary_pos_emb(query, key, *(table[None].to(query.dtype) for table in rotation))
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **others)
     groups = getattr(module, "num_key_value_groups", 1)
     key, value = repeat_kv(key, groups), repeat_kv(value, groups)
-    return attend(query, key, value, scaling).to(query.dtype), None
+    in_heads = hasattr(module, "query_key_value")
+    return attend(query, key, value, scaling, rotation, in_heads).to(query.dtype), None
 
 
 AttentionInterface.register(SHORT, _interface)

@@ -17,9 +17,6 @@ class ExpertSettings(Settings):
     balance: float
 
 
-SHORT_TOKENS, SHORT_CHANNELS = 64, 64  # of a row and of a head: the most that attention: short has a kernel for
-
-
 class PaperModel(Settings):
     """A family of the paper with every switch set; `capacity.models.architectures` says what a family sets."""
 

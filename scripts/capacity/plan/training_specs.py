@@ -8,9 +8,10 @@ from capacity.artefacts.spec import Spec, make_spec
 from capacity.artefacts.stages import OPTIMIZER_PACKAGES
 from capacity.config.experiment import Config
 from capacity.errors import UserError
+from capacity.kernels.attention import MAX_CHANNELS, MAX_TOKENS
 from capacity.models.architectures import parameter_count
 from capacity.models.factories import source_digests
-from capacity.models.spec import SHORT_CHANNELS, SHORT_TOKENS, ModelSettings, PaperModel
+from capacity.models.spec import ModelSettings, PaperModel
 from capacity.plan.estimates import biography_tokens, training_steps, vocabulary
 from capacity.plan.study_runs import Run, known
 from capacity.plan.variant_specs import scheme_of
@@ -138,7 +139,7 @@ def fastest_attention(
         return "eager"
     if accelerator == "gpu":
         return "fused" if context >= FUSED_FROM else "eager"
-    fits = context <= SHORT_TOKENS and model.head_dim <= SHORT_CHANNELS and not document_mask
+    fits = context <= MAX_TOKENS and model.head_dim <= MAX_CHANNELS and not document_mask
     return "short" if compiled and fits else "eager"
 
 

@@ -15,6 +15,7 @@ from torch.fx import GraphModule
 from capacity.errors import UserError
 
 Tensors = Sequence[Tensor]
+MOST_MODELS = 10**6  # of one process
 
 
 class Compiled:
@@ -27,7 +28,7 @@ class Compiled:
     function: of tensors, returns a tuple of tensors. on_cpu: all kernels and their calls become one file of C++: the
     same bits as kernels called from Python, half the time to compile, a tenth less time a step. in_order: products stay
     where the function has them, and are not moved up to others of the same tensor, which would keep all their results.
-    cuda_graph: on a GPU kernels are started as CUDA graphs.
+    cuda_graph: on a GPU kernels are started as CUDA graphs. tracing: entered while the function is made a graph.
     """
 
     def __init__(
@@ -36,8 +37,9 @@ class Compiled:
         on_cpu: bool,
         in_order: bool = False,
         cuda_graph: bool = False,
+        tracing: Callable[[], AbstractContextManager[None]] = nullcontext,
     ):
-        self._on_cpu = on_cpu
+        self._on_cpu, self._tracing = on_cpu, tracing
         self._function = torch.compile(function, fullgraph=True, dynamic=False, backend=self._backend)
         # No kernel is chosen by a time that was measured. torch's own tanh of a vector takes three times as long as
         # one by its exponential, which is off by 1e-7 at most.
@@ -62,7 +64,7 @@ class Compiled:
 
     def _first(self, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         try:
-            with _biases_apart() if self._on_cpu else nullcontext(), _gradients_kept():
+            with _biases_apart() if self._on_cpu else nullcontext(), _gradients_kept(), _no_limit(), self._tracing():
                 results = self._function(*arguments)
         except torch._dynamo.exc.Unsupported as error:
             raise UserError(
@@ -106,9 +108,20 @@ def _addmm(bias: Tensor, left: Tensor, right: Tensor) -> Tensor:
 
 
 def _gradients_kept() -> AbstractContextManager[None]:
-    """A graph with an autograd.Function goes into torch's cache too: its gradient stands in the graph."""
+    """A graph with an autograd.Function goes into torch's cache too: its gradient stands in the graph.
+
+    The operators of `capacity.kernels` take a tensor with any strides, so that nothing is copied for them.
+    """
     config: Any = torch._functorch.config
-    return config.patch(autograd_cache_allow_custom_autograd_functions=True)
+    return config.patch(
+        autograd_cache_allow_custom_autograd_functions=True, custom_op_default_layout_constraint="flexible_layout"
+    )
+
+
+def _no_limit() -> AbstractContextManager[None]:
+    """A process compiles a ninth model too: to torch.compile all are one function, of other shapes each time."""
+    config: Any = torch._dynamo.config
+    return config.patch(recompile_limit=MOST_MODELS, accumulated_recompile_limit=MOST_MODELS)
 
 
 def _place(one: Tensor, among: Tensors, default: Any = None) -> Any:

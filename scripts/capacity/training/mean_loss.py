@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from capacity.kernels import library
+from capacity.kernels.loss import FEWEST_LOGITS
 from capacity.training.batches import IGNORED
 from capacity.training.spec import CHUNK_LOGITS
 
@@ -23,6 +25,15 @@ def compilable_loss(logits_NV: Tensor, targets_N: Tensor) -> tuple[Tensor, Tenso
     fixed_NV = logits_NV.detach()
     scored_N1 = (targets_N != IGNORED)[:, None]
     loss, gradient_NV = _loss_and_gradient(fixed_NV, targets_N, scored_N1, scored_N1.sum())
+    return loss, ((logits_NV - fixed_NV) * gradient_NV).sum()
+
+
+def kernel_loss(logits_NV: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
+    """`compilable_loss` on one thread of a CPU, by a kernel of this project's own; `library.load` is to be called."""
+    if logits_NV.shape[1] < FEWEST_LOGITS:
+        return compilable_loss(logits_NV, targets_N)
+    fixed_NV = logits_NV.detach()
+    loss, gradient_NV = library.operators.mean_loss(fixed_NV, targets_N, IGNORED)
     return loss, ((logits_NV - fixed_NV) * gradient_NV).sum()
 
 

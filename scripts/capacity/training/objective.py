@@ -14,14 +14,15 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value
 from transformers import PreTrainedModel
 
+from capacity.kernels import library
 from capacity.models.build import FUSED
 from capacity.models.external import balance_weight
 from capacity.models.modeling_switched import Routing
-from capacity.models.short_attention import SHORT
+from capacity.models.short_attention import SHORT, Rotation, positions_in_the_kernel, rotating_files
 from capacity.quantization.spec import RoundToNearest
 from capacity.quantization.straight_through import StraightThrough
 from capacity.training.compiled import Compiled
-from capacity.training.mean_loss import chunked_loss, compilable_loss, stock_loss
+from capacity.training.mean_loss import chunked_loss, compilable_loss, kernel_loss, stock_loss
 from capacity.training.spec import Compile
 from capacity.world.pieces import EOS_ID
 
@@ -60,6 +61,8 @@ class Objective:
     ):
         self.compiled, self._cuda_graph, self.chunked = bool(compiled), compiled == "reduce-overhead", chunked
         self._on_cpu = model.device.type == "cpu"
+        if self.compiled and self._on_cpu:
+            library.load()
         self.num_dropped = torch.zeros((), dtype=torch.int64, device=model.device)
         self._rounding = StraightThrough(model, scheme) if scheme else None
         self._loss = _Loss(model, context, precision, self.compiled, balance, plain, document_mask, chunked)
@@ -80,7 +83,14 @@ class Objective:
             gradient_P, (_, (loss, num_dropped)) = both(vector_P, inputs_BT, targets_BT)
             return gradient_P, loss, num_dropped
 
-        return cast(Gradient, Compiled(gradient, self._on_cpu, in_order=self.chunked, cuda_graph=self._cuda_graph))
+        compiled = Compiled(
+            gradient,
+            self._on_cpu,
+            in_order=self.chunked,
+            cuda_graph=self._cuda_graph,
+            tracing=functools.partial(positions_in_the_kernel, self._loss.turned_by_kernels),
+        )
+        return cast(Gradient, compiled)
 
     def initial_vector(self) -> Tensor:
         """The model's parameters, as one new vector (P,)."""
@@ -160,7 +170,7 @@ class _Loss(nn.Module):
         self._fused, self._document_mask = attention in (FUSED, SHORT), document_mask
         self.model, self.balance, self._plain = model, balance, plain
         self._has_experts = getattr(model.config, "mlp_kind", "") == "experts"
-        self._mean_loss = compilable_loss if compiled else stock_loss
+        self._mean_loss = _mean_loss(model.device, compiled)
         self._autocast, self._chunked = precision == "bf16", chunked
         future = torch.full((context, context), torch.finfo(torch.float32).min, device=model.device).triu(1)
         self.register_buffer("mask", future[None, None], persistent=False)
@@ -168,6 +178,13 @@ class _Loss(nn.Module):
         self._rotary = {} if plain else rotary_parts
         for name, rotary in self._rotary.items():
             model.set_submodule(name, _RotaryTable(rotary, context, model.config.hidden_size))
+        # In a compiled graph the kernels turn queries and keys, in place of what these files do.
+        self.turned_by_kernels = rotating_files(model) if attention == SHORT and self._rotary else []
+
+    def _rotation(self) -> Rotation:
+        """The cosines and sines of the model's rotary positions, the same in all layers."""
+        table: Any = self.model.get_submodule(next(iter(self._rotary)))
+        return Rotation(table.cos[0], table.sin[0])
 
     def stock_model(self) -> PreTrainedModel:
         """The model with its own rotary embeddings again."""
@@ -192,6 +209,8 @@ class _Loss(nn.Module):
         extra: dict[str, Any] = {} if self._plain else {"attention_mask": self._mask(inputs_BT)}
         if self._has_experts:
             extra["routing"] = routing
+        if self.turned_by_kernels and torch.compiler.is_compiling():
+            extra["rotation"] = self._rotation()
         model = self.model.base_model if self._chunked else self.model
         with products:
             output = model(input_ids=inputs_BT, use_cache=False, **extra)
@@ -228,6 +247,12 @@ class _RotaryTable(nn.Module):
 
     def forward(self, hidden: Tensor, position_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.cos.to(hidden.dtype), self.sin.to(hidden.dtype)
+
+
+def _mean_loss(device: torch.device, compiled: bool) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    if not compiled:
+        return stock_loss
+    return kernel_loss if device.type == "cpu" and torch.get_num_threads() == 1 else compilable_loss
 
 
 def _eager_gradient(

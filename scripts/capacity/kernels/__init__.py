@@ -1,0 +1,1 @@
+"""Kernels of this project's own for a CPU, in C++."""

@@ -1,0 +1,88 @@
+"""All kernels as operators of torch: one file of C++, compiled by inductor's compiler and kept in its cache."""
+
+import functools
+import hashlib
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
+
+from capacity.kernels import attention, loss, vectors
+
+_FRAME = r"""
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <cmath>
+#include <cstring>
+
+namespace {
+
+using torch::stable::Tensor;
+%s
+}  // namespace
+
+#define DEFINE(name, library) STABLE_TORCH_LIBRARY(name, library)
+#define IMPLEMENT(name, device, library) STABLE_TORCH_LIBRARY_IMPL(name, device, library)
+
+DEFINE(NAMESPACE, library) {
+  library.def("attention(Tensor q, Tensor k, Tensor v, Tensor cos, Tensor sin, float scale) -> (Tensor, Tensor)");
+  library.def(
+      "attention_backward(Tensor g, Tensor q, Tensor k, Tensor v, Tensor weights, Tensor cos, Tensor sin, float scale,"
+      " bool in_heads) -> Tensor");
+  library.def("mean_loss(Tensor logits, Tensor targets, int ignored) -> (Tensor, Tensor)");
+}
+
+IMPLEMENT(NAMESPACE, CPU, library) {
+  library.impl("attention", TORCH_BOX(&attention));
+  library.impl("attention_backward", TORCH_BOX(&attention_backward));
+  library.impl("mean_loss", TORCH_BOX(&mean_loss));
+}
+"""
+
+
+operators: Any = None  # torch's, once they are loaded: not behind a call, which torch.compile would have to look into
+
+
+@functools.cache
+def load() -> None:
+    """Make `operators`; not to be called first while torch.compile looks on.
+
+    Their names hold a digest of what they do, since torch's cache of graphs knows operators by name alone.
+    """
+    from torch._inductor.codecache import CppCodeCache  # a second to import
+
+    source = _FRAME % "".join((vectors.SOURCE, attention.SOURCE, loss.SOURCE))
+    name = f"capacity_{hashlib.sha256(source.encode()).hexdigest()[:12]}"
+    CppCodeCache.load(source, extra_flags=(f"-DNAMESPACE={name}", "-ffp-contract=fast"))
+    global operators
+    operators = getattr(torch.ops, name)
+    _describe(name)
+
+
+def _describe(name: str) -> None:
+    @torch.library.register_fake(f"{name}::attention")
+    def _(query_BHTD: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+        B, H, T, D = query_BHTD.shape
+        return query_BHTD.new_empty(B, T, H, D), query_BHTD.new_empty(B, H, T, -(-T // 16) * 16)
+
+    @torch.library.register_fake(f"{name}::attention_backward")
+    def _(slope_BTHD: Tensor, *others: Any) -> Tensor:
+        B, T, H, D = slope_BTHD.shape
+        return slope_BTHD.new_empty((B, T, H, 3, D) if others[-1] else (B, T, 3, H, D))
+
+    @register_flop_formula(operators.attention)
+    def _(shape: Any, *others: Any, **more: Any) -> int:
+        B, H, T, D = shape
+        return 2 * 2 * B * H * T * T * D
+
+    @register_flop_formula(operators.attention_backward)
+    def _(shape: Any, *others: Any, **more: Any) -> int:
+        B, T, H, D = shape
+        return 4 * 2 * B * H * T * T * D
+
+    @torch.library.register_fake(f"{name}::mean_loss")
+    def _(logits_NV: Tensor, targets_N: Tensor, ignored: int) -> tuple[Tensor, Tensor]:
+        return logits_NV.new_empty(()), logits_NV.new_empty(logits_NV.shape)
