@@ -1,8 +1,10 @@
 """The kernels for short rows give what causal attention is, in float64, and its gradient."""
 
+import os
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -156,3 +158,12 @@ def test_another_process_has_the_same_bits() -> None:
     )
     runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(2)]
     assert runs[0].stdout == runs[1].stdout
+
+
+@pytest.mark.parametrize("compiler", ["/nowhere/g++", "/bin/false"])
+def test_without_a_compiler_it_is_said_what_to_do(compiler: str, tmp_path: Path) -> None:
+    code = "from capacity.kernels.library import load; load()"
+    nothing = {"CXX": compiler, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | nothing)
+    assert "UserError: compile: true needs kernels that cannot be compiled" in run.stderr
+    assert "install g++ 11 or newer, or set compile: false" in run.stderr

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from capacity.errors import UserError
 from capacity.kernels import attention, loss, vectors
 
 _FRAME = r"""
@@ -48,7 +49,7 @@ operators: Any = None  # torch's, once they are loaded: not behind a call, which
 
 @functools.cache
 def load() -> None:
-    """Make `operators`; not to be called first while torch.compile looks on.
+    """Make `operators`; not to be called first while torch.compile looks on. Raises UserError without a C++ compiler.
 
     Their names hold a digest of what they do, since torch's cache of graphs knows operators by name alone.
     """
@@ -56,7 +57,13 @@ def load() -> None:
 
     source = _FRAME % "".join((vectors.SOURCE, attention.SOURCE, loss.SOURCE))
     name = f"capacity_{hashlib.sha256(source.encode()).hexdigest()[:12]}"
-    CppCodeCache.load(source, extra_flags=(f"-DNAMESPACE={name}", "-ffp-contract=fast"))
+    try:
+        CppCodeCache.load(source, extra_flags=(f"-DNAMESPACE={name}", "-ffp-contract=fast"))
+    except RuntimeError as error:
+        raise UserError(
+            f"compile: true needs kernels that cannot be compiled ({str(error).strip().splitlines()[0]}); "
+            "install g++ 11 or newer, or set compile: false and attention: eager"
+        ) from error
     global operators
     operators = getattr(torch.ops, name)
     _describe(name)
