@@ -40,6 +40,12 @@ def test_loss_and_gradient_are_torchs(mean_loss: MeanLoss, N: int, V: int, scale
     assert (ours[1::every] == 0).all()
 
 
+def test_the_kernel_reads_columns_as_it_reads_rows() -> None:
+    logits, targets = torch.randn(9, 40, generator=torch.Generator().manual_seed(1)), torch.arange(18)[::2]
+    rows, columns = (kernel_loss(each.requires_grad_(), targets) for each in (logits, logits.T.contiguous().T))
+    assert rows[0].equal(columns[0])
+
+
 @LOSSES
 def test_the_loss_of_no_target_is_no_number(mean_loss: MeanLoss) -> None:
     assert mean_loss(torch.zeros(2, 20), torch.full((2,), IGNORED))[0].isnan()

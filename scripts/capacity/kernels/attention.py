@@ -228,9 +228,11 @@ F of_size(int64_t D, F one, F two, F four, F eight) {
   return D <= GROUP ? one : D <= 2 * GROUP ? two : D <= 4 * GROUP ? four : eight;
 }
 
-void check(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cos, const Tensor& sin) {
+// A tensor whose channels stand together: the same one, or a copy.
+Tensor together(const Tensor& t) { return t.stride(3) == 1 ? t : torch::stable::contiguous(t); }
+
+void check(const Tensor& q, const Tensor& cos, const Tensor& sin) {
   STD_TORCH_CHECK(q.size(2) <= MAX_TOKENS && q.size(3) <= MAX_CHANNELS, "too many tokens or channels");
-  STD_TORCH_CHECK(q.stride(3) == 1 && k.stride(3) == 1 && v.stride(3) == 1, "channels that do not stand together");
   for (const Tensor& table : {cos, sin})
     STD_TORCH_CHECK(table.is_contiguous() && table.size(0) >= q.size(2) && table.size(1) == cos.size(1) &&
                         table.size(1) <= q.size(3) && table.size(1) % 2 == 0,
@@ -238,7 +240,8 @@ void check(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cos,
 }
 
 std::tuple<Tensor, Tensor> attention(Tensor q, Tensor k, Tensor v, Tensor cos, Tensor sin, double scale) {
-  check(q, k, v, cos, sin);
+  check(q, cos, sin);
+  q = together(q), k = together(k), v = together(v);
   const int64_t B = q.size(0), H = q.size(1), T = q.size(2), D = q.size(3);
   Tensor out = empty(q, B, T, H, D), weights = empty(q, B, H, T, (T + BLOCK - 1) / BLOCK * BLOCK);
   of_size(D, forward_all<1>, forward_all<2>, forward_all<4>, forward_all<8>)(
@@ -250,7 +253,8 @@ std::tuple<Tensor, Tensor> attention(Tensor q, Tensor k, Tensor v, Tensor cos, T
 // The gradients of all three in one: as parts of each head (B, T, H, 3, D), or else as (B, T, 3, H, D).
 Tensor attention_backward(Tensor g, Tensor q, Tensor k, Tensor v, Tensor weights, Tensor cos, Tensor sin, double scale,
                           bool in_heads) {
-  check(q, k, v, cos, sin);
+  check(q, cos, sin);
+  g = together(g), q = together(q), k = together(k), v = together(v);
   const int64_t B = q.size(0), H = q.size(1), T = q.size(2), D = q.size(3);
   Tensor slopes = torch::stable::new_empty(q, {B, T, in_heads ? H : 3, in_heads ? 3 : H, D});
   const View dq(slopes, in_heads ? 2 : 3, 1);

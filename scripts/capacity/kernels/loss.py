@@ -69,8 +69,9 @@ struct Row {
 // none is left, and its gradient (N, V).
 std::tuple<Tensor, Tensor> mean_loss(Tensor logits, Tensor targets, int64_t ignored) {
   const int64_t N = logits.size(0), V = logits.size(1);
-  STD_TORCH_CHECK(logits.is_contiguous() && targets.is_contiguous() && targets.size(0) == N && V >= LANES,
-                  "not rows of logits and a target for each");
+  STD_TORCH_CHECK(targets.size(0) == N && V >= LANES, "not rows of logits and a target for each");
+  if (!logits.is_contiguous()) logits = torch::stable::contiguous(logits);
+  if (!targets.is_contiguous()) targets = torch::stable::contiguous(targets);
   Tensor loss = torch::stable::new_empty(logits, {}), gradient = torch::stable::new_empty(logits, {N, V});
   const float* logit = (const float*)logits.data_ptr();
   const int64_t* target = (const int64_t*)targets.data_ptr();
