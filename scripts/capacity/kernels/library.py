@@ -25,16 +25,7 @@ using torch::stable::Tensor;
 %s
 }  // namespace
 
-#define DEFINE(name, library) STABLE_TORCH_LIBRARY(name, library)
 #define IMPLEMENT(name, device, library) STABLE_TORCH_LIBRARY_IMPL(name, device, library)
-
-DEFINE(NAMESPACE, library) {
-  library.def("attention(Tensor q, Tensor k, Tensor v, Tensor cos, Tensor sin, float scale) -> (Tensor, Tensor)");
-  library.def(
-      "attention_backward(Tensor g, Tensor q, Tensor k, Tensor v, Tensor weights, Tensor cos, Tensor sin, float scale,"
-      " bool in_heads) -> Tensor");
-  library.def("mean_loss(Tensor logits, Tensor targets, int ignored) -> (Tensor, Tensor)");
-}
 
 IMPLEMENT(NAMESPACE, CPU, library) {
   library.impl("attention", TORCH_BOX(&attention));
@@ -43,6 +34,13 @@ IMPLEMENT(NAMESPACE, CPU, library) {
 }
 """
 
+_SCHEMAS = (
+    "attention(Tensor q, Tensor k, Tensor v, Tensor cos, Tensor sin, float scale) -> (Tensor, Tensor)",
+    "attention_backward(Tensor g, Tensor q, Tensor k, Tensor v, Tensor weights, Tensor cos, Tensor sin, float scale, "
+    "bool in_heads) -> Tensor",
+    "mean_loss(Tensor logits, Tensor targets, int ignored) -> (Tensor, Tensor)",
+)
+_defined: list[torch.library.Library] = []  # kept: with it the operators would go
 
 operators: Any = None  # torch's, once they are loaded: not behind a call, which torch.compile would have to look into
 
@@ -56,7 +54,7 @@ def load() -> None:
     from torch._inductor.codecache import CppCodeCache  # a second to import
 
     source = _FRAME % "".join((vectors.SOURCE, attention.SOURCE, loss.SOURCE))
-    name = f"capacity_{hashlib.sha256(source.encode()).hexdigest()[:12]}"
+    name = f"capacity_{hashlib.sha256(repr((source, _SCHEMAS)).encode()).hexdigest()[:12]}"
     try:
         CppCodeCache.load(source, extra_flags=(f"-DNAMESPACE={name}", "-ffp-contract=fast"))
     except RuntimeError as error:
@@ -64,12 +62,18 @@ def load() -> None:
             f"compile: true needs kernels that cannot be compiled ({str(error).strip().splitlines()[0]}); "
             "install g++ 11 or newer, or set compile: false and attention: eager"
         ) from error
+    _define(name)
+
+
+def _define(name: str) -> None:
+    """What the operators take and return. They read any strides, so that inductor need copy nothing for them."""
+    library = torch.library.Library(name, "DEF")
+    _defined.append(library)
+    for schema in _SCHEMAS:
+        library.define(schema, tags=(torch.Tag.flexible_layout,))
     global operators
     operators = getattr(torch.ops, name)
-    _describe(name)
 
-
-def _describe(name: str) -> None:
     @torch.library.register_fake(f"{name}::attention")
     def _(query_BHTD: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
         B, H, T, D = query_BHTD.shape

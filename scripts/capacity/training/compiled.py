@@ -108,14 +108,9 @@ def _addmm(bias: Tensor, left: Tensor, right: Tensor) -> Tensor:
 
 
 def _gradients_kept() -> AbstractContextManager[None]:
-    """A graph with an autograd.Function goes into torch's cache too: its gradient stands in the graph.
-
-    The operators of `capacity.kernels` take a tensor with any strides, so that nothing is copied for them.
-    """
+    """A graph with an autograd.Function goes into torch's cache too: its gradient stands in the graph."""
     config: Any = torch._functorch.config
-    return config.patch(
-        autograd_cache_allow_custom_autograd_functions=True, custom_op_default_layout_constraint="flexible_layout"
-    )
+    return config.patch(autograd_cache_allow_custom_autograd_functions=True)
 
 
 def _no_limit() -> AbstractContextManager[None]:
