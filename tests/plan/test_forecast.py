@@ -280,9 +280,9 @@ def training(job: PlannedJob) -> bool:
 def test_another_seed_costs_what_the_same_run_took(results: Path):
     for spec in tiny_grid().specs.values():
         if spec.stage == "checkpoints":
-            measured(results, spec.name, cpu_seconds=200.0 if "e2" in spec.id else 100.0)
+            measured(results, spec.name, cpu_seconds=200.0 if "-e2-" in spec.id else 100.0)
     planned = jobs(ahead(tiny(studies={"base": {"seeds": [1, 2]}}), results))
-    for exposures, seconds in (("e2-s2", 200.0), ("e1-s2", 100.0)):
+    for exposures, seconds in (("-e2-s2-", 200.0), ("-e1-s2-", 100.0)):
         job = next(job for name, job in planned.items() if name.startswith("checkpoints") and exposures in name)
         assert (job.cost.seconds, job.cost.basis) == (seconds, Basis.JOB)
         assert job.cost.bytes > 0
