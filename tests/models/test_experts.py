@@ -91,6 +91,17 @@ def test_what_an_expert_has_no_room_for_is_dropped_in_the_order_of_tokens(
     torch.testing.assert_close(output[0], expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(("top", "capacity"), [(1, 4.0), (1, 0.5), (2, 4.0), (2, 0.5), (3, 0.75)])
+def test_gradients_are_those_of_a_loop_over_experts(top: int, capacity: float) -> None:
+    """Also of tokens that were dropped, and of slots that nobody fills."""
+    layer, x, weight = layer_of(top=top, capacity=capacity), tokens().requires_grad_(), tokens(N=30) + 1
+    inputs = [x, *layer.parameters()]
+    gradients = torch.autograd.grad((layer(x[None])[0][0] * weight).sum(), inputs)
+    expected = torch.autograd.grad((loop(layer, x, layer.capacity(30))[0] * weight).sum(), inputs)
+    for gradient, other in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(gradient, other, rtol=1e-4, atol=1e-4)
+
+
 def test_room_in_training_and_at_test_are_told_apart() -> None:
     layer, x = layer_of(capacity=0.5, test_capacity=4.0), tokens()
     assert layer.train()(x[None])[1].num_dropped > 0

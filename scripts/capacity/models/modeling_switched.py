@@ -133,46 +133,75 @@ class SwitchedExperts(nn.Module):
         hidden_Nd = hidden.flatten(0, -2)
         N, E, K = len(hidden_Nd), self.config.num_local_experts, self.config.num_experts_per_tok
         probability_NE = self.router(hidden_Nd).float().softmax(-1)
-        gate_NK, expert_NK = probability_NE.topk(K)
+        chosen_KNE = self._choices(probability_NE)
+        gate_KN = (chosen_KNE * probability_NE).sum(-1)
         if K > 1:
-            gate_NK = gate_NK / gate_NK.sum(-1, keepdim=True)
-        chosen_KNE = (expert_NK.T[..., None] == torch.arange(E, device=hidden.device)).long()
-        slot_M, kept_M = self._slots(chosen_KNE)
-        output_Md = self._experts(hidden_Nd, slot_M, kept_M) * (gate_NK.T.reshape(-1, 1) * kept_M[:, None])
-        output_Nd = output_Md.view(K, N, -1).sum(0).to(hidden.dtype)
+            gate_KN = gate_KN / gate_KN.sum(0)
+        C = self.capacity(N)
+        slot_M, choice_S = _slots(chosen_KNE.flatten(0, 1), C)
+        input_Sd = Moved.apply(hidden_Nd.repeat(K, 1), choice_S, slot_M)
+        output_ECd = self._experts(input_Sd.view(E, C, -1))
+        output_KNd = Moved.apply(output_ECd.flatten(0, 1), slot_M, choice_S).view(K, N, -1) * gate_KN[..., None]
         load_E = chosen_KNE[0].sum(0)
         imbalance = E * (load_E / N * probability_NE.mean(0)).sum()
-        return output_Nd.view_as(hidden), Routing(imbalance, (~kept_M).sum(), load_E)
+        routing = Routing(imbalance, num_dropped=(slot_M == E * C).sum(), load_E=load_E)
+        return output_KNd.sum(0).to(hidden.dtype).view_as(hidden), routing
 
-    def _slots(self, chosen_KNE: Tensor) -> tuple[Tensor, Tensor]:
-        """Where each of the M = K N choices goes: a place of its own among E C, or behind them when dropped."""
-        chosen_ME = chosen_KNE.flatten(0, 1)
-        M, E = chosen_ME.shape
-        C = self.capacity(chosen_KNE.shape[1])
-        place_M = ((chosen_ME.cumsum(0) - 1) * chosen_ME).sum(1)
-        expert_M = chosen_ME.argmax(1)
-        kept_M = place_M < C
-        behind_M = E * C + torch.arange(M, device=chosen_ME.device)
-        return torch.where(kept_M, expert_M * C + place_M, behind_M), kept_M
+    def _choices(self, probability_NE: Tensor) -> Tensor:
+        """The experts that tokens choose, K times one of E, most probable first."""
+        left_NE = probability_NE.detach()
+        expert_E = torch.arange(left_NE.shape[1], device=left_NE.device)
+        choices = []
+        for _ in range(self.config.num_experts_per_tok):
+            choices.append(left_NE.argmax(-1, keepdim=True) == expert_E)
+            left_NE = left_NE.masked_fill(choices[-1], -1.0)
+        return torch.stack(choices)
 
-    def _experts(self, hidden_Nd: Tensor, slot_M: Tensor, kept_M: Tensor) -> Tensor:
-        """Each choice's output; anything for those that were dropped."""
-        (N, d), M = hidden_Nd.shape, len(slot_M)
-        E, m = self.up_proj.shape[:2]
-        C = self.capacity(N)
-        token_M = torch.arange(M, device=slot_M.device) % N
-        # Slots that nobody fills read the row of zeros behind the tokens.
-        token_of_slot = torch.full((E * C + M,), N, device=slot_M.device).scatter(0, slot_M, token_M)[: E * C]
-        padded = torch.cat([hidden_Nd, hidden_Nd.new_zeros(1, d)])
-        input_ECd = padded[token_of_slot].view(E, C, d)
+    def _experts(self, input_ECd: Tensor) -> Tensor:
+        """Of each expert for its C slots, what it makes of them."""
+        E, m, d = self.up_proj.shape
         between_ECm = torch.bmm(input_ECd, self.up_proj.transpose(1, 2))
         if self.up_bias is not None:
             between_ECm = between_ECm + self.up_bias.view(E, 1, m)
         output_ECd = torch.bmm(self.activation(between_ECm), self.down_proj.transpose(1, 2))
         if self.down_bias is not None:
             output_ECd = output_ECd + self.down_bias.view(E, 1, d)
-        flat = output_ECd.flatten(0, 1)
-        return flat[torch.where(kept_M, slot_M, 0)]
+        return output_ECd
+
+
+def _slots(chosen_ME: Tensor, C: int) -> tuple[Tensor, Tensor]:
+    """The slot of each of M choices among S = E C, or S where it is dropped; and the choice of each slot, or M.
+
+    An expert's slots are filled in the order of choices.
+    """
+    M, E = chosen_ME.shape
+    place_M = ((chosen_ME.cumsum(0) - 1) * chosen_ME).sum(1)
+    slot_M = torch.where(place_M < C, chosen_ME.long().argmax(1) * C + place_M, E * C)
+    choice_M = torch.arange(M, device=chosen_ME.device)
+    place_M = slot_M + torch.where(slot_M == E * C, choice_M, 0)  # those that are dropped apart, behind all slots
+    choice_S = torch.full((E * C + M,), M, device=chosen_ME.device).scatter(0, place_M, choice_M)[: E * C]
+    return slot_M, choice_S
+
+
+class Moved(torch.autograd.Function):
+    """Rows at other places: row i is row source[i] of the given ones, or zeros where that is behind the last.
+
+    target: where each given row went, or behind the last: the same the other way round, so that gradients are moved
+    back where torch, which does not know that a row goes to one place at most, would add them up one by one.
+    """
+
+    @staticmethod
+    def forward(rows: Tensor, source: Tensor, target: Tensor) -> Tensor:
+        return torch.cat([rows, rows.new_zeros(1, rows.shape[1])])[source]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[1], inputs[2])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        source, target = ctx.saved_tensors
+        return Moved.apply(gradient, target, source), None, None
 
 
 class ExpertsLayer(LlamaDecoderLayer):
