@@ -28,6 +28,23 @@ def averages(vocab_size: int, context: int, width: int = 8) -> nn.Module:
     return Averages(vocab_size, context, width)
 
 
+class Tied(nn.Module):
+    """The head is the embedding's matrix, and no part of the model."""
+
+    def __init__(self, vocab_size: int, context: int, width: int):
+        super().__init__()
+        self.embedding, self.norm = nn.Embedding(vocab_size, width), nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.embedding(tokens)
+        return nn.functional.linear(self.norm(x + self.mlp(x)), self.embedding.weight)
+
+
+def tied(vocab_size: int, context: int, width: int = 8) -> nn.Module:
+    return Tied(vocab_size, context, width)
+
+
 class Wrong(nn.Module):
     """A model with one fault."""
 

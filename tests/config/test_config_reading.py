@@ -209,6 +209,8 @@ def test_what_a_specification_cannot_hold_is_refused(tmp_path: Path, key: str, v
         ("datasets: {atomic: {K: 251}}", ["datasets.atomic.K: 251", "250"]),
         ("datasets: {atomic: {K: 250, D: 100000, T: 100000}}", ["K: 250", "25,000,000 different texts", "5,000,000"]),
         ("datasets: {atomic: {C: 1000, L: 1000}}", ["4,000,000 letters a person", "100,000"]),
+        ("datasets: {atomic: {L: 1000, T: 100000}}", ["L: 1000 letters of T: 100000", "4000 digits"]),
+        ("datasets: {biographies: {templates: 257}}", ["datasets.biographies.templates: 257", "256"]),
         ("datasets: {atomic: {L: 1000000000, T: 1000000000}}", ["datasets.atomic.L", "1000"]),
         ("datasets: {atomic: {names: [401, 4, 4], wording: sentence}}", ["401 first names", "400 ship"]),
         ("datasets: {atomic: {N: 10000000000000000000000}}", ["datasets.atomic.N", "1000000000"]),

@@ -292,6 +292,26 @@ def test_means_over_seeds_keep_worlds_apart_and_have_students_interval():
     assert means["ratio"].tolist()[:2] == pytest.approx([0.75] * 2)
 
 
+@pytest.mark.parametrize(
+    "other",
+    [{"model": "m2"}, {"regime": "r2", "exposures": 7}, {"tokenizer": "t2"}, {"setting": " regime.betas=[0.9,0.98]"}],
+)
+def test_what_is_no_seed_of_a_cell_is_a_cell_of_its_own(other: dict[str, Any]):
+    first = planted_study()
+    setting = first["setting"] + other.get("setting", "")
+    second = first.assign(**other | {"setting": setting}, extractable=0.25)
+    means = seed_means(pd.concat([first, second], ignore_index=True))
+    assert means["seeds"].eq(3).all()
+    assert means["series"].nunique() == 4
+    assert sorted(means["extractable"].round(6).unique()) == [0, 0.25, 0.6]
+
+
+def test_rates_that_were_not_chosen_are_in_no_mean_of_an_extraction():
+    table = planted_study()
+    other = table.assign(chosen=False, extractable=1.0, lr=0.5)
+    pd.testing.assert_frame_equal(seed_means(pd.concat([table, other])), seed_means(table))
+
+
 def test_the_figure_of_an_extraction_shows_both_shares_and_is_left_out_where_nothing_is_asked(tmp_path, monkeypatch):
     table = planted_study()
     for name in ("a", "b"):

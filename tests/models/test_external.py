@@ -73,6 +73,26 @@ def test_positions_are_those_of_the_training_unless_the_configuration_says_how_m
     assert build_model(hf("gpt2", **{key: 30}), 40, 12, seed=1).transformer.wpe.weight.shape[0] == 30
 
 
+def test_positions_that_are_too_few_for_a_training_are_refused_in_one_line() -> None:
+    with pytest.raises(UserError, match=r"context: 12, but the model is given 9 positions \(gpt2: "):
+        build_model(hf("gpt2", n_positions=9), 40, 12, seed=1)
+
+
+@pytest.mark.parametrize("V", [40, 6, 12], ids=["no other matrix", "as many rows as the MLP's last", "as its first"])
+def test_the_head_is_the_part_that_makes_the_logits(V: int) -> None:
+    """Whatever other matrix has as many rows as there are tokens."""
+    assert build_model(AVERAGES, V, 12, seed=1).get_output_embeddings().weight.shape == (V, 6)
+    assert build_model(factory("tied", width=6), V, 12, seed=1).get_output_embeddings() is None
+
+
+def test_active_parameters_of_jetmoe_leave_out_idle_experts() -> None:
+    """Of its MLPs and of its attention; halving all their matrices is what half of the experts are."""
+    few = {**SIZE, "num_key_value_heads": 2, "kv_channels": 8, "num_local_experts": 4, "num_experts_per_tok": 2}
+    model = build_model(hf("jetmoe", **few), 40, 12, seed=1)
+    inside = sum(p.numel() for name, p in model.named_parameters() if name.endswith("_linear.weight"))
+    assert active_parameters(model) == sum(p.numel() for p in model.parameters()) - inside // 2
+
+
 def test_training_an_external_model_starts_with_its_own_loss() -> None:
     model, inputs = build_model(hf("qwen3"), 40, 12, seed=1), torch.arange(24).view(2, 12)
     logits = logits_of(model, inputs)

@@ -34,6 +34,7 @@ from capacity.models.architectures import paper_model
 from capacity.plan import grid as resolver
 from capacity.plan import world_specs
 from capacity.plan.grid import Grid
+from capacity.plan.study_runs import Run, runs_of
 from capacity.plan.training_specs import fastest_attention, has_compiler
 from capacity.world.facts import make_world
 from capacity.world.kinds import read_world
@@ -389,6 +390,29 @@ def test_a_list_of_rates_is_a_run_for_each_and_shares_the_run_of_a_single_rate()
 
 
 # --- sharing
+
+
+def runs_of_a_study(**study: Any) -> list[Run]:
+    raw = with_value("studies/again", {**RAW["studies"]["base"], **study})
+    return list(runs_of(check(Config, raw, "test"), "again"))
+
+
+def test_what_a_study_varies_is_one_word_a_key() -> None:
+    """Settings are parted by blanks, in tables and figures."""
+    values = [[0.9, 0.98], [0.9, 0.95]]
+    runs = runs_of_a_study(vary={"regime.betas": values, "dataset.names": [[5, 5, 5]]})
+    assert {run.setting for run in runs} == {
+        "regime.betas=[0.9,0.98] dataset.names=[5,5,5]",
+        "regime.betas=[0.9,0.95] dataset.names=[5,5,5]",
+    }
+
+
+def test_a_run_that_two_grids_have_is_there_once() -> None:
+    parts = [{"vary": {"dataset.N": [5, 6]}}, {"vary": {"dataset.N": [6, 7]}}]
+    runs = runs_of_a_study(grids=parts)
+    assert sorted({run.N for run in runs}) == [5, 6, 7]
+    keys = [(*run.names.values(), run.N, run.seed) for run in runs]
+    assert len(keys) == len(set(keys))
 
 
 def with_study(**study: Any) -> Grid:

@@ -44,6 +44,14 @@ def test_cells_are_matched_whatever_the_study_and_others_left_out():
     assert [cell["model"] for cell in found] == ["a"]
 
 
+def test_of_several_rates_the_chosen_one_is_compared():
+    """Rates stand in another order on each side, and the one that stores most on each is another."""
+    mine = seeds(1.0, 1.1, lr=0.1) + seeds(2.0, 2.1, lr=0.2)
+    reference = seeds(2.0, 2.1, lr=0.1) + seeds(0.5, 0.6, lr=0.2)
+    (cell,) = cells(mine, reference)
+    assert (cell["R"], cell["R_reference"], cell["verdict"]) == (pytest.approx(2.05), pytest.approx(2.05), SAME)
+
+
 def test_one_cell_in_twenty_may_differ():
     same, other = seeds(1.0, 1.1, 1.2), seeds(9.0, 9.1, 9.2)
     few = [row for i in range(40) for row in seeds(1.0, 1.1, 1.2, model=f"m{i}")]

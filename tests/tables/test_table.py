@@ -292,6 +292,13 @@ def test_a_table_survives_the_file(tmp_path):
     assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "table.csv").read_bytes()
 
 
+@pytest.mark.parametrize("name", ["2026", "007", "1e3", "true", "null"])
+def test_names_of_digits_or_words_of_yaml_stay_text(tmp_path, name):
+    columns = ("study", "dataset", "tokenizer", "model", "regime", "scheme", "setting", "run")
+    write_table(capacity_table([row(noisy(), dict.fromkeys(columns, name))]), tmp_path / "table.csv")
+    assert read_table(tmp_path / "table.csv")[list(columns)].iloc[0].tolist() == [name] * len(columns)
+
+
 def test_a_table_of_an_older_version_lacks_what_it_did_not_write(tmp_path):
     rows = [row(noisy(), {"lr": 0.01}) | {"R": 1.5}, row(noisy(1), {"lr": 0.02}) | {"R": 1.2}]
     new = ["chosen", "P_active", "R_calibrated", "temperature"]

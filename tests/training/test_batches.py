@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from trainings import made_batches
 from worlds import ATOMIC, PAIRS, made_tokenizer, setting, world_of
 
+from capacity.errors import UserError
 from capacity.tokenizers.tokenization import EOS_ID
 from capacity.training.batches import IGNORED, TrainingBatches
 from capacity.world.render import Renderer
@@ -145,6 +146,14 @@ def test_arrays_are_what_torch_takes() -> None:
     assert inputs.flags.c_contiguous
     assert targets.flags.c_contiguous
     assert inputs.max() < batches_of("atomic", "word").vocab_size == Renderer(*setting("atomic", "word")[:2]).vocab_size
+
+
+def test_a_context_holds_the_longest_biography_that_a_probe_may_word() -> None:
+    batches = batches_of("small_bios", "word", packing="windows", context=400)
+    longest = batches.renderer.max_length
+    batches_of("small_bios", "word", packing="windows", context=longest).check_context()
+    with pytest.raises(UserError, match=f"context: {longest - 1}, but biographies can have {longest} tokens"):
+        batches_of("small_bios", "word", packing="windows", context=longest - 1).check_context()
 
 
 def test_steps_beyond_the_training_are_an_error() -> None:

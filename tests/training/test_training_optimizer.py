@@ -87,6 +87,11 @@ def test_muon_on_the_vector_is_torchs_muon_on_matrices_and_adamw_on_the_rest() -
     torch.testing.assert_close(vector, expected.detach(), rtol=0, atol=1e-6)
 
 
+def test_muon_of_a_model_without_hidden_matrices_is_refused() -> None:
+    with pytest.raises(UserError, match="optimizer: muon, but the model has no hidden matrix"):
+        make_optimizer(regime_of(**MUON), torch.zeros(4), [])
+
+
 def test_muon_takes_every_matrix_but_embedding_and_head_and_each_expert_apart() -> None:
     model = {"family": "gpt2", "l": 1, "h": 2, "head_dim": 4}
     experts = {"mlp_ratio": 0.25, "experts": {"count": 3, "top": 1, "capacity": 1, "test_capacity": 1, "balance": 0}}

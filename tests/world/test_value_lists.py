@@ -46,6 +46,12 @@ def test_own_lists_replace_the_shipped_ones(tmp_path: Path) -> None:
         assert all(re.search("Acme|Umbrella", text) for text in texts)
 
 
+def test_an_employer_of_two_cities_is_refused(tmp_path: Path) -> None:
+    """It would be counted as two, of which a model has to know one."""
+    with pytest.raises(UserError, match=r"value_lists.employers: 'Acme' stands twice"):
+        make_world(own_spec(tmp_path, employers="Acme; Bern\nUmbrella; Basel\nAcme; Ulm\n"))
+
+
 def test_the_shipped_lists_given_as_files_make_the_shipped_world() -> None:
     """A round trip: every list through configuration, employers as `name; city`."""
     shipped = {

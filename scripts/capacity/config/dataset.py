@@ -8,6 +8,8 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from capacity.config.validation import Count, Section, problem, unique
 
 MOST_ATTRIBUTES = 250  # labels are bytes
+MOST_WORDINGS = 256  # of an attribute; they are drawn as bytes
+MOST_DIGITS = 4000  # of the number of strings that a chunk is drawn from; Python writes no more than 4300
 MOST_TEXTS = 5_000_000  # a tokenizer takes 2 kB of memory for each
 MOST_LETTERS = 100_000  # of a person; a model reads them at once
 SHIPPED_NAMES = (400, 400, 1000)
@@ -16,6 +18,7 @@ Texts = Annotated[int, Field(gt=0, le=1_000_000)]
 Length = Annotated[int, Field(gt=0, le=1000)]
 Pronoun = Annotated[str, StringConstraints(pattern=r"^[A-Z][a-z]*$", max_length=20)]
 Phrase = Annotated[str, StringConstraints(pattern=r"^\S+( \S+)*$", max_length=100)]
+Phrases = Annotated[list[Phrase], Field(min_length=1, max_length=MOST_WORDINGS), AfterValidator(unique)]
 PoolName = Literal["first_names", "middle_names", "last_names", "cities", "universities", "majors", "employers"]
 
 
@@ -107,6 +110,8 @@ class BioD(People):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         self.check_names(math.prod(self.names), f"names {self.names} give")
+        if self.L * math.log10(self.T) > MOST_DIGITS:
+            raise problem(f"L: {self.L} letters of T: {self.T} are a number of strings with over {MOST_DIGITS} digits")
         if self.T**self.L < self.D:
             raise problem(f"D: {self.D} distinct chunks, but T^L = {self.T}^{self.L} = {self.T**self.L} strings exist")
         if self.K * self.D > MOST_TEXTS:
@@ -151,7 +156,7 @@ class SixFacts(Section):
     value_lists: dict[PoolName, str] = Field(
         {}, description="Own values by pool: a text file, one value a line (employers: `name; city`); all are used."
     )
-    templates: Annotated[int, Field(ge=1, le=1000)] = Field(
+    templates: Annotated[int, Field(ge=1, le=MOST_WORDINGS)] = Field(
         52, description="Sentence templates an attribute, at most (46 to 52 ship)."
     )
     template_folder: str | None = Field(
@@ -279,7 +284,7 @@ class Records(Worded):
     attributes: Annotated[list[str], Field(min_length=1), AfterValidator(unique)] | None = Field(
         None, description="The columns to write; null: all others."
     )
-    phrases: dict[str, Annotated[list[Phrase], Field(min_length=1), AfterValidator(unique)]] = Field(
+    phrases: dict[str, Phrases] = Field(
         {}, description="By column, what can stand before its value; '<column> is' where nothing is given."
     )
     account: Literal["uniform", "frequencies"] = Field(

@@ -29,7 +29,7 @@ from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 from capacity.kernels import library
 from capacity.models.architectures import mlp_width
-from capacity.models.external import build_external
+from capacity.models.external import POSITIONS, build_external
 from capacity.models.modeling_switched import SwitchedConfig, SwitchedForCausalLM
 from capacity.models.modeling_wrapped import WrappedForCausalLM
 from capacity.models.short_attention import SHORT
@@ -64,9 +64,19 @@ def build_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(np.random.SeedSequence([seed, WEIGHTS]).generate_state(1, np.uint64)[0]))
         if not isinstance(model, PaperModel):
-            return build_external(model, vocab_size, context)
+            return _with_positions(build_external(model, vocab_size, context), context)
         kind, config = _class_and_config(model, vocab_size, context, attention)
         return kind(config)
+
+
+def _with_positions(model: PreTrainedModel, context: int) -> PreTrainedModel:
+    given = getattr(model.config, POSITIONS, None)
+    if given is not None and given < context:
+        raise UserError(
+            f"context: {context}, but the model is given {given} positions ({model.config.model_type}: {POSITIONS}, or "
+            "what it calls them); leave them out, or give as many"
+        )
+    return model
 
 
 def _class_and_config(

@@ -8,6 +8,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_model
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
@@ -49,21 +50,42 @@ class WrappedForCausalLM(PreTrainedModel):
             (name, first.setdefault(id(part), name)) for name, part in self.named_parameters(remove_duplicate=False)
         ]
         self._tied_weights_keys = {name: twin for name, twin in names if name != twin}
-        self._embedding = self._name_of(nn.Embedding, "num_embeddings")
-        self._head = self._name_of(nn.Linear, "out_features", last=True)
+        self._embedding, self._head = self._find_embedding(), self._find_head()
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         """The factory has drawn the weights."""
 
-    def _name_of(self, kind: type[nn.Module], rows: str, last: bool = False) -> str:
-        """The first or last part of a kind that has as many rows as there are tokens; "" where there is none."""
-        found = [
-            name
-            for name, part in self.named_modules()
-            if isinstance(part, kind) and getattr(part, rows) == self.config.vocab_size
-        ]
-        return found[-1 if last else 0] if found else ""
+    def _find_embedding(self) -> str:
+        """The first embedding with a row a token; "" where there is none."""
+        found = (name for name, part in self.named_modules() if isinstance(part, nn.Embedding))
+        return next((name for name in found if self._rows(name) == self.config.vocab_size), "")
+
+    def _find_head(self) -> str:
+        """The Linear with a row a token that makes the logits: behind it no other part with weights is called."""
+        called: list[str] = []
+
+        def note(name: str) -> Any:
+            return lambda *_: called.append(name)
+
+        weighted = [(name, part) for name, part in self.named_modules() if list(part.parameters(recurse=False))]
+        hooks = [part.register_forward_hook(note(name)) for name, part in weighted]
+        was_training = self.module.training
+        try:
+            with torch.no_grad():  # a whole row: some modules keep what the first call's length asks for
+                self.module.eval()(torch.zeros(1, self.config.max_position_embeddings, dtype=torch.long))
+        except Exception:  # what a module of others cannot be called with is said by others
+            return ""
+        finally:
+            self.module.train(was_training)
+            for hook in hooks:
+                hook.remove()
+        last = called[-1] if called else ""
+        is_head = isinstance(self.get_submodule(last), nn.Linear) and self._rows(last) == self.config.vocab_size
+        return last if is_head else ""
+
+    def _rows(self, name: str) -> int:
+        return len(self.get_parameter(f"{name}.weight"))
 
     def get_input_embeddings(self) -> nn.Module | None:  # type: ignore[override]
         return self.get_submodule(self._embedding) if self._embedding else None

@@ -1,6 +1,7 @@
 """The runs of a study: its datasets, tokenizers, models, regimes and seeds crossed, with what it varies laid over."""
 
 import itertools
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -69,8 +70,14 @@ def known(section: dict[str, Any], name: str, asked_by: str, section_name: str) 
 
 
 def runs_of(config: Config, name: str) -> Iterator[Run]:
-    """All runs of a study, seeds innermost."""
-    return itertools.chain.from_iterable(_runs(config, name, part) for part in config.studies[name].parts())
+    """All runs of a study, seeds innermost; one that several of its grids have, once."""
+    known_runs = set()
+    for part in config.studies[name].parts():
+        for run in _runs(config, name, part):
+            key = (*run.names.values(), run.setting, run.regime.lr, run.seed)
+            if key not in known_runs:
+                known_runs.add(key)
+                yield run
 
 
 def _runs(config: Config, name: str, study: Study) -> list[Run]:
@@ -94,12 +101,18 @@ def _runs(config: Config, name: str, study: Study) -> list[Run]:
             }
             labels = {section: label for section, (label, _) in zip(sections, point, strict=True)}
             parts["dataset"] = counted(parts["dataset"], labels["dataset"])
-            text = " ".join(f"{key}={value}" for key, value in changes.items())
+            text = " ".join(f"{key}={_word(value)}" for key, value in changes.items())
             for regime in _tries(parts.pop("regime")):
                 runs += [
                     Run(name, labels, **parts, regime=regime, seed=seed, setting=text) for seed in study.seeds or []
                 ]
     return runs
+
+
+def _word(value: Any) -> str:
+    """A value without blanks, which stand between the parts of a setting."""
+    text = json.dumps(value, separators=(",", ":")) if isinstance(value, list | dict) else str(value)
+    return text.replace(" ", "%20")
 
 
 def _tries(regime: Regime) -> list[Regime]:

@@ -129,7 +129,8 @@ class _Work:
                 raise UserError(f"{place.name}: no product with it is seen, which gptq needs; use method: rtn")
             if tokens < width:
                 raise UserError(
-                    f"calibration: {tokens} tokens reach {place.name}, fewer than its {width} inputs; raise it"
+                    f"calibration: {tokens} tokens reach {place.name}, fewer than its {width} inputs; raise it, "
+                    "take more people, or use method: rtn"
                 )
         return moments
 

@@ -17,8 +17,12 @@ SAME, OTHER, OPEN = "agrees", "differs", "too few seeds"
 
 
 def compare_cells(mine: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
-    """One row a cell that both tables have: means of R, their difference with its interval, and whether it holds 0."""
+    """One row a cell that both tables have: means of R, their difference with its interval, and whether it holds 0.
+
+    Of several learning rates the chosen one counts, on each side its own.
+    """
     rows = []
+    mine, reference = mine[mine["chosen"]], reference[reference["chosen"]]
     theirs = dict(iter(reference.groupby(CELL_COLUMNS, dropna=False, sort=False)))
     for key, group in mine.groupby(CELL_COLUMNS, dropna=False, sort=False):
         if key in theirs:

@@ -17,7 +17,10 @@ from capacity.tables.bits import Array
 from capacity.tables.extraction_columns import EXTRACTION_COLUMNS, EXTRACTION_NUMBERS, TRY_COLUMNS
 from capacity.tables.scores import bootstrap_interval, score_matrices
 from capacity.tables.summary import seed_interval
+from capacity.tables.table import GROUP_COLUMNS
 from capacity.world.prior import Account
+
+NAMES = ("dataset", "tokenizer", "model", "regime", "scheme")  # of which a study may have several
 
 
 def tried(attempt: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -105,16 +108,16 @@ def seed_means(table: pd.DataFrame) -> pd.DataFrame:
     """One row a cell of a study that asks: means over seeds of what is memorised and extractable, and of their ratio.
 
     <name>_low and <name>_high bound Student's 95 % interval from three seeds on. `series` names the cell without
-    its number of people. Variants that nothing was asked of are left out.
+    its number of people. Variants that nothing was asked of, and rates that were not chosen, are left out.
     """
-    table = table[table["extractable"].notna()]
-    table = table.assign(
-        ratio=table["extractable"] / table["memorised"].where(table["memorised"] > 0),
-        series=[_series(row) for row in table[["dataset", "model", "setting"]].to_dict("records")],
-    )
+    table = table[table["extractable"].notna() & table["chosen"]]
+    table = table.assign(ratio=table["extractable"] / table["memorised"].where(table["memorised"] > 0))
+    several = {study: [name for name in NAMES if group[name].nunique() > 1] for study, group in table.groupby("study")}
     rows = []
-    for (study, extraction, series, N), group in table.groupby(["study", "extraction", "series", "N"], sort=False):
-        row: dict[str, Any] = {"study": study, "extraction": extraction, "series": series, "N": N, "seeds": len(group)}
+    for _, group in table.groupby([*GROUP_COLUMNS, "extraction"], sort=False, dropna=False):
+        cell = group.iloc[0]
+        row: dict[str, Any] = {name: cell[name] for name in ("study", "extraction")}
+        row |= {"series": _series(cell, several[cell["study"]]), "N": cell["N"], "seeds": len(group)}
         row["R_max"] = group["R_max"].mean()
         for name in ("memorised", "extractable", "ratio"):
             row[name] = group[name].mean()
@@ -125,8 +128,8 @@ def seed_means(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _series(row: Mapping[str, Any]) -> str:
-    """What a cell compares but the number of people, in words."""
-    parts = [part for part in str(row["setting"]).split(" ") if part and not part.startswith("dataset.N=")]
-    words = [part.split(".", 1)[1].replace("=None", "=null") for part in parts]
-    return ", ".join(words) or f"{row['dataset']}, {row['model']}"
+def _series(cell: Mapping[str, Any], several: list[str]) -> str:
+    """What a cell compares but the number of people: what the study varies, and names of which it has several."""
+    varied = [part for part in cell["setting"].split(" ") if part and not part.startswith("dataset.N=")]
+    words = [part.split(".", 1)[1].replace("=None", "=null") for part in varied]
+    return ", ".join([*(cell[name] for name in several), *words]) or f"{cell['dataset']}, {cell['model']}"

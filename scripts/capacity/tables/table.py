@@ -41,6 +41,7 @@ GROUP_COLUMNS = (
 )
 NEEDED_COLUMNS = (*GROUP_COLUMNS, "R", "R_max", "seed", "variant_id")  # without which a file is none
 SCHEME_COLUMNS = ("scheme", "bits_per_weight")
+TEXT_COLUMNS = (*(name for name in COLUMNS if name not in (*NUMBER_COLUMNS, "chosen")), "extraction", "answers_id")
 
 HAVE_COLUMNS = r"(?:^| )(?:dataset\.N|regime\.exposures)=\S+"  # parts of a setting that stand in columns of their own
 
@@ -77,7 +78,7 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """The capacity table that `write_table` wrote. Only an empty number is missing: a name may be "NA".
+    """The capacity table that `write_table` wrote. Only an empty number is missing: a name may be "NA", or "2026".
 
     What an older version did not write is missing; `chosen` follows from the rest. Columns of an extraction are there
     where the file has them. Raises UserError for what is no capacity table.
@@ -86,7 +87,7 @@ def read_table(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise UserError(f"{path}: no such table; `make table` makes one")
     try:
-        table = pd.read_csv(path, keep_default_na=False, na_values=numbers)
+        table = pd.read_csv(path, keep_default_na=False, na_values=numbers, dtype=dict.fromkeys(TEXT_COLUMNS, str))
     except (ValueError, OSError) as error:
         raise UserError(f"{path}: cannot be read as a table ({' '.join(str(error).split())})") from None
     if missing := [column for column in NEEDED_COLUMNS if column not in table]:

@@ -71,12 +71,18 @@ class TrainingBatches:
         return JunkText(self.world, self.renderer, self.context, self.seed)
 
     def check_context(self) -> None:
-        """Refuse windows that are shorter than biographies: no probe could be made. Raises UserError."""
-        longest = self.renderer.lengths(self._biographies(0, min(self.world.N, BLOCK))).max()
+        """Refuse windows that are shorter than biographies: no probe could be made. Raises UserError.
+
+        A probe words people anew, so what counts is the longest that there can be. Where tokens reach across pieces
+        that is a bound far above it, and some that are drawn are looked at.
+        """
+        renderer, longest = self.renderer, self.renderer.max_length
+        if isinstance(renderer, Renderer) and renderer.pieces.merge:
+            longest = int(renderer.lengths(self._biographies(0, min(self.world.N, BLOCK))).max())
         if longest > self.context:
             raise UserError(
-                f"context: {self.context}, but biographies have {longest} tokens and more, and a model is probed on "
-                "whole ones; use a longer context"
+                f"context: {self.context}, but biographies can have {longest} tokens, and a model is probed on whole "
+                f"ones; use {longest} or more"
             )
 
     @classmethod

@@ -14,7 +14,9 @@ from capacity.models.modeling_switched import Routing
 from capacity.training.pretraining import Training
 
 EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts")
-EXPERTS = re.compile(r"\bexperts\.|\bmlp\.(up|down)_(proj|bias)$")
+EXPERTS = re.compile(  # not the routers and biases that some keep beside them
+    r"\bexperts\.(?!router\b|bias$)|\bmlp\.(up|down)_(proj|bias)$|(\bmlp|_moe)\.(in|out)put_linear\."
+)
 NUM_BATCHES = 16  # of the training's first, on which routing is measured
 
 

@@ -82,6 +82,8 @@ class Muon(Optimizer):
     """
 
     def __init__(self, regime: TrainingRegime, vector_P: Tensor, matrices: Matrices):
+        if not matrices:
+            raise UserError("optimizer: muon, but the model has no hidden matrix for it; use adamw")
         sizes = [(start, start + shape.numel()) for start, shape in matrices]
         edges = [0, *(edge for size in sizes for edge in size), vector_P.numel()]
         self._rest = [(start, stop) for start, stop in list(pairwise(edges))[::2] if stop > start]

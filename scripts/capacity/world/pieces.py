@@ -86,8 +86,10 @@ class PieceTable:
         if self.tag != EMPTY and self.sizes[self.tag] != 1:
             raise UserError(f"tag: the tokenizer reads {self.grammar.tag!r} as {self.sizes[self.tag]} tokens; {REMEDY}")
         self.vocab_size = model_rows(len(used), max(used), self.tokenizer, self._all_rows)
-        token_type = np.uint16 if self.vocab_size <= 2**16 else np.uint32
-        self.tokens = np.fromiter(chain.from_iterable(pieces), token_type, self.sizes.sum())
+        tokens = np.fromiter(chain.from_iterable(pieces), np.uint32, self.sizes.sum())
+        # Pieces may hold tokens that no text has, because they merge with what follows: those have no row.
+        largest = max(self.vocab_size - 1, tokens.max(initial=0))
+        self.tokens = tokens.astype(np.uint16) if largest < 2**16 else tokens
         self.piece_labels = np.array(self._labels, dtype=np.uint8)
         self.piece_first_chunk = np.array(self._first, dtype=bool)
         self.labels = np.repeat(self.piece_labels, self.sizes)

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -77,7 +78,13 @@ def split_employers(rows: list[str]) -> tuple[list[str], list[str]]:
     for row, part in zip(rows, parts, strict=True):
         if len(part) != 2 or not all(part):
             raise UserError(f"value_lists.employers: {row!r}; write each as `name; city`")
-    return [name for name, _ in parts], [city for _, city in parts]
+    names, cities = ([part[place] for part in parts] for place in (0, 1))
+    if twice := next((name for name, count in Counter(names).items() if count > 1), None):
+        raise UserError(
+            f"value_lists.employers: {twice!r} stands twice; an employer has one city, which follows from it: name "
+            "each place as an employer of its own, or keep one"
+        )
+    return names, cities
 
 
 def read_templates(attribute: str, at_most: int, folder: str | None = None) -> list[tuple[str, str]]:
