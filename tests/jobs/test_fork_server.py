@@ -172,7 +172,7 @@ def test_a_job_fails_where_its_server_ends_before_it_reads_a_signal(tmp_path: Pa
     listener.listen()
     job = start(tmp_path, WAITING, path, str(tmp_path / "process"))
     asking = listener.accept()[0]
-    message, output, _, _ = socket.recv_fds(asking, fork_server.MESSAGE, 2)
+    _, output, _, _ = socket.recv_fds(asking, fork_server.MESSAGE, 2)
     asking.send(ACCEPTED)
     time.sleep(0.2)  # until it hands signals on
     job.send_signal(signal.SIGTERM)
