@@ -39,6 +39,15 @@ def test_figures_of_studies_that_are_not_selected_any_more_leave_and_come_back(r
     assert publish(both, results, monkeypatch) == of_studies("base", "prose")
 
 
+def test_a_folder_beside_the_figures_that_no_job_made_stops_no_publishing(results: Path, monkeypatch):
+    for number, said in enumerate(
+        ('{"schema": 2}', '{"schema": 2, "outputs": 3}', '{"schema": 2, "outputs": {"x": 3}}')
+    ):
+        (results / "figures" / f"x-{number}").mkdir()
+        (results / "figures" / f"x-{number}" / MANIFEST).write_text(said)
+    assert publish(tiny_grid(), results, monkeypatch) == of_studies("base", "prose")
+
+
 def test_what_was_not_published_stays_whatever_its_name(results: Path, monkeypatch):
     both, base = tiny_grid(), tiny(study="base")
     for spec in (base.table, base.figures):
