@@ -17,7 +17,7 @@ from capacity.config.yaml_files import read_yaml
 from capacity.errors import UserError
 from capacity.measure import running
 from capacity.measure.baseline import equal_baseline, size_of
-from capacity.measure.choice import CHOICE, Asked, keep_choice
+from capacity.measure.choice import CHOICE, AskedMeasure, keep_choice
 from capacity.measure.pair import BASELINE, CANDIDATE, MeasureStudy
 from capacity.measure.recipe import OFFERED, RECIPES, Recipe, recipe_for
 from capacity.measure.running import folder_of, refuse_other_models, within
@@ -152,7 +152,7 @@ def test_the_same_command_is_the_same_measure_whatever_is_made_by_now(study: Mea
     budget = running.hours_of(replace(study, offered=(1.3, 2.6)), 2) * 1.01
     chosen, _ = within(study, budget, 2, seeds_given=False)
     assert chosen.left_out == (5.2,)
-    keep_choice(Asked.of(study, budget, seeds_given=False), chosen, folder_of(study))
+    keep_choice(AskedMeasure.of(study, budget, seeds_given=False), chosen, folder_of(study))
     as_if_made(monkeypatch, chosen)
     again, hours = within(study, budget, 2, seeds_given=False)
     assert (again, hours < 0.05) == (chosen, True)

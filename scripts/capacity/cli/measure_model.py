@@ -28,7 +28,7 @@ from capacity.config.regime import Regime
 from capacity.config.yaml_files import parse_yaml
 from capacity.errors import UserError
 from capacity.measure.baseline import TOLERANCE, equal_baseline, size_of
-from capacity.measure.choice import Asked, keep_choice
+from capacity.measure.choice import AskedMeasure, keep_choice
 from capacity.measure.pair import BASELINE, CANDIDATE, SCHEMES, MeasureStudy
 from capacity.measure.recipe import LEAST_SEEDS, OFFERED, RECIPES, Recipe, recipe_for
 from capacity.measure.running import bracket, build, folder_of, refuse_other_models, within
@@ -191,7 +191,7 @@ def main() -> None:
     args = parser().parse_args()
     study, budget = first_study(args), seconds_of(args.budget) / 3600
     refuse_other_models(study)
-    asked = Asked.of(study, budget, bool(args.seeds))
+    asked = AskedMeasure.of(study, budget, bool(args.seeds))
     study, hours = within(study, budget, args.cores, bool(args.seeds))
     worlds = ", ".join(f"{N:,} ({offered:g} bits a parameter)" for offered, N in study.worlds().items())
     print(

@@ -12,7 +12,7 @@ CHOICE = "choice.json"  # beside the configuration and the card
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedMeasure:
     """What worlds and seeds are chosen from. seeds: None where the budget decides. hours: the budget."""
 
     offered: tuple[float, ...]
@@ -20,7 +20,7 @@ class Asked:
     hours: float
 
     @classmethod
-    def of(cls, study: MeasureStudy, hours: float, seeds_given: bool) -> "Asked":
+    def of(cls, study: MeasureStudy, hours: float, seeds_given: bool) -> "AskedMeasure":
         """study: before anything is chosen."""
         return cls(study.offered, study.seeds if seeds_given else None, hours)
 
@@ -29,14 +29,14 @@ class Asked:
         return dict(json.loads(json.dumps(asdict(self))))
 
 
-def keep_choice(asked: Asked, study: MeasureStudy, folder: Path) -> None:
+def keep_choice(asked: AskedMeasure, study: MeasureStudy, folder: Path) -> None:
     """Note what was chosen, before anything is trained."""
     chosen = {"offered": study.offered, "left_out": study.left_out, "seeds": study.seeds}
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / CHOICE, json.dumps({"asked": asked.plain(), "chosen": chosen}) + "\n")
 
 
-def chosen_before(asked: Asked, study: MeasureStudy, folder: Path) -> MeasureStudy | None:
+def chosen_before(asked: AskedMeasure, study: MeasureStudy, folder: Path) -> MeasureStudy | None:
     """The study with what was chosen when the same was asked; None where it was not."""
     try:
         kept = json.loads((folder / CHOICE).read_text(encoding="utf-8"))

@@ -13,7 +13,7 @@ from capacity.artefacts.spec import Spec
 from capacity.config.load import load_config
 from capacity.config.yaml_files import read_yaml
 from capacity.errors import UserError
-from capacity.measure.choice import Asked, chosen_before
+from capacity.measure.choice import AskedMeasure, chosen_before
 from capacity.measure.pair import MOST_RATES, MeasureStudy
 from capacity.measure.recipe import SHORT
 from capacity.models.spec import PaperModel
@@ -76,7 +76,7 @@ def within(study: MeasureStudy, budget: float, cores: int, seeds_given: bool) ->
 
     Raises UserError where the least is too long.
     """
-    before = chosen_before(Asked.of(study, budget, seeds_given), study, folder_of(study))
+    before = chosen_before(AskedMeasure.of(study, budget, seeds_given), study, folder_of(study))
     if before:
         return before, hours_of(before, cores)
     hours = hours_of(study, cores)
