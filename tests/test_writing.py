@@ -121,7 +121,7 @@ def test_what_a_run_cannot_read_ends_it_in_one_line(
 
     monkeypatch.setattr("capacity.config.load.load_config", refuse)
     monkeypatch.setattr(gc, "disable", lambda: None)
-    workflow = SimpleNamespace(overwrite_configfiles=[], config_settings=SimpleNamespace(config={}))
+    workflow = SimpleNamespace(overwrite_configfiles=[], config_settings=SimpleNamespace(config={}, config_args=None))
     with pytest.raises(SystemExit):
         make_plan(workflow, tmp_path)
     assert capsys.readouterr().err.splitlines() == [
