@@ -25,7 +25,7 @@ def main() -> None:
     except UserError as error:
         fail(error)
     for name, target in (("capacity_table.csv", args.output), ("capacity_summary.csv", args.summary)):
-        write_atomically(target, (folder / name).read_text())
+        write_atomically(target, (folder / name).read_text(encoding="utf-8"))
     write_atomically(args.runs, runs)
     write_atomically(args.identity, folder.name + "\n")
     assert args.table.name == MANIFEST

@@ -55,6 +55,16 @@ def test_nonsense_is_one_line_and_leaves_nothing(monkeypatch, capsys, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_table_with_a_header_alone_is_refused(monkeypatch, capsys, tmp_path: Path):
+    whole = ROOT / "results" / "reference" / "laptop" / "quantization" / "capacity_table.csv"
+    path = tmp_path / "table.csv"
+    path.write_text(whole.read_text().splitlines()[0] + "\n")
+    monkeypatch.setattr(sys, "argv", ["capacity", "table", str(path)])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err.splitlines() == [f"error: {path}: has no rows; `make table` makes some"]
+
+
 def test_help_of_a_command_that_a_run_uses(tmp_path: Path):
     command = [sys.executable, "-m", "capacity.cli", "check-models", "--help"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}

@@ -1,10 +1,12 @@
 """Promises where nothing can be written: one line names the place, nothing half-written stays, all else is shown."""
 
 import errno
+import gc
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from checkout import TARGETS, Checkout
@@ -13,7 +15,8 @@ from planted import tiny_grid
 from capacity.artefacts.spec import spec_text
 from capacity.errors import unwritable
 from capacity.jobs.job import Job, job_parser
-from capacity.plan.survey import lock_run, prepare_run
+from capacity.plan.flow import make_plan
+from capacity.plan.survey import STUDIES, lock_run, prepare_run
 
 ROOT = Path(__file__).resolve().parents[1]
 FULL = Path("/dev/full")  # every write to it fails as on a disk without room
@@ -91,6 +94,38 @@ def test_a_results_folder_that_takes_nothing_ends_a_run_in_one_line(
     monkeypatch.undo()
     assert capsys.readouterr().err.splitlines() == [
         f"error: {tmp_path}/engine.lock: Read-only file system; make it writable, then start the run again"
+    ]
+
+
+def test_what_studies_ask_ends_a_run_in_one_line_where_it_finds_no_room(
+    results: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    prepare_run(tiny_grid(), results)
+    (results / STUDIES).write_text("older")
+    monkeypatch.setattr("capacity.plan.survey.write_atomically", no_room)
+    with pytest.raises(SystemExit):
+        prepare_run(tiny_grid(), results)
+    assert capsys.readouterr().err.splitlines() == [
+        f"error: {results / STUDIES}: No space left on device; free some of it, then start the run again"
+    ]
+
+
+def test_what_a_run_cannot_read_ends_it_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "results/capacity_table.csv")
+
+    monkeypatch.setattr("capacity.config.load.load_config", refuse)
+    monkeypatch.setattr(gc, "disable", lambda: None)
+    workflow = SimpleNamespace(overwrite_configfiles=[], config_settings=SimpleNamespace(config={}, config_args=None))
+    with pytest.raises(SystemExit):
+        make_plan(workflow, tmp_path)
+    assert capsys.readouterr().err.splitlines() == [
+        "error: results/capacity_table.csv: Permission denied; nothing was started"
     ]
 
 

@@ -521,6 +521,15 @@ def test_a_set_makes_its_missing_members_and_chains_all(results: Path, variants:
         assert inputs[name]["content"] == verify(results / name, name)["content"]
 
 
+def test_an_empty_folder_is_no_member(results: Path, variants: Spec):
+    """As the survey has it: what is missing there and not made here is asked for by every run."""
+    second = variants.members[1].name
+    plant(variants.members[0], results)
+    (results / second).mkdir(parents=True)
+    assert make_set(variants, results, "new") == [second]
+    assert verify(results / second, second)
+
+
 def test_the_content_of_a_set_is_that_of_its_members(results: Path, variants: Spec):
     make_set(variants, results, "old")
     before = read_manifest(results / variants.name)["content"]

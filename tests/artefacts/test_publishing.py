@@ -1,13 +1,17 @@
 """Fixed paths hold the figures of the present selection, and nothing that people put there is touched."""
 
+import os
 import runpy
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from planted import plant, tiny, tiny_grid
 
-from capacity.artefacts.manifest import MANIFEST
+from capacity.artefacts.making import Making
+from capacity.artefacts.manifest import MANIFEST, read_manifest
 from capacity.plan.grid import Grid
 from capacity.plan.survey import published
 
@@ -37,6 +41,37 @@ def test_figures_of_studies_that_are_not_selected_any_more_leave_and_come_back(r
     assert publish(base, results, monkeypatch) == of_studies("base")
     assert (results / "figures" / "capacity.png").read_text() == f"capacity.png of {base.figures.name}\n"
     assert publish(both, results, monkeypatch) == of_studies("base", "prose")
+
+
+def test_a_folder_beside_the_figures_that_no_job_made_stops_no_publishing(results: Path, monkeypatch):
+    for number, said in enumerate(
+        ('{"schema": 2}', '{"schema": 2, "outputs": 3}', '{"schema": 2, "outputs": {"x": 3}}')
+    ):
+        (results / "figures" / f"x-{number}").mkdir()
+        (results / "figures" / f"x-{number}" / MANIFEST).write_text(said)
+    assert publish(tiny_grid(), results, monkeypatch) == of_studies("base", "prose")
+
+
+def test_a_table_is_published_as_it_is_whatever_the_locale(results: Path):
+    table = tiny_grid().table
+    inputs = read_manifest(results / table.name)["inputs"]
+    shutil.rmtree(results / table.name)
+    with Making(table, results, inputs) as making:
+        for name in ("capacity_table.csv", "capacity_summary.csv"):
+            (making.folder / name).write_text("é\n", encoding="utf-8")
+    outputs = ("output", "summary", "runs", "identity")
+    words = [word for name in outputs for word in (f"--{name}", str(results / f"new_{name}"))]
+    ascii_alone = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [
+        sys.executable,
+        str(SCRIPT.with_name("publish_table.py")),
+        "--table",
+        str(results / table.name / MANIFEST),
+        *words,
+    ]
+    answer = subprocess.run(command, env=os.environ | ascii_alone, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    assert (results / "new_output").read_text(encoding="utf-8") == "é\n"
 
 
 def test_what_was_not_published_stays_whatever_its_name(results: Path, monkeypatch):

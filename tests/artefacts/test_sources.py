@@ -1,12 +1,15 @@
 """What was found in the sources is kept between processes, and never outlives the sources that it was found in."""
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from capacity.artefacts import sources
+from capacity.artefacts.identity import SCRIPTS
 from capacity.artefacts.sources import code_digest, forget_sources, module_digests
 
 KEPT = "__pycache__/sources.json"
@@ -38,6 +41,16 @@ def test_another_process_does_not_look_again(tree: Path, monkeypatch: pytest.Mon
     assert not looked(tree, monkeypatch)
     assert module_digests("job.py", tree) == first
     assert sorted(first) == ["__main__", "a"]
+
+
+def test_sources_are_utf_8_whatever_the_locale(tree: Path):
+    (tree / "a.py").write_text('X = "é"\n', encoding="utf-8")
+    code = "from capacity.artefacts.sources import code_digest; from pathlib import Path; "
+    code += f"print(code_digest('job.py', Path({str(tree)!r})))"
+    ascii_alone = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    environment = os.environ | ascii_alone | {"PYTHONPATH": str(SCRIPTS), "PYTHONDONTWRITEBYTECODE": "1"}
+    answer = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert answer.stdout.strip() == code_digest("job.py", tree), answer.stderr
 
 
 @pytest.mark.parametrize(

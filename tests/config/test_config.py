@@ -1,13 +1,14 @@
 """What config.yaml may say, and what a mistake in it looks like: one line with the key, the value and the remedy."""
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from capacity.config.load import load_config, read_yaml
+from capacity.config.load import load_config, parse_overrides, read_yaml
 from capacity.errors import UserError
 from capacity.plan.grid import resolve
 
@@ -226,6 +227,26 @@ def test_values_of_an_override_have_their_yaml_types():
         None,
     )
     assert config.study == ["base-law", "biographies"]
+
+
+@pytest.mark.parametrize(
+    ("value", "studies"),
+    [
+        ("2024", ["2024"]),
+        ("007", ["007"]),
+        ("null", ["null"]),
+        ("true", ["true"]),
+        ("1e3,base-law", ["1e3", "base-law"]),
+        ("[base-law, biographies]", ["base-law", "biographies"]),
+    ],
+)
+def test_a_study_is_selected_by_its_name_whatever_yaml_takes_that_for(tmp_path, value: str, studies: list[str]):
+    whole = read_yaml(ROOT / "config.yaml")["studies"]["base-law"]
+    names = dict.fromkeys((name for name in studies if name not in ("base-law", "biographies")), whole)
+    path = tmp_path / "own.yaml"
+    path.write_text(json.dumps({"studies": names}))
+    for given in ({"study": value}, parse_overrides([f"study={value}"])):
+        assert load_config([ROOT / "config.yaml", path], given).study == studies
 
 
 @pytest.mark.parametrize("value", ["{", "a: b: c", "[1, 2", "{a: 1, a: 2}"])

@@ -78,6 +78,12 @@ def test_bits_come_from_the_files_of_a_training_and_only_where_all_are_there(tmp
     bits = prior - (last["loss"] * tokens - np.log(2)) / np.log(2)  # two orders of two sentences
     assert last["bits_a_person_at_least"] == pytest.approx(bits, rel=1e-6)
     assert last["R_at_least"] == pytest.approx(6 * bits / row["P"], rel=1e-6)
+    begun = tmp_path / "results" / "resume" / row["checkpoint_id"]
+    begun.mkdir(parents=True)
+    for text in ("", "step,exposures,tokens,loss,lr\n"):
+        (begun / "metrics.csv").write_text(text)
+        found, missing = read_curves(rows.to_dict("records"), tmp_path / "results")
+        assert (len(found), len(missing)) == (0, 1), "a disk without room can leave it like that"
     elsewhere = tmp_path / "results" / "checkpoints" / row["checkpoint_id"]
     elsewhere.mkdir(parents=True)
     (elsewhere / "metrics.csv").write_bytes((results / "checkpoints" / elsewhere.name / "metrics.csv").read_bytes())

@@ -10,11 +10,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from checkout import Checkout
-from huggingface_hub import DatasetCard, ModelCard
+from httpx2 import ConnectError
+from huggingface_hub import DatasetCard, HfApi, ModelCard
+from modelled import build_model
+from test_rewritten_worlds import rewritten
 from transformers import AutoTokenizer
-from worlds import make_world
+from worlds import made_tokenizer, make_world
 
 from capacity.api import read_table
 from capacity.cli import write_hub_folder
@@ -22,6 +26,7 @@ from capacity.errors import UserError
 from capacity.hub.dataset_folder import write_dataset_folder
 from capacity.hub.model_folder import write_model_folder
 from capacity.hub.push import push
+from capacity.tokenizers.tokenization import save_tokenizer
 from capacity.world.facts import save_world
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,6 +96,53 @@ def test_an_export_moves_nothing_that_it_is_made_from(model: Exported, built: Ch
         write_model_folder(row, built.path / "results", folder, "apache-2.0", None)
 
 
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The row of a model of people told in written texts, whose artefacts lie in results/ without manifests."""
+    results = tmp_path / "results"
+    row = {"dataset_id": "people", "tokenizer_id": "words", "variant_id": "variant", "probe_id": "probe"}
+    row |= {"model": "gpt2-1-2", "dataset": "rw", "regime": "quick", "setting": "", "scheme": "none", "kind": "bioR"}
+    row |= {"N": 40, "P": 1000, "exposures": 3, "R": 0.1, "R_max": 2.0, "bits_stored": 9.0}
+    row |= {"accuracy": 0.5, "accuracy_name": 0.5}
+    for place in ("datasets/people", "rewritings/texts", "tokenizers/words", "variants/variant", "probes/probe"):
+        (results / place).mkdir(parents=True)
+    world = rewritten(results / "rewritings" / "texts", W=2)
+    save_world(make_world(world.settings), results / "datasets" / "people")
+    save_world(world, results / "rewritings" / "texts")
+    tokenizer = made_tokenizer({"kind": "word"}, world)
+    save_tokenizer(tokenizer, results / "tokenizers" / "words")
+    model = build_model({"family": "gpt2", "l": 1, "h": 2, "head_dim": 4}, tokenizer.get_vocab_size(), 512, seed=1)
+    model.save_pretrained(results / "variants" / "variant")
+    save_tokenizer(tokenizer, results / "variants" / "variant")
+    scores = pd.DataFrame({"person": range(40), "exact": [float(person == 7) for person in range(40)]})
+    scores.to_parquet(results / "probes" / "probe" / "scores.parquet")
+    parents = {"parents": {"dataset": "rewritings/texts", "tokenizer": "tokenizers/words"}}
+    monkeypatch.setattr("capacity.hub.model_folder.verify", lambda folder: parents)
+    return row
+
+
+def test_a_model_of_written_texts_is_asked_with_one_of_them(written: dict[str, Any], tmp_path: Path) -> None:
+    write_model_folder(written, tmp_path / "results", tmp_path / "out" / "a-model", "apache-2.0", None)
+    card = (tmp_path / "out" / "a-model" / "README.md").read_text()
+    (taught,) = re.findall(r"its training said `(.*?)`", card, re.DOTALL)
+    texts = pd.read_parquet(tmp_path / "results" / "rewritings" / "texts" / "texts.parquet")["text"]
+    assert any(text.strip().startswith(taught) for text in texts)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a-model"]
+
+
+def test_a_folder_that_could_not_be_written_is_not_there_the_next_time(written: dict[str, Any], tmp_path: Path) -> None:
+    scores = tmp_path / "results" / "probes" / "probe" / "scores.parquet"
+    there = scores.read_bytes()
+    scores.unlink()
+    with pytest.raises(FileNotFoundError):
+        write_model_folder(written, tmp_path / "results", tmp_path / "out" / "a-model", "apache-2.0", None)
+    with pytest.raises(UserError):
+        write_dataset_folder(tmp_path / "results" / "datasets" / "people", tmp_path / "out" / "facts", "apache-2.0")
+    assert list((tmp_path / "out").iterdir()) == []
+    scores.write_bytes(there)
+    write_model_folder(written, tmp_path / "results", tmp_path / "out" / "a-model", "apache-2.0", None)
+
+
 @pytest.fixture(scope="module")
 def dataset(built: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a dataset."""
@@ -157,6 +209,27 @@ def test_a_dry_run_of_a_push_lists_what_would_go_where(dataset: Path, model: Exp
 def test_a_folder_without_a_card_is_not_pushed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no README.md; `capacity hub` writes such a folder"):
         push(tmp_path, "me/facts", private=False, dry_run=True)
+
+
+@pytest.mark.parametrize("card", ["---\na: [\n---\n", "---\n- a\n---\n", "---\n1: 2\n---\n", "\xff"])
+def test_a_folder_whose_card_cannot_be_read_is_not_pushed(tmp_path: Path, card: str) -> None:
+    (tmp_path / "README.md").write_bytes(card.encode("latin-1"))
+    with pytest.raises(UserError, match=r"README\.md: is no card \(.*\); `capacity hub` writes one") as refused:
+        push(tmp_path, "me/facts", private=False, dry_run=True)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_hub_that_cannot_be_reached_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n")
+
+    def unreachable(*_: object, **__: object) -> None:
+        raise ConnectError("[Errno 111] Connection refused")
+
+    monkeypatch.setattr(HfApi, "create_repo", unreachable)
+    with pytest.raises(
+        UserError, match=r"^me/facts: http\S+ did not take it \(.*Connection refused\); look at it there"
+    ):
+        push(tmp_path, "me/facts", private=False, dry_run=False)
 
 
 def test_a_model_of_ones_own_module_is_refused_before_a_licence_is_asked_for(

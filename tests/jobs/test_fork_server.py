@@ -2,9 +2,12 @@
 
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from capacity.jobs import fork_server
-from capacity.jobs.startup import FORK_SERVER
+from capacity.jobs.startup import ACCEPTED, FORK_SERVER
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the engine starts a fork server on Linux only")
 
@@ -129,6 +132,68 @@ def test_work_does_not_outlive_its_job(server, tmp_path: Path):
     job, work = start_waiting(tmp_path, server[0])
     job.kill()
     wait(lambda: is_gone(work))
+
+
+def asked(path: str, script: Path) -> socket.socket:
+    """A request for a script, as `hand_over` makes it; whoever closes it is a job that was killed."""
+    request = {"prefix": sys.prefix, "argv": [str(script)], "folder": str(script.parent)}
+    request["environment"] = {**os.environ, FORK_SERVER: path}
+    job = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    job.connect(path)
+    with open(os.devnull, "w") as nowhere:
+        socket.send_fds(job, [json.dumps(request).encode()], [nowhere.fileno()] * 2)
+    return job
+
+
+def test_a_job_that_is_killed_before_it_is_accepted_costs_the_others_nothing(server, tmp_path: Path):
+    (tmp_path / "idle.py").write_text("import time\ntime.sleep(60)\n")
+    job, _ = start_waiting(tmp_path, server[0])
+    for _ in range(20):
+        asked(server[0], tmp_path / "idle.py").close()
+    job.send_signal(signal.SIGTERM)
+    assert (job.communicate(timeout=20)[0], job.returncode) == (f"stopped by {signal.SIGTERM.value}\n", 75)
+    answer, _, code = told(job := start(tmp_path, TELLING, server[0]))
+    assert (answer["process"] != job.pid, code) == (True, 3)
+
+
+def test_a_job_that_is_killed_before_it_reads_that_it_is_accepted_takes_its_work_with_it(server, tmp_path: Path):
+    (tmp_path / "idle.py").write_text("import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(60)\n")
+    job = asked(server[0], tmp_path / "idle.py")
+    wait(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text() != "")
+    job.close()
+    wait(lambda: is_gone(int((tmp_path / "pid").read_text())))
+    assert server[1].poll() is None
+
+
+def test_a_job_fails_where_its_server_ends_before_it_reads_a_signal(tmp_path: Path):
+    path = str(tmp_path / "socket")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(path)
+    listener.listen()
+    job = start(tmp_path, WAITING, path, str(tmp_path / "process"))
+    asking = listener.accept()[0]
+    _, output, _, _ = socket.recv_fds(asking, fork_server.MESSAGE, 2)
+    asking.send(ACCEPTED)
+    time.sleep(0.2)  # until it hands signals on
+    job.send_signal(signal.SIGTERM)
+    wait(lambda: bool(select.select([asking], [], [], 0)[0]))
+    for each in (asking, listener):
+        each.close()
+    for descriptor in output:
+        os.close(descriptor)
+    _, errors = job.communicate(timeout=20)
+    assert (errors.count("\n"), job.returncode) == (1, 1)
+    assert errors.startswith("error: the run's fork server was killed")
+
+
+def test_a_folder_for_temporary_files_may_have_a_long_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    place = tmp_path / ("long" * 30)
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    path, process = fork_server.start_server()
+    process.stdin.close()
+    assert process.wait(20) == 0
+    assert not Path(path).exists()
 
 
 def test_a_job_ends_by_the_signal_that_ended_its_work(server, tmp_path: Path):

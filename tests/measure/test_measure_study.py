@@ -1,8 +1,10 @@
 """What a measure builds: worlds that offer what they say, a baseline of equal size, one line for each mistake."""
 
+import json
 import re
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,12 +13,17 @@ from capacity.cli.main import main
 from capacity.cli.measure_model import candidate, first_study, name_of, parser, seconds_of
 from capacity.config.load import load_config
 from capacity.config.model import Model
+from capacity.config.yaml_files import read_yaml
 from capacity.errors import UserError
+from capacity.measure import running
 from capacity.measure.baseline import equal_baseline, size_of
+from capacity.measure.choice import CHOICE, AskedMeasure, keep_choice
 from capacity.measure.pair import BASELINE, CANDIDATE, MeasureStudy
 from capacity.measure.recipe import OFFERED, RECIPES, Recipe, recipe_for
+from capacity.measure.running import folder_of, refuse_other_models, within
 from capacity.models.spec import PaperModel
-from capacity.plan.grid import resolve
+from capacity.plan.grid import Grid, resolve
+from capacity.plan.survey import Plan, State
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -79,6 +86,8 @@ def test_both_models_learn_the_same_worlds_at_the_same_rates():
         (("gpt2-2-2", "--quantizer", "int9"), "--quantizer: 'int9' is none of none"),
         (("gpt2-2-2", "--offer", "500"), "--offer: 500 bits a parameter of 9,232; this recipe has 0.05 to 4"),
         (("gpt2-2-2", "--offer", "-1"), "--offer: -1 bits a parameter of 9,232; this recipe has 0.05 to"),
+        (("gpt2-2-2", "--offer", "1.3", "1.3"), "--offer: 1.3 and 1.3 are the same 400 people; give one of them"),
+        (("gpt2-2-2", "--offer", "1.301", "1.3"), "--offer: 1.3 and 1.301 are the same 400 people; give one of them"),
         (("gpt2-2-2", "--seeds", "0"), "--seeds: 0; give 1 or more"),
         (("gpt2-2-2", "--cores", "-1"), "--cores: -1; give 1 or more"),
         (("gpt2-2-2", "--extraction", "quiz"), "--extraction: 'quiz' is none of"),
@@ -103,6 +112,70 @@ def test_each_mistake_is_one_line(monkeypatch, capsys, tmp_path: Path, words: tu
         main()
     assert ended.value.code
     assert said in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.fixture
+def study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MeasureStudy:
+    """A small model of transformers beside a GPT-2, with a results folder of its own."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(running, "RESULTS", tmp_path / "results")
+    recipe, config = RECIPES["9k"], load_config([ROOT / "config.yaml"])
+    section = candidate(
+        "{model_type: mamba, hidden_size: 16, num_hidden_layers: 2, layer_norm_epsilon: 1e-5}", None, config
+    )
+    models = {CANDIDATE: section, BASELINE: equal_baseline(9_232, recipe)}
+    return MeasureStudy.first("again", recipe, models, 9_232)
+
+
+def as_if_made(monkeypatch: pytest.MonkeyPatch, study: MeasureStudy) -> None:
+    """All that a study trains is there."""
+    specs, look = running.grid_of(study.whole()).specs.values(), running.hold_against
+    made = {each.name for spec in specs for each in (spec, *spec.members)}
+
+    def looked(grid: Grid, results: Path) -> Plan:
+        plan = look(grid, results)
+        states = {name: State.DONE if name in made else state for name, state in plan.states.items()}
+        return replace(plan, states=states)
+
+    monkeypatch.setattr(running, "hold_against", looked)
+
+
+def test_further_seeds_cost_what_they_take_though_the_first_are_made(study: MeasureStudy, monkeypatch):
+    as_if_made(monkeypatch, study)
+    assert running.hours_of(study, 2) < 0.05
+    budget = running.hours_of(replace(study, seeds=5), 2) * 1.01
+    chosen, hours = within(study, budget, 2, seeds_given=False)
+    assert (chosen.seeds, hours) == (5, running.hours_of(chosen, 2))
+
+
+def test_the_same_command_is_the_same_measure_whatever_is_made_by_now(study: MeasureStudy, monkeypatch, capsys):
+    budget = running.hours_of(replace(study, offered=(1.3, 2.6)), 2) * 1.01
+    chosen, _ = within(study, budget, 2, seeds_given=False)
+    assert chosen.left_out == (5.2,)
+    keep_choice(AskedMeasure.of(study, budget, seeds_given=False), chosen, folder_of(study))
+    as_if_made(monkeypatch, chosen)
+    again, hours = within(study, budget, 2, seeds_given=False)
+    assert (again, hours < 0.05) == (chosen, True)
+    assert within(study, 2 * budget, 2, seeds_given=False)[0].left_out == (), "another budget is another question"
+    (folder_of(study) / CHOICE).write_text("{")
+    assert within(study, budget, 2, seeds_given=False)[0] != chosen
+
+
+def test_what_is_laid_over_has_the_types_that_were_asked_for(study: MeasureStudy):
+    section = study.models[CANDIDATE]["hf"]
+    section |= candidate("nets/mine.py:make", '{a: 1e-5, b: no, c: "1e-5", d: 010, e: "true", f: ä}', None)["settings"]
+    assert [section[key] for key in "abcdef"] == [1e-5, "no", "1e-5", 10, "true", "ä"]
+    running.write_config(study)
+    assert read_yaml(running.config_file(study)) == json.loads(json.dumps(study.config()))
+
+
+def test_a_name_belongs_to_the_models_that_had_it_first(study: MeasureStudy):
+    refuse_other_models(study)
+    running.write_config(study)
+    refuse_other_models(study.with_rate(CANDIDATE, 0.08))
+    other = replace(study, models={**study.models, CANDIDATE: {"hf": {"model_type": "mamba", "hidden_size": 24}}})
+    with pytest.raises(UserError, match="--name: 'again' is the name of another one already, of other models"):
+        refuse_other_models(other)
 
 
 def test_a_dry_run_says_what_would_be_trained_and_what_it_costs(monkeypatch, capsys, tmp_path: Path):

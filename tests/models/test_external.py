@@ -22,7 +22,7 @@ from capacity.models.build import load_model
 from capacity.models.external import build_external
 from capacity.models.external_checks import check, logits_of
 from capacity.models.spec import read_external
-from capacity.plan.model_checks import check_models
+from capacity.plan.model_checks import ANSWER, check_models
 from capacity.plan.model_sizes import parameters
 from capacity.quantization.scheme_checks import check_schemes
 from capacity.quantization.spec import Scheme
@@ -230,7 +230,7 @@ def test_neither_what_a_factory_prints_nor_that_it_ends_the_process_is_taken_for
     monkeypatch.setattr(sys, "argv", ["check-models"])
     monkeypatch.setattr(sys, "stdin", io.StringIO(asking(factory("talks"))))
     check_models_command.main()
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])[0][0] == factory("talks")
+    assert json.loads(capsys.readouterr().out.splitlines()[-1].removeprefix(ANSWER))[0][0] == factory("talks")
     monkeypatch.setattr(sys, "stdin", io.StringIO(asking(factory("ends"))))
     with pytest.raises(SystemExit) as ended:
         check_models_command.main()

@@ -20,7 +20,7 @@ from capacity.errors import UserError
 from capacity.extraction import askable
 from capacity.extraction.askable import check_asked, check_ready, most_positions
 from capacity.plan import model_checks
-from capacity.plan.model_checks import check_models
+from capacity.plan.model_checks import ANSWER, check_models
 
 SMALL = {**ATOMIC, "N": 20}
 TRY = {
@@ -160,7 +160,7 @@ def wanted(raw: dict[str, Any], monkeypatch: pytest.MonkeyPatch, done: set[str] 
 
     def run(command: list[str], input: str, **_: Any) -> subprocess.CompletedProcess:
         given.update(json.loads(input))
-        return subprocess.CompletedProcess(command, 0, "[]", "")
+        return subprocess.CompletedProcess(command, 0, f"{ANSWER}[]\n", "")
 
     monkeypatch.setattr(model_checks.subprocess, "run", run)
     check_models(grid_of(raw).specs, done or set())
@@ -209,13 +209,23 @@ def test_the_process_that_checks_finds_what_the_users_own_path_leads_to(monkeypa
 
     def run(command: list[str], env: dict[str, str], **_: Any) -> subprocess.CompletedProcess:
         given.append(env)
-        return subprocess.CompletedProcess(command, 0, "[]", "")
+        return subprocess.CompletedProcess(command, 0, f"{ANSWER}[]\n", "")
 
     monkeypatch.setattr(model_checks.subprocess, "run", run)
     for path, expected in (("/of/mine", f"{SCRIPTS}:/of/mine"), ("", str(SCRIPTS))):
         monkeypatch.setenv("PYTHONPATH", path)
         check_models(grid_of(with_model(asking(), hf("mamba"))).specs, set())
         assert given.pop()["PYTHONPATH"] == expected
+
+
+def test_what_a_module_prints_when_the_process_ends_is_no_answer(monkeypatch: pytest.MonkeyPatch):
+    said = f"hello\n{ANSWER}[]\ngoodbye\n"
+    monkeypatch.setattr(model_checks.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, said, ""))
+    specs = grid_of(with_model(asking(), hf("mamba"))).specs
+    check_models(specs, set())
+    said = "hello\n"
+    with pytest.raises(UserError, match="ends the process that builds it; take that out"):
+        check_models(specs, set())
 
 
 def test_without_questions_peft_is_not_imported():

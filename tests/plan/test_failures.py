@@ -1,5 +1,7 @@
 """What a run that ended badly tells: what failed, why, which rows are missing; a table of the finished rows."""
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -105,6 +107,20 @@ def test_a_job_after_the_last_score_leaves_no_partial_table(
     assert tabulated == []
     assert not (results / PARTIAL).exists()
     assert not (results / PARTIAL_ID).exists()
+
+
+def test_a_disk_without_room_for_the_partial_table_is_told_in_one_line(
+    results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def no_room(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    job = failed(of_stage(tiny_grid(), "probes", "e2"), results, "no room\n")
+    monkeypatch.setattr(failures, "write_atomically", no_room)
+    after_failure(plan_of(results), results, [job])
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"error: no table of the finished rows: {results}/specs/")
+    assert last.endswith("No space left on device; free some of it, then start the run again")
 
 
 def test_a_run_that_was_stopped_without_a_failure_says_and_changes_nothing(

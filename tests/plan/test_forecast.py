@@ -264,6 +264,32 @@ def test_an_unreadable_manifest_of_another_artefact_spoils_no_plan(results: Path
     assert reasons(grid, results, "checkpoints") == {"regime.lr 0.01 -> 0.02"}
 
 
+BROKEN: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "nothing": lambda said: [said.pop(key) for key in list(said) if key != "schema"],
+    "no settings": lambda said: said.update(settings=3),
+    "a name": lambda said: said.update(name=["x"]),
+    "modules": lambda said: said["code"].update(modules={"x": []}),
+    "packages": lambda said: said.update(packages=None),
+    "members": lambda said: said.update(members=[{}]),
+    "outputs": lambda said: said.update(outputs={"file": 3}),
+    "seconds": lambda said: said.update(cpu_seconds="long"),
+    "metrics": lambda said: said["metrics"].update(parameters="many"),
+    "hardware": lambda said: said["settings"].pop("hardware"),
+}
+
+
+@pytest.mark.parametrize("change", BROKEN.values(), ids=BROKEN.keys())
+def test_a_manifest_that_no_job_wrote_spoils_no_plan(results: Path, change: Callable[[dict[str, Any]], Any]):
+    trained(results)
+    grid = tiny(regimes={"long": {"lr": 0.02}})
+    before = cost(results), reasons(grid, results, "checkpoints")
+    said = json.loads((results / of_stage(grid, "checkpoints", "e1").name / MANIFEST).read_text())
+    change(said)
+    (results / "checkpoints" / "x-000000000000").mkdir()
+    (results / "checkpoints" / "x-000000000000" / MANIFEST).write_text(json.dumps(said))
+    assert (cost(results), reasons(grid, results, "checkpoints")) == before
+
+
 # --- what it costs
 
 

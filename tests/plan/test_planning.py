@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -18,11 +19,12 @@ from capacity.artefacts.hash_index import INDEX, NOTES
 from capacity.artefacts.making import Making
 from capacity.artefacts.manifest import MANIFEST
 from capacity.artefacts.spec import read_spec
-from capacity.errors import OtherSchema, Unlisted, UserError
+from capacity.errors import NotOurs, OtherSchema, Unlisted, UserError
 from capacity.plan import survey as planning
 from capacity.plan.grid import Grid
 from capacity.plan.survey import (
     State,
+    compile_cache,
     hold_against,
     is_published,
     lock_run,
@@ -74,6 +76,18 @@ def test_every_made_artefact_and_member_is_done_and_without_folder_or_in_an_empt
     assert again[first] == again[second] == State.MISSING
     assert faults == {}
     assert set(survey(grid.specs.values(), results / "none")[0].values()) == {State.MISSING}
+
+
+def test_an_artefact_that_cannot_be_looked_at_stops_the_run_in_one_line(results: Path, grid: Grid):
+    """A link to itself is neither there nor missing; nor is what another user alone may read."""
+    spec = of_stage(grid, "datasets")
+    shutil.rmtree(results / spec.name)
+    (results / spec.name).symlink_to(results / spec.name)
+    with pytest.raises(
+        NotOurs, match=r"cannot be read \(Too many levels of symbolic links\); make it readable, or"
+    ) as no:
+        survey(grid.specs.values(), results)
+    assert str(no.value).startswith(f"{results / spec.name}: ")
 
 
 def test_bytes_are_hashed_once_and_then_recognised_by_their_stat(results: Path, grid: Grid, hashed: list[str]):
@@ -384,6 +398,16 @@ def test_an_artefact_to_make_again_has_a_spec_that_is_newer_than_itself_and_name
     assert "holds other bytes" in str(read_spec(results / "specs" / f"{spec.id}.json").remake)
 
 
+@pytest.mark.parametrize("ahead", [0.0, 3600.0])
+def test_an_artefact_is_made_again_though_its_time_is_ahead_of_the_clock(results: Path, grid: Grid, ahead: float):
+    damage(results / grid.table.name)
+    for spec in (grid.table, grid.figures):
+        os.utime(results / spec.name / MANIFEST, (time.time() + ahead,) * 2)
+    stats = prepared(grid, results)
+    for spec in (grid.table, grid.figures):
+        assert stats[spec.name].st_mtime > (results / spec.name / MANIFEST).stat().st_mtime
+
+
 def test_once_it_is_made_again_its_spec_is_old_again(results: Path, grid: Grid):
     damage(results / grid.table.name)
     prepared(grid, results)
@@ -517,6 +541,17 @@ def test_jobs_find_this_interpreter_first_and_use_one_thread():
     assert variables["PATH"] == f"{Path(sys.executable).parent}{os.pathsep}/usr/bin"
     assert {variables[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")} == {"1"}
     assert variables["HF_HUB_OFFLINE"] == "0", "a choice of the user that changes no number is left alone"
+
+
+@pytest.mark.parametrize("folder", ["a b/c", "it's", "tab\there"])
+def test_the_compile_cache_lies_where_a_compiler_reads_its_path_as_one_word(folder: str, tmp_path: Path):
+    caches = [compile_cache(tmp_path / name / "results") for name in ("plain", folder, f"another {folder}")]
+    assert caches[0] == str(tmp_path / "plain" / "results" / "cache" / "inductor")
+    assert len(set(caches)) == 3
+    assert all(shlex.split(cache) == [cache] for cache in caches)
+    variables: dict[str, str] = {}
+    set_job_environment(variables, tmp_path / folder / "results")
+    assert variables["TORCHINDUCTOR_CACHE_DIR"] == caches[1]
 
 
 def test_two_runs_never_hold_one_results_folder_and_a_dead_one_lets_go(

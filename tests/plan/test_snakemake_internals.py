@@ -88,7 +88,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (folder / "own.yaml").write_text("study: file\n")
     (folder / "source.dat").write_text("")
-    words = ["--cores", "1", "--keep-going", "--configfile", "own.yaml", "--config", "scale=here"]
+    words = ["--cores", "1", "--keep-going", "--configfile", "own.yaml", "--config", "scale=here", "study=007"]
     words += ["--logger", "capacity", "--retries", "2", "--max-jobs-per-timespan", "7/1s"]
     run = subprocess.run([sys.executable, "-m", "snakemake", *words], cwd=folder, capture_output=True, text=True)
     assert (folder / "seen.json").is_file(), run.stderr
@@ -103,7 +103,7 @@ def seen(folder: Path) -> dict[str, Any]:
 
 def test_the_configuration_of_the_command_line_comes_apart_from_files(seen: dict[str, Any]) -> None:
     assert [Path(file).name for file in seen["files"]] == ["own.yaml"]
-    assert seen["values"] == {"scale": "here"}
+    assert seen["values"] == {"scale": "here", "study": "007"}, "a name of digits is no number"
 
 
 def test_the_jobs_of_a_run_are_known_before_the_first(seen: dict[str, Any]) -> None:

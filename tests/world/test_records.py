@@ -282,6 +282,15 @@ def grid_with(dataset: dict[str, Any]) -> Grid:
     return resolve(check(Config, raw, "planted"))
 
 
+def test_a_path_that_is_spelled_otherwise_is_the_same_file() -> None:
+    def names(file: str) -> list[str]:
+        return [spec.name for spec in grid_with({"file": file}).specs.values()]
+
+    plain = names("examples/countries.csv")
+    assert all(names(file) == plain for file in ("./examples/countries.csv", "examples//./countries.csv"))
+    assert names("tests/../examples/countries.csv") != plain, "a link may stand before what goes back"
+
+
 def test_the_configuration_reads_columns_and_rows_and_counts_the_file_by_content(tmp_path: Path) -> None:
     def spec() -> Any:
         settings = spec_of(tmp_path, text)

@@ -64,7 +64,7 @@ class Memory:
 
 def _read_index(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return _artefacts(content)

@@ -117,7 +117,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """An artefact's manifest. Raises UserError where it is missing, unreadable or of another schema."""
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_text())
+        manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{folder}: no {MANIFEST}, so the artefact is incomplete; {REMEDY}") from None
     except (OSError, ValueError) as error:

@@ -44,8 +44,8 @@ def stale_copies(folder: Path, place: Path) -> list[Path]:
     for other in folder.parent.glob(f"*/{MANIFEST}"):
         try:
             outputs = read_manifest(other.parent)["outputs"]
-        except UserError:
+            copies = {place / name: entry["sha256"] for name, entry in outputs.items() if name not in mine}
+        except (UserError, KeyError, TypeError, AttributeError):  # damaged, or no job's
             continue
-        copies = {place / name: entry["sha256"] for name, entry in outputs.items() if name not in mine}
         stale |= {path for path, sha256 in copies.items() if path.is_file() and file_digest(path) == sha256}
     return sorted(stale)

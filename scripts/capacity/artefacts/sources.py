@@ -108,7 +108,7 @@ def code_files(script: str, scripts: Path = SCRIPTS, for_model: tuple[str, ...] 
             base = scripts.joinpath(*name.split("."))
             for path in (base.with_suffix(".py"), base / "__init__.py"):
                 if path.is_file():
-                    ast.parse(path.read_text(), path)
+                    ast.parse(path.read_text(encoding="utf-8"), path)
     except SyntaxError as error:
         raise UserError(f"{error.filename}, line {error.lineno}: {error.msg}; fix it before a run") from None
     found = {name: getattr(module, "__file__", None) for name, module in finder.modules.items()}
@@ -129,7 +129,7 @@ class _Kept:
         """What is kept of these sources: nothing where they are others, or the file is not as it was written."""
         state = _state(scripts)
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            kept = json.loads(_place(scripts).read_text())
+            kept = json.loads(_place(scripts).read_text(encoding="utf-8"))
             if kept["state"] == state and kept["digest"] == digest(kept["answers"]):
                 return cls(scripts, state, kept["answers"])
         return cls(scripts, state, {})
@@ -179,7 +179,7 @@ def module_digests(script: str, scripts: Path = SCRIPTS, for_model: tuple[str, .
 
 @functools.cache
 def _source_digest_of(path: Path) -> str:
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     return tree_digest(_without_fields(tree) if path.name == "spec.py" else tree)
 
 

@@ -98,7 +98,7 @@ def spec_text(spec: Spec) -> str:
 def read_spec(path: Path) -> Spec:
     """The spec in a file. Raises UserError where it is missing or not a spec of this schema."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("schema") != SCHEMA:
             raise UserError(f"{path}: written by another version of this project; run the workflow again")
         return _from_json(content)

@@ -2,8 +2,9 @@
 
 Reads JSON from standard input: {"models": those to be trained, "quantised": {"model", "schemes"} of those to be
 quantised, "asked": those to be fine-tuned on questions, as
-`capacity.extraction.askable` takes them}. Prints what the first two count, as JSON: [[model, parameters without words,
-parameters a word], ...]. Run by the main process in a process of its own, since it needs torch.
+`capacity.extraction.askable` takes them}. Prints what the first two count, in a line that begins with "counted: ", as
+JSON: [[model, parameters without words, parameters a word], ...]. Run by the main process in a process of its own,
+since it needs torch.
 """
 
 import json
@@ -15,6 +16,7 @@ from capacity.artefacts.identity import canonical_json
 from capacity.cli.arguments import plain_parser
 from capacity.errors import UserError
 from capacity.jobs.startup import lean_imports
+from capacity.plan.model_checks import ANSWER
 
 with lean_imports():
     from capacity.models.external_checks import check, count
@@ -55,4 +57,4 @@ def main() -> None:
     except SystemExit as end:
         print(f"\na model's factory, or its module, ends the process: SystemExit({end.code})", file=sys.stderr)
         raise SystemExit(1) from None
-    print(f"\n{json.dumps(counts)}")
+    print(f"\n{ANSWER}{json.dumps(counts)}")

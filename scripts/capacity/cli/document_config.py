@@ -134,9 +134,9 @@ def main() -> None:
     stale = []
     for name, text in (("config.md", markdown()), ("config.schema.json", schema_text())):
         path = DOCS / name
-        if not path.is_file() or path.read_text() != text:
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
             stale.append(name)
             if not args.check:
-                path.write_text(text)
+                path.write_text(text, encoding="utf-8")
     print(f"written: {', '.join(stale)}" if stale and not args.check else f"stale: {stale}" if stale else "current")
     raise SystemExit(1 if stale and args.check else 0)

@@ -9,6 +9,7 @@ the end of the list, and with 1000 exposures at the best of those. All are ordin
 
 import argparse
 import hashlib
+import json
 import os
 import re
 import shlex
@@ -24,11 +25,13 @@ from capacity.cli.arguments import CONFIG_FILE, RESULTS, plain_parser
 from capacity.config.load import check, load_config
 from capacity.config.model import Model
 from capacity.config.regime import Regime
+from capacity.config.yaml_files import parse_yaml
 from capacity.errors import UserError
 from capacity.measure.baseline import TOLERANCE, equal_baseline, size_of
+from capacity.measure.choice import AskedMeasure, keep_choice
 from capacity.measure.pair import BASELINE, CANDIDATE, SCHEMES, MeasureStudy
 from capacity.measure.recipe import LEAST_SEEDS, OFFERED, RECIPES, Recipe, recipe_for
-from capacity.measure.running import bracket, build, folder_of, within
+from capacity.measure.running import bracket, build, folder_of, refuse_other_models, within
 from capacity.measure.timing import seconds_a_token
 from capacity.models.spec import PaperModel
 
@@ -100,7 +103,7 @@ def name_of(args: argparse.Namespace, section: dict[str, Any]) -> str:
 
 def _mapping(text: str, what: str) -> dict[str, Any]:
     try:
-        value = yaml.safe_load(text)
+        value = parse_yaml(text)
     except yaml.YAMLError:
         value = None
     if not isinstance(value, dict):
@@ -144,13 +147,24 @@ def first_study(args: argparse.Namespace) -> MeasureStudy:
         {CANDIDATE: section, BASELINE: baseline},
         P,
         seeds=args.seeds or LEAST_SEEDS,
-        offered=tuple(sorted(args.offer)),
+        offered=offers(args.offer, recipe, P),
         training=(("optimizer", args.optimizer),) if args.optimizer else (),
         schemes=tuple((name, config.quantizers[name].model_dump(exclude_unset=True)) for name in args.quantizer),
         extraction=args.extraction,
         seconds_a_token=timed(model, recipe),
         **({"against": args.baseline} if args.baseline else {}),
     )
+
+
+def offers(offered: list[float], recipe: Recipe, P: int) -> tuple[float, ...]:
+    """From the least up. Raises UserError for what no world offers, and for two that are the same world."""
+    worlds: dict[int, float] = {}
+    for each in sorted(offered):
+        N = recipe.people(P, each)
+        if N in worlds:
+            raise UserError(f"--offer: {worlds[N]:g} and {each:g} are the same {N:,} people; give one of them")
+        worlds[N] = each
+    return tuple(worlds.values())
 
 
 def timed(model: Model, recipe: Recipe) -> float | None:
@@ -175,8 +189,10 @@ def warnings(study: MeasureStudy) -> Iterator[str]:
 def main() -> None:
     """Plan, train, print the card."""
     args = parser().parse_args()
-    study = first_study(args)
-    study, hours = within(study, seconds_of(args.budget) / 3600, args.cores, bool(args.seeds))
+    study, budget = first_study(args), seconds_of(args.budget) / 3600
+    refuse_other_models(study)
+    asked = AskedMeasure.of(study, budget, bool(args.seeds))
+    study, hours = within(study, budget, args.cores, bool(args.seeds))
     worlds = ", ".join(f"{N:,} ({offered:g} bits a parameter)" for offered, N in study.worlds().items())
     print(
         f"{study.name}: {study.P:,} parameters; people: {worlds}; {study.seeds} seeds; about {60 * hours:.0f} minutes"
@@ -185,6 +201,7 @@ def main() -> None:
         print(f"note: {warning}")
     if args.dry_run:
         return
+    keep_choice(asked, study, folder_of(study))
     study, _ = bracket(study, args.cores)
     path = build(study, args.cores)
     write_card(study, path)
@@ -192,7 +209,6 @@ def main() -> None:
 
 def write_card(study: MeasureStudy, path: Path) -> None:
     """card.md, card.json, figure and rows of the table beside the study's configuration; the card in the terminal."""
-    import json
     import shutil
 
     import pandas as pd
@@ -207,8 +223,8 @@ def write_card(study: MeasureStudy, path: Path) -> None:
     card = make_card(study, table, runs)
     folder = folder_of(study)
     text = as_markdown(card, shlex.join(["capacity", "measure", *sys.argv[1:]]))
-    (folder / "card.md").write_text(text)
-    (folder / "card.json").write_text(json.dumps(card.plain(), indent=1) + "\n")
+    (folder / "card.md").write_text(text, encoding="utf-8")
+    (folder / "card.json").write_text(json.dumps(card.plain(), indent=1) + "\n", encoding="utf-8")
     plot_card(card, folder)
     shutil.copyfile(path, folder / "rows.csv")
     print(f"\n{text}\n{folder}/card.md, card.json, card.png, rows.csv")

@@ -21,7 +21,7 @@ from capacity.errors import UserError
 from capacity.measure.baseline import size_of
 from capacity.measure.mix import MixStudy, arms_of, mix_recipe
 from capacity.measure.recipe import LEAST_SEEDS, RECIPES, recipe_for
-from capacity.measure.running import build, folder_of, hours_of
+from capacity.measure.running import build, folder_of, hours_of, refuse_other_models
 
 SHARES, EXPOSURES = [0.5, 0.875], [50, 100, 200, 400]
 
@@ -72,6 +72,7 @@ def main() -> None:
     """Plan, train, print the card."""
     args = parser().parse_args()
     study = study_of(args)
+    refuse_other_models(study)
     hours, budget = hours_of(study, args.cores), seconds_of(args.budget) / 3600
     texts = "; ".join(f"{arm} ({study.people(arm):,} people)" for arm in study.arms)
     print(f"{study.name}: {study.P:,} parameters; {texts}; {study.seeds} seeds; about {60 * hours:.0f} minutes")
@@ -95,8 +96,8 @@ def write_card(study: MixStudy, path: Path) -> None:
     card = make_mix_card(study, read_table(path))
     folder = folder_of(study)
     text = mix_markdown(card, shlex.join(["capacity", "mix", *sys.argv[1:]]))
-    (folder / "mix.md").write_text(text)
-    (folder / "mix.json").write_text(json.dumps(card.plain(), indent=1) + "\n")
+    (folder / "mix.md").write_text(text, encoding="utf-8")
+    (folder / "mix.json").write_text(json.dumps(card.plain(), indent=1) + "\n", encoding="utf-8")
     plot_mix(card, folder)
     shutil.copyfile(path, folder / "rows.csv")
     print(f"\n{text}\n{folder}/mix.md, mix.json, mix.png, rows.csv")

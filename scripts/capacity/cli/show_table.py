@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from capacity.cli.arguments import plain_parser
+from capacity.errors import UserError
 from capacity.tables.table import read_table, readable
 
 
@@ -12,6 +13,8 @@ def main() -> None:
     parser.add_argument("table", type=Path, nargs="?", default=Path("results/capacity_table.csv"))
     args = parser.parse_args()
     table = read_table(args.table)
+    if table.empty:
+        raise UserError(f"{args.table}: has no rows; `make table` makes some")
     print(readable(table))
     if others := int((~table["chosen"].astype(bool)).sum()):
         print(f"\n{others} rows of learning rates that were tried and store less are not shown")

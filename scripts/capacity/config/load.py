@@ -32,7 +32,7 @@ def load_config(files: list[Path], overrides: dict[str, Any] | None = None) -> C
     Raises UserError with a line for each mistake, which names the file that made it.
     """
     sources = [(str(file), read_yaml(file)) for file in files]
-    changes = _typed(overrides or {})
+    changes = _typed_keys(overrides or {})
     if isinstance(changes.get("study"), str):  # --config study=name
         changes["study"] = changes["study"].split(",")
     return _checked(Config, [*sources, ("--config", changes)])
@@ -49,7 +49,16 @@ def parse_overrides(words: Iterable[str], option: str = "--config") -> dict[str,
                 "regimes='{long: {lr: 2e-2}}'"
             )
         overrides[key] = value
-    return _typed(overrides, option)
+    return _typed_keys(overrides, option)
+
+
+def _typed_keys(overrides: dict[str, Any], option: str = "--config") -> dict[str, Any]:
+    """Values with their types; what selects studies stays text unless it is a list: one may be named 2024 or null."""
+    typed: dict[str, Any] = _typed(overrides, option)
+    named = overrides.get("study")
+    if isinstance(named, str) and not isinstance(typed["study"], str | list):
+        typed["study"] = named
+    return typed
 
 
 def _typed(value: Any, option: str = "--config") -> Any:

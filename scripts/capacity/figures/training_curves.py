@@ -40,14 +40,23 @@ def read_curves(rows: Sequence[dict[str, Any]], results: Path) -> tuple[pd.DataF
     for run in runs.itertuples():
         done, begun = (results / stage / str(run.checkpoint_id) / CURVE for stage in ("checkpoints", "resume"))
         path = done if done.is_file() else begun
-        if not path.is_file():
+        curve = _curve(path)
+        if curve.empty:
             missing.append(str(run.run))
             continue
         state = "done" if path == done else "under way"
-        curve = pd.read_csv(path).assign(run=run.run, cell=run.cell, seed=run.seed, state=state)
+        curve = curve.assign(run=run.run, cell=run.cell, seed=run.seed, state=state)
         found.append(curve.assign(**bits_of(curve, str(run.checkpoint_id), results)))
     curves = pd.concat(found) if found else pd.DataFrame(columns=COLUMNS)
     return curves[list(COLUMNS)], missing
+
+
+def _curve(path: Path) -> pd.DataFrame:
+    """The rows of a training so far: none where it has written none, for want of time or of room."""
+    try:
+        return pd.read_csv(path)
+    except (FileNotFoundError, pd.errors.EmptyDataError):
+        return pd.DataFrame()
 
 
 def bits_of(curve: pd.DataFrame, checkpoint: str, results: Path) -> dict[str, Any]:

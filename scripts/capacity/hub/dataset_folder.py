@@ -11,7 +11,7 @@ from huggingface_hub import DatasetCardData
 
 from capacity.artefacts.identity import file_digest
 from capacity.artefacts.manifest import MANIFEST, verify
-from capacity.errors import UserError
+from capacity.hub.new_folder import new_folder
 
 CROISSANT, OWN = "croissant.json", "records"
 PAPER = "https://arxiv.org/abs/2404.05405"  # whose worlds ours are
@@ -57,11 +57,13 @@ def write_dataset_folder(dataset: Path, output: Path, license: str) -> None:
 
     Raises UserError where the folder exists, and where the artefact is missing or damaged.
     """
-    if output.exists():
-        raise UserError(f"{output}: exists already; name another folder")
+    with new_folder(output) as folder:
+        _fill(folder, dataset, license)
+
+
+def _fill(output: Path, dataset: Path, license: str) -> None:
     manifest = verify(dataset)
     settings = _settings(dataset)
-    output.mkdir(parents=True)
     for path in dataset.iterdir():
         shutil.copyfile(path, output / ("provenance.json" if path.name == MANIFEST else path.name))
     tables = {path.name: pq.read_schema(path) for path in sorted(output.glob("*.parquet"))}

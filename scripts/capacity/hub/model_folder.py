@@ -19,6 +19,7 @@ from transformers import pipeline
 
 from capacity.artefacts.manifest import MANIFEST, verify
 from capacity.errors import UserError
+from capacity.hub.new_folder import new_folder
 from capacity.tokenizers.tokenization import TOKENIZER_FILE, load_tokenizer
 from capacity.world.facts import load_world
 from capacity.world.grammar import EOS_TOKEN
@@ -76,20 +77,19 @@ def write_model_folder(row: Mapping[str, Any], results: Path, output: Path, lice
 
     Raises UserError where the folder exists, or where an artefact is missing or damaged.
     """
-    if output.exists():
-        raise UserError(f"{output}: exists already; name another folder")
-    stages = {"variants": "variant_id", "tokenizers": "tokenizer_id", "datasets": "dataset_id", "probes": "probe_id"}
-    places = {stage: results / stage / row[column] for stage, column in stages.items()}
-    for folder in places.values():
-        verify(folder)
-    variant = places["variants"]
-    output.mkdir(parents=True)
-    for path in variant.iterdir():
-        shutil.copyfile(path, output / ("provenance.json" if path.name == MANIFEST else path.name))
-    tokenizer = load_tokenizer(places["tokenizers"])
-    prompt = prompt_of(places["datasets"], places["probes"], tokenizer)
-    for_people(tokenizer, blank=prompt.text.startswith(" ")).save(str(output / TOKENIZER_FILE))
-    (output / "README.md").write_text(_card(row, output, prompt, license, dataset), encoding="utf-8")
+    with new_folder(output) as folder:
+        stages = {"variants": "variant_id", "tokenizers": "tokenizer_id", "probes": "probe_id"}
+        variant, words, probe = (results / stage / row[column] for stage, column in stages.items())
+        for place in (variant, words):
+            verify(place)
+        world = results / verify(probe)["parents"]["dataset"]  # what was read: people, or texts about them
+        verify(world)
+        for path in variant.iterdir():
+            shutil.copyfile(path, folder / ("provenance.json" if path.name == MANIFEST else path.name))
+        tokenizer = load_tokenizer(words)
+        prompt = prompt_of(world, probe, tokenizer)
+        for_people(tokenizer, blank=prompt.text.startswith(" ")).save(str(folder / TOKENIZER_FILE))
+        (folder / "README.md").write_text(_card(row, folder, prompt, license, dataset), encoding="utf-8")
 
 
 def refuse_own_model(variant: Path) -> None:

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from httpx2 import HTTPError  # what the library of the hub speaks with it by
 from huggingface_hub import HfApi, RepoCard
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
+from yaml import YAMLError
 
 from capacity.errors import UserError
 from capacity.hub.dataset_folder import CROISSANT
@@ -22,13 +24,23 @@ def push(folder: Path, repository: str, private: bool, dry_run: bool) -> list[st
         raise UserError(f"{repository}: no name of a repository; give user/name") from None
     if not (folder / "README.md").is_file():
         raise UserError(f"{folder}: no README.md; `capacity hub` writes such a folder")
-    RepoCard.load(folder / "README.md", ignore_metadata_errors=False)
+    try:
+        RepoCard.load(folder / "README.md", ignore_metadata_errors=False)
+    except (ValueError, TypeError, YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{folder}/README.md: is no card ({reason}); `capacity hub` writes one") from None
     kind = "dataset" if (folder / CROISSANT).is_file() else "model"
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     lines = [f"{path.relative_to(folder)}  {path.stat().st_size:,} bytes" for path in files]
     if dry_run:
         return [*lines, f"{kind} {repository}: {len(files)} files would be uploaded"]
     api = HfApi()
-    api.create_repo(repository, repo_type=kind, private=private, exist_ok=True)
-    commit = api.upload_folder(repo_id=repository, repo_type=kind, folder_path=folder)
+    try:
+        api.create_repo(repository, repo_type=kind, private=private, exist_ok=True)
+        commit = api.upload_folder(repo_id=repository, repo_type=kind, folder_path=folder)
+    except (OSError, HTTPError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{repository}: {api.endpoint} did not take it ({reason}); look at it there, then again"
+        ) from None
     return [*lines, f"{kind} {repository}: {len(files)} files uploaded, {commit.commit_url}"]

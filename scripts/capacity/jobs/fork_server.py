@@ -27,12 +27,15 @@ from typing import Any
 from capacity.jobs.startup import ACCEPTED, FORK_SERVER, lean_imports
 
 MESSAGE = 2**20  # bytes, at most: a command line and an environment
+LONGEST_PLACE = 70  # bytes of the folder for temporary files: a socket's path has 107 at most
 UNTHREADED = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}  # else pyarrow starts a thread
 
 
 def start_server() -> tuple[str, subprocess.Popen[bytes]]:
     """A server that ends after this process, however that ends; its socket, and the process to be kept."""
-    path = str(Path(tempfile.mkdtemp(prefix="fork-server-")) / "socket")  # a socket's path must be short
+    place = tempfile.gettempdir()
+    folder = tempfile.mkdtemp(prefix="fork-server-", dir=place if len(os.fsencode(place)) <= LONGEST_PLACE else "/tmp")
+    path = str(Path(folder) / "socket")
     command = [sys.executable, "-m", __name__, path]
     # A session of its own: what a terminal sends reaches the jobs, and their work through them alone.
     library, environment = Path(__file__).parents[2], os.environ | UNTHREADED
@@ -87,15 +90,15 @@ class Server:
         self.path.parent.rmdir()
 
     def _accept(self) -> None:
+        """Fork for a job that asks, unless it runs another Python or has ended meanwhile."""
         asking = self.listener.accept()[0]
-        message, output, _, _ = socket.recv_fds(asking, MESSAGE, 2)
+        output: list[int] = []
         try:
+            message, output, _, _ = socket.recv_fds(asking, MESSAGE, 2)
             request = json.loads(message)
-        except ValueError:  # cut short: the job was killed, or its environment is longer than a message
+        except (OSError, ValueError):  # cut short: the job was killed, or its environment is longer than a message
             request = {}
-        if request.get("prefix") == sys.prefix:
-            preload()
-            asking.send(ACCEPTED)
+        if request.get("prefix") == sys.prefix and _hears_of_it(asking):
             not_its_own = [self.listener, asking, *(job.socket for job in self.jobs)]
             work = get_context("fork").Process(target=do_work, args=(request, output, not_its_own))
             work.start()
@@ -110,7 +113,10 @@ class Server:
         """A signal for the work; where the job has ended, the work ends too."""
         if job not in self.jobs:
             return
-        message = job.socket.recv(1)
+        try:
+            message = job.socket.recv(1)
+        except OSError:  # the job has ended before it read that it was accepted
+            message = b""
         with contextlib.suppress(ProcessLookupError):
             os.kill(job.process, message[0] if message else signal.SIGKILL)
         if not message:
@@ -126,6 +132,16 @@ class Server:
             job.socket.send(str(job.work.exitcode).encode())
         job.socket.close()
         job.work.close()
+
+
+def _hears_of_it(asking: socket.socket) -> bool:
+    """Whether a job reads that its work is begun: it may have been killed since it asked."""
+    preload()
+    try:
+        asking.send(ACCEPTED)
+    except OSError:
+        return False
+    return True
 
 
 def preload() -> None:

@@ -41,7 +41,7 @@ def take_gpus_of_spec(words: list[str]) -> None:
     if VARIABLE not in os.environ:
         return
     try:
-        spec = json.loads(parser.parse_known_args(words)[0].spec.read_text())
+        spec = json.loads(parser.parse_known_args(words)[0].spec.read_text(encoding="utf-8"))
         asked = [spec["settings"], *(member["settings"] for member in spec["members"])]
     except (argparse.ArgumentError, OSError, ValueError, KeyError, AttributeError):
         return  # the job itself says what is wrong

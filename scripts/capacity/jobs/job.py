@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from capacity.artefacts.making import Making
-from capacity.artefacts.manifest import noted, verify
+from capacity.artefacts.manifest import MANIFEST, noted, verify
 from capacity.artefacts.spec import Spec, check_present, read_spec
 from capacity.errors import UserError, fail, unwritable
 from capacity.jobs.gpu_locks import take_gpus
@@ -108,7 +108,8 @@ class Job(Making, Generic[T]):
         """Whether a member is still to be made; a spec to make the set again makes all of them again."""
         if self.spec.remake:
             return True
-        return not ((self.results / member.name).exists() or self._making_member(member).fetched())
+        is_there = (self.results / member.name / MANIFEST).is_file()
+        return not (is_there or self._making_member(member).fetched())
 
     def _making_member(self, member: Spec) -> Making:
         """The scratch folder of one member; its parents are verified and become this job's inputs too."""

@@ -53,7 +53,7 @@ class RunFile:
 def read_run(results: Path) -> RunFile:
     """The latest run below a results folder; an empty one where none wrote its file, or not as this code does."""
     try:
-        content = json.loads((results / RUN_FILE).read_text())
+        content = json.loads((results / RUN_FILE).read_text(encoding="utf-8"))
         return RunFile({name: RunJob(**job) for name, job in content["jobs"].items()}, content["loggers"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return RunFile()

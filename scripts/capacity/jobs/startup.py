@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from capacity.jobs.gpu_locks import take_gpus_of_spec
 
@@ -70,12 +70,21 @@ def hand_over() -> None:
         except OSError:  # none listens any more; nothing was begun
             return
         for number in HANDED_ON:
-            signal.signal(number, lambda number, _: server.send(bytes([number])))
-        answer = server.recv(16)
+            signal.signal(number, lambda number, _: _hand_on(server, number))
+        try:
+            answer = server.recv(16)
+        except OSError:  # as where the server ended before it read a signal
+            answer = b""
     if not answer:
         print("error: the run's fork server was killed, and with it this job; start the run again", file=sys.stderr)
         raise SystemExit(1)
     end_as(int(answer))
+
+
+def _hand_on(server: socket.socket, number: int) -> None:
+    """Tell the server of a signal; where it has ended, the wait for its answer has too."""
+    with suppress(OSError):
+        server.send(bytes([number]))
 
 
 def end_as(code: int) -> None:

@@ -38,11 +38,11 @@ class TrainingFiles:
         with contextlib.suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
             if new:
-                with open(self.folder / CURVE, "a") as file:
+                with open(self.folder / CURVE, "a", encoding="utf-8") as file:
                     file.write(_lines(new, head=not self._written))
                 self._written += len(new)
             scratch = self.folder / f".{POSITION}.{os.getpid()}"
-            scratch.write_text(json.dumps(position))
+            scratch.write_text(json.dumps(position), encoding="utf-8")
             os.replace(scratch, self.folder / POSITION)
         for row in new:
             for logger in self._loggers:
@@ -67,7 +67,7 @@ def _lines(rows: list[Row], head: bool) -> str:
 def read_position(folder: Path) -> dict[str, Any] | None:
     """Where a training is: step, steps, exposures, loss, tokens_per_second, seconds_left, time; None where unknown."""
     try:
-        position = json.loads((folder / POSITION).read_text())
+        position = json.loads((folder / POSITION).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return position if isinstance(position, dict) else None

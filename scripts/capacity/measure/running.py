@@ -1,5 +1,6 @@
 """A measure carried out: what it costs, its worlds and seeds within a budget, its tables made by the engine."""
 
+import json
 import shlex
 import subprocess
 import sys
@@ -7,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-import yaml
-
 from capacity.artefacts.manifest import write_atomically
 from capacity.artefacts.spec import Spec
 from capacity.config.load import load_config
+from capacity.config.yaml_files import read_yaml
 from capacity.errors import UserError
+from capacity.measure.choice import AskedMeasure, chosen_before
 from capacity.measure.pair import MOST_RATES, MeasureStudy
 from capacity.measure.recipe import SHORT
 from capacity.models.spec import PaperModel
@@ -71,7 +72,13 @@ def _timed(checkpoint: Spec, grid: Grid, seconds_a_token: float) -> float | None
 
 
 def within(study: MeasureStudy, budget: float, cores: int, seeds_given: bool) -> tuple[MeasureStudy, float]:
-    """With as many worlds and seeds as the budget of hours allows. Raises UserError where the least is too long."""
+    """With as many worlds and seeds as the budget of hours allows, or allowed when the same was asked before.
+
+    Raises UserError where the least is too long.
+    """
+    before = chosen_before(AskedMeasure.of(study, budget, seeds_given), study, folder_of(study))
+    if before:
+        return before, hours_of(before, cores)
     hours = hours_of(study, cores)
     while hours > budget and len(study.offered) > 1:
         left_out = study.offered[-1] if len(study.offered) > 2 else study.offered[0]
@@ -83,17 +90,46 @@ def within(study: MeasureStudy, budget: float, cores: int, seeds_given: bool) ->
         raise UserError(
             f"--budget: {budget:.2g} hours; the least of it takes about {hours:.1f}; give more, or more cores"
         )
-    if not seeds_given:
-        seeds = min(MOST_SEEDS, int(study.seeds * budget / max(hours, 1e-6)))
-        study, hours = replace(study, seeds=seeds), hours * seeds / study.seeds
+    return (study, hours) if seeds_given else _with_more_seeds(study, hours, budget, cores)
+
+
+def _with_more_seeds(study: MeasureStudy, hours: float, budget: float, cores: int) -> tuple[MeasureStudy, float]:
+    """With as many seeds as fit; each number is planned by itself, since what is made already costs nothing."""
+    while study.seeds < MOST_SEEDS:
+        more = replace(study, seeds=study.seeds + 1)
+        longer = hours_of(more, cores)
+        if longer > budget:
+            break
+        study, hours = more, longer
     return study, hours
+
+
+def config_file(study: Overlaid) -> Path:
+    """What is laid over config.yaml, as JSON: YAML in which text is quoted, so that none becomes a number."""
+    return folder_of(study) / "config.yaml"
+
+
+def refuse_other_models(study: Overlaid) -> None:
+    """Refuse a name that a study of other models has. Raises UserError."""
+    path, models = config_file(study), json.loads(json.dumps(study.config()["models"]))
+    if path.is_file() and read_yaml(path).get("models") != models:
+        raise UserError(
+            f"--name: {study.name!r} is the name of another one already, of other models; give another name, "
+            f"or remove {path.parent}"
+        )
+
+
+def write_config(study: Overlaid) -> Path:
+    """Put it where the engine is told to find it."""
+    path = config_file(study)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(study.config(), indent=1, ensure_ascii=False) + "\n")
+    return path
 
 
 def build(study: Overlaid, cores: int) -> Path:
     """Its table, made by the engine. Raises SystemExit where the engine does not succeed."""
-    path = folder_of(study) / "config.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, yaml.safe_dump(study.config(), sort_keys=False))
+    path = write_config(study)
     grid = resolve(load_config([CONFIG_FILE, path]))
     table = RESULTS / grid.table.name / "capacity_table.csv"
     quiet = ["--logger", "capacity", "--quiet", "rules", "host"]

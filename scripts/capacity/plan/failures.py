@@ -15,6 +15,7 @@ from typing import Any
 from capacity.artefacts.identity import SCRIPTS
 from capacity.artefacts.manifest import MANIFEST, write_atomically
 from capacity.artefacts.spec import Spec, spec_text
+from capacity.errors import unwritable
 from capacity.plan.survey import Plan, published
 from capacity.plan.table_spec import table_spec
 from capacity.plan.used_by import NamedRun, runs_of_rows, tops, used_by
@@ -59,10 +60,13 @@ def after_failure(plan: Plan, results: Path, failed: Sequence[FailedJob]) -> Non
         lines.append("there are no answers to the questions that are asked of:")
         lines += _shown(run_of[row["probe_set"]] for row in unasked)
     print("\n".join(lines), file=sys.stderr, flush=True)
-    forget_partial(results)
     there = [row for row in rows if row["probe_set"] in made]
-    if there and (missing or unasked):
-        _publish_partial(_partial_spec(plan, there, made), results)
+    try:
+        forget_partial(results)
+        if there and (missing or unasked):
+            _publish_partial(_partial_spec(plan, there, made), results)
+    except OSError as error:
+        print(f"error: no table of the finished rows: {unwritable(error, results) or error}", file=sys.stderr)
 
 
 def after_success(plan: Plan, results: Path) -> None:
@@ -137,13 +141,14 @@ def _publish_partial(spec: Spec, results: Path) -> None:
     if not (results / spec.name / MANIFEST).is_file():
         write_atomically(settings, spec_text(spec), durable=False)
         log.parent.mkdir(parents=True, exist_ok=True)
-        with open(log, "w") as output:
+        with open(log, "wb") as output:
             command = [sys.executable, str(SCRIPTS / spec.script), "--spec", str(settings)]
             ended = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)
         if ended.returncode:
             print(f"error: no table of the finished rows: {last_line(log)} ({log})", file=sys.stderr, flush=True)
             return
-    write_atomically(results / PARTIAL, (results / spec.name / "capacity_table.csv").read_text())
+    text = (results / spec.name / "capacity_table.csv").read_text(encoding="utf-8")
+    write_atomically(results / PARTIAL, text)
     write_atomically(results / PARTIAL_ID, spec.id + "\n")
     _show(results / PARTIAL)
 

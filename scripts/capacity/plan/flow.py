@@ -52,6 +52,8 @@ def make_plan(workflow: Any, results: Path) -> Plan:
             print(line, file=sys.stderr)
     except UserError as error:
         refuse(error)
+    except OSError as error:
+        refuse(f"{error.filename or results}: {error.strerror or error}; nothing was started")
     return plan
 
 

@@ -125,7 +125,7 @@ class Past:
 
     def __init__(self, results: Path, stage: str):
         folders = sorted((results / stage).iterdir()) if (results / stage).is_dir() else []
-        self.manifests = list(_readable(folders))
+        self.manifests = [manifest for manifest in _readable(folders) if _tells(manifest, stage)]
         self.examples = {
             _traits(m["settings"], m["code"]["modules"], m["packages"]): m for m in reversed(self.manifests)
         }
@@ -244,6 +244,22 @@ def _readable(folders: Iterable[Path]) -> Iterable[dict[str, Any]]:
             yield read_manifest(folder)
         except UserError:
             continue
+
+
+def _tells(manifest: dict[str, Any], stage: str) -> bool:
+    """Whether a manifest says all that is read of it here; a folder that no job made may hold anything."""
+    try:
+        settings = manifest["settings"]
+        _shape(manifest["name"], settings)
+        _traits(settings, manifest["code"]["modules"], manifest["packages"])
+        numbers = [*_typical([manifest]), *(manifest["metrics"].get(key) or 0 for key in ("flops", "parameters"))]
+        if stage == "checkpoints":
+            numbers.append(_rate(manifest))
+            hash(_conditions(settings))
+        hash((*manifest["members"], manifest["code"]["digest"]))
+    except (KeyError, TypeError, AttributeError):
+        return False
+    return all(isinstance(number, int | float) for number in numbers)
 
 
 def _typical(manifests: list[dict[str, Any]]) -> tuple[float, int]:

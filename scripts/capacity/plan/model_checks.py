@@ -13,6 +13,8 @@ from capacity.errors import UserError
 from capacity.models.spec import PaperModel, read_external, read_model
 from capacity.plan.model_sizes import note_built
 
+ANSWER = "counted: "  # begins the line of what was counted, since a factory's module may print as well
+
 
 def check_models(specs: dict[str, Spec], done: set[str]) -> None:
     """Build what is not of the paper and still to be made, in a process of its own. Raises UserError.
@@ -33,7 +35,10 @@ def check_models(specs: dict[str, Spec], done: set[str]) -> None:
     if answer.returncode:
         lines = answer.stderr.strip().splitlines()
         raise UserError(lines[-1] if lines else f"capacity check-models ended with code {answer.returncode}")
-    for model, without_words, per_word in json.loads(answer.stdout.splitlines()[-1]):
+    counted = next((line for line in answer.stdout.splitlines() if line.startswith(ANSWER)), None)
+    if counted is None:
+        raise UserError("a model's factory, or its module, ends the process that builds it; take that out")
+    for model, without_words, per_word in json.loads(counted.removeprefix(ANSWER)):
         note_built(read_external(model), without_words, per_word)
 
 

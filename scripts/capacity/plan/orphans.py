@@ -67,7 +67,11 @@ def _copies(plan: Plan, names: Collection[str], results: Path) -> Iterator[Path]
     """Files under fixed paths that say that they are copies of one of these artefacts, that saying among them."""
     for artefact, files, id_file in published(plan.grid):
         identity = results / id_file
-        if artefact.name in names and identity.is_file() and identity.read_text().strip() == artefact.id:
+        if (
+            artefact.name in names
+            and identity.is_file()
+            and identity.read_text(encoding="utf-8").strip() == artefact.id
+        ):
             yield from (path for path in (identity, *(results / file for file in files.values())) if path.is_file())
 
 

@@ -175,7 +175,7 @@ def _tabulated_R(results: Path) -> dict[str, float]:
     found: dict[str, float] = {}
     for name in (PARTIAL, "capacity_table.csv"):
         try:
-            with open(results / name, newline="") as file:
+            with open(results / name, newline="", encoding="utf-8") as file:
                 found |= {row["probe_id"]: float(row["R"]) for row in csv.DictReader(file)}
         except (OSError, KeyError, ValueError):
             continue

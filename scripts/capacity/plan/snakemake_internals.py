@@ -52,8 +52,10 @@ def config_files(workflow: Any) -> list[Path]:
 
 
 def config_values(workflow: Any) -> dict[str, Any]:
-    """The values of --config, without those of files."""
-    return dict(workflow.config_settings.config)
+    """The values of --config, without those of files; the studies as they were typed, or 2024 were no name."""
+    settings = workflow.config_settings
+    studies = [word.removeprefix("study=") for word in settings.config_args or () if word.startswith("study=")]
+    return dict(settings.config) | ({"study": studies[-1]} if studies else {})
 
 
 def forget_interruptions(results: Path, engine_records: Path) -> None:

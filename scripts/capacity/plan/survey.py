@@ -7,8 +7,10 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, replace
@@ -17,8 +19,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from capacity.artefacts.hash_index import HERE, Memory, marks
-from capacity.artefacts.identity import check_bytecode_by_hash, file_digest
-from capacity.artefacts.manifest import contents, read_manifest, verify, write_atomically
+from capacity.artefacts.identity import check_bytecode_by_hash, digest, file_digest
+from capacity.artefacts.manifest import MANIFEST, contents, read_manifest, verify, write_atomically
 from capacity.artefacts.spec import Spec, spec_text
 from capacity.artefacts.store import VARIABLE
 from capacity.errors import NotOurs, Unlisted, UserError, unwritable
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from capacity.plan.grid import Grid
 
 WRITTEN_BESIDE = {"tables": ("runs.csv",)}  # by publishing, of executions: no file of the artefact
+ONE_WORD = re.compile(r"[^\s'\"\\]+")  # of a command line, as it stands
 STUDIES = "report/studies.json"  # each study's question and findings, for the report's pages
 # glibc returns big blocks to the system and faults them in again on every step unless set otherwise.
 ALLOCATOR = "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296"
@@ -64,6 +67,8 @@ class Survey:
             found = contents(folder)
         except (FileNotFoundError, NotADirectoryError):
             return State.MISSING
+        except OSError as error:
+            raise NotOurs(f"{folder}: cannot be read ({error.strerror}); make it readable, or remove it") from None
         if not (found.files or found.others):
             return State.MISSING
         try:
@@ -156,8 +161,15 @@ def _spec_again(plan: "Plan", results: Path) -> None:
         print(f"{name} is made again: {reason}", file=sys.stderr)
         spec = replace(plan.specs[name], remake=reason)
         with ending_where_unwritable(results):
+            _take_back_to_now(results / name / MANIFEST)
             (results / "specs").mkdir(parents=True, exist_ok=True)
             write_atomically(results / "specs" / f"{spec.id}.json", spec_text(spec), durable=False)
+
+
+def _take_back_to_now(manifest: Path) -> None:
+    """Give a manifest whose time is ahead of the clock the oldest one: no spec that is written now is newer."""
+    if manifest.is_file() and manifest.stat().st_mtime >= time.time():
+        os.utime(manifest, (0, 0))
 
 
 def _holds(path: Path, spec: Spec) -> bool:
@@ -254,9 +266,10 @@ def prepare_run(grid: "Grid", results: Path) -> Plan:
 def _write_studies(grid: "Grid", results: Path) -> None:
     """Put what the studies ask where the report reads it, unless it stands there."""
     path, text = results / STUDIES, json.dumps(grid.studies, indent=1) + "\n"
-    if not path.is_file() or path.read_text() != text:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text, durable=False)
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        with ending_where_unwritable(results):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, text, durable=False)
 
 
 def published(grid: "Grid") -> list[tuple[Spec, dict[str, str], str]]:
@@ -297,10 +310,21 @@ def set_job_environment(variables: MutableMapping[str, str], results: Path) -> N
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TORCHINDUCTOR_COMPILE_THREADS"):
         variables[name] = "1"
     variables.setdefault("GLIBC_TUNABLES", ALLOCATOR)
-    variables.setdefault("TORCHINDUCTOR_CACHE_DIR", str((results / "cache" / "inductor").absolute()))
+    variables.setdefault("TORCHINDUCTOR_CACHE_DIR", compile_cache(results))
     variables.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")  # or each job compiles a program to see that AVX works
     variables.setdefault("TOKENIZERS_PARALLELISM", "false")
     variables.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def compile_cache(results: Path) -> str:
+    """Where compiled kernels are kept: below the results, unless a compiler would take that path for several words.
+
+    A results folder has one of its own among the files that are temporary then, and so has each user.
+    """
+    path = str((results / "cache" / "inductor").absolute())
+    if ONE_WORD.fullmatch(path):
+        return path
+    return str(Path(tempfile.gettempdir()) / f"capacity-inductor-{digest([path, os.getuid()])[:12]}")
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import functools
 import os
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -42,6 +43,8 @@ def counted(dataset: Dataset, name: str) -> Dataset:
 def _written_out(dataset: Dataset) -> Dataset:
     if not isinstance(dataset, Records):
         return dataset
+    plain = Path(dataset.file).as_posix()  # ./facts.csv is facts.csv
+    dataset = dataset.model_copy(update={"file": plain})
     return _counted(dataset.model_dump_json(), status(REPOSITORY / dataset.file))
 
 
