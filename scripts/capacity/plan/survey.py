@@ -161,15 +161,18 @@ def _spec_again(plan: "Plan", results: Path) -> None:
         print(f"{name} is made again: {reason}", file=sys.stderr)
         spec = replace(plan.specs[name], remake=reason)
         with ending_where_unwritable(results):
-            _take_back_to_now(results / name / MANIFEST)
+            _take_back(results / name / MANIFEST)
             (results / "specs").mkdir(parents=True, exist_ok=True)
             write_atomically(results / "specs" / f"{spec.id}.json", spec_text(spec), durable=False)
 
 
-def _take_back_to_now(manifest: Path) -> None:
-    """Give a manifest whose time is ahead of the clock the oldest one: no spec that is written now is newer."""
+def _take_back(manifest: Path) -> None:
+    """Make a manifest old whose time is ahead of the clock, or no spec that is written now is newer.
+
+    Not by the time 0: to the engine an output of that time has none.
+    """
     if manifest.is_file() and manifest.stat().st_mtime >= time.time():
-        os.utime(manifest, (0, 0))
+        os.utime(manifest, (1, 1))
 
 
 def _holds(path: Path, spec: Spec) -> bool:
