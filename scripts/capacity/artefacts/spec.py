@@ -89,6 +89,14 @@ def spec_digest(spec: Spec) -> str:
     return digest(identity)[:DIGEST_LENGTH]
 
 
+def told_spec(name: str, manifest: dict[str, Any]) -> Spec:
+    """The spec that an artefact's manifest says it was made from; members by name alone. Raises KeyError, TypeError."""
+    stage, _, identity = name.partition("/")
+    code, members = manifest["code"], [Spec(*each.partition("/")[::2], {}, {}, "", {}) for each in manifest["members"]]
+    told = manifest["settings"], manifest["parents"], code["digest"], manifest["packages"]
+    return Spec(stage, identity, *told, members, code.get("for_model", []))
+
+
 def spec_text(spec: Spec) -> str:
     """The spec as it stands in `results/specs/`: a line a key."""
     content = {"schema": SCHEMA, **vars(spec), "members": [vars(member) for member in spec.members]}

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from capacity.artefacts.manifest import MANIFEST, SCHEMA
-from capacity.artefacts.spec import Spec
+from capacity.artefacts.spec import Spec, told_spec
 from capacity.artefacts.stages import STAGES
 
 LARGEST_MANIFEST = 2**28  # bytes; a table of 100,000 rows has a manifest of about 100 MB
@@ -97,9 +97,7 @@ class Artefact:
 
     def as_spec(self) -> Spec:
         """The spec that this artefact says it was made from; members by name alone."""
-        members = [Spec(*name.partition("/")[::2], {}, {}, "", {}) for name in self.manifest.members]
-        m = self.manifest
-        return Spec(self.stage, self.id, m.settings, m.parents, m.code.digest, m.packages, members, m.code.for_model)
+        return told_spec(self.name, self.raw)
 
 
 class Published(BaseModel):
