@@ -165,7 +165,10 @@ FAULTS = {
     "manifest without outputs": (in_manifest(lambda m: m.pop("outputs")), NO_MANIFEST),
     "manifest with odd outputs": (in_manifest(lambda m: m.update(outputs=[1])), NO_MANIFEST),
     "manifest nested too deeply": (lambda f: (f / MANIFEST).write_text("[" * 200_000), "json: unreadable"),
-    "manifest with no number": (in_manifest(lambda m: m["outputs"]["content.txt"].update(sha256=math.nan)), NO_MANIFEST),
+    "manifest with no number": (
+        in_manifest(lambda m: m["outputs"]["content.txt"].update(sha256=math.nan)),
+        NO_MANIFEST,
+    ),
     "manifest with odd members": (in_manifest(lambda m: m.update(members=["v/x"])), NO_MANIFEST),
 }
 

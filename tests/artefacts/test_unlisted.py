@@ -139,7 +139,10 @@ def test_a_link_in_a_store_is_never_followed(folder: Path, tmp_path: Path):
 
 FOREIGN = {
     "other settings": ({"settings": {"kind": "bioD", "N": 1}}, "its settings, code and parents make "),
-    "other code": ({"code": {"digest": "0" * 64, "script": "x", "modules": {}}}, "its settings, code and parents make "),
+    "other code": (
+        {"code": {"digest": "0" * 64, "script": "x", "modules": {}}},
+        "its settings, code and parents make ",
+    ),
     "other parents": ({"parents": {"dataset": "datasets/x-000000000000"}}, "its settings, code and parents make "),
     "settings that are no numbers": ({"settings": {"seed": float("nan")}}, "not a manifest of this project"),
     "inputs in a list": ({"inputs": []}, "not a manifest of this project"),
