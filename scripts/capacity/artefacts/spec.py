@@ -90,11 +90,21 @@ def spec_digest(spec: Spec) -> str:
 
 
 def told_spec(name: str, manifest: dict[str, Any]) -> Spec:
-    """The spec that an artefact's manifest says it was made from; members by name alone. Raises KeyError, TypeError."""
+    """The spec that an artefact's manifest says it was made from; members by name alone.
+
+    Raises KeyError, TypeError or AttributeError where it is not one.
+    """
     stage, _, identity = name.partition("/")
-    code, members = manifest["code"], [Spec(*each.partition("/")[::2], {}, {}, "", {}) for each in manifest["members"]]
-    told = manifest["settings"], manifest["parents"], code["digest"], manifest["packages"]
-    return Spec(stage, identity, *told, members, code.get("for_model", []))
+    return Spec(
+        stage,
+        identity,
+        settings=manifest["settings"],
+        parents=manifest["parents"],
+        code=manifest["code"]["digest"],
+        packages=manifest["packages"],
+        members=[Spec(*each.partition("/")[::2], {}, {}, "", {}) for each in manifest["members"]],
+        for_model=manifest["code"].get("for_model", []),
+    )
 
 
 def spec_text(spec: Spec) -> str:

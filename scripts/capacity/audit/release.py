@@ -181,7 +181,7 @@ def _extract(tar: tarfile.TarFile, archive: Path, target: Path) -> None:
     """Plain files below release/, each once, within bounds; anything else refuses the whole archive."""
     free, total, seen = shutil.disk_usage(target.parent).free, 0, set[Path]()
     for number, entry in enumerate(tar, start=1):
-        tar.members.clear()  # of which tarfile keeps every one
+        tar.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every one, and nothing here asks for them
         name = entry.name
         why = ""
         if number > MOST:
