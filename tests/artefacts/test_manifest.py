@@ -166,7 +166,7 @@ FAULTS = {
     "manifest with odd outputs": (in_manifest(lambda m: m.update(outputs=[1])), NO_MANIFEST),
     "manifest nested too deeply": (lambda f: (f / MANIFEST).write_text("[" * 200_000), "json: unreadable"),
     "manifest with no number": (
-        in_manifest(lambda m: m["outputs"]["content.txt"].update(sha256=math.nan)),
+        in_manifest(lambda m: m["outputs"].update(x={"sha256": math.nan})),
         NO_MANIFEST,
     ),
     "manifest with odd members": (in_manifest(lambda m: m.update(members=["v/x"])), NO_MANIFEST),

@@ -137,13 +137,11 @@ def test_a_link_in_a_store_is_never_followed(folder: Path, tmp_path: Path):
     assert not store.fetch(name, {}, tmp_path / "fetched")
 
 
+OTHER_NAME = "its settings, code and parents make "
 FOREIGN = {
-    "other settings": ({"settings": {"kind": "bioD", "N": 1}}, "its settings, code and parents make "),
-    "other code": (
-        {"code": {"digest": "0" * 64, "script": "x", "modules": {}}},
-        "its settings, code and parents make ",
-    ),
-    "other parents": ({"parents": {"dataset": "datasets/x-000000000000"}}, "its settings, code and parents make "),
+    "other settings": ({"settings": {"kind": "bioD", "N": 1}}, OTHER_NAME),
+    "other code": ({"code": {"digest": "0" * 64, "script": "x", "modules": {}}}, OTHER_NAME),
+    "other parents": ({"parents": {"dataset": "datasets/x-000000000000"}}, OTHER_NAME),
     "settings that are no numbers": ({"settings": {"seed": float("nan")}}, "not a manifest of this project"),
     "inputs in a list": ({"inputs": []}, "not a manifest of this project"),
     "no code": ({"code": "x"}, "not a manifest of this project"),

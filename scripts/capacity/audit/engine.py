@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from capacity.artefacts.hash_index import INDEX
 from capacity.artefacts.spec import Spec, spec_text
@@ -111,14 +110,13 @@ def config_text(config: Config) -> str:
     """
     said = {**config.model_dump(mode="json", exclude_unset=True), "store": None, "loggers": []}
     text = json.dumps(said, indent=1, ensure_ascii=False) + "\n"
-    return "".join(
-        each if each.isprintable() or each == "\n" or each > "\uffff" else ascii_escape(each) for each in text
-    )
+    return "".join(_escaped(each) for each in text)
 
 
-def ascii_escape(character: str) -> str:
-    """A character of 16 bits as JSON and YAML escape it."""
-    return f"\\u{ord(character):04x}"
+def _escaped(character: str) -> str:
+    """A character of JSON as YAML takes it too."""
+    plain = character.isprintable() or character == "\n" or character > "\uffff"
+    return character if plain else f"\\u{ord(character):04x}"
 
 
 def last_line(output: str) -> str:

@@ -86,10 +86,9 @@ class Counterparts:
 
 def units(folder: Folder) -> list[str]:
     """The scores and answers that the published capacity table was made from, one a run."""
-    parents = dict.fromkeys(
-        parent for table in published_tables(folder) for parent in table.parents() if parent in folder.artefacts
-    )
-    return [parent for parent in parents if parent.startswith(("probes/", "answers/"))]
+    parents = dict.fromkeys(parent for table in published_tables(folder) for parent in table.parents())
+    here = [parent for parent in parents if parent in folder.artefacts]
+    return [parent for parent in here if parent.startswith(("probes/", "answers/"))]
 
 
 def published_tables(folder: Folder) -> list[Artefact]:

@@ -257,10 +257,6 @@ def _is_deeper(value: Any, most: int) -> bool:
     """Whether lists and mappings are nested deeper than so many levels."""
     inner = [value]
     for _ in range(most + 1):
-        inner = [
-            part
-            for each in inner
-            if isinstance(each, dict | list)
-            for part in (each.values() if isinstance(each, dict) else each)
-        ]
+        groups = [each.values() if isinstance(each, dict) else each for each in inner if isinstance(each, dict | list)]
+        inner = [part for group in groups for part in group]
     return bool(inner)

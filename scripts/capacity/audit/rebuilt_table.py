@@ -24,7 +24,8 @@ def has_tables(artefact: Artefact) -> bool:
 def retabulate(folder: Folder, artefact: Artefact, config: Config, scratch: Path, level: Level) -> bool:
     """Make a table again from the scores that lie in the folder, by the present code, and compare every cell.
 
-    Whether that was done: it cannot be where the scores were left out. A difference is a fault where nothing but the table itself can explain it, a warning where the code moved.
+    Whether that was done: it cannot be where the scores were left out. A difference is a fault where nothing but the
+    table itself can explain it, a warning where the code moved.
     """
     away = [
         name for name in artefact.parents() if name not in folder.artefacts or name.partition("/")[0] in folder.left_out
@@ -59,7 +60,7 @@ def _present_spec(artefact: Artefact) -> Spec:
 
 
 def _compare(folder: Folder, artefact: Artefact, made: Path, weight: Severity, level: Level) -> None:
-    compared = 0
+    compared, source = 0, "the scores" if artefact.stage == "tables" else "the table"
     for name in (entry for entry in artefact.manifest.outputs if entry.endswith(".csv")):
         try:
             mine, other = read_rows(artefact.folder / name), read_rows(made / name)
@@ -68,9 +69,6 @@ def _compare(folder: Folder, artefact: Artefact, made: Path, weight: Severity, l
             continue
         compared += sum(map(len, mine))
         for place, a, b in differing_cells(mine, other)[:SHOWN_CELLS]:
-            level.add(
-                weight, "cell differs", f"{artefact.name}/{name} {place}", f"{a}; what it was made from gives {b}"
-            )
-    source = "the scores" if artefact.stage == "tables" else "the table"
+            level.add(weight, "cell differs", f"{artefact.name}/{name} {place}", f"{a}; made again from {source}: {b}")
     fact = f"cells made again from {source}"
     level.facts[fact] = level.facts.get(fact, 0) + compared

@@ -175,7 +175,7 @@ class Work:
         return level
 
     def table_untouched(self) -> bool:
-        """Whether level 2 was done and no cell of the published table was made again, from its scores or from nothing."""
+        """Whether level 2 was done and no cell of the published table was made again, there or at level 4."""
         if self.retabulated is None:
             return False
         again = self.execution_level is not None and self.execution_level.facts.get(TABLE_MADE_AGAIN) == "yes"
