@@ -12,7 +12,7 @@ from test_audit import findings
 from test_audit_release import archive, edit_json, relisted, repacked  # noqa: F401 - a fixture
 
 from capacity.artefacts.identity import file_digest
-from capacity.audit.engine import CleanCheckout
+from capacity.audit.engine import CleanCheckout, config_text
 from capacity.audit.findings import Level, Severity
 from capacity.audit.release import CONFIG, LISTING, unpack
 from capacity.audit.report import Report
@@ -49,6 +49,36 @@ def test_no_secret_and_nothing_made_before_reaches_the_jobs_of_an_audit(
         assert "secret" not in environment.values()
         assert environment["HF_HUB_OFFLINE"] == "1"
         assert "PATH" in environment
+
+
+TEXTS = [
+    "\U0001f9e0",
+    "\u2028\u2029",
+    "\x85\x9b\x7f",
+    "\ufeff\ufffe\uffff",
+    "\ue000\U000f0000\U0010ffff",
+    '"\\ud83d\t\n\x00',
+]
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=ascii)
+def test_any_character_of_a_configuration_survives_the_file_that_an_audit_or_a_release_writes(
+    tmp_path: Path, text: str
+):
+    config = load_config([TINY])
+    display = config.display.model_copy(update={"title": f"a{text}b"})
+    config = config.model_copy(update={"display": display})
+    (tmp_path / "config.json").write_text(config_text(config), encoding="utf-8")
+    assert load_config([tmp_path / "config.json"]).display.title == f"a{text}b"
+
+
+def test_jobs_of_an_audit_report_to_no_logger_and_share_no_store(tmp_path: Path):
+    """An archive's would need their packages here, and could send something out."""
+    config = load_config([TINY], {"loggers": ["wandb"], "store": "/shared"})
+    checkout = CleanCheckout.new(tmp_path / "clean", config)
+    written = load_config([checkout.path / "config.yaml"])
+    assert (written.loggers, written.store) == ([], None)
+    assert written.studies == config.studies
 
 
 def audited(archive: Path, tmp_path: Path, trusted: tuple[str, ...] = ()) -> Report:  # noqa: F811

@@ -95,6 +95,7 @@ def told_spec(name: str, manifest: dict[str, Any]) -> Spec:
     Raises KeyError, TypeError or AttributeError where it is not one.
     """
     stage, _, identity = name.partition("/")
+    members: list[str] = manifest["members"]
     return Spec(
         stage,
         identity,
@@ -102,7 +103,7 @@ def told_spec(name: str, manifest: dict[str, Any]) -> Spec:
         parents=manifest["parents"],
         code=manifest["code"]["digest"],
         packages=manifest["packages"],
-        members=[Spec(*each.partition("/")[::2], {}, {}, "", {}) for each in manifest["members"]],
+        members=[Spec(*each.partition("/")[::2], {}, {}, "", {}) for each in members],
         for_model=manifest["code"].get("for_model", []),
     )
 
