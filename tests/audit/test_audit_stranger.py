@@ -51,14 +51,7 @@ def test_no_secret_and_nothing_made_before_reaches_the_jobs_of_an_audit(
         assert "PATH" in environment
 
 
-TEXTS = [
-    "\U0001f9e0",
-    "\u2028\u2029",
-    "\x85\x9b\x7f",
-    "\ufeff\ufffe\uffff",
-    "\ue000\U000f0000\U0010ffff",
-    '"\\ud83d\t\n\x00',
-]
+TEXTS = ["\U0001f9e0", "\ufeff\ufffe\uffff", "\ue000\U000f0000\U0010ffff", '"\\ud83d\\ude00']
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
