@@ -1,6 +1,7 @@
 """A file appears whole or not at all; an artefact with other bytes than were made is named and refused."""
 
 import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -163,6 +164,11 @@ FAULTS = {
     "manifest agrees with damage": (lie, OTHER_FILES),
     "manifest without outputs": (in_manifest(lambda m: m.pop("outputs")), NO_MANIFEST),
     "manifest with odd outputs": (in_manifest(lambda m: m.update(outputs=[1])), NO_MANIFEST),
+    "manifest nested too deeply": (lambda f: (f / MANIFEST).write_text("[" * 200_000), "json: unreadable"),
+    "manifest with no number": (
+        in_manifest(lambda m: m["outputs"].update(x={"sha256": math.nan})),
+        NO_MANIFEST,
+    ),
     "manifest with odd members": (in_manifest(lambda m: m.update(members=["v/x"])), NO_MANIFEST),
 }
 

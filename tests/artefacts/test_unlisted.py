@@ -137,6 +137,41 @@ def test_a_link_in_a_store_is_never_followed(folder: Path, tmp_path: Path):
     assert not store.fetch(name, {}, tmp_path / "fetched")
 
 
+OTHER_NAME = "its settings, code and parents make "
+FOREIGN = {
+    "other settings": ({"settings": {"kind": "bioD", "N": 1}}, OTHER_NAME),
+    "other code": ({"code": {"digest": "0" * 64, "script": "x", "modules": {}}}, OTHER_NAME),
+    "other parents": ({"parents": {"dataset": "datasets/x-000000000000"}}, OTHER_NAME),
+    "settings that are no numbers": ({"settings": {"seed": float("nan")}}, "not a manifest of this project"),
+    "inputs in a list": ({"inputs": []}, "not a manifest of this project"),
+    "no code": ({"code": "x"}, "not a manifest of this project"),
+}
+
+
+@pytest.mark.parametrize(("change", "words"), FOREIGN.values(), ids=FOREIGN.keys())
+@pytest.mark.parametrize("sealed", [True, False], ids=["sealed", "stripped"])
+def test_a_store_never_gives_what_was_made_from_another_spec(
+    tmp_path: Path, change: dict[str, Any], words: str, sealed: bool, capsys: pytest.CaptureFixture[str]
+):
+    """A manifest whose bytes, name and digest of itself all fit."""
+    for spec in (of_stage(tiny_grid(), "datasets"), tokenizer := of_stage(tiny_grid(), "tokenizers")):
+        plant(spec, tmp_path / "results")
+    store, name = Store(tmp_path / "store"), tokenizer.name
+    inputs = json.loads((tmp_path / "results" / name / MANIFEST).read_text())["inputs"]
+    store.add(name, tmp_path / "results" / name)
+    assert store.fetch(name, inputs, tmp_path / "before")
+    path = store.root / name / MANIFEST
+    path.chmod(0o644)
+    edit_manifest(path.parent, **change)
+    if not sealed:
+        manifest = json.loads(path.read_text())
+        manifest.pop(DIGEST)
+        path.write_text(json.dumps(manifest))
+    assert not store.fetch(name, inputs, tmp_path / "fetched")
+    assert list((tmp_path / "fetched").iterdir()) == []
+    assert words in capsys.readouterr().out
+
+
 def test_an_adapter_beside_a_variants_weights_stops_the_probe_and_every_plan(checkout: Checkout):  # noqa: F811
     """It moved R silently: transformers takes up an adapter_config.json that it finds beside weights."""
     variant, probes = checkout.artefact("variants", f"{LONG}-none"), checkout.path / "results" / "probes"

@@ -254,6 +254,14 @@ def escape(c: Checkout) -> None:
     edit_manifest(folder, outputs={**outputs, "../../../../etc/hostname": {"bytes": 1, "sha256": "0" * 64}})
 
 
+def nested(depth: int) -> Any:
+    """Lists in lists."""
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 PLANTED: list[tuple[str, Callable[[Checkout], Any], str, str]] = [
     ("edited output, mtime restored", flip_bit, "bytes differ", f"checkpoints/{LONG}-*/model.safetensors"),
     ("truncated file", truncate, "truncated", f"probes/{LONG}-rtn8-*/scores.parquet"),
@@ -313,6 +321,30 @@ PLANTED: list[tuple[str, Callable[[Checkout], Any], str, str]] = [
         lambda c: (c.artefact("datasets", WORLD) / MANIFEST).write_text("[" * 100_000),
         "no usable manifest",
         f"datasets/{WORLD}-*/manifest.json",
+    ),
+    (
+        "a deeply nested manifest of a training",
+        lambda c: (c.artefact("checkpoints", LONG) / MANIFEST).write_text("[" * 200_000),
+        "no usable manifest",
+        f"checkpoints/{LONG}-*/manifest.json",
+    ),
+    (
+        "a manifest nested as deeply as JSON goes",
+        lambda c: edit_manifest(c.artefact("checkpoints", LONG), git={"commit": nested(300)}),
+        "no usable manifest",
+        f"checkpoints/{LONG}-*/manifest.json",
+    ),
+    (
+        "a setting that is no number",
+        lambda c: edit_manifest(c.artefact("checkpoints", LONG), settings={"seed": float("nan")}),
+        "no usable manifest",
+        f"checkpoints/{LONG}-*/manifest.json",
+    ),
+    (
+        "half a character",
+        lambda c: edit_manifest(c.artefact("checkpoints", LONG), packages={"torch": "\ud800"}),
+        "no usable manifest",
+        f"checkpoints/{LONG}-*/manifest.json",
     ),
     (
         "rubbish for a table",
@@ -380,6 +412,27 @@ def test_an_outside_file_that_changed_is_named_with_both_digests(
     assert [fnmatch(finding.where, f"datasets/{RUNS['words'][0]}-*") for finding in stale] == [True]
     assert "majors.txt" in stale[0].what
     assert stale[0].what.endswith(f"-> {'f' * 12}")
+
+
+@pytest.mark.parametrize("place", ["data/x.csv", "../outside/x.csv", "absolute"])
+def test_an_outside_file_is_read_where_the_plan_reads_it_but_for_an_archive_inside_the_project_alone(
+    checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+):
+    """By a link, or elsewhere: one's own is current, and an archive learns nothing of it."""
+    project, outside = tmp_path / "project", tmp_path / "outside"
+    project.mkdir()
+    outside.mkdir()
+    (outside / "x.csv").write_text("entity,city\n")
+    (project / "data").symlink_to(outside)
+    monkeypatch.setattr(currency, "REPOSITORY", project)
+    place = str(outside / "x.csv") if place == "absolute" else place
+    artefact = read_folder(checkout.path / "results", []).artefacts[
+        f"datasets/{checkout.artefact('datasets', WORLD).name}"
+    ]
+    settings = {**artefact.manifest.settings, "files": {place: file_digest(outside / "x.csv")}}
+    made = replace(artefact, manifest=artefact.manifest.model_copy(update={"settings": settings}))
+    assert currency.own_changes(made) == []
+    assert currency.own_changes(made, archived=True) == [f"file {place} is not in this tree"]
 
 
 def test_a_published_table_of_another_configuration_is_told_field_by_field(checkout: Checkout, quick: None):

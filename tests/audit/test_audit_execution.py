@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from test_audit import COUNT, audit_of, checkout, findings, seal  # noqa: F401 -
 from test_forecast import CLAIMS
 
 from capacity.artefacts.manifest import MANIFEST
+from capacity.audit.currency import Currency, standings
 from capacity.audit.differences import COST, compare_artefacts, file_deviation, metric_deviation, text_deviation
 from capacity.audit.execution import Choice, Counterparts, choose, cost, units
 from capacity.audit.findings import Severity
-from capacity.audit.folder import Artefact, Folder, parse_manifest, read_folder
+from capacity.audit.folder import Artefact, Folder, Output, parse_manifest, read_folder
 from capacity.audit.run import fixed_paths
 from capacity.config.load import load_config
 from capacity.errors import UserError
@@ -140,6 +142,25 @@ def test_an_edited_specification_has_no_counterpart_and_neither_has_what_follows
     assert sum(name.startswith("checkpoints/") for name in met) == 2
 
 
+def test_a_chain_of_thousands_of_artefacts_is_followed_to_its_end(folder: Folder):
+    """Each the parent of the next, in the order that nests deepest; the last one is its own parent."""
+    model = folder.artefacts[next(name for name in folder.artefacts if name.startswith("datasets/"))]
+    names = [f"datasets/x-{number:012x}" for number in range(3000)]
+    artefacts = {
+        name: dataclasses.replace(
+            model, name=name, manifest=model.manifest.model_copy(update={"name": name, "parents": {"dataset": parent}})
+        )
+        for name, parent in zip(names, [*names[1:], names[-1]], strict=True)
+    }
+    # The first one has the last one beside: all are met before their parents are.
+    first = artefacts[names[0]].manifest.model_copy(update={"parents": {"dataset": [names[1], names[-1]]}})
+    artefacts[names[0]] = dataclasses.replace(artefacts[names[0]], manifest=first)
+    chain = Folder(folder.results, artefacts)
+    assert {standing.currency for standing in standings(chain).values()} == {Currency.UNKNOWN}
+    pairs = Counterparts(chain, tiny_grid())
+    assert len({pairs.meaning(name) for name in names}) == len(names)
+
+
 # --- how far apart
 
 
@@ -174,6 +195,30 @@ def test_columns_deviate_like_tensors(tmp_path: Path):
         table = pa.table({"item": ["name", "city"], "nats": [value, math.nan]})
         pq.write_table(table, tmp_path / f"{name}.parquet")
     assert file_deviation(tmp_path / "a.parquet", tmp_path / "b.parquet") == 0.25
+
+
+def test_a_truncated_table_of_scores_is_not_comparable_and_no_error(folder: Folder, tmp_path: Path):
+    name = next(name for name, artefact in folder.artefacts.items() if "scores.parquet" in artefact.manifest.outputs)
+    whole = folder.artefacts[name]
+    scores = shutil.copytree(whole.folder, tmp_path / "damaged") / "scores.parquet"
+    scores.write_bytes(scores.read_bytes()[:-9])
+    manifest = whole.manifest.model_copy(
+        update={
+            "content": "0" * 64,
+            "outputs": {**whole.manifest.outputs, "scores.parquet": Output(bytes=1, sha256="0" * 64)},
+        }
+    )
+    damaged = dataclasses.replace(whole, folder=tmp_path / "damaged", manifest=manifest)
+    for pair in ((damaged, whole), (whole, damaged)):
+        it = compare_artefacts(*pair)
+        assert (it.equal, it.files, it.metrics, it.where) == (False, math.inf, math.inf, "scores.parquet")
+
+
+@pytest.mark.parametrize(("ids", "deviation"), [(False, 0.01), (True, math.inf)])
+def test_a_table_of_other_code_is_compared_without_the_names_of_artefacts(tmp_path: Path, ids: bool, deviation: float):
+    (tmp_path / "a.csv").write_text("R,checkpoint_id\n100,gpt2-0a1\n")
+    (tmp_path / "b.csv").write_text("R,checkpoint_id\n99,gpt2-1b0\n")
+    assert file_deviation(tmp_path / "a.csv", tmp_path / "b.csv", ids) == deviation
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,20 @@ import pytest
 from checkout import Checkout
 from edits import RUNS
 from planted import TINY, tiny, tiny_grid
-from test_audit import edit_manifest, seal
+from test_audit import edit_manifest, forge_table, last_digit, seal
+from test_audit_release import archive  # noqa: F401 - a fixture
 
-from capacity.audit import determinism, machine
+from capacity.audit import determinism, machine, run
 from capacity.audit.determinism import Failed, check_determinism
-from capacity.audit.disclosure import check_disclosure, seeds_a_point
+from capacity.audit.disclosure import PARTLY, YES, check_disclosure, seeds_a_point
 from capacity.audit.engine import CleanCheckout
-from capacity.audit.execution import Choice, check_execution
-from capacity.audit.findings import Severity
+from capacity.audit.execution import TABLE_MADE_AGAIN, Choice, check_execution, units, with_tables
+from capacity.audit.findings import Level, Severity
 from capacity.audit.folder import Artefact, Folder, read_folder
 from capacity.audit.machine import check_machine, differences
-from capacity.audit.run import fixed_paths
+from capacity.audit.release import unpack
+from capacity.audit.report import UNTOUCHED
+from capacity.audit.run import Options, fixed_paths, run_audit
 from capacity.config.load import load_config
 from capacity.config.study import Audit
 
@@ -193,6 +196,76 @@ def test_other_bits_are_weighed_by_the_tolerances_that_were_declared_only_where_
     other = [finding for finding in level.findings if finding.kind == "other bits"]
     assert [(finding.where, finding.severity) for finding in other] == [(name, severity)]
     assert "training.json" in other[0].what
+
+
+# --- the table among what is made again
+
+
+def engine_that_copies(folder: Folder) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """An engine that makes what it is asked for, and all that this follows from, as it lies in a folder."""
+
+    def engine(checkout: CleanCheckout, *words: str) -> subprocess.CompletedProcess[str]:
+        asked = [word.removeprefix("results/").removesuffix("/manifest.json") for word in words if "/" in word]
+        for name in folder.lineage(asked):
+            shutil.copytree(folder.artefacts[name].folder, checkout.results / name)
+        return subprocess.CompletedProcess(words, 0, "", "")
+
+    return engine
+
+
+def test_a_table_is_made_again_where_all_runs_behind_it_are(folder: Folder):
+    runs = units(folder)
+    table = [name for name in folder.artefacts if name.startswith("tables/")]
+    assert with_tables(folder, runs) == [*runs, *table]
+    assert with_tables(folder, runs[1:]) == runs[1:]
+    assert with_tables(folder, table) == table
+    assert with_tables(folder, []) == []
+
+
+@pytest.mark.parametrize("sample", ["all", "100%", "3"])
+def test_forged_cells_whose_every_digest_fits_are_found_where_all_runs_are_made_again(
+    built: Checkout, folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sample: str
+):
+    shutil.copytree(built.path / "results", tmp_path / "forged" / "results")
+    forged = Checkout(tmp_path / "forged")
+    forge_table(forged, lambda text: last_digit(text.encode()).decode())
+    monkeypatch.setattr(CleanCheckout, "engine", engine_that_copies(folder))
+    results = read_folder(forged.path / "results", fixed_paths(tiny_grid()))
+    level = check_execution(results, tiny_grid(), CONFIG, Choice(sample), [], 1, tmp_path)
+    found = [(f.severity, f.kind, f.where) for f in level.findings]
+    assert found == [(Severity.FAULT, "other bits", f"tables/{forged.artefact('tables', 'capacity').name}")]
+    assert level.facts["made again"]["different"] == 1
+    assert level.facts[TABLE_MADE_AGAIN] == "yes"
+
+
+@pytest.mark.parametrize(("sample", "answer"), [("1", PARTLY), ("all", YES)])
+def test_an_honest_release_passes_and_says_whether_its_table_was_made_again(
+    archive: Path,  # noqa: F811
+    folder: Folder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sample: str,
+    answer: str,
+):
+    """Without its scores, as releases are: only the whole sample reaches the table."""
+    monkeypatch.setattr(CleanCheckout, "engine", engine_that_copies(folder))
+    monkeypatch.setattr(run, "retabulate", lambda *_: False)
+    release = unpack(archive, tmp_path, None)
+    options = Options(release.results, CONFIG, tiny_grid(), (4, 7), choice=Choice(sample), release=release)
+    report = run_audit(options)
+    assert report.exit_code == 0
+    assert report.verdict() == ("no finding" if sample == "all" else f"no finding; {UNTOUCHED}")
+    badges = [line for line in report.levels[-1].facts["checklist"] if line.startswith("ACM results reproduced")]
+    assert len(badges) == 1
+    assert f": {answer} (pass" in badges[0]
+    assert (UNTOUCHED in badges[0]) == (answer == PARTLY)
+
+
+def test_other_bits_are_no_reproduction(folder: Folder):
+    level = Level(4)
+    level.fault("other bits", "checkpoints/x", "made again it differs")
+    answers = check_disclosure(folder, CONFIG, level).facts["checklist"]
+    assert any(": made again with the authors' artefacts: no (fail)" in line for line in answers)
 
 
 # --- disclosure

@@ -60,6 +60,8 @@ def test_the_picture_is_drawn_and_holds_the_number(built: Checkout, tmp_path: Pa
         ("3:Q", "no column 'Q'"),
         ("99:R", "rows stand in lines 2 to 7"),
         ("1:R", "no line 1"),
+        ("²:R", "'²' is no column; say LINE:COLUMN"),
+        ("9" * 5000 + ":R", "is no column; say LINE:COLUMN"),
         ("scheme=int8:R", "3 rows fit (lines 3, 5, 7)"),
         ("shceme=int8:R", "'shceme' is no column"),
         ("scheme=int9:R", "0 rows fit"),

@@ -44,6 +44,24 @@ def test_levels_that_hold_none_are_refused(monkeypatch: pytest.MonkeyPatch, caps
     assert "holds no level; give the lower one first" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("levels", "said"),
+    [
+        ("1-99999999999", "give levels such as 1-3,6"),
+        ("1-999999999", "999999999 is no level; levels are 1 to 7"),
+        ("0-3", "0 is no level; levels are 1 to 7"),
+        ("²", "give levels such as 1-3,6"),
+        ("1-²", "give levels such as 1-3,6"),
+    ],
+)
+def test_levels_that_are_none_are_refused_at_once(monkeypatch: pytest.MonkeyPatch, capsys, levels: str, said: str):
+    monkeypatch.setattr(sys, "argv", ["capacity audit", "--levels", levels])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
 def test_a_report_that_finds_no_place_is_no_success(tmp_path: Path, capsys):
     class Nothing:
         def as_json(self) -> str:

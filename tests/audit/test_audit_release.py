@@ -1,5 +1,6 @@
 """A release: packed, checked on its way in, refused where it is no release, and audited as what it came from."""
 
+import gzip
 import io
 import json
 import os
@@ -16,7 +17,9 @@ from checkout import ROOT, Checkout
 from planted import TINY, tiny_grid
 from test_audit import COUNT, checkout, findings, flip_bit  # noqa: F401 - a fixture
 
+from capacity.artefacts.identity import file_digest
 from capacity.audit import release as packing
+from capacity.audit import run
 from capacity.audit.findings import Severity
 from capacity.audit.folder import read_folder
 from capacity.audit.release import CONFIG, LISTING, pack, unpack
@@ -56,7 +59,10 @@ def audit_of_archive(
 def test_a_release_without_weights_is_audited_elsewhere_without_a_finding(archive: Path, tmp_path: Path):
     report = audit_of_archive(archive, tmp_path)
     assert findings(report) == []
+    assert report.verdict().startswith("no finding; no cell of capacity_table.csv was made again, which LEVELS=4 ")
     facts = {key: value for level in report.levels for key, value in level.facts.items()}
+    assert facts["cells made again from the table"] > 100
+    assert "cells made again from the scores" not in facts
     assert facts["current"] == COUNT
     assert facts["files left out of the archive"] > 50
     assert facts["files hashed"] == 14  # two tables, the figures, and the data of each
@@ -71,6 +77,7 @@ def test_a_whole_release_has_every_file_and_its_table_is_made_again_from_its_sco
     facts = {key: value for level in report.levels for key, value in level.facts.items()}
     assert facts["files left out of the archive"] == 0
     assert facts["cells made again from the scores"] > 300
+    assert report.verdict() == "no finding"
 
 
 def test_the_same_results_give_the_same_archive(built: Checkout, archive: Path, tmp_path: Path):
@@ -123,6 +130,75 @@ def test_a_file_that_the_listing_does_not_vouch_for_is_found(
 ):
     report = audit_of_archive(repacked(archive, tmp_path / "changed.tar.gz", change), tmp_path, (1,))
     assert any(f.kind == kind and f.where.endswith(where) for f in findings(report, Severity.FAULT)), report.as_text()
+
+
+def relisted(root: Path, change: Callable[[Any], Any] = lambda listing: None) -> None:
+    """Put the listing in step with the files, as someone would who hides a change of theirs."""
+
+    def edit(listing: Any) -> None:
+        change(listing)
+        files = [path for path in root.rglob("*") if path.is_file() and path.name != LISTING]
+        listing["files"] = {
+            path.relative_to(root).as_posix(): {"bytes": path.stat().st_size, "sha256": file_digest(path)}
+            for path in files
+        }
+
+    edit_json(root / LISTING, edit)
+
+
+def forge_copies(root: Path, change: Callable[[Any], Any]) -> None:
+    """Other numbers in the copies of the table, and a listing that does not call them copies."""
+    for name in ("capacity_table.csv", "capacity_summary.csv"):
+        path = root / "results" / name
+        path.write_text(path.read_text().replace("0.", "9."))
+    relisted(root, change)
+
+
+def unlist(stage: str, **change: Any) -> Callable[[Any], Any]:
+    """A change of what a listing says of a stage's fixed paths."""
+    return lambda listing: [each.update(change) for each in listing["published"] if each["stage"] == stage]
+
+
+HIDDEN: dict[str, Callable[[Any], Any]] = {
+    "no files of the table": unlist("tables", files={}),
+    "one file of the table": unlist("tables", files={"capacity_summary.csv": "capacity_summary.csv"}),
+    "another id": unlist("tables", id_file="other.id"),
+    "other names": unlist("tables", files={"capacity_table.csv": "x.csv", "capacity_summary.csv": "y.csv"}),
+    "nothing": lambda listing: listing.update(published=[]),
+    "no figures": lambda listing: listing["published"].pop(),
+}
+
+
+@pytest.mark.parametrize("readable", [True, False], ids=["its configuration", "no configuration"])
+@pytest.mark.parametrize("change", HIDDEN.values(), ids=HIDDEN.keys())
+def test_a_release_does_not_choose_what_of_it_is_compared(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any], readable: bool
+):
+    monkeypatch.setattr(run, "retabulate", lambda *_: True)
+    forged = repacked(archive, tmp_path / "x.tar.gz", lambda root: forge_copies(root, change))
+    (tmp_path / "unpacked").mkdir()
+    release = unpack(forged, tmp_path / "unpacked", None)
+    config = load_config([release.root / CONFIG]) if readable else None
+    grid = resolve(config) if config else None
+    report = run_audit(Options(release.results, config, grid, (1, 2), release=release))
+    found = findings(report, Severity.FAULT)
+    kinds = {finding.kind for finding in found}
+    assert report.exit_code == 4
+    assert kinds & {"not published", "extra file"}
+    assert any(f.kind == "copy differs" and f.where == "capacity_table.csv" for f in found)
+
+
+def test_a_file_beside_the_results_that_no_check_looks_at_is_found(archive: Path, tmp_path: Path):
+    names = ("table.csv", "tables/other.csv", "specs/more.csv", "audit/note.txt", "nothing/deep/x")
+
+    def plant(root: Path) -> None:
+        for name in names:
+            (root / "results" / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / "results" / name).write_text("R\n2.5\n")
+        relisted(root)
+
+    report = audit_of_archive(repacked(archive, tmp_path / "x.tar.gz", plant), tmp_path, (1,))
+    assert {f.where for f in findings(report, Severity.FAULT) if f.kind == "extra file"} == set(names)
 
 
 def test_files_of_a_stage_that_the_listing_says_is_whole_must_be_there(archive: Path, tmp_path: Path):
@@ -202,6 +278,53 @@ def test_an_archive_larger_than_it_may_be_is_refused_before_it_is_unpacked(
     with pytest.raises(UserError, match="refused: more than"):
         unpack(bomb, tmp_path, None)
     assert not (tmp_path / "release" / "b").exists()
+
+
+def test_folders_count_among_what_an_archive_may_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(packing, "MOST", 10)
+    folders = tar_of(tmp_path / "x.tar.gz", *(entry(f"release/{i}", tarfile.DIRTYPE) for i in range(11)))
+    with pytest.raises(UserError, match="refused: more than 10 files and folders"):
+        unpack(folders, tmp_path, None)
+
+
+def header(size: int, kind: bytes) -> bytes:
+    it = entry("././@LongLink", kind)
+    it.size = size
+    return it.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize(
+    "kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, b"X"]
+)
+def test_a_header_that_would_fill_the_memory_is_refused_before_it_is_read(tmp_path: Path, kind: bytes):
+    """A name of a gigabyte in a few bytes: what follows is not there, and would have been read first."""
+    with gzip.open(tmp_path / "long.tar.gz", "wb") as file:
+        file.write(header(2**30, kind) + b"a" * 1024)
+    with pytest.raises(UserError, match="refused: a header has 1,073,741,824 bytes, more than 1,048,576"):
+        unpack(tmp_path / "long.tar.gz", tmp_path, None)
+
+
+def test_a_thousand_headers_of_one_entry_are_one_line(tmp_path: Path):
+    with gzip.open(tmp_path / "many.tar.gz", "wb") as file:
+        file.write((header(1, tarfile.GNUTYPE_LONGNAME) + b"a".ljust(512, b"\0")) * 1000)
+    with pytest.raises(UserError, match="not a release") as error:
+        unpack(tmp_path / "many.tar.gz", tmp_path, None)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("version", ["old", "0.0", "0.1", "1.0"])
+def test_a_file_with_holes_is_refused_before_its_map_is_read(tmp_path: Path, version: str):
+    hollow = entry("release/hollow")
+    if version == "old":
+        hollow.type = tarfile.GNUTYPE_SPARSE
+    elif version == "0.0":
+        hollow.pax_headers = {"GNU.sparse.size": "1"}
+    elif version == "0.1":
+        hollow.pax_headers = {"GNU.sparse.map": "0,1"}
+    else:
+        hollow.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+    with pytest.raises(UserError, match="refused: 'release/hollow' is no plain file: it has holes"):
+        unpack(tar_of(tmp_path / "x.tar.gz", hollow, content=b"1\n0\n1\n" + bytes(506)), tmp_path, None)
 
 
 @pytest.mark.parametrize("content", [b"", b"rubbish", bytes(range(256)) * 99, b"\x1f\x8b\x08\x00rubbish", b"\x80\x04."])

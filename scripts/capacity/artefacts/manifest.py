@@ -120,7 +120,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{folder}: no {MANIFEST}, so the artefact is incomplete; {REMEDY}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: unreadable ({error}); {REMEDY}") from None
     if not isinstance(manifest, dict) or "schema" not in manifest:
         raise UserError(f"{path}: not a manifest of this project; {REMEDY}")
@@ -160,7 +160,9 @@ def verify(
         _refuse_hard_links(folder, found)
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({error.strerror}); fix that and rerun") from None
-    except (KeyError, TypeError, AttributeError) as error:
+    except UserError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise UserError(f"{folder / MANIFEST}: not a manifest of this project ({error!r}); {REMEDY}") from None
     return manifest
 

@@ -89,6 +89,25 @@ def spec_digest(spec: Spec) -> str:
     return digest(identity)[:DIGEST_LENGTH]
 
 
+def told_spec(name: str, manifest: dict[str, Any]) -> Spec:
+    """The spec that an artefact's manifest says it was made from; members by name alone.
+
+    Raises KeyError, TypeError or AttributeError where it is not one.
+    """
+    stage, _, identity = name.partition("/")
+    members: list[str] = manifest["members"]
+    return Spec(
+        stage,
+        identity,
+        settings=manifest["settings"],
+        parents=manifest["parents"],
+        code=manifest["code"]["digest"],
+        packages=manifest["packages"],
+        members=[Spec(*each.partition("/")[::2], {}, {}, "", {}) for each in members],
+        for_model=manifest["code"].get("for_model", []),
+    )
+
+
 def spec_text(spec: Spec) -> str:
     """The spec as it stands in `results/specs/`: a line a key."""
     content = {"schema": SCHEMA, **vars(spec), "members": [vars(member) for member in spec.members]}

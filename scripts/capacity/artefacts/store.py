@@ -10,7 +10,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from capacity.artefacts.manifest import REMEDY, verify
+from capacity.artefacts.manifest import MANIFEST, REMEDY, verify
+from capacity.artefacts.spec import spec_digest, told_spec
 from capacity.errors import UserError, printable
 
 VARIABLE = "CAPACITY_STORE"  # set by the engine's main process for its jobs
@@ -39,9 +40,7 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             shutil.copytree(source, folder, symlinks=True, dirs_exist_ok=True)  # a link is copied as one, and refused
-            manifest = verify(folder, name)
-            if any(_content(manifest["inputs"], parent) != _content(inputs, parent) for parent in inputs):
-                raise UserError(f"{source}: was made from parents with other bytes than those here")
+            _check_origin(name, inputs, folder)
         except (UserError, OSError) as error:
             fault = str(error).replace(str(folder), str(source))  # what was copied is as it lies in the store
             fault = fault.replace(REMEDY, f"remove {source}, and who makes it next puts it there again")
@@ -73,6 +72,20 @@ class Store:
                 print(f"store: {self.root} did not take {name} ({error}); it stays in results only", flush=True)
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
+
+
+def _check_origin(name: str, inputs: dict[str, dict[str, Any]], folder: Path) -> None:
+    """Refuse an object that is not whole, or was made from another spec or other parents. Raises UserError."""
+    manifest = verify(folder, name)
+    try:
+        follows = spec_digest(told_spec(name, manifest))
+        others = any(_content(manifest["inputs"], parent) != _content(inputs, parent) for parent in inputs)
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise UserError(f"{folder / MANIFEST}: not a manifest of this project ({error!r}); {REMEDY}") from None
+    if not name.endswith(f"-{follows}"):
+        raise UserError(f"{folder / MANIFEST}: its settings, code and parents make {follows}, not {name}; {REMEDY}")
+    if others:
+        raise UserError(f"{folder}: was made from parents with other bytes than those here")
 
 
 def _content(inputs: dict[str, dict[str, Any]], parent: str) -> Any:

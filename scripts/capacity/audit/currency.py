@@ -13,7 +13,7 @@ from capacity.artefacts.identity import input_digest, package_version
 from capacity.artefacts.sources import code_digest, module_digests
 from capacity.artefacts.stages import STAGES
 from capacity.audit.findings import Level
-from capacity.audit.folder import ID_SUFFIX, Artefact, Folder
+from capacity.audit.folder import ID_SUFFIX, Artefact, Folder, parents_first
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 from capacity.plan.forecast import compare
@@ -39,32 +39,28 @@ class Standing:
 def standings(folder: Folder) -> dict[str, Standing]:
     """Every artefact against the present tree, parents before children."""
     found: dict[str, Standing] = {}
-    for name in reversed(folder.lineage([*folder.roots(), *folder.artefacts])):
-        if name in folder.artefacts and name not in found:
-            _stand(folder.artefacts[name], folder, found)
+    for name in parents_first([*folder.roots(), *folder.artefacts], folder.parents):
+        if name in folder.artefacts:
+            found[name] = _stand(folder.artefacts[name], folder, found)
     return found
 
 
-def _stand(artefact: Artefact, folder: Folder, found: dict[str, Standing]) -> Currency:
-    if artefact.name in found:
-        return found[artefact.name].currency
-    found[artefact.name] = Standing(Currency.UNKNOWN, ["it is its own parent"])  # until its parents are known
+def _stand(artefact: Artefact, folder: Folder, found: dict[str, Standing]) -> Standing:
+    """One artefact, where its parents are found; of a parent that is not here, or is itself, nothing is known."""
     try:
-        reasons = own_changes(artefact)
+        reasons = own_changes(artefact, folder.archived)
     except UserError as error:
-        found[artefact.name] = Standing(Currency.UNKNOWN, [str(error)])
-        return Currency.UNKNOWN
-    states = [
-        _stand(folder.artefacts[parent], folder, found) if parent in folder.artefacts else Currency.UNKNOWN
-        for parent in artefact.parents()
-    ]
+        return Standing(Currency.UNKNOWN, [str(error)])
+    states = [found[name].currency if name in found else Currency.UNKNOWN for name in artefact.parents()]
     worst = next((state for state in (Currency.UNKNOWN, Currency.STALE) if state in states), Currency.CURRENT)
-    found[artefact.name] = Standing(Currency.STALE if reasons else worst, reasons)
-    return found[artefact.name].currency
+    return Standing(Currency.STALE if reasons else worst, reasons)
 
 
-def own_changes(artefact: Artefact) -> list[str]:
-    """What the present tree changed of an artefact's own identity: field, from, to. Raises UserError if not known."""
+def own_changes(artefact: Artefact, archived: bool = False) -> list[str]:
+    """What the present tree changed of an artefact's own identity: field, from, to. Raises UserError if not known.
+
+    archived: it is another's, whose outside files are looked for in this tree alone.
+    """
     m = artefact.manifest
     stage = STAGES.get(artefact.stage)
     if stage is None:
@@ -82,18 +78,19 @@ def own_changes(artefact: Artefact) -> list[str]:
         now_version = package_version(package) if package in (*stage.packages, *stage.further) else None
         if made != now_version:
             reasons.append(f"package {package} {made} -> {now_version}")
-    reasons += _changed_files(m.settings.get("files"))
+    reasons += _changed_files(m.settings.get("files"), archived)
     return reasons
 
 
-def _changed_files(files: Any) -> list[str]:
-    """Outside inputs, named by path in the repository and digest, that are others now."""
+def _changed_files(files: Any, archived: bool) -> list[str]:
+    """Outside inputs, named by path from the repository on and digest, that are others now."""
     if not isinstance(files, dict):
         return []
     reasons = []
     for file, expected in sorted(files.items()):
-        path = (REPOSITORY / str(file)).resolve()
-        if not path.is_relative_to(REPOSITORY) or not path.is_file():
+        path = REPOSITORY / str(file)
+        allowed = not archived or path.resolve().is_relative_to(REPOSITORY)
+        if not allowed or not path.is_file():
             reasons.append(f"file {str(file)[:80]} is not in this tree")
         elif (now := input_digest(path)) != expected:
             reasons.append(f"file {file} {str(expected)[:12]} -> {now[:12]}")

@@ -4,6 +4,7 @@ A deviation is relative: of a tensor or column |a - b| over its largest |a|, of 
 max(1, |a|, |b|). Weights are read from safetensors alone; nothing that could hold code is ever loaded.
 """
 
+import contextlib
 import math
 import re
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from capacity.audit.folder import Artefact
+from capacity.audit.folder import ID_SUFFIX, Artefact
+from capacity.audit.published_tables import read_rows
 
 NUMBER = re.compile(r"[-+]?\d+\.?\d*(?:[eE][-+]?\d+)?|nan|NaN|-?inf(?:inity)?|-?Infinity")
 COST = re.compile(r"second|memory|session|device|bytes|reused")  # of metrics: what differs between honest executions
@@ -40,20 +42,26 @@ def compare_artefacts(audited: Artefact, again: Artefact) -> Comparison:
         if mine is None or other is None:
             deviations[name] = INCOMPARABLE
         elif mine.sha256 != other.sha256 and (audited.folder / name).is_file():
-            deviations[name] = file_deviation(audited.folder / name, again.folder / name)
+            same_code = audited.name == again.name
+            deviations[name] = file_deviation(audited.folder / name, again.folder / name, ids=same_code)
     if not deviations:  # the members of a set differ, or files were left out
         return Comparison(False, None, metrics, f"metric {metric}" if metric else "")
     worst = max(deviations, key=lambda name: deviations[name])
     return Comparison(False, deviations[worst], metrics, worst)
 
 
-def file_deviation(a: Path, b: Path) -> float:
-    """The largest deviation between the numbers of two files; inf where they are no numbers in the same places."""
+def file_deviation(a: Path, b: Path, ids: bool = True) -> float:
+    """The largest deviation between the numbers of two files; inf where they are no numbers in the same places.
+
+    ids: columns of tables that name artefacts count too; those of other code have other names.
+    """
     try:
         if a.suffix == ".safetensors":
             return _arrays(_tensors(a), _tensors(b))
         if a.suffix == ".parquet":
             return _arrays(_columns(a), _columns(b))
+        if a.suffix == ".csv" and not ids:
+            return text_deviation(_without_ids(a), _without_ids(b))
         return text_deviation(a.read_text(encoding="utf-8"), b.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return INCOMPARABLE
@@ -78,6 +86,11 @@ def _columns(path: Path) -> dict[str, Any]:
     except pa.ArrowException as error:
         raise ValueError(str(error)) from None
     return {name: np.asarray(table.column(name)) for name in table.column_names}
+
+
+def _without_ids(path: Path) -> str:
+    rows = [{key: cell for key, cell in row.items() if not key.endswith(ID_SUFFIX)} for row in read_rows(path)]
+    return "\n".join(",".join((*row, *row.values())) for row in rows)
 
 
 def _arrays(a: dict[str, Any], b: dict[str, Any]) -> float:
@@ -116,9 +129,11 @@ def measures(artefact: Artefact) -> dict[str, Any]:
     """The manifest's metrics, and the mean of each column of scores: what a measurement says as a whole."""
     means: dict[str, Any] = {}
     for name in artefact.manifest.outputs:
-        path = artefact.folder / name
+        path, columns = artefact.folder / name, dict[str, Any]()
         if path.suffix == ".parquet" and path.is_file():
-            floats = {key: v for key, v in _columns(path).items() if v.dtype.kind == "f" and np.isfinite(v).any()}
+            with contextlib.suppress(OSError, ValueError):  # damaged: it has no mean, and as a file differs
+                columns = _columns(path)
+            floats = {key: v for key, v in columns.items() if v.dtype.kind == "f" and np.isfinite(v).any()}
             means |= {f"mean {key} of {name}": float(np.nanmean(column)) for key, column in floats.items()}
     return {**artefact.manifest.metrics, **means}
 

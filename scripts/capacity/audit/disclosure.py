@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from capacity.audit.findings import Level
+from capacity.audit.findings import Level, Severity
 from capacity.audit.folder import ID_SUFFIX, Folder, Manifest
+from capacity.audit.report import UNTOUCHED
 from capacity.config.experiment import Config
 from capacity.environment import REPOSITORY, git_state
 
@@ -31,11 +32,16 @@ class Item:
         return f"{self.source}: {self.question}: {self.answer}" + (f" ({self.evidence})" if self.evidence else "")
 
 
-def check_disclosure(folder: Folder, config: Config | None, execution: Level | None) -> Level:
-    """Fill both lists; what manifests should state and do not is a warning, what policy leaves open a note."""
+def check_disclosure(
+    folder: Folder, config: Config | None, execution: Level | None, table_untouched: bool = False
+) -> Level:
+    """Fill both lists; what manifests should state and do not is a warning, what policy leaves open a note.
+
+    table_untouched: no cell of the published table was made again.
+    """
     level = Level(7)
     manifests = [artefact.manifest for artefact in folder.behind_published()]
-    items = [*_checklist(manifests, _rows(folder), config), *_badges(execution)]
+    items = [*_checklist(manifests, _rows(folder), config), *_badges(execution, table_untouched)]
     level.facts["answers"] = dict(Counter(item.answer for item in items))
     level.facts["checklist"] = [item.line() for item in items]
     for title, stated in STATED.items():
@@ -108,10 +114,9 @@ def _listed(counts: Counter[str]) -> str:
     return ", ".join(f"{name} ({number})" for name, number in counts.most_common(3))
 
 
-def _badges(execution: Level | None) -> list[Item]:
+def _badges(execution: Level | None, table_untouched: bool) -> list[Item]:
     """ACM's criteria, as far as a program sees them."""
-    done = execution if execution and not execution.skipped else None
-    again = done.grade if done else "level 4 was not done"
+    reproduced, again = _reproduced(execution, table_untouched)
     license_ = YES if (REPOSITORY / "LICENSE").is_file() else NO
     return [
         Item("ACM available", "in an archive with an identifier of its own", PERSON, "make release makes the archive"),
@@ -119,7 +124,18 @@ def _badges(execution: Level | None) -> list[Item]:
         Item("ACM functional", "complete and exercisable", YES, "make table, make test"),
         Item("ACM reusable", "a licence", license_, "LICENSE"),
         Item("ACM reusable", "tests, tolerances declared beforehand", YES, "tests/, `audit` in docs/config.md"),
-        Item("ACM results reproduced", "made again with the authors' artefacts", YES if done else NO, again),
+        Item("ACM results reproduced", "made again with the authors' artefacts", reproduced, again),
         Item("ACM results replicated", "made again without the authors' artefacts", PERSON, ""),
         Item("auditor's tree", "a commit", YES if git_state()["commit"] else NO, str(git_state()["commit"])),
     ]
+
+
+def _reproduced(execution: Level | None, table_untouched: bool) -> tuple[str, str]:
+    """Whether results were reproduced, and what that rests on."""
+    if execution is None or execution.skipped:
+        return NO, "level 4 was not done"
+    if execution.worst == Severity.FAULT:
+        return NO, execution.grade
+    if table_untouched:
+        return PARTLY, f"{execution.grade}; {UNTOUCHED}"
+    return YES, execution.grade

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from capacity.artefacts.hash_index import INDEX
 from capacity.artefacts.spec import Spec, spec_text
@@ -57,7 +56,7 @@ class CleanCheckout:
         for source in REPOSITORY.iterdir():
             if source.name not in OWN and not source.name.startswith("."):
                 (path / source.name).symlink_to(source)
-        (path / "config.yaml").write_text(json.dumps(without_store(config), indent=1))
+        (path / "config.yaml").write_text(config_text(config), encoding="utf-8")
         (path / "results").mkdir()
         return cls(path)
 
@@ -104,9 +103,20 @@ class CleanCheckout:
         return {**kept, "HF_HUB_OFFLINE": "1"}
 
 
-def without_store(config: Config) -> dict[str, Any]:
-    """A configuration as it is written to a file, without the store that other checkouts share."""
-    return {**config.model_dump(mode="json", exclude_unset=True), "store": None}
+def config_text(config: Config) -> str:
+    """A configuration as it is written to a file for others: without its store, and without loggers that report.
+
+    It is JSON that YAML reads too, which knows no character by two escapes, and takes none that does not print.
+    """
+    said = {**config.model_dump(mode="json", exclude_unset=True), "store": None, "loggers": []}
+    text = json.dumps(said, indent=1, ensure_ascii=False) + "\n"
+    return "".join(_escaped(each) for each in text)
+
+
+def _escaped(character: str) -> str:
+    """A character of JSON as YAML takes it too."""
+    plain = character.isprintable() or character == "\n" or character > "\uffff"
+    return character if plain else f"\\u{ord(character):04x}"
 
 
 def last_line(output: str) -> str:

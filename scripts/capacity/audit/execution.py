@@ -19,7 +19,7 @@ from capacity.audit.currency import Currency, standings, without_ids
 from capacity.audit.differences import Comparison, compare_artefacts
 from capacity.audit.engine import CleanCheckout
 from capacity.audit.findings import Level, Severity
-from capacity.audit.folder import Folder, read_folder
+from capacity.audit.folder import Artefact, Folder, parents_first, read_folder
 from capacity.audit.pinned import keep_pinned, take
 from capacity.config.experiment import Config
 from capacity.config.study import Audit
@@ -27,6 +27,7 @@ from capacity.errors import UserError
 from capacity.plan.grid import Grid
 
 ALL = "all"
+TABLE_MADE_AGAIN = "the published table was made again"  # a fact, yes or no
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Counterparts:
         self.specs = {each.name: each for spec in grid.specs.values() for each in (spec, *spec.members)}
         self.by_meaning = {self.meaning_of_spec(name): spec for name, spec in self.specs.items()}
         self.sets = {member.name: spec for spec in grid.specs.values() for member in spec.members}
+        self.meanings: dict[str, str] = {}
 
     def spec(self, name: str) -> Spec | None:
         """The spec of the present configuration for an audited artefact."""
@@ -59,16 +61,21 @@ class Counterparts:
         spec = self.spec(name)
         return self.sets.get(spec.name, spec) if spec else None
 
-    @functools.cache  # noqa: B019 - lives as long as one audit
     def meaning(self, name: str) -> str:
         """What an audited artefact means, as a digest."""
+        for each in parents_first([name], self.folder.parents) if name not in self.meanings else ():
+            self.meanings.setdefault(each, self._meaning(each))
+        return self.meanings[name]
+
+    def _meaning(self, name: str) -> str:
+        """The same, where those of its parents are known."""
         artefact = self.folder.artefacts.get(name)
         if artefact is None:
             return name
-        parents = sorted(self.meaning(parent) for parent in artefact.parents())
+        parents = sorted(self.meanings.get(parent, parent) for parent in artefact.parents())
         return digest([artefact.stage, artefact.slug, without_ids(artefact.manifest.settings), parents])
 
-    @functools.cache  # noqa: B019
+    @functools.cache  # noqa: B019 - lives as long as one audit
     def meaning_of_spec(self, name: str) -> str:
         """What a spec means, as a digest."""
         spec = self.specs[name]
@@ -79,9 +86,20 @@ class Counterparts:
 
 def units(folder: Folder) -> list[str]:
     """The scores and answers that the published capacity table was made from, one a run."""
-    tables = [artefact for artefact in folder.published_artefacts() if artefact.stage == "tables"]
-    parents = dict.fromkeys(parent for table in tables for parent in table.parents() if parent in folder.artefacts)
-    return [parent for parent in parents if parent.startswith(("probes/", "answers/"))]
+    parents = dict.fromkeys(parent for table in published_tables(folder) for parent in table.parents())
+    here = [parent for parent in parents if parent in folder.artefacts]
+    return [parent for parent in here if parent.startswith(("probes/", "answers/"))]
+
+
+def published_tables(folder: Folder) -> list[Artefact]:
+    """The published capacity table, as far as it is here."""
+    return [artefact for artefact in folder.published_artefacts() if artefact.stage == "tables"]
+
+
+def with_tables(folder: Folder, names: list[str]) -> list[str]:
+    """Names of artefacts to make again, and the table where they are all that it was made from."""
+    whole = bool(names) and set(units(folder)) <= set(names)
+    return list(dict.fromkeys([*names, *(table.name for table in published_tables(folder) if whole)]))
 
 
 def cost(folder: Folder, names: Iterable[str]) -> float:
@@ -101,7 +119,7 @@ def choose(folder: Folder, choice: Choice) -> list[str]:
         return names
     drawn = _draw(weights, choice.seed)
     number = choice.sample.removesuffix("%")
-    if not number.replace(".", "", 1).isdigit() or float(number) <= 0:
+    if not number.replace(".", "", 1).isdecimal() or float(number) <= 0:
         raise UserError(f"--sample {choice.sample}: give a number of runs, a share of the cost such as 10%, or all")
     if choice.sample.endswith("%"):
         return _until([names[i] for i in drawn], folder, float(number) / 100)
@@ -149,7 +167,7 @@ def check_execution(
     """
     level = Level(4)
     counterparts = Counterparts(folder, grid)
-    chosen = choose(folder, choice)
+    chosen = with_tables(folder, choose(folder, choice))
     specs = {name: counterparts.job(name) for name in chosen}
     kept = keep_pinned(folder, counterparts.specs, specs, level)
     for name in [name for name, spec in specs.items() if spec is None]:
@@ -178,6 +196,8 @@ def check_execution(
             remade.append(name)
             stale = found[name].currency != Currency.CURRENT
             _judge(name, compare_artefacts(artefact, twin), stale, not differences, config.audit, level)
+    tables = {table.name for table in published_tables(folder)}
+    level.facts[TABLE_MADE_AGAIN] = "yes" if tables and tables <= set(remade) else "no"
     _coverage(folder, remade, cost(again, again.artefacts.keys() - set(kept)), level)
     return level
 

@@ -13,11 +13,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from capacity.artefacts.identity import digest
 from capacity.artefacts.manifest import MANIFEST, SCHEMA
-from capacity.artefacts.spec import Spec
+from capacity.artefacts.spec import Spec, told_spec
 from capacity.artefacts.stages import STAGES
 
 LARGEST_MANIFEST = 2**28  # bytes; a table of 100,000 rows has a manifest of about 100 MB
+DEEPEST_MANIFEST = 100  # lists and mappings in each other
+NAMING = ("settings", "parents", "members", "inputs", "outputs", "code", "packages", "content")  # what has digests
 NAME = re.compile(r"[a-z_]+/[\w.-]+")
 ID_SUFFIX = "_id"  # of a table's columns that name artefacts
 
@@ -97,9 +100,7 @@ class Artefact:
 
     def as_spec(self) -> Spec:
         """The spec that this artefact says it was made from; members by name alone."""
-        members = [Spec(*name.partition("/")[::2], {}, {}, "", {}) for name in self.manifest.members]
-        m = self.manifest
-        return Spec(self.stage, self.id, m.settings, m.parents, m.code.digest, m.packages, members, m.code.for_model)
+        return told_spec(self.name, self.raw)
 
 
 class Published(BaseModel):
@@ -121,6 +122,7 @@ class Folder:
     unreadable: dict[str, str] = field(default_factory=dict)  # artefact name -> why it has no usable manifest
     published: list[Published] = field(default_factory=list)
     left_out: frozenset[str] = frozenset()  # stages whose files an archive does not hold
+    archived: bool = False  # it is another's, from an archive
 
     def roots(self) -> list[str]:
         """Names of the artefacts that the fixed paths say they are copies of."""
@@ -141,7 +143,11 @@ class Folder:
 
     def lineage(self, roots: Iterable[str]) -> list[str]:
         """The roots and all that they follow from, roots first; names without an artefact are in it too."""
-        return closure(roots, lambda name: self.artefacts[name].parents() if name in self.artefacts else [])
+        return closure(roots, self.parents)
+
+    def parents(self, name: str) -> list[str]:
+        """Names of an artefact's parents and members; none where it is not here."""
+        return self.artefacts[name].parents() if name in self.artefacts else []
 
 
 def closure(roots: Iterable[str], parents: Callable[[str], list[str]]) -> list[str]:
@@ -156,6 +162,20 @@ def closure(roots: Iterable[str], parents: Callable[[str], list[str]]) -> list[s
     return list(seen)
 
 
+def parents_first(roots: Iterable[str], parents: Callable[[str], list[str]]) -> list[str]:
+    """The roots and all that they follow from, each once and after its parents, but for what is its own parent."""
+    begun, ended = set[str](), dict[str, None]()
+    waiting = list(roots)[::-1]
+    while waiting:
+        name = waiting[-1]
+        if name not in begun:
+            begun.add(name)
+            waiting += [parent for parent in parents(name)[::-1] if parent not in begun]
+        else:
+            ended.setdefault(waiting.pop())
+    return list(ended)
+
+
 def is_plain_file(path: Path) -> bool:
     """Whether a path is a file and no link."""
     return path.is_file() and not path.is_symlink()
@@ -167,9 +187,11 @@ def is_inside(name: str) -> bool:
     return bool(name) and "\0" not in name and not path.is_absolute() and ".." not in path.parts
 
 
-def read_folder(results: Path, published: list[Published], left_out: Iterable[str] = ()) -> Folder:
+def read_folder(
+    results: Path, published: list[Published], left_out: Iterable[str] = (), archived: bool = False
+) -> Folder:
     """Everything below a results folder that has a stage's place."""
-    folder = Folder(results, published=published, left_out=frozenset(left_out))
+    folder = Folder(results, published=published, left_out=frozenset(left_out), archived=archived)
     for stage in STAGES:
         for path in _folders(results / stage):
             name = f"{stage}/{path.name}"
@@ -207,6 +229,8 @@ def _read_json(path: Path) -> Any:
 
 def parse_manifest(raw: Any) -> Manifest:
     """A manifest of the schema that this code reads. Raises ValueError in the reader's words."""
+    if _is_deeper(raw, DEEPEST_MANIFEST):
+        raise ValueError(f"{MANIFEST} is nested deeper than {DEEPEST_MANIFEST} levels")
     schema = raw.get("schema") if isinstance(raw, dict) else None
     if schema != SCHEMA or isinstance(schema, bool):
         raise ValueError(f"{MANIFEST} has schema {str(schema)[:40]}, this code reads schema {SCHEMA}")
@@ -222,4 +246,17 @@ def parse_manifest(raw: Any) -> Manifest:
     for name in manifest.outputs:
         if not is_inside(name):
             raise ValueError(f"{MANIFEST}: the output {name[:80]!r} lies outside its folder")
+    try:
+        digest({key: raw[key] for key in NAMING})
+    except ValueError:  # of a number that is none, and of half a character
+        raise ValueError(f"{MANIFEST}: what names it holds something that has no digest") from None
     return manifest
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    """Whether lists and mappings are nested deeper than so many levels."""
+    inner = [value]
+    for _ in range(most + 1):
+        groups = [each.values() if isinstance(each, dict) else each for each in inner if isinstance(each, dict | list)]
+        inner = [part for group in groups for part in group]
+    return bool(inner)

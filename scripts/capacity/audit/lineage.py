@@ -39,7 +39,7 @@ def find_cell(table: Path, wanted: str) -> Cell:
     columns = list(rows[0]) if rows else []
     if column not in columns:
         raise UserError(f"CELL={wanted}: no column {column!r}; columns are {', '.join(columns)}")
-    if place.isdigit():
+    if place.isdecimal() and len(place) < 10:
         if not 2 <= int(place) <= len(rows) + 1:
             raise UserError(f"CELL={wanted}: no line {place}; rows stand in lines 2 to {len(rows) + 1}")
         return Cell(table, int(place), column, rows[int(place) - 2])

@@ -21,31 +21,34 @@ def has_tables(artefact: Artefact) -> bool:
     return not artefact.manifest.members and any(name.endswith(".csv") for name in artefact.manifest.outputs)
 
 
-def retabulate(folder: Folder, artefact: Artefact, config: Config, scratch: Path, level: Level) -> None:
+def retabulate(folder: Folder, artefact: Artefact, config: Config, scratch: Path, level: Level) -> bool:
     """Make a table again from the scores that lie in the folder, by the present code, and compare every cell.
 
-    A difference is a fault where nothing but the table itself can explain it, a warning where the code moved.
+    Whether that was done: it cannot be where the scores were left out. A difference is a fault where nothing but the
+    table itself can explain it, a warning where the code moved.
     """
     away = [
         name for name in artefact.parents() if name not in folder.artefacts or name.partition("/")[0] in folder.left_out
     ]
     if away:
-        level.note("not retabulated", artefact.name, f"what it was made from is not here, {away[0]} for example")
-        return
+        what = f"no cell was compared: what it was made from is not here, {away[0]} for example"
+        level.note("not retabulated", artefact.name, f"{what}; LEVELS=4 TARGET={artefact.name} makes it again")
+        return False
     checkout = CleanCheckout.new(scratch / f"again-{artefact.id}", config)
     checkout.link(folder.results, [stage for stage in STAGES if stage != artefact.stage])
     try:
         spec = _present_spec(artefact)
-        changed = own_changes(artefact)
+        changed = own_changes(artefact, folder.archived)
     except UserError as error:
         level.warn("not retabulated", artefact.name, str(error))
-        return
+        return False
     run = checkout.job(spec)
     if run.returncode:
         last = (run.stderr.strip().splitlines() or ["no message"])[-1]
         level.warn("not retabulated", artefact.name, last.removeprefix("error: ").replace(f"{checkout.path}/", ""))
-        return
+        return False
     _compare(folder, artefact, checkout.results / spec.name, Severity.WARNING if changed else Severity.FAULT, level)
+    return True
 
 
 def _present_spec(artefact: Artefact) -> Spec:
@@ -57,7 +60,7 @@ def _present_spec(artefact: Artefact) -> Spec:
 
 
 def _compare(folder: Folder, artefact: Artefact, made: Path, weight: Severity, level: Level) -> None:
-    compared = 0
+    compared, source = 0, "the scores" if artefact.stage == "tables" else "the table"
     for name in (entry for entry in artefact.manifest.outputs if entry.endswith(".csv")):
         try:
             mine, other = read_rows(artefact.folder / name), read_rows(made / name)
@@ -66,5 +69,6 @@ def _compare(folder: Folder, artefact: Artefact, made: Path, weight: Severity, l
             continue
         compared += sum(map(len, mine))
         for place, a, b in differing_cells(mine, other)[:SHOWN_CELLS]:
-            level.add(weight, "cell differs", f"{artefact.name}/{name} {place}", f"{a}; its scores give {b}")
-    level.facts["cells made again from the scores"] = level.facts.get("cells made again from the scores", 0) + compared
+            level.add(weight, "cell differs", f"{artefact.name}/{name} {place}", f"{a}; made again from {source}: {b}")
+    fact = f"cells made again from {source}"
+    level.facts[fact] = level.facts.get(fact, 0) + compared

@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict
 from capacity.artefacts.identity import file_digest
 from capacity.artefacts.manifest import MANIFEST, list_outputs
 from capacity.artefacts.stages import STAGES
-from capacity.audit.engine import without_store
+from capacity.audit.bounded_tar import BoundedEntry, OutOfBounds
+from capacity.audit.engine import config_text
 from capacity.audit.findings import Level
 from capacity.audit.folder import Folder, Output, Published, is_inside, is_plain_file
 from capacity.audit.signing import SUFFIX, sign, signer
@@ -30,7 +31,8 @@ SOURCES = (
     *("Snakefile", "rules", "scripts", "report", "profiles", "slurm", "envs", "docs"),
     *("claims.yaml", "README.md", "LICENSE"),
 )
-LARGEST, MOST = 64 * 2**30, 2_000_000  # bytes and files that an archive may unpack to
+BESIDE = ("runs.csv", "audit/audit.json", "audit/audit.md")  # of results, besides artefacts and their copies
+LARGEST, MOST = 64 * 2**30, 2_000_000  # bytes, and files and folders, that an archive may unpack to
 LONGEST, DEEPEST = 1_000, 30  # characters and folders of a path in an archive
 ALL = "all"
 
@@ -74,7 +76,7 @@ def pack(folder: Folder, config: Config, kept: list[str], target: Path, key: Pat
     root.mkdir()
     whole = set(STAGES) if ALL in kept else {*kept, *(each.stage for each in folder.published)}
     _copy_sources(root)
-    (root / CONFIG).write_text(json.dumps(without_store(config), indent=1) + "\n")
+    (root / CONFIG).write_text(config_text(config), encoding="utf-8")
     left_out = _copy_results(folder, whole, root)
     released = Folder(root / "results", folder.artefacts, {}, folder.published)
     RunCrate(root, released, "Knowledge capacity of language models", _description(config)).write()
@@ -119,7 +121,7 @@ def _copy_results(folder: Folder, whole: set[str], root: Path) -> list[str]:
         if is_plain_file(spec):
             _copy(spec, root / "results" / "specs" / spec.name)
     copies = [path for each in folder.published for path in (*each.files.values(), each.id_file)]
-    for path in [*copies, "runs.csv", "audit/audit.json", "audit/audit.md"]:
+    for path in [*copies, *BESIDE]:
         if is_plain_file(folder.results / path):
             _copy(folder.results / path, root / "results" / path)
     return sorted(left_out)
@@ -158,13 +160,15 @@ def _write_archive(root: Path, target: Path) -> int:
 def unpack(archive: Path, target: Path, signers: Path | None) -> Unpacked:
     """Unpack a release into an empty folder. Raises UserError for anything that is not one, before writing outside."""
     try:
-        with tarfile.open(archive, "r:gz") as tar:
+        with tarfile.open(archive, "r:gz", tarinfo=BoundedEntry) as tar:
             _extract(tar, archive, target)
     except FileNotFoundError:
         raise UserError(f"ARCHIVE={archive}: no such file") from None
     except UserError:
         raise
-    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as error:
+    except OutOfBounds as error:
+        raise UserError(f"ARCHIVE={archive}: refused: {error}") from None
+    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, RecursionError) as error:
         raise UserError(f"ARCHIVE={archive}: not a release: no readable tar.gz ({str(error)[:100]!r})") from None
     root = target / "release"
     unpacked = Unpacked(root, _read_listing(root / LISTING, archive))
@@ -177,8 +181,11 @@ def _extract(tar: tarfile.TarFile, archive: Path, target: Path) -> None:
     """Plain files below release/, each once, within bounds; anything else refuses the whole archive."""
     free, total, seen = shutil.disk_usage(target.parent).free, 0, set[Path]()
     for number, entry in enumerate(tar, start=1):
+        tar.members.clear()  # type: ignore[attr-defined]  # tarfile keeps every one, and nothing here asks for them
         name = entry.name
         why = ""
+        if number > MOST:
+            raise UserError(f"ARCHIVE={archive}: refused: more than {MOST:,} files and folders")
         if entry.isdir() and (is_inside(name) or name in (".", "release")):
             continue
         if not is_inside(name) or "\\" in name or not name.startswith("release/"):
@@ -194,10 +201,8 @@ def _extract(tar: tarfile.TarFile, archive: Path, target: Path) -> None:
         total += max(entry.size, 0)
         if why:
             raise UserError(f"ARCHIVE={archive}: refused: {name[:120]!r} {why}")
-        if number > MOST or total > min(LARGEST, free):
-            raise UserError(
-                f"ARCHIVE={archive}: refused: more than {MOST:,} files, {LARGEST:,} bytes or the disk's room"
-            )
+        if total > min(LARGEST, free):
+            raise UserError(f"ARCHIVE={archive}: refused: more than {LARGEST:,} bytes or the disk's room")
         seen.add(Path(name))
         tar.extract(entry, target, set_attrs=False, filter="data")
 

@@ -9,6 +9,7 @@ from capacity.audit.findings import EXIT_CODES, Finding, Level, Severity
 from capacity.errors import printable
 
 WORDS = {Severity.NOTE: "note", Severity.WARNING: "warning", Severity.FAULT: "fault"}
+UNTOUCHED = "no cell of capacity_table.csv was made again, which LEVELS=4 TARGET=capacity_table.csv does"
 SHOWN = 8  # places of one finding that are listed for people; the JSON has all
 
 
@@ -18,6 +19,7 @@ class Report:
 
     subject: dict[str, Any]  # what was audited, by which tree
     levels: list[Level] = field(default_factory=list)
+    table_untouched: bool = False  # no cell of the published table was made again
 
     @property
     def worst(self) -> Severity:
@@ -28,11 +30,10 @@ class Report:
         return EXIT_CODES[self.worst]
 
     def verdict(self) -> str:
-        """One line."""
+        """One line: what was found, and which numbers nobody recomputed."""
         counts = Counter(WORDS[f.severity] for level in self.levels for f in level.findings if f.severity)
-        if not counts:
-            return "no finding"
-        return ", ".join(f"{number} {word}{'s' if number > 1 else ''}" for word, number in counts.items())
+        found = ", ".join(f"{number} {word}{'s' if number > 1 else ''}" for word, number in counts.items())
+        return (found or "no finding") + (f"; {UNTOUCHED}" if self.table_untouched else "")
 
     def as_json(self) -> str:
         """Everything."""

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from capacity.artefacts.spec import Spec
+from capacity.audit.archived import check_archived, demanded
 from capacity.audit.currency import check_currency
 from capacity.audit.determinism import check_determinism
 from capacity.audit.disclosure import check_disclosure
 from capacity.audit.engine import check_engine
-from capacity.audit.execution import Choice, check_execution
+from capacity.audit.execution import TABLE_MADE_AGAIN, Choice, check_execution, published_tables
 from capacity.audit.findings import LEVELS, RESTS_ON, Level, Severity
 from capacity.audit.folder import Folder, Published, read_folder
 from capacity.audit.integrity import check_integrity, damaged
@@ -70,19 +71,28 @@ def run_audit(options: Options, say: Callable[[str], None] = lambda line: None) 
             started = time.monotonic()
             level = work.refused(number, report.levels) or work.level(number)
             level.seconds = time.monotonic() - started
+            _weigh_skipped(level, options)
             report.levels.append(level)
             say(f"level {number}, {level.title}: {level.grade}")
+        report.table_untouched = work.table_untouched()
     return report
+
+
+def _weigh_skipped(level: Level, options: Options) -> None:
+    """Of an archive, a level that was asked for and not done is a warning: nobody knows what it would have found."""
+    if level.skipped and options.release and level.number in options.levels:
+        level.warn("not done", f"level {level.number}", f"was asked for: {level.skipped}")
 
 
 NO_CONFIG = "this code cannot read the archive's configuration; check out the commit that it names"
 
 
 def _folder(options: Options) -> Folder:
+    fixed = fixed_paths(options.grid) if options.grid else []
     if options.release:
         listing = options.release.listing
-        return read_folder(options.results, listing.published, listing.left_out)
-    return read_folder(options.results, fixed_paths(options.grid) if options.grid else [])
+        return read_folder(options.results, demanded(fixed, listing), listing.left_out, archived=True)
+    return read_folder(options.results, fixed)
 
 
 def _refuse_other_studies(folder: Folder, options: Options) -> None:
@@ -108,6 +118,7 @@ class Work:
     def __init__(self, options: Options, folder: Folder, scratch: Path):
         self.options, self.folder, self.scratch = options, folder, scratch
         self.damaged: set[str] = set()
+        self.retabulated: set[str] | None = None  # artefacts whose cells were compared; None where level 2 was not done
         self.execution_level: Level | None = None
 
     def level(self, number: int) -> Level:
@@ -145,20 +156,31 @@ class Work:
         if release:
             level.findings += release.level.findings
             level.facts |= release.level.facts
+            check_archived(self.folder, release.listing, level)
         self.damaged |= set(self.folder.unreadable)
         return level
 
     def integrity(self) -> Level:
         level = check_integrity(self.folder, self.options.jobs)
         self.damaged |= damaged(level, self.folder.artefacts)
+        self.retabulated = set()
         for artefact in self.folder.published_artefacts():
             if has_tables(artefact):
                 check_rows(artefact, self.folder, level)
                 if artefact.stage == "tables":
                     check_runs(artefact, self.folder, level)
                 if artefact.name not in self.damaged and self.options.config:
-                    retabulate(self.folder, artefact, self.options.config, self.scratch, level)
+                    compared = retabulate(self.folder, artefact, self.options.config, self.scratch, level)
+                    self.retabulated |= {artefact.name} if compared else set()
         return level
+
+    def table_untouched(self) -> bool:
+        """Whether level 2 was done and no cell of the published table was made again, there or at level 4."""
+        if self.retabulated is None:
+            return False
+        again = self.execution_level is not None and self.execution_level.facts.get(TABLE_MADE_AGAIN) == "yes"
+        names = {table.name for table in published_tables(self.folder)}
+        return not again and not (names and names <= self.retabulated)
 
     def execution(self) -> Level:
         o = self.options
@@ -176,7 +198,7 @@ class Work:
         return check_determinism(self.folder, o.grid, o.config, o.jobs, self.scratch)
 
     def disclosure(self) -> Level:
-        return check_disclosure(self.folder, self.options.config, self.execution_level)
+        return check_disclosure(self.folder, self.options.config, self.execution_level, self.table_untouched())
 
     def currency(self) -> Level:
         o = self.options

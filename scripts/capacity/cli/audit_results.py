@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from capacity.artefacts.manifest import write_atomically
+from capacity.audit.archived_config import refuse_outside
 from capacity.audit.execution import Choice
 from capacity.audit.findings import LEVELS
 from capacity.audit.release import CONFIG, unpack
@@ -30,13 +31,13 @@ def levels(text: str) -> tuple[int, ...]:
     numbers: list[int] = []
     for part in text.split(","):
         first, _, last = part.partition("-")
-        if not first.isdigit() or (last and not last.isdigit()):
+        if not all(end.isdecimal() and len(end) < 10 for end in (first, last or first)):
             raise argparse.ArgumentTypeError(f"{part!r}: give levels such as 1-3,6")
         if last and int(last) < int(first):
             raise argparse.ArgumentTypeError(f"{part!r} holds no level; give the lower one first, {last}-{first}")
+        if unknown := {int(first), int(last or first)} - set(LEVELS):
+            raise argparse.ArgumentTypeError(f"{min(unknown)} is no level; levels are 1 to {max(LEVELS)}")
         numbers += range(int(first), int(last or first) + 1)
-    if unknown := set(numbers) - set(LEVELS):
-        raise argparse.ArgumentTypeError(f"{min(unknown)} is no level; levels are 1 to {max(LEVELS)}")
     return tuple(numbers)
 
 
@@ -116,6 +117,7 @@ def subject(args: argparse.Namespace, scratch: Path) -> Options:
     about = {"archive": str(args.archive), "made at commit": release.listing.commit}
     try:
         config = load_config([release.root / CONFIG]).model_copy(update={"audit": own})  # not its own tolerances
+        refuse_outside(config)
         grid = resolve(config)
     except UserError as error:
         print(f"its configuration is not one of this code: {error}", file=sys.stderr)

@@ -1,0 +1,31 @@
+"""Entries of an archive whose headers stay small: a name, or a map of holes, may not fill the memory."""
+
+import tarfile
+from typing import Any
+
+LARGEST_HEADER = 2**20  # bytes of a long name or of further attributes, which are read into memory
+HEADERS = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
+
+
+class OutOfBounds(Exception):
+    """An entry that is not read on; the text says why."""
+
+
+class BoundedEntry(tarfile.TarInfo):
+    """What tarfile makes of a header, before it reads what belongs to it."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> Any:
+        if self.type in HEADERS and self.size > LARGEST_HEADER:
+            raise OutOfBounds(f"a header has {self.size:,} bytes, more than {LARGEST_HEADER:,}")
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            self._refuse_holes()
+        return super()._proc_member(archive)  # type: ignore[misc]
+
+    def _refuse_holes(self, entry: tarfile.TarInfo | None = None, *_: Any) -> None:
+        """entry: the one that this header says it of, where it is another."""
+        raise OutOfBounds(f"{(entry or self).name[:120]!r} is no plain file: it has holes")
+
+    _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_holes
