@@ -44,7 +44,7 @@ def test_windows_shorter_than_a_biography_are_refused_before_the_first_step(tmp_
     _, path = spec(tmp_path, "checkpoints", training_settings(SPEC | {"regime": regime}), parents_in(tmp_path))
     refused = run("train_checkpoint.py", path)
     assert refused.returncode == 1
-    assert refused.stderr.startswith("error: context: 3, but biographies have ")
+    assert refused.stderr.startswith("error: context: 3, but biographies can have ")
     assert refused.stderr.count("\n") == 1
 
 
