@@ -167,9 +167,12 @@ def check_execution(
     """
     level = Level(4)
     counterparts = Counterparts(folder, grid)
-    chosen = with_tables(folder, choose(folder, choice))
+    asked = choose(folder, choice)
+    chosen = with_tables(folder, asked)
     specs = {name: counterparts.job(name) for name in chosen}
     kept = keep_pinned(folder, counterparts.specs, specs, level)
+    if kept:  # a table of texts that are taken as they are is made again where it is asked for alone
+        specs = {name: spec for name, spec in specs.items() if name in asked}
     for name in [name for name, spec in specs.items() if spec is None]:
         level.warn(
             "not made again", name, "the present configuration has no such artefact; use the one it was made with"
