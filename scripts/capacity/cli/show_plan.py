@@ -160,7 +160,7 @@ def as_text(changes: list[str], runs: list[str], answer: Forecast) -> str:
     if not answer.jobs:
         return "\n".join([*lines, f"nothing to do: {answer.reused} artefacts are current"])
     for rule, count in Counter(job.rule for job in answer.jobs).items():
-        lines.append(f"\n{rule}: {count} job{'s' if count > 1 else ''}")
+        lines.append(f"\n{rule}: {count} job{'s' if count > 1 else ''}{_long(answer, rule)}")
         reasons = Counter(job.reason for job in answer.jobs if job.rule == rule)
         lines += [f"  {number} x {reason}" for reason, number in reasons.most_common(5)]
         if len(reasons) > 5:
@@ -179,6 +179,13 @@ def as_text(changes: list[str], runs: list[str], answer: Forecast) -> str:
     megabytes = f"{total['bytes'] / 1e6:.1f} MB"
     lines.append(f"at least {megabytes} (nothing like some of them was made yet)" if total["estimated"] else megabytes)
     return "\n".join(lines)
+
+
+def _long(answer: Forecast, rule: str) -> str:
+    """What a rule's jobs take, where that is minutes; trainings have a table of their own."""
+    costs = [job.cost for job in answer.jobs if job.rule == rule]
+    seconds = sum(cost.seconds for cost in costs)
+    return f", about {duration(seconds, costs[0].device)}" if seconds > 60 and rule != "train_checkpoint" else ""
 
 
 def files_of(against: Path) -> list[Path]:

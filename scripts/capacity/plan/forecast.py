@@ -17,9 +17,10 @@ from capacity.artefacts.stages import STAGES
 from capacity.errors import UserError
 from capacity.jobs.gpus import visible_gpus
 from capacity.plan.estimates import STARTUP_SECONDS, core_rate, training_flops, training_parameters
+from capacity.plan.rewriting_cost import rewriting_seconds
 from capacity.plan.roofline import A100, Card, card_of, gpu_seconds
 from capacity.plan.survey import Plan, State, is_published, published
-from capacity.rewriting.spec import read_dataset
+from capacity.rewriting.spec import RewritingSettings, read_dataset
 from capacity.tokenizers.spec import read_tokenizer
 from capacity.training.spec import TrainingSettings
 
@@ -156,6 +157,8 @@ class Past:
         if spec.stage == "checkpoints":
             return self._training_cost(spec, plan, Cost(*(same or (0.0, others[1] if others else 0)), device), same)
         seconds, size = same or others or (OTHER_STAGE_SECONDS, 0)
+        if spec.stage == "rewritings" and not same:
+            seconds = STARTUP_SECONDS + rewriting_seconds(RewritingSettings.read(spec.settings))
         return Cost(seconds, size, device, Basis.JOB if same else Basis.ASSUMED)
 
     def _training_cost(self, spec: Spec, plan: Plan, cost: Cost, same: tuple[float, int] | None) -> Cost:

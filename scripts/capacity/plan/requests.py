@@ -22,6 +22,7 @@ from capacity.plan.estimates import (
     vocabulary,
 )
 from capacity.plan.model_sizes import parameters
+from capacity.plan.rewriting_cost import model_mb, rewriting_seconds
 from capacity.probe.spec import ProbeSettings
 from capacity.rewriting.spec import DatasetSettings, RewritingSettings, read_dataset
 from capacity.tokenizers.spec import TokenizerSettings, read_tokenizer
@@ -36,8 +37,6 @@ UNKNOWN_LAYERS, UNKNOWN_WIDTH = 12, 768  # of a model that does not say: assumed
 PERSON_BYTES = 400  # facts and what is drawn from them
 GPU_STEP_SECONDS = 0.01  # a small model on a GPU waits for its host: assumed
 TEXT_BYTES = 700  # a written text of 75 tokens, its tokens and labels
-TEXTS_A_SECOND = {"grammar": 1000.0, "endpoint": 2.0, "model": 5.0}  # a paraphraser's measured, the others assumed
-MODEL_MB = 32_000  # a rewriting model of seven billion parameters: assumed
 PEOPLE_A_SECOND = 20_000  # whose facts are drawn and written: assumed
 QUANTIZING_MINUTES = 60  # of all schemes of one checkpoint: assumed
 STARTUP_MINUTES = 10  # imports from a busy network file system, compiling
@@ -243,13 +242,12 @@ def world_mb(dataset: DatasetSettings) -> int:
 
 def rewriting_mb(settings: RewritingSettings) -> int:
     """Host memory of rewriting, in MB."""
-    return world_mb(settings) + (MODEL_MB if settings.rewriter.kind == "model" else 0)
+    return world_mb(settings) + model_mb(settings)
 
 
 def rewriting_minutes(settings: RewritingSettings) -> int:
     """Wall time of rewriting, in minutes; a job that needs more goes on in its next attempt."""
-    texts = settings.N * settings.rewritings
-    return STARTUP_MINUTES + math.ceil(ROOM * texts / TEXTS_A_SECOND[settings.rewriter.kind] / MINUTE)
+    return STARTUP_MINUTES + math.ceil(ROOM * rewriting_seconds(settings) / MINUTE)
 
 
 def world_minutes(dataset: DatasetSettings) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from capacity.errors import UserError
-from capacity.jobs.progress import LOG_SECONDS
+from capacity.jobs.progress import LOG_SECONDS, duration
 from capacity.rewriting.check import Checked, Checker
 from capacity.rewriting.endpoint import EndpointClient
 from capacity.rewriting.language_model import LanguageModel
@@ -67,7 +67,8 @@ def _write(writing: "Writing", done: list[dict[str, Any]], path: Path) -> None:
 
     Raises UserError where so many texts in a row mention no fact; they are not kept, so that others are asked for then.
     """
-    due = time.monotonic()
+    started, first = time.monotonic(), len(done)
+    due = started
     waiting: list[dict[str, Any]] = []  # batches that mention no fact, since the last that does
     with open(path, "a", encoding="utf-8") as file:
         for batch in range(len(done), writing.num_batches):
@@ -81,7 +82,8 @@ def _write(writing: "Writing", done: list[dict[str, Any]], path: Path) -> None:
             waiting = []
             if time.monotonic() >= due:
                 due = time.monotonic() + LOG_SECONDS
-                print(f"batch {batch + 1:,} of {writing.num_batches:,}", flush=True)
+                left = (time.monotonic() - started) / (batch + 1 - first) * (writing.num_batches - batch - 1)
+                print(f"batch {batch + 1:,} of {writing.num_batches:,}  {duration(left)} left", flush=True)
     done += waiting
 
 
