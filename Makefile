@@ -13,7 +13,7 @@ FACTS ?= 1e6
 EXPOSURES ?= 1000
 # Studies to build instead of those that config.yaml names, separated by commas.
 STUDY ?=
-# A scale other than the laptop's: workstation or paper.
+# A scale other than the laptop's: a file of scales/.
 SCALE ?=
 # A file of your own, laid over config.yaml and the scale's file.
 CONFIG ?=
