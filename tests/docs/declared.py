@@ -92,6 +92,7 @@ WAYS: dict[str, Way] = {
     "make plan": Run(says="nothing to do"),
     "make orphans": Run(says="study base-law"),
     "make prune": Run("make prune ARGS=--yes"),
+    "make prune DAMAGED=1": Run("make prune DAMAGED=1 ARGS=--yes", first="make table"),
     "make reference": Elsewhere("tests/tables/test_reference.py"),
     "make law": Run(place="clone", slow=True),
     "make size": Run(place="clone", says="by the law"),
