@@ -10,7 +10,7 @@ rule rewrite_dataset:
     input:
         flow.inputs,
     output:
-        manifest="results/rewritings/{rewriting}/manifest.json",
+        manifest=update("results/rewritings/{rewriting}/manifest.json"),
     log:
         "results/logs/rewrite_dataset/{rewriting}.log",
     priority: flow.first

@@ -1,24 +1,35 @@
 """Have a rewriter write texts of people, and check them: facts.parquet and grammar.json again, and texts.parquet.
 
-A job that is killed leaves the batches it wrote, and goes on from there when started again.
+A job that is killed leaves the batches it wrote, and goes on from there when started again. Where another process
+writes the same texts, this one waits for it.
 """
 
-import shutil
-
+from capacity.jobs.allocation import time_budget
 from capacity.jobs.job import Job, job_parser
-from capacity.rewriting.rewrite import rewrite_world
+from capacity.jobs.lease import held
+from capacity.jobs.stop import goes_on_later
+from capacity.rewriting.rewrite import KEPT, rewrite_world
 from capacity.rewriting.spec import RewritingSettings
 from capacity.world.facts import load_world, save_world
 
 
 def main() -> None:
     """Rewrite the dataset as the spec says."""
-    args = job_parser(__doc__).parse_args()
-    with Job(args, RewritingSettings.read) as job:
+    job = Job(job_parser(__doc__).parse_args(), RewritingSettings.read)
+    with goes_on_later(), held(job.resume, job.is_made, time_budget()) as mine:
+        if mine:
+            write(job)
+        else:
+            print(f"{job.spec.name}: made by another process", flush=True)
+
+
+def write(job: Job[RewritingSettings]) -> None:
+    """Write, check, publish, and remove what was kept."""
+    with job:
         world, counts = rewrite_world(load_world(job.parent("dataset")), job.settings, job.resume)
         save_world(world, job.folder)
         job.metrics.update(counts)
-    shutil.rmtree(job.resume)
+    (job.resume / KEPT).unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ class Wrong(nn.Module):
         super().__init__()
         self.embedding, self.head = nn.Embedding(vocab_size, 8), nn.Linear(8, vocab_size)
         self.fault, self.dropout = fault, nn.Dropout(0.1 if fault == "dropout" else 0.0)
+        self.norm = nn.BatchNorm1d(8) if fault == "batch norm" else nn.Identity()
         if fault == "frozen":
             self.embedding.weight.requires_grad_(False)
         if fault == "broken weight":
@@ -59,6 +60,8 @@ class Wrong(nn.Module):
 
     def forward(self, tokens: Tensor) -> object:
         x = self.dropout(self.embedding(tokens))
+        if self.fault == "batch norm":
+            x = self.norm(x.transpose(1, 2)).transpose(1, 2)
         if self.fault == "sees ahead":
             x = x + x.mean(1, keepdim=True)
         if self.fault == "random":

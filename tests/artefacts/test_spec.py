@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -229,6 +230,10 @@ TEXT = spec_text(variants(8))
         TEXT.replace('"settings"', '"setting"', 1).encode(),
         TEXT.replace('"stage": "variants",\n', "", 1).encode(),
         TEXT.replace('"members": [', '"members": [3, ', 1).encode(),
+        TEXT.replace('"stage": "variants"', '"stage": ["variants"]', 1).encode(),
+        re.sub('"settings": {.*}', '"settings": [1]', TEXT, count=1).encode(),
+        re.sub('"settings": {.*}', '"settings": {"x": NaN}', TEXT, count=1).encode(),
+        b"[" * 100_000,
         b"[1, 2]",
         b"null",
         b"\x00\xff\xfe",

@@ -127,6 +127,15 @@ def test_a_store_never_gives_what_a_manifest_does_not_list(
     assert f"{store.root / name}/" in capsys.readouterr().out
 
 
+def test_what_a_store_keeps_from_writing_can_be_written_here(folder: Path, tmp_path: Path):
+    """As root the tests see the bits alone: another user could not move a folder that is read-only."""
+    store, name = Store(tmp_path / "store"), f"datasets/{folder.name}"
+    store.add(name, folder)
+    (store.root / name).chmod(0o555)
+    assert store.fetch(name, {}, tmp_path / "fetched")
+    assert (tmp_path / "fetched").stat().st_mode & 0o777 == 0o755
+
+
 def test_a_link_in_a_store_is_never_followed(folder: Path, tmp_path: Path):
     """Bytes that fit, but lie elsewhere: who owns that place could change them after the check."""
     store, name = Store(tmp_path / "store"), f"datasets/{folder.name}"

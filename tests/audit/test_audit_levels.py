@@ -15,6 +15,7 @@ from test_audit import edit_manifest, forge_table, last_digit, seal
 from test_audit_release import archive  # noqa: F401 - a fixture
 
 from capacity.audit import determinism, machine, run
+from capacity.audit.currency import _changed_files, without_ids
 from capacity.audit.determinism import Failed, check_determinism
 from capacity.audit.disclosure import PARTLY, YES, check_disclosure, seeds_a_point
 from capacity.audit.engine import CleanCheckout
@@ -22,6 +23,7 @@ from capacity.audit.execution import TABLE_MADE_AGAIN, Choice, check_execution, 
 from capacity.audit.findings import Level, Severity
 from capacity.audit.folder import Artefact, Folder, read_folder
 from capacity.audit.machine import check_machine, differences
+from capacity.audit.pinned import names_endpoint
 from capacity.audit.release import unpack
 from capacity.audit.report import UNTOUCHED
 from capacity.audit.run import Options, fixed_paths, run_audit
@@ -276,6 +278,37 @@ def test_a_manifest_that_tells_nothing_of_machine_or_cost_is_a_warning(folder: F
     silent = with_manifests(folder, lambda a: {"hardware": {}, "seconds": 0.0} if a.stage == "probes" else {})
     warned = [f for f in check_disclosure(silent, CONFIG, None).findings if f.severity == Severity.WARNING]
     assert {finding.what.partition(":")[0] for finding in warned} == {"machine", "time and cost"}
+
+
+def test_the_time_of_members_is_in_that_of_their_set(folder: Folder):
+    slow = with_manifests(folder, lambda a: {"cpu_seconds": 10.0})
+    members = {member for artefact in slow.artefacts.values() for member in artefact.manifest.members}
+    assert members
+    answers = check_disclosure(slow, CONFIG, None).facts["checklist"]
+    told = next(line for line in answers if "average run time and cost" in line)
+    assert f"{10 * (len(slow.artefacts) - len(members)):,} CPU seconds in all" in told
+
+
+@pytest.mark.parametrize(
+    ("settings", "left"),
+    [
+        ({"file": "datasets/a.csv", "dataset_id": "x"}, {"file": "datasets/a.csv"}),
+        ({"made_from": f"datasets/bioS-N4-s1-{'0a' * 6}", "N": 4}, {"N": 4}),
+        ([{"files": {"a": "b"}, "phrases": {"url": ["x"]}}], [{"phrases": {"url": ["x"]}}]),
+    ],
+)
+def test_what_a_specification_says_is_kept_but_for_names_of_artefacts(settings: Any, left: Any):
+    assert without_ids(settings) == left
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 300, "../" * 2000])
+def test_a_name_that_no_file_can_have_is_a_file_that_is_not_there(name: str):
+    assert _changed_files({name: "0" * 64}, archived=True)[0].endswith("is not in this tree")
+
+
+def test_only_a_rewriter_is_an_endpoint():
+    assert names_endpoint({"kind": "bioR", "rewriter": {"kind": "endpoint", "url": "http://x"}})
+    assert not names_endpoint({"kind": "records", "phrases": {"url": ["its page is"]}, "rewriter": {"kind": "grammar"}})
 
 
 def test_seeds_are_counted_a_point_of_the_table():

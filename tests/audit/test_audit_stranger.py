@@ -176,6 +176,12 @@ OUTSIDE = {
     "a list": {"datasets": {"mine": {"kind": "bioS", "N": 4, "value_lists": {"majors": "/etc/passwd"}}}},
     "templates": {"datasets": {"mine": {"kind": "bioS", "N": 4, "template_folder": "../templates"}}},
     "a tokenizer": {"tokenizers": {"mine": {"kind": "pretrained", "folder": "/root"}}},
+    "a table that is varied": {
+        "studies": {"base": {"vary": {"dataset.file": ["examples/countries.csv", "/root/x.csv"]}}}
+    },
+    "lists that are varied": {"studies": {"base": {"vary": {"dataset.value_lists": [{"majors": "/etc/passwd"}]}}}},
+    "a list that is varied": {"studies": {"base": {"vary": {"dataset.value_lists.majors": ["/etc/passwd"]}}}},
+    "a tokenizer of a grid": {"studies": {"base": {"grids": [{"vary": {"tokenizer.folder": ["/root"]}}]}}},
     "a rewriter": {"datasets": {"mine": {"kind": "bioR", "N": 4, "rewriter": {"kind": "model", "model": "/root"}}}},
 }
 

@@ -82,8 +82,8 @@ WAYS: dict[str, Way] = {
     "make lineage CELL=12:R": Run("make lineage CELL=5:R", makes="results/audit/lineage.svg"),
     "make release": Run(makes="results/release.tar.gz"),
     'make task DATASET=biographies EXTRACTION=questions TASK=tasks ARGS="--set N=300 --seed 1"': Run(makes="tasks"),
-    ".venv-harness/bin/lm_eval run --model hf --model_args pretrained=results/finetunes/<id>,dtype=float32 --tasks biographies-questions "
-    "--include_path tasks": Elsewhere(
+    ".venv-harness/bin/lm_eval run --model hf --model_args pretrained=results/finetunes/<id>,dtype=float32 "
+    "--tasks biographies-questions --include_path tasks": Elsewhere(
         "tests/extraction/test_harness.py::test_the_harness_finds_the_accuracy_of_our_probe"
     ),
     "make harness": Elsewhere("tests/extraction/test_harness.py::test_the_harness_finds_the_accuracy_of_our_probe"),

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from capacity.figures.capacity import plot_capacity
 from capacity.figures.drawing import LOWEST_R
-from capacity.figures.figure1 import plot_figure_one
+from capacity.figures.figure1 import plain_models, plot_figure_one
 from capacity.figures.published_points import FIGURE_1A
 from capacity.figures.storage import plot_storage
 from capacity.figures.studies import plot_study
@@ -156,6 +156,15 @@ def test_figure_one_puts_our_models_among_the_papers(panels):
     ]
     assert [point[:2] for point in points(bits, "^")] == [(10_000, pytest.approx(9_000))]
     assert [point[:2] for point in points(ratio, "o")] == [(2.5, pytest.approx(1.9)), (2.5, pytest.approx(1.5))]
+
+
+def test_figure_one_has_one_point_of_all_seeds_of_studies_that_share_them(panels, tmp_path):
+    shared = [variant(2.0 + seed / 10, model="gpt2-2-2", variant_id=f"s{seed}", seed=seed) for seed in (1, 2, 3, 4)]
+    rows = [*shared[:2], *({**row, "study": "more"} for row in shared)]
+    bits, _ = panels(plot_figure_one, table(*rows))
+    assert [point[:2] for point in points(bits, "o")] == [(10_000, pytest.approx(22_500))]
+    again = {**shared[0], "variant_id": "of another scale", "study": "other", "R": 1.0}
+    assert len(plain_models(table(*rows, again))["study"].unique()) == 3 - 1
 
 
 def test_figure_one_shows_the_world_of_which_a_model_holds_most_and_the_others_small(panels):

@@ -104,6 +104,14 @@ def test_an_earlier_start_of_the_same_slurm_job_is_not_waited_for(
     assert seconds_to_take(tmp_path / "id") < TERM / 2
 
 
+def test_a_process_that_lives_in_the_same_allocation_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    left_by(tmp_path / "id")
+    assert seconds_to_take(tmp_path / "id") >= TERM
+
+
 def test_another_task_of_the_same_array_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "77")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")

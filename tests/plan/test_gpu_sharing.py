@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from checkout import ROOT, TINY
 
+from capacity.artefacts.spec import make_spec
 from capacity.config.experiment import Config
 from capacity.config.load import check, merge
 from capacity.config.yaml_files import read_yaml
@@ -44,6 +45,18 @@ def test_as_many_share_a_gpu_as_are_asked_for_or_fit_the_smallest():
     assert share(grid, "auto", CARD) == share(grid, "auto", Gpu("GPU-b", memory_mb=10**6), CARD) == fitting
     assert share(grid, "auto", Gpu("GPU-b", memory_mb=10**6)) == MOST
     assert share(grid, "auto", Gpu("0")) == share(grid, "auto", Gpu("0", memory_mb=2_000)) == 1
+
+
+def test_a_model_that_rewrites_is_what_must_fit_too():
+    grid = workstation()
+    rewriter = {"kind": "model", "model": "no/such", "revision": None, "batch": 16, "top_p": 0.95, "words": 60}
+    rewriter |= {"max_tokens": 200, "temperature": 0.8, "accelerator": "gpu", "precision": "bf16"}
+    settings = {"kind": "bioR", "N": 9, "seed": 1, "rewritings": 4, "flawed": "keep", "tries": 8, "files": {}}
+    large = make_spec("rewritings", "bioR", settings | {"rewriter": rewriter}, {})
+    trainings = [spec for spec in grid.specs.values() if spec.stage == "checkpoints"]
+    specs = {spec.id: spec for spec in grid.specs.values()}
+    assert trainings_a_gpu("auto", [CARD], trainings, specs.__getitem__) > 1
+    assert trainings_a_gpu("auto", [CARD], trainings, specs.__getitem__, [large]) == 1
 
 
 def test_a_training_on_several_gpus_shares_none():

@@ -167,3 +167,9 @@ def test_of_several_partitions_all_must_exist_and_one_must_have_room() -> None:
         check("large,spot")
     with pytest.raises(UserError, match="asks for 4 GPUs"):
         check("main")
+
+
+def test_a_gpu_scores_and_asks_in_a_gpus_time() -> None:
+    for minutes_of in (requests.scoring_minutes, requests.question_minutes):
+        core, gpu = (minutes_of(WORLD, WORD, spec, 10**9) - requests.STARTUP_MINUTES for spec in (SPEC, GPU))
+        assert core > 100 * gpu > 0

@@ -29,6 +29,7 @@ sys.path.insert(0, {str(REPOSITORY / "scripts")!r})
 from capacity.plan import snakemake_internals as engine
 
 SEEN = {{"files": [str(f) for f in engine.config_files(workflow)], "values": engine.config_values(workflow)}}
+SEEN["will_run_here"] = engine.will_run_here(workflow)
 
 onstart:
     SEEN["jobs"] = {{engine.name_of(job): dict(job.resources.items()) for job in engine.jobs_to_run(workflow)}}
@@ -113,6 +114,16 @@ def test_the_jobs_of_a_run_are_known_before_the_first(seen: dict[str, Any]) -> N
     assert set(seen["local"]) == seen["jobs"].keys()  # on this machine; a cluster gets those that are not local
     assert (seen["local_exec"], seen["main"], seen["slurm"]) == (True, True, False)
     assert seen["executor"].startswith("snakemake.executors.local")
+
+
+def test_it_is_known_while_rules_are_read_where_jobs_will_run(seen: dict[str, Any], tmp_path: Path) -> None:
+    assert seen["will_run_here"] is True
+    lines = f"import sys; sys.path.insert(0, {str(REPOSITORY / 'scripts')!r})\n"
+    lines += "from capacity.plan.snakemake_internals import will_run_here\nprint('here', will_run_here(workflow))\n"
+    (tmp_path / "Snakefile").write_text(lines + "rule all:\n    shell: 'true'\n")
+    words = ["--executor", "slurm", "--jobs", "3", "--dry-run", "--cores", "1"]
+    run = subprocess.run([sys.executable, "-m", "snakemake", *words], cwd=tmp_path, capture_output=True, text=True)
+    assert "here False" in run.stdout, run.stdout + run.stderr
 
 
 def test_it_is_known_whether_a_run_is_watched(seen: dict[str, Any]) -> None:

@@ -214,6 +214,21 @@ def test_a_job_that_was_killed_goes_on_and_ends_with_the_same_texts(tmp_path: Pa
     assert any(" WAS " in text for text in third.rewritings.texts(slice(0, 64)))
 
 
+@pytest.mark.parametrize("order", [(0, 0, 1, 2), (0, 1, 1, 2, 2), (1, 0, 2), (0, 2)])
+def test_batches_that_two_processes_left_are_used_in_order_and_once(tmp_path: Path, order: tuple[int, ...]) -> None:
+    world = make_world(SMALL_BIOS | {"N": 60})
+    settings = spec_of(world, rewriter=grammar(0.1))
+    whole, counts = rewrite_world(world, settings, tmp_path / "whole")
+    lines = (tmp_path / "whole" / KEPT).read_text().splitlines(keepends=True)
+    (tmp_path / "part").mkdir()
+    (tmp_path / "part" / KEPT).write_text("".join(lines[number] for number in order))
+    again, counts_again = rewrite_world(world, settings, tmp_path / "part")
+    assert whole.rewritings
+    assert again.rewritings
+    assert again.rewritings.table.equals(whole.rewritings.table)
+    assert counts_again == counts
+
+
 # --- a language model
 
 
@@ -389,12 +404,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
             manner = "busy" if len(self.server.asked) % 2 else "able"
         if manner == "silent":
             time.sleep(30)
-        status = {"busy": 503, "refuses": 401}.get(manner, 200)
+        status = {"busy": 503, "refuses": 401, "leads away": 302}.get(manner, 200)
         text = "I cannot help with that." if manner == "idle" else answer_to(request["messages"][0]["content"])
         body = json.dumps({"choices": [{"message": {"role": "assistant", "content": text}}]}).encode()
         if manner == "page":
             body = b"<html>Not what you think</html>"
+        if manner == "deep":
+            body = b"[" * 200_000
+        if manner == "long":
+            body = json.dumps({"choices": [{"message": {"content": "so " * 10_000}}]}).encode()
         self.send_response(status)
+        if manner == "leads away":
+            self.send_header("Location", f"http://localhost:{self.server.server_port}/elsewhere")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         for place in range(0, len(body), 10 if manner == "drips" else len(body)):
@@ -457,6 +478,9 @@ def test_an_endpoint_is_asked_for_each_text_with_the_facts_and_a_seed(
         ),
         ("page", "'<html>Not what you think</html>' is no chat completion", None),
         ("refuses", "HTTP 401", None),
+        ("leads away", "HTTP 302", None),
+        ("deep", "is no chat completion", None),
+        ("long", "a text of 30,000 characters; it does not keep to max_tokens: 200", None),
         ("busy", "HTTP 503", None),
         ("silent", "timed out", None),
         ("drips", "no whole answer in 0.5 s", None),

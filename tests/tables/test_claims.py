@@ -275,3 +275,11 @@ def test_the_markdown_has_a_line_a_claim(tmp_path):
         "| 1 | It holds. | bits a parameter | ≥ 2 | 1.82 or more | 2.08 | 2.01 to 2.14 | 3 | **reproduced** |",
         "| 1 | It holds. | bits a parameter | ≥ 2 | 1.82 or more |  |  |  | **not run**: no data |",
     ]
+
+
+def test_two_studies_that_share_variants_under_other_labels_are_one_cell(verdict):
+    """One varies the number of people, the other fixes it and has more seeds."""
+    varied = seeds(*HIGH, study="base", setting="dataset.N=400")
+    fixed = [{**row, "study": "more"} for row in seeds(*HIGH, 2.05, 2.06)]
+    judged = verdict([*varied, *fixed], of={"study": ["base", "more"]})
+    assert (judged["verdict"], judged["seeds"]) == (REPRODUCED, 5)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from capacity.cli.fit_law import as_text
 from capacity.cli.main import main
 from capacity.errors import UserError
 from capacity.tables.scaling_law import FittedLaw, Law, each_size_held_out, fit_law, held_out
@@ -95,6 +96,15 @@ def test_held_out_cells_are_compared_with_their_mean(fitted: FittedLaw):
     errors = held_out(fitted.law, table)["relative_error"]
     assert len(errors) == 12
     assert errors.median() == pytest.approx(-0.5, abs=0.05)
+
+
+def test_a_resample_that_lacks_a_scheme_counts_for_none_of_its_intervals(fitted: FittedLaw):
+    few = replace(fitted.resampled[0], damage={})
+    law = replace(fitted, resampled=[few, *fitted.resampled])
+    assert law.interval(lambda each: each.share(100, "int4"), "int4") == fitted.interval(
+        lambda each: each.share(100, "int4")
+    )
+    assert "int4 leaves" in as_text(law)
 
 
 def test_a_law_survives_the_file(fitted: FittedLaw, tmp_path: Path):

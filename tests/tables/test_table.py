@@ -20,6 +20,7 @@ from capacity.tables.table import (
     COLUMNS,
     COST_COLUMNS,
     GIVEN_COLUMNS,
+    TRAINED_FOR,
     capacity_table,
     read_table,
     readable,
@@ -372,6 +373,20 @@ def test_the_weights_as_trained_choose_the_rate_of_every_scheme():
         *tries({1e-2: [0.9]}, scheme="int4", bits_per_weight=4.0),
     ]
     assert capacity_table(rows)["chosen"].tolist() == [True, True, False, False]
+
+
+def test_a_regime_that_rounds_in_training_has_its_rate_chosen_by_its_own_scheme():
+    rows = [
+        *tries({5e-3: [2.0]}),
+        *tries({5e-3: [0.5]}, scheme="int2", bits_per_weight=2.0),
+        *tries({1e-2: [1.5]}),
+        *tries({1e-2: [1.2]}, scheme="int2", bits_per_weight=2.0),
+    ]
+    assert capacity_table(rows)["chosen"].tolist() == [True, True, False, False]
+    own = [{**each, TRAINED_FOR: "int2"} for each in rows]
+    assert capacity_table(own)["chosen"].tolist() == [False, False, True, True]
+    absent = [{**each, TRAINED_FOR: "ternary"} for each in rows]
+    assert capacity_table(absent)["chosen"].tolist() == [True, True, False, False]
 
 
 def test_without_the_weights_as_trained_the_finest_scheme_chooses():

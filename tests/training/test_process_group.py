@@ -17,6 +17,7 @@ from worlds import settings_of
 
 from capacity.artefacts.identity import SCRIPTS
 from capacity.artefacts.spec import Spec
+from capacity.errors import UserError
 from capacity.models.build import load_model
 from capacity.probe.score import score_people
 from capacity.probe.spec import ProbeDraws
@@ -126,6 +127,17 @@ class Fabrics:
         assert reduce_op == "sum"
         self.sent = tensor
         return tensor
+
+    def all_gather(self, tensor: torch.Tensor) -> torch.Tensor:
+        return torch.stack([tensor, torch.tensor(40)])
+
+
+def test_processes_that_would_begin_at_different_steps_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    group = ProcessGroup(Fabrics(1))
+    group.check_equal(40)
+    with pytest.raises(UserError, match=r"would begin at steps 0, 40, .*devices of one model"):
+        group.check_equal(0)
 
 
 def test_shares_are_every_row_once_and_a_share_without_targets_counts_nothing(monkeypatch: pytest.MonkeyPatch):

@@ -117,7 +117,7 @@ def spec_text(spec: Spec) -> str:
 def read_spec(path: Path) -> Spec:
     """The spec in a file. Raises UserError where it is missing or not a spec of this schema."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
         if content.pop("schema") != SCHEMA:
             raise UserError(f"{path}: written by another version of this project; run the workflow again")
         return _from_json(content)
@@ -125,13 +125,22 @@ def read_spec(path: Path) -> Spec:
         raise UserError(f"{path}: no such spec; run the workflow (without --no-hooks), which writes it") from None
     except UserError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: not a spec ({error}); run the workflow again to write it anew") from None
 
 
 def _from_json(content: dict[str, Any]) -> Spec:
     members = [_from_json(member) for member in content.pop("members")]
-    return Spec(**content, members=members)
+    spec = Spec(**content, members=members)
+    for kind, names in ((str, ("stage", "id", "code")), (dict, ("settings", "parents", "packages"))):
+        for name in names:
+            if not isinstance(content[name], kind):
+                raise ValueError(f"{name} is no {kind.__name__}")
+    return spec
+
+
+def _refuse_constant(text: str) -> None:
+    raise ValueError(f"{text} is no number of a spec")
 
 
 def check_present(spec: Spec) -> None:

@@ -26,7 +26,8 @@ def _paths(value: Any, key: str, named: bool = False) -> Iterator[tuple[str, str
     if isinstance(value, str) and value and named:
         yield key, value
     for inner, part in value.items() if isinstance(value, dict) else ():
-        below = isinstance(part, str) and (named or inner in PATHS)
-        yield from _paths(part, f"{key}.{inner}".lstrip("."), below or inner in FOLDERS)
+        *above, last = inner.split(".")  # `vary` has dotted keys, and lists of values
+        below = not isinstance(part, dict) and (named or last in PATHS)
+        yield from _paths(part, f"{key}.{inner}".lstrip("."), below or not {last, *above}.isdisjoint(FOLDERS))
     for part in value if isinstance(value, list) else ():
         yield from _paths(part, key, named)

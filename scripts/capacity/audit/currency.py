@@ -4,9 +4,11 @@ Config-free: an artefact is current when the present tree gives its specificatio
 What the present configuration asks for is compared apart from that, and with what the engine itself would do.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from capacity.artefacts.identity import input_digest, package_version
@@ -18,6 +20,8 @@ from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 from capacity.plan.forecast import compare
 from capacity.plan.grid import Grid
+
+ARTEFACT = re.compile(rf"(?:{'|'.join(STAGES)})/[^/]+-[0-9a-f]{{12}}")
 
 
 class Currency(StrEnum):
@@ -89,12 +93,19 @@ def _changed_files(files: Any, archived: bool) -> list[str]:
     reasons = []
     for file, expected in sorted(files.items()):
         path = REPOSITORY / str(file)
-        allowed = not archived or path.resolve().is_relative_to(REPOSITORY)
-        if not allowed or not path.is_file():
+        if not _may_be_read(path, archived):
             reasons.append(f"file {str(file)[:80]} is not in this tree")
         elif (now := input_digest(path)) != expected:
             reasons.append(f"file {file} {str(expected)[:12]} -> {now[:12]}")
     return reasons
+
+
+def _may_be_read(path: Path, archived: bool) -> bool:
+    """Whether it is a file, and of an archive one in this tree; a name that no file can have is none."""
+    try:
+        return (not archived or path.resolve().is_relative_to(REPOSITORY)) and path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def check_currency(folder: Folder, grid: Grid | None) -> Level:
@@ -159,7 +170,7 @@ def without_ids(settings: Any) -> Any:
 
 
 def _is_name(key: str, value: Any) -> bool:
-    return isinstance(value, str) and (key.endswith(ID_SUFFIX) or (value.partition("/")[0] in STAGES and "/" in value))
+    return isinstance(value, str) and (key.endswith(ID_SUFFIX) or bool(ARTEFACT.fullmatch(value)))
 
 
 def _show(value: Any) -> str:

@@ -81,7 +81,8 @@ def seeds_a_point(rows: list[dict[str, Any]]) -> Counter[int]:
 
 def _checklist(manifests: list[Manifest], rows: list[dict[str, Any]], config: Config | None) -> list[Item]:
     seeds = seeds_a_point(rows)
-    cpu = sum(m.cpu_seconds for m in manifests)
+    members = {member for m in manifests for member in m.members}  # whose time is in that of their set
+    cpu = sum(m.cpu_seconds for m in manifests if m.name not in members)
     machines = Counter(f"{m.hardware.get('cpu')}" for m in manifests)
     devices = Counter(str(m.metrics["device"]) for m in manifests if "device" in m.metrics)
     commits = Counter(str(m.git.get("commit")) for m in manifests)

@@ -21,7 +21,10 @@ Specs = Mapping[str, Spec]  # by name: all that the engine could be asked for, m
 def names_endpoint(value: Any) -> bool:
     """Whether a specification names something to be asked over a network."""
     if isinstance(value, dict):
-        return "url" in value or value.get("kind") == "endpoint" or any(map(names_endpoint, value.values()))
+        rewriter = value.get("rewriter")
+        return (isinstance(rewriter, dict) and rewriter.get("kind") == "endpoint") or any(
+            map(names_endpoint, value.values())
+        )
     return isinstance(value, list) and any(map(names_endpoint, value))
 
 

@@ -34,7 +34,7 @@ def as_text(fitted: FittedLaw) -> str:
         lines.append(f"C({exposures}, {P:,}) {capacity:.3g}   95 % {low:.3g} to {high:.3g}")
     for scheme in fitted.law.damage:
         for exposures in (100, 1000):
-            low, high = fitted.interval(lambda law, E=exposures, s=scheme: law.share(E, s))
+            low, high = fitted.interval(lambda law, E=exposures, s=scheme: law.share(E, s), scheme)
             left = fitted.law.share(exposures, scheme)
             lines.append(f"{scheme} leaves {left:.3g} of R after {exposures} exposures   95 % {low:.3g} to {high:.3g}")
     return "\n".join(lines)

@@ -50,7 +50,9 @@ def main() -> None:
         raise UserError(f"exposures: {args.exposures}; give a positive number")
     fitted, bits = FittedLaw.read(args.law), facts_in_bits(args.facts, args)
     P = fitted.law.parameters_for(bits, args.exposures, args.share, args.scheme)
-    low, high = fitted.interval(lambda law: law.parameters_for(bits, args.exposures, args.share, args.scheme))
+    low, high = fitted.interval(
+        lambda law: law.parameters_for(bits, args.exposures, args.share, args.scheme), args.scheme
+    )
     print(f"{bits:.4g} bits, {args.exposures:g} exposures, {100 * args.share:g} % stored, scheme {args.scheme}")
     if float("inf") == P:
         print("no size holds them: the scheme leaves too little")

@@ -31,6 +31,7 @@ from capacity.figures.drawing import (
 )
 from capacity.figures.published_points import FIGURE_1A
 from capacity.tables.summary import summarise
+from capacity.tables.table import GROUP_COLUMNS
 
 NOTATION = re.compile(r"gpt2-\d+-\d+")
 LOOKS: dict[int, dict[str, Any]] = {
@@ -57,7 +58,15 @@ def plot_figure_one(table: pd.DataFrame, folder: Path, title: str = TITLE) -> No
 def plain_models(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of the paper's GPT-2 in full precision, a run that several studies share once."""
     named = table["model"].map(lambda name: bool(NOTATION.fullmatch(name)))
-    return table[named & (table["bits_per_weight"] >= FULL_PRECISION_BITS)].drop_duplicates("variant_id")
+    rows = table[named & (table["bits_per_weight"] >= FULL_PRECISION_BITS)].drop_duplicates("variant_id")
+    return rows.assign(study=_first_study(rows))
+
+
+def _first_study(rows: pd.DataFrame) -> pd.Series:
+    """The first study that has a row's cell, so that all its seeds are one point; their own, where one occurs twice."""
+    cell = [column for column in GROUP_COLUMNS if column != "study"]
+    twice = rows.duplicated([*cell, "seed"], keep=False)
+    return rows["study"].where(twice, rows.groupby(cell, dropna=False)["study"].transform("first"))
 
 
 def _is_most(summary: pd.DataFrame, among: list[pd.Series]) -> pd.Series:

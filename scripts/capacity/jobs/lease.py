@@ -158,9 +158,9 @@ def is_dead(text: str) -> bool:
         place, pid, job = other["place"], int(other["pid"]), other["job"]
     except (ValueError, KeyError, TypeError):  # being written at this moment, or no lease
         return False
-    if job is not None and job == _slurm_job():
-        return True
-    return place == _place() and not _lives(pid)
+    if place == _place():
+        return not _lives(pid)
+    return job is not None and job == _slurm_job()
 
 
 def describe(text: str) -> str:

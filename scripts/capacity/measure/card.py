@@ -145,8 +145,10 @@ def _extractable(full: pd.DataFrame) -> dict[str, Mean]:
     if "R_extractable" not in full:
         return {}
     longest = full[full["exposures"] == full["exposures"].max()]
-    fullest = longest[longest["N"] == longest.groupby("N")["R"].mean().idxmax()]
-    return {str(label): Mean.of(_by_seed(part, "R_extractable")) for label, part in fullest.groupby("who")}
+    return {
+        str(label): Mean.of(_by_seed(part[part["N"] == part.groupby("N")["R"].mean().idxmax()], "R_extractable"))
+        for label, part in longest.groupby("who")
+    }
 
 
 def _limits(study: MeasureStudy, card: MeasureCard) -> Iterator[str]:

@@ -30,6 +30,7 @@ from capacity.errors import UserError
 from capacity.kernels import library
 from capacity.models.architectures import mlp_width
 from capacity.models.external import POSITIONS, build_external
+from capacity.models.factories import source_digests
 from capacity.models.modeling_switched import SwitchedConfig, SwitchedForCausalLM
 from capacity.models.modeling_wrapped import WrappedForCausalLM
 from capacity.models.short_attention import SHORT
@@ -150,7 +151,9 @@ def load_model(folder: Path, accelerator: str = "cpu") -> PreTrainedModel:
     Raises UserError where there is no GPU, and where the folder's weights leave a parameter of the model unset.
     """
     device = device_of(accelerator)
-    architecture = json.loads((folder / "config.json").read_text())["architectures"][0]
+    config = json.loads((folder / "config.json").read_text())
+    architecture = config["architectures"][0]
+    _check_sources(config)
     sys.path.insert(0, str(REPOSITORY))  # where users' factories are
     kind: Any = OWN_CLASSES.get(architecture) or getattr(transformers, architecture)
     model, report = kind.from_pretrained(folder, attn_implementation="eager", output_loading_info=True)
@@ -158,6 +161,13 @@ def load_model(folder: Path, accelerator: str = "cpu") -> PreTrainedModel:
         unset = sorted(report["missing_keys"]) or sorted(str(key) for key in report["mismatched_keys"])
         raise UserError(f"{folder}: weights do not fit {architecture}, {unset[0]} is not set; make the folder again")
     return model.to(device).eval()
+
+
+def _check_sources(config: dict[str, Any]) -> None:
+    """Refuse a factory that is another now than when the model was made. Raises UserError."""
+    if (sources := config.get("sources")) and sources != (now := source_digests(config["factory"])):
+        changed = next(file for file in {**sources, **now} if sources.get(file) != now.get(file))
+        raise UserError(f"python: {config['factory']}: {changed} changed since the model was made; start the run again")
 
 
 def device_of(accelerator: str) -> torch.device:

@@ -9,6 +9,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
+from capacity.models.factories import source_digests
 from capacity.models.modeling_wrapped import WrappedConfig, WrappedForCausalLM
 from capacity.models.spec import ExternalModel, TransformersModel
 
@@ -27,7 +28,10 @@ def build_external(model: ExternalModel, vocab_size: int, context: int) -> PreTr
             return AutoModelForCausalLM.from_config(config, attn_implementation="eager")
         sys.path.insert(0, str(REPOSITORY))
         settings: dict[str, Any] = {"vocab_size": vocab_size, "max_position_embeddings": context, **TOKENS}
-        return WrappedForCausalLM(WrappedConfig(factory=model.python, settings=model.settings, **settings))
+        sources = source_digests(model.python)
+        return WrappedForCausalLM(
+            WrappedConfig(factory=model.python, settings=model.settings, sources=sources, **settings)
+        )
     except UserError:
         raise
     except Exception as error:  # whatever a configuration or an external factory raises

@@ -27,7 +27,7 @@ def check(model: ExternalModel) -> None:
         if too_large(model):
             return
         built = shaken(model)
-        for find_fault in (_dropout, _frozen, _bad_logits, bad_reload):
+        for find_fault in (_dropout, _frozen, _bad_logits, _changes_itself, bad_reload):
             if fault := find_fault(built):
                 raise UserError(f"{name}: {fault}")
     if isinstance(model, FactoryModel) and (files := hidden(opened, set(source_digests(model.python)))):
@@ -123,6 +123,22 @@ def _bad_logits(model: PreTrainedModel) -> str:
     if not torch.allclose(first[:, :-1], logits_of(model, other)[:, :-1], atol=1e-3):
         return "sees the tokens that it predicts: a later token changes earlier logits; use a causal model"
     return ""
+
+
+@torch.no_grad()
+def _changes_itself(model: PreTrainedModel) -> str:
+    """Noise in training, or a state beside the weights: a training that is resumed would have other bits."""
+    inputs = torch.arange(3 * width_of(model)).view(3, -1) % V
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    model.train()
+    try:
+        same = torch.equal(logits_of(model, inputs), logits_of(model, inputs))
+    finally:
+        model.eval()
+    for name, buffer in model.named_buffers():
+        if name in before and not torch.equal(before[name], buffer):
+            return f"buffer {name} changes in training, as a batch norm's does, and would not be resumed; remove it"
+    return "" if same else "gives other logits for the same tokens each time in training; remove what is random"
 
 
 @torch.no_grad()

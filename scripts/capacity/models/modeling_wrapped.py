@@ -16,7 +16,10 @@ from transformers.modeling_outputs import CausalLMOutput
 
 
 class WrappedConfig(PreTrainedConfig):
-    """factory: "package.module:function", called as function(vocab_size, context, **settings)."""
+    """factory: "package.module:function", called as function(vocab_size, context, **settings).
+
+    sources: its files by path in the project, with a digest of each as it was when the model was made.
+    """
 
     model_type = "wrapped"
 
@@ -26,9 +29,10 @@ class WrappedConfig(PreTrainedConfig):
         settings: dict[str, Any] | None = None,
         vocab_size: int = 1,
         max_position_embeddings: int = 1,
+        sources: dict[str, str] | None = None,
         **others: Any,
     ):
-        self.factory, self.settings = factory, settings or {}
+        self.factory, self.settings, self.sources = factory, settings or {}, sources or {}
         self.vocab_size, self.max_position_embeddings = vocab_size, max_position_embeddings
         super().__init__(**others)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from capacity.artefacts.spec import Spec, make_spec
+from capacity.artefacts.stages import OPTIMIZER_PACKAGES
 from capacity.config.experiment import Config
 from capacity.config.extractions import Extraction
 from capacity.errors import UserError
@@ -69,7 +70,7 @@ def specs_of(asked: RunToAsk) -> tuple[list[Spec], dict[str, Any]]:
     if asked.extraction.method != "mixed":
         parents = {"checkpoint": checkpoint.name, "questions": questions.name}
     spec = functools.partial(make_spec, for_model=checkpoint.for_model)
-    models = [spec("finetunes", slug, attempt.plain(), parents) for attempt in tries]
+    models = [spec("finetunes", slug, attempt.plain(), parents, packages=_packages(attempt)) for attempt in tries]
     finetunes = spec("finetunes", f"{slug}-{asked.extraction.method}", {}, parents, models)
     parents = {**world, "questions": questions.name}
     settings = probe_settings(checkpoint, asked.draws)
@@ -78,6 +79,11 @@ def specs_of(asked: RunToAsk) -> tuple[list[Spec], dict[str, Any]]:
     answers = spec("answers", f"{slug}-{asked.extraction.method}", settings, parents, probes)
     lines = [{"answers_id": probe.id, **_labels(attempt)} for attempt, probe in zip(tries, probes, strict=True)]
     return [questions, finetunes, answers], {"extraction": asked.label, "tries": lines}
+
+
+def _packages(attempt: Try) -> tuple[str, ...]:
+    """What a try's optimizer needs beside the stage's packages."""
+    return OPTIMIZER_PACKAGES.get(attempt.regime.optimizer, ()) if isinstance(attempt, MixedTraining) else ()
 
 
 def _labels(attempt: Try) -> dict[str, float | None]:

@@ -162,7 +162,7 @@ class Flow:
 
     def _growing(self, stage: str, amount: str) -> Amount:
         """A number where jobs run here: to call a function for every job of a large grid takes the engine long."""
-        if self.here:
+        if self.plan and engine.will_run_here(self.workflow):
             return requests.growing(getattr(self._largest(stage), amount), 1)
 
         @engine.for_each_job
@@ -242,7 +242,8 @@ class Flow:
         gpus = visible_gpus() if most else []
         if gpus:
             trainings = [spec for spec in self.specs.values() if spec.stage == "checkpoints"]
-            share = trainings_a_gpu(self.plan.grid.gpu_share, gpus, trainings, self.spec)
+            rewritings = [spec for spec in self.specs.values() if spec.stage == "rewritings" and requests.gpus(spec)]
+            share = trainings_a_gpu(self.plan.grid.gpu_share, gpus, trainings, self.spec, rewritings)
             engine.limit_resource(self.workflow, "gpu", len(gpus) * share)
             names = ", ".join(gpu.name for gpu in gpus)
             print(f"GPUs: {names}; jobs that share one: {share}", file=sys.stderr)

@@ -10,7 +10,8 @@ from capacity.models.architectures import sizes
 from capacity.plan.estimates import biography_tokens, vocabulary
 from capacity.plan.model_sizes import parameters
 from capacity.plan.requests import UNKNOWN_LAYERS, UNKNOWN_WIDTH, SpecOf, world
-from capacity.rewriting.spec import DatasetSettings
+from capacity.plan.rewriting_cost import model_mb
+from capacity.rewriting.spec import DatasetSettings, RewritingSettings
 from capacity.tokenizers.spec import TokenizerSettings
 from capacity.training.spec import CHUNK_LOGITS, TrainingSettings
 
@@ -20,11 +21,18 @@ USABLE = 0.9  # of a GPU's memory
 MOST = 8  # trainings on one GPU: assumed
 
 
-def trainings_a_gpu(asked: int | Literal["auto"], gpus: list[Gpu], trainings: Iterable[Spec], spec_of: SpecOf) -> int:
+def trainings_a_gpu(
+    asked: int | Literal["auto"],
+    gpus: list[Gpu],
+    trainings: Iterable[Spec],
+    spec_of: SpecOf,
+    rewritings: Iterable[Spec] = (),
+) -> int:
     """How many share one GPU. auto: what fits if all were like the largest; 1 where memory is unknown."""
     if asked != "auto":
         return asked
     needs = [training_gpu_mb(*world(spec, spec_of), TrainingSettings.read(spec.settings)) for spec in trainings]
+    needs += [model_mb(RewritingSettings.read(spec.settings)) for spec in rewritings]
     memory = min(gpu.memory_mb for gpu in gpus)
     return max(1, min(MOST, math.floor(USABLE * memory / max(needs, default=math.inf))))
 

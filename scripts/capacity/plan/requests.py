@@ -15,6 +15,7 @@ from capacity.jobs.gpus import gpus_asked
 from capacity.models.architectures import sizes
 from capacity.plan.estimates import (
     CPU_FLOPS,
+    GPU_FLOPS,
     biography_tokens,
     training_parameters,
     training_seconds,
@@ -206,24 +207,28 @@ def scoring_mb(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings:
 def scoring_minutes(
     dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings, texts: int
 ) -> int:
-    """Wall time of probing a checkpoint, in minutes, as if on one CPU core: 2 P a token, two contexts.
+    """Wall time of probing a checkpoint, in minutes, on one core or one GPU: 2 P a token, two contexts.
 
     texts: wordings of every person that are scored, over all variants.
     """
     tokens = texts * dataset.N * biography_tokens(dataset)
     flops = 4.0 * training_parameters(dataset, tokenizer, settings) * tokens
-    return STARTUP_MINUTES + math.ceil(ROOM * flops / CPU_FLOPS / MINUTE)
+    return STARTUP_MINUTES + math.ceil(ROOM * flops / _flops_a_second(settings) / MINUTE)
 
 
 def question_minutes(
     dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings, texts: int
 ) -> int:
-    """Wall time of fine-tuning on questions, or of asking them, in minutes, as if on one CPU core: 6 P a token.
+    """Wall time of fine-tuning on questions, or of asking them, in minutes, on one core or one GPU: 6 P a token.
 
     texts: questions that are trained on or asked, repeats included.
     """
     flops = 6.0 * training_parameters(dataset, tokenizer, settings) * texts * QUESTION_TOKENS
-    return STARTUP_MINUTES + math.ceil(ROOM * flops / CPU_FLOPS / MINUTE)
+    return STARTUP_MINUTES + math.ceil(ROOM * flops / _flops_a_second(settings) / MINUTE)
+
+
+def _flops_a_second(settings: TrainingSettings) -> float:
+    return GPU_FLOPS if settings.hardware.accelerator == "gpu" else CPU_FLOPS
 
 
 def world_bytes(num_people: int, num_texts: int = 0) -> int:

@@ -41,6 +41,14 @@ def for_each_job(function: Function) -> Function:
     return function
 
 
+def will_run_here(workflow: Any) -> bool:
+    """Whether jobs will run on this machine, asked while rules are read, before the engine has its executor.
+
+    It takes `--jobs` for `--cores` where they do.
+    """
+    return workflow.nodes is None
+
+
 def never_too_new(path: str) -> Any:
     """A path whose time the engine does not compare."""
     return ancient(path)

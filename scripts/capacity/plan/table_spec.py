@@ -42,4 +42,5 @@ def row_of(run: Run, scheme: str) -> dict[str, Any]:
         "seed": run.seed,
         "scheme": scheme,
         **({"zipf": run.regime.zipf} if run.regime.zipf else {}),
+        **({"trained_for": run.regime.quantizer} if run.regime.quantizer else {}),
     }

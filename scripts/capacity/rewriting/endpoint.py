@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from capacity.errors import UserError
 from capacity.rewriting.prompts import prompt
@@ -21,6 +22,17 @@ KEY = "REWRITER_API_KEY"
 ATTEMPTS, PAUSE = 3, 1.0  # of one request: how often, and seconds before the second try, doubled before the third
 BUSY = (408, 429, 500, 502, 503, 504)
 LARGEST = 2**20  # bytes of an answer
+CHARACTERS = 50  # of a token, at most: assumed
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Another address would be sent the key."""
+
+    def redirect_request(self, *arguments: Any, **more: Any) -> None:
+        return None
+
+
+DIRECT = urllib.request.build_opener(_NoRedirects)
 
 
 class EndpointClient:
@@ -76,7 +88,7 @@ class EndpointClient:
         """What comes within the timeout, however slowly it drips."""
         deadline = time.monotonic() + self.settings.timeout
         parts, size = [], 0
-        with urllib.request.urlopen(request, timeout=self.settings.timeout) as response:
+        with DIRECT.open(request, timeout=self.settings.timeout) as response:
             while part := response.read1(65_536):
                 parts.append(part)
                 size += len(part)
@@ -89,9 +101,14 @@ class EndpointClient:
     def _text_of(self, answer: bytes) -> str:
         try:
             text = json.loads(answer)["choices"][0]["message"]["content"]
-        except (ValueError, KeyError, IndexError, TypeError):
+        except (ValueError, KeyError, IndexError, TypeError, RecursionError):
             text = None
         if not isinstance(text, str):
             shown = answer[:80].decode("utf-8", errors="replace")
             raise UserError(f"rewriter.url: {self.url}: the answer {shown!r} is no chat completion; correct the url")
+        if len(text) > CHARACTERS * self.settings.max_tokens:
+            raise UserError(
+                f"rewriter.url: {self.url}: a text of {len(text):,} characters; it does not keep to max_tokens: "
+                f"{self.settings.max_tokens}; use one that does"
+            )
         return text

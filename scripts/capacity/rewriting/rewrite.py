@@ -109,7 +109,7 @@ class Writing:
         self.facts = world.facts
 
     def batch(self, number: int) -> dict[str, Any]:
-        """texts; asked: how many were written for them; first: flaws of the first ones; factless: none has a fact."""
+        """batch: its number; texts; asked: how many were written; first: flaws at first; factless: none has one."""
         rows = list(range(number * self.size, min((number + 1) * self.size, self.total)))
         texts, checks = self._write(rows, 0)
         first, asked = _tally(checks), len(rows)
@@ -123,7 +123,7 @@ class Writing:
                 if check.num_mentioned > checks[place].num_mentioned:
                     texts[place], checks[place] = text, check
         factless = not any(each.marks for each in checks)
-        return {"texts": texts, "asked": asked, "first": first, "factless": factless}
+        return {"batch": number, "texts": texts, "asked": asked, "first": first, "factless": factless}
 
     def check(self, row: int, text: str) -> Checked:
         """A text against the facts of the person whose it is."""
@@ -165,11 +165,16 @@ def _counts(checks: list[Checked], done: list[dict[str, Any]], writing: Writing)
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    """The batches that were written whole; what a killed job left half is cut off."""
+    """The batches that were written whole, in order from the first; all else, as a killed job leaves it, is cut off."""
     if not path.is_file():
         return []
-    lines = path.read_bytes().split(b"\n")
-    entries = [json.loads(line) for line in lines[:-1]]
-    if lines[-1]:
-        path.write_bytes(b"".join(line + b"\n" for line in lines[:-1]))
+    lines, entries = path.read_bytes().split(b"\n"), list[dict[str, Any]]()
+    for line in lines[:-1]:
+        entry = json.loads(line)
+        if entry.get("batch") != len(entries):
+            break
+        entries.append(entry)
+    whole = b"".join(line + b"\n" for line in lines[: len(entries)])
+    if len(whole) < path.stat().st_size:
+        path.write_bytes(whole)
     return entries

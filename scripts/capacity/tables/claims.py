@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from capacity.tables.summary import seed_interval
-from capacity.tables.table import GROUP_COLUMNS
+from capacity.tables.table import GROUP_COLUMNS, HAVE_COLUMNS
 
 REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, NOT_RUN = "reproduced", "not reproduced", "inconclusive", "not run"
 COLUMNS = (
@@ -93,7 +93,8 @@ def _listed(value: Any) -> str:
 
 def _complete_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of seeds that have every cell: a peak over fewer models would be another statistic."""
-    cells = rows.groupby(CELL_COLUMNS, dropna=False, sort=False).ngroup()
+    settings = rows["setting"].str.replace(HAVE_COLUMNS, "", regex=True)  # a study may vary what another fixes
+    cells = rows.assign(setting=settings.str.strip()).groupby(CELL_COLUMNS, dropna=False, sort=False).ngroup()
     counts = cells.groupby(rows["seed"]).nunique()
     return rows[rows["seed"].isin(counts[counts == cells.nunique()].index)]
 

@@ -96,9 +96,9 @@ class FittedLaw:
     P_range: tuple[int, int]
     E_range: tuple[int, int]
 
-    def interval(self, number: Any) -> tuple[float, float]:
-        """The 95 % interval of a number that is a function of a law."""
-        values = [number(law) for law in self.resampled]
+    def interval(self, number: Any, scheme: str = FULL_PRECISION) -> tuple[float, float]:
+        """The 95 % interval of a number that is a function of a law. scheme: which resamples must have, beside."""
+        values = [number(law) for law in self.resampled if scheme in (FULL_PRECISION, *law.damage)]
         low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], method="nearest")
         return float(low), float(high)
 

@@ -40,6 +40,7 @@ GROUP_COLUMNS = (
     *("regime", "lr", "batch", "scheme", "bits_per_weight"),
 )
 NEEDED_COLUMNS = (*GROUP_COLUMNS, "R", "R_max", "seed", "variant_id")  # without which a file is none
+TRAINED_FOR = "trained_for"  # of a row that becomes one of a table: the scheme that its regime rounds to, or None
 SCHEME_COLUMNS = ("scheme", "bits_per_weight")
 TEXT_COLUMNS = (*(name for name in COLUMNS if name not in (*NUMBER_COLUMNS, "chosen")), "extraction", "answers_id")
 
@@ -49,22 +50,26 @@ HAVE_COLUMNS = r"(?:^| )(?:dataset\.N|regime\.exposures)=\S+"  # parts of a sett
 def capacity_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Rows of `capacity.tables.rows.variant_row` as a table with the columns of COLUMNS, in the order given."""
     table = pd.DataFrame(list(rows), columns=list(COLUMNS))
-    table["chosen"] = chosen(table)
+    trained_for = pd.Series([row.get(TRAINED_FOR) for row in rows], table.index, dtype=object)
+    table["chosen"] = chosen(table, trained_for)
     only_experts = ("dropped", "largest_load")
     return table.astype({**dict.fromkeys(INTEGER_COLUMNS, "Int64"), **dict.fromkeys(only_experts, float)})
 
 
-def chosen(table: pd.DataFrame) -> pd.Series:
+def chosen(table: pd.DataFrame, trained_for: pd.Series | None = None) -> pd.Series:
     """Whether a row's learning rate is the best that its regime tried: that of the highest R, in the mean over seeds.
 
     Rows that differ in the learning rate alone are tries of one run; a run with one rate is chosen, of equal ones the
     lowest. R is that of the scheme with most bits a weight: the weights as they were trained, where a study has them.
+    Of a regime that rounds in training (trained_for, by row) it is that of its own scheme.
     The loss of training would be the loss of junk, where most of the text is junk. The best of a few rates is what
     the paper states too (arXiv 2404.05405, Appendix A: negative claims get the best of three).
     """
     tries = [table[column] for column in GROUP_COLUMNS if column not in SCHEME_COLUMNS]
     others = [column for column in tries if column.name != "lr"]
     bits = table["bits_per_weight"].astype(float)
+    if trained_for is not None:
+        bits = bits.mask(table["scheme"] == trained_for, float("inf"))
     as_trained = bits == bits.groupby(others, dropna=False).transform("max")
     mean = table["R"].astype(float).where(as_trained).groupby(tries, dropna=False).transform("mean")
     is_best = mean == mean.groupby(others, dropna=False).transform("max")

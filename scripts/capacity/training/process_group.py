@@ -13,6 +13,8 @@ from lightning.fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
+from capacity.errors import UserError
+
 
 class ProcessGroup:
     """One process's view of a training's processes; with one process every method gives back what it got."""
@@ -48,6 +50,17 @@ class ProcessGroup:
     def all_go_on(self, go_on: Callable[[], bool]) -> bool:
         """What the first process decides; one that is alone stops where it stands and need not ask."""
         return self.alone or bool(self._fabric.broadcast(go_on(), src=0))
+
+    def check_equal(self, step: int) -> None:
+        """Refuse processes that begin at different steps: one could not use the state. Raises UserError in all."""
+        if self.alone:
+            return
+        steps = sorted(set(torch.as_tensor(self._fabric.all_gather(torch.tensor(step))).flatten().tolist()))
+        if len(steps) > 1:
+            raise UserError(
+                f"devices: the processes of one training would begin at steps {', '.join(map(str, steps))}, since not "
+                "all can use its saved state; give it devices of one model, or remove its folder in results/resume"
+            )
 
     def leave(self) -> None:
         """Leave the process group, without waiting for the others."""

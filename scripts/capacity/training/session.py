@@ -45,6 +45,7 @@ class Session(Generic[L]):
             self.step_seconds, self.step_cpu_seconds = counters["step_seconds"], counters["step_cpu_seconds"]
             self.num_sessions = counters["num_sessions"] + 1
             print(f"going on from {self._position}", file=sys.stderr, flush=True)
+        loop.group.check_equal(loop.step)
 
     @property
     def _position(self) -> str:
