@@ -67,6 +67,16 @@ def test_an_external_model_trains_and_its_folder_loads(model: dict, tmp_path: Pa
     torch.testing.assert_close(logits_of(again, inputs), logits_of(loaded, inputs), rtol=0, atol=1e-4)
 
 
+def test_a_factory_that_is_another_than_the_one_of_the_training_is_refused(tmp_path: Path) -> None:
+    train(tmp_path, spec_of(exposures=8) | {"model": AVERAGES})
+    path = tmp_path / "checkpoint" / "config.json"
+    config = json.loads(path.read_text())
+    assert config["sources"].keys() == {"tests/own_models.py"}
+    path.write_text(json.dumps(config | {"sources": {"tests/own_models.py": "0" * 64}}))
+    with pytest.raises(UserError, match=r"own_models\.py changed since the model was made; start the run again"):
+        load_model(tmp_path / "checkpoint")
+
+
 @pytest.mark.parametrize("key", ["n_positions", "max_position_embeddings"])
 def test_positions_are_those_of_the_training_unless_the_configuration_says_how_many(key: str) -> None:
     assert build_model(hf("gpt2"), 40, 12, seed=1).transformer.wpe.weight.shape[0] == 12
