@@ -98,7 +98,7 @@ def test_both_models_learn_the_same_worlds_at_the_same_rates():
         (("gpt2-2-2", "--settings", "{width: 9}"), "--settings: '{width: 9}' with 'gpt2-2-2', which is no file.py"),
         (("{model_type: mamba", "--dry-run"), "MODEL: '{model_type: mamba' is no mapping"),
         (("{model_type: mumba}", "--dry-run"), "model_type 'mumba' is no causal LM"),
-        (("nets/none.py:make", "--dry-run"), "python: nets.none:make: cannot be built: No module named 'nets"),
+        (("nets/none.py:make", "--dry-run"), "python: nets.none:make: no file nets/none.py in the project folder"),
     ],
 )
 def test_each_mistake_is_one_line(monkeypatch, capsys, tmp_path: Path, words: tuple[str, ...], said: str):
