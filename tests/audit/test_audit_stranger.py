@@ -177,7 +177,7 @@ OUTSIDE = {
     "templates": {"datasets": {"mine": {"kind": "bioS", "N": 4, "template_folder": "../templates"}}},
     "a tokenizer": {"tokenizers": {"mine": {"kind": "pretrained", "folder": "/root"}}},
     "a table that is varied": {
-        "studies": {"base": {"vary": {"dataset.file": ["examples/countries.csv", "/root/x.csv"]}}}
+        "studies": {"base": {"vary": {"dataset.file": ["examples/countries.csv", "../../x.csv"]}}}
     },
     "lists that are varied": {"studies": {"base": {"vary": {"dataset.value_lists": [{"majors": "/etc/passwd"}]}}}},
     "a list that is varied": {"studies": {"base": {"vary": {"dataset.value_lists.majors": ["/etc/passwd"]}}}},

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from capacity.measure.card import Mean, _imprecise, as_markdown, make_card, seeds_text
+from capacity.measure.card import Mean, _extractable, _imprecise, as_markdown, make_card, seeds_text
 from capacity.measure.pair import BASELINE, CANDIDATE, MeasureStudy
 from capacity.measure.recipe import RECIPES
 
@@ -113,3 +113,13 @@ def test_a_ratio_that_is_known_too_little_is_said_to_be(ratio: tuple, baseline: 
     fault = _imprecise(100, Mean(*ratio), Mean(*baseline), seeds)
     assert said in fault
     assert bool(said) == bool(fault)
+
+
+def test_what_can_be_asked_for_is_of_the_world_that_each_model_holds_most_of():
+    rows = [
+        {"exposures": 1000, "who": who, "N": N, "seed": seed, "R": R, "R_extractable": N / 100}
+        for who, kept in (("mine", {100: 1.0, 200: 2.0}), ("GPT-2", {100: 1.9, 200: 1.5}))
+        for N, R in kept.items()
+        for seed in (1, 2, 3)
+    ]
+    assert {who: mean.mean for who, mean in _extractable(pd.DataFrame(rows)).items()} == {"mine": 2.0, "GPT-2": 1.0}

@@ -221,7 +221,7 @@ def test_batches_that_two_processes_left_are_used_in_order_and_once(tmp_path: Pa
     whole, counts = rewrite_world(world, settings, tmp_path / "whole")
     lines = (tmp_path / "whole" / KEPT).read_text().splitlines(keepends=True)
     (tmp_path / "part").mkdir()
-    (tmp_path / "part" / KEPT).write_text("".join(lines[number] for number in order))
+    (tmp_path / "part" / KEPT).write_text("".join(lines[number] for number in order) + '{"bat{"batch": 1}\n')
     again, counts_again = rewrite_world(world, settings, tmp_path / "part")
     assert whole.rewritings
     assert again.rewritings

@@ -1,5 +1,6 @@
 """From a world's facts to texts: asked in batches, each kept as soon as it is whole, every text checked."""
 
+import contextlib
 import json
 import time
 from collections import Counter
@@ -169,11 +170,12 @@ def _read(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     lines, entries = path.read_bytes().split(b"\n"), list[dict[str, Any]]()
-    for line in lines[:-1]:
-        entry = json.loads(line)
-        if entry.get("batch") != len(entries):
-            break
-        entries.append(entry)
+    with contextlib.suppress(ValueError):  # a line that two processes wrote into
+        for line in lines[:-1]:
+            entry = json.loads(line)
+            if entry.get("batch") != len(entries):
+                break
+            entries.append(entry)
     whole = b"".join(line + b"\n" for line in lines[: len(entries)])
     if len(whole) < path.stat().st_size:
         path.write_bytes(whole)

@@ -21,7 +21,7 @@ from capacity.tables.scores import R_of, bootstrap_interval, mean_bits, score_ma
 from capacity.tables.table import COLUMNS, GIVEN_COLUMNS, TRAINED_FOR
 from capacity.world.prior import Account
 
-NOT_COLUMNS = ("probe_set", "zipf", "trained_for", "answers")  # of the labels: what else is needed to make the row
+NOT_COLUMNS = ("probe_set", "zipf", TRAINED_FOR, "answers")  # of the labels: what else is needed to make the row
 TRY_LABELS = ("study", "run", "setting", "seed", "scheme")
 GRAMMAR, TRAINING, QUANTIZATION = "grammar.json", "training.json", "quantization.json"
 
@@ -95,7 +95,8 @@ def tabulate(labels: Mapping[str, Any], open_artefact: Open, num_resamples: int)
     known = {name: value for name, value in labels.items() if name not in NOT_COLUMNS}
     halves = pd.read_parquet(folder / "temperatures.parquet")
     variant = variant_row({**known, **facts.columns()}, scores, halves, facts.account, facts.P, num_resamples, junk)
-    variant |= {name: labels[name] for name in (TRAINED_FOR,) if name in labels}
+    if TRAINED_FOR in labels:
+        variant[TRAINED_FOR] = labels[TRAINED_FOR]
     bands = band_rows(labels, labels["zipf"], scores, facts.account) if "zipf" in labels else []
     if "answers" not in labels:
         return TabulatedRow(variant, bands)
