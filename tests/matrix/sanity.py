@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 import torch
 from configuration import bits_of, name_of, schemes_of
 from covering import Row
 from safetensors.numpy import load_file
+from transformers import PreTrainedModel
 
+from capacity.models import factories
 from capacity.models.architectures import parameter_count
 from capacity.models.build import load_model
 from capacity.models.spec import PaperModel, read_model
@@ -128,9 +131,16 @@ def _scored(results: Path, line: dict[str, Any], model: Path) -> tuple[World, di
     world = load_world(results / manifest["parents"]["dataset"])
     tokenizer = results / "tokenizers" / line["tokenizer_id"]
     renderer = renderer_of(world, load_tokenizer(tokenizer), has_all_rows(tokenizer))
-    scores = score_people(load_model(model), renderer, world, ProbeDraws(draws=2, seed=1)).to_pandas()
+    scores = score_people(_loaded(results, model), renderer, world, ProbeDraws(draws=2, seed=1)).to_pandas()
     matrices = score_matrices(scores, world.account)
     return world, matrices, person_bits(matrices["nats"], matrices["first_chunk_nats"], world.account).total.sum()
+
+
+def _loaded(results: Path, folder: Path) -> PreTrainedModel:
+    """A folder's model; a user's own is read from the checkout that the results lie in."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(factories, "REPOSITORY", results.parent)
+        return load_model(folder)
 
 
 def _of_int8(results: Path, none: dict[str, Any], int8: dict[str, Any]) -> Iterator[str]:
@@ -152,7 +162,7 @@ def _of_weights(results: Path, line: dict[str, Any], bits: float | None) -> Iter
     tensors = report["tensors"]
     if sum(each["stored_bits"] for each in tensors.values()) != line["weight_bits"]:
         yield f"{where}{line['weight_bits']} weight bits are not the sum of its tensors'"
-    saved = {name: parameter.detach() for name, parameter in load_model(folder).named_parameters()}
+    saved = {name: parameter.detach() for name, parameter in _loaded(results, folder).named_parameters()}
     if {name: each["num_weights"] for name, each in tensors.items()} != {n: each.numel() for n, each in saved.items()}:
         yield f"{where}other tensors are reported than are saved"
         return
