@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from checkout import Checkout
@@ -167,8 +168,23 @@ def test_the_job_reports_its_counts_and_leaves_no_state(tmp_path: Path) -> None:
     assert manifest["metrics"]["texts"] == manifest["metrics"]["asked"] == 36
     assert 0 < manifest["metrics"]["flaws_kept"]["flawed"] <= 36
     assert not list((tmp_path / "resume").iterdir())
-    assert sorted(manifest["outputs"]) == ["facts.parquet", "grammar.json", "texts.parquet"]
+    assert sorted(manifest["outputs"]) == ["facts.parquet", "grammar.json", "survival.csv", "texts.parquet"]
     make(tmp_path, "make_tokenizer.py", next(each for each in grid.specs.values() if each.stage == "tokenizers"))
+
+
+def test_survival_says_of_every_fact_in_how_many_texts_it_is_right_first_and_in_the_end(tmp_path: Path) -> None:
+    grid = grid_of(rewriter={"kind": "grammar", "corruption": 0.2}, flawed="resample", tries=2, rewritings=9)
+    make(tmp_path, "make_dataset.py", next(each for each in grid.specs.values() if each.stage == "datasets"))
+    metrics = make(tmp_path, "rewrite_dataset.py", spec := rewriting(grid))["metrics"]
+    rows = pd.read_csv(tmp_path / spec.name / "survival.csv").set_index(["which", "item"])
+    for which, flaws in (("first", metrics["flaws_at_first"]), ("kept", metrics["flaws_kept"])):
+        assert rows.loc[(which, "all"), "right"] == 36 - flaws.pop("flawed")
+        facts = rows.loc[which].drop("all")
+        assert list(facts.index) == ["name", "birth_date", "birth_city", "university", "major", "employer", "gender"]
+        assert (facts[["right", "missing", "wrong"]].sum(axis=1) == 36).all()
+        told = {f"{item}: {flaw}": facts.loc[item, flaw] for item in facts.index for flaw in ("missing", "wrong")}
+        assert {key: number for key, number in told.items() if number} == flaws
+    assert rows.loc[("kept", "all"), "right"] > rows.loc[("first", "all"), "right"]
 
 
 def test_plan_and_runs_know_the_stage(tmp_path: Path) -> None:

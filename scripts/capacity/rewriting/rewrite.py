@@ -1,6 +1,8 @@
 """From a world's facts to texts: asked in batches, each kept as soon as it is whole, every text checked."""
 
 import contextlib
+import csv
+import io
 import json
 import time
 from collections import Counter
@@ -11,7 +13,7 @@ from typing import Any, Protocol
 
 from capacity.errors import UserError
 from capacity.jobs.progress import LOG_SECONDS, duration
-from capacity.rewriting.check import Checked, Checker
+from capacity.rewriting.check import MISSING, WRONG, Checked, Checker
 from capacity.rewriting.endpoint import EndpointClient
 from capacity.rewriting.language_model import LanguageModel
 from capacity.rewriting.paraphrase import ParaphrasingGrammar
@@ -28,6 +30,7 @@ from capacity.world.rewritings import Rewritings
 
 BATCH = 64  # texts, where the rewriter does not say
 PATIENCE = 64  # texts in a row without a fact of their person, after which the rewriting ends
+SURVIVAL = "survival.csv"
 KEPT = "texts.jsonl"  # a line a batch: what was written, so that a job goes on where it stopped
 
 Ask = tuple[int, int]  # person, number of the text
@@ -163,6 +166,22 @@ def _counts(checks: list[Checked], done: list[dict[str, Any]], writing: Writing)
         "flaws_kept": _tally(checks),
         "facts_never_told": unmentioned,
     }
+
+
+def survival_text(counts: dict[str, Any], items: list[str]) -> str:
+    """survival.csv: in how many texts each item is right, missing or wrong; `all`, in how many nothing is amiss.
+
+    counts: as of `rewrite_world`. `which` is "first" for what was written first, "kept" for what is learned from.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["which", "item", "texts", "right", MISSING, WRONG])
+    for which, flaws in (("first", counts["flaws_at_first"]), ("kept", counts["flaws_kept"])):
+        for item in items:
+            missing, wrong = (flaws.get(f"{item}: {flaw}", 0) for flaw in (MISSING, WRONG))
+            writer.writerow([which, item, counts["texts"], counts["texts"] - missing - wrong, missing, wrong])
+        writer.writerow([which, "all", counts["texts"], counts["texts"] - flaws["flawed"], "", ""])
+    return text.getvalue()
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
