@@ -59,6 +59,11 @@ def hardware() -> dict[str, Any]:
     return {"host": socket.gethostname(), "system": platform.platform(), "cpu": _cpu_name(), "cores": os.cpu_count()}
 
 
+def usable_cores() -> int:
+    """Cores that this process may run on, where the system tells them; else all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _cpu_name() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -267,6 +267,13 @@ def test_a_job_refuses_code_that_changed_since_the_run_began(monkeypatch: pytest
         check_present(spec)
 
 
+def test_a_job_refuses_a_users_file_that_changed_since_the_run_began_also_of_a_member():
+    member = training(changed("files", {"envs/requirements.txt": "0" * 64}))
+    for spec in (member, make_spec("finetunes", "set", {}, PARENTS, [member])):
+        with pytest.raises(UserError, match=r"envs/requirements\.txt changed or vanished"):
+            check_present(spec)
+
+
 def test_a_job_reads_the_code_anew_each_time_it_checks(monkeypatch: pytest.MonkeyPatch):
     spec, calls = training(), []
     monkeypatch.setattr(specs, "forget_sources", lambda: calls.append(1))

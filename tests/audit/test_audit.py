@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import errno
 import fcntl
 import json
 import os
@@ -25,8 +26,9 @@ from capacity.audit.execution import Choice
 from capacity.audit.findings import Finding, Severity
 from capacity.audit.folder import read_folder
 from capacity.audit.report import Report
-from capacity.audit.run import Options, run_audit
+from capacity.audit.run import Options, run_audit, still
 from capacity.config.load import load_config
+from capacity.environment import usable_cores
 from capacity.errors import UserError
 from capacity.jobs.resume import STATE, save_state
 from capacity.plan.grid import resolve
@@ -529,6 +531,28 @@ def test_a_folder_in_which_a_run_is_under_way_is_refused(checkout: Checkout, qui
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(UserError, match=r"a run is under way here \(process 1 on host\)"):
             audit(checkout)
+
+
+def test_two_audits_look_at_one_folder_at_a_time_and_no_run_begins(checkout: Checkout, quick: None):
+    lock = checkout.path / "results" / "engine.lock"
+    lock.touch()
+    with still(lock.parent), still(lock.parent), open(lock, "a+") as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_lock_that_the_file_system_does_not_have_is_no_run(checkout: Checkout, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    (checkout.path / "results" / "engine.lock").touch()
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(UserError, match=r"cannot be locked \(Function not implemented\); audit a copy"):
+        audit(checkout)
+
+
+def test_the_number_of_processes_needs_nothing_that_one_system_alone_has(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert usable_cores() == os.cpu_count()
 
 
 def test_a_job_on_another_host_is_told(checkout: Checkout, quick: None):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -22,8 +23,8 @@ from test_forecast import CLAIMS
 from capacity.artefacts.manifest import MANIFEST
 from capacity.audit.currency import Currency, standings
 from capacity.audit.differences import COST, compare_artefacts, file_deviation, metric_deviation, text_deviation
-from capacity.audit.execution import Choice, Counterparts, choose, cost, units
-from capacity.audit.findings import Severity
+from capacity.audit.execution import Choice, Counterparts, choose, cost, judge, units
+from capacity.audit.findings import Level, Severity
 from capacity.audit.folder import Artefact, Folder, Output, parse_manifest, read_folder
 from capacity.audit.run import fixed_paths
 from capacity.config.load import load_config
@@ -255,6 +256,56 @@ def test_a_file_that_was_left_out_leaves_the_metrics_to_compare(folder: Folder, 
     it = compare_artefacts(elsewhere, artefact)
     assert (it.equal, it.files) == (False, None)
     assert it.metrics == pytest.approx(0.01, rel=0.02)
+
+
+def elsewhere(artefact: Artefact, folder: Path, **changes: Any) -> Artefact:
+    """The artefact with other bits, its files in another folder, or left out."""
+    raw = json.loads(json.dumps(artefact.raw))
+    for output in raw["outputs"].values():
+        output["sha256"] = "0" * 64
+    raw |= {"content": "0" * 64, **changes}
+    return Artefact(artefact.name, folder, parse_manifest(raw), raw)
+
+
+def severities(audited: Artefact, again: Artefact, stale: bool, bits: bool) -> list[Severity]:
+    level = Level(4)
+    judge(audited.name, compare_artefacts(audited, again), stale, bits, load_config([TINY]).audit, level)
+    return [finding.severity for finding in level.findings]
+
+
+def first(folder: Folder, stage: str, is_set: bool = False) -> Artefact:
+    return next(a for a in folder.artefacts.values() if a.stage == stage and bool(a.manifest.members) == is_set)
+
+
+@pytest.mark.parametrize("stage", ["variants", "probes"])
+def test_a_set_is_as_near_as_its_members(folder: Folder, tmp_path: Path, stage: str):
+    made = first(folder, stage, is_set=True)
+    other = elsewhere(made, tmp_path)
+    assert severities(other, made, stale=False, bits=False) == [Severity.NOTE]
+    assert severities(other, made, stale=True, bits=True) == [Severity.NOTE]
+    assert severities(other, made, stale=False, bits=True) == [Severity.FAULT]
+    fewer = elsewhere(made, tmp_path, members=made.manifest.members[1:])
+    assert severities(fewer, made, stale=False, bits=False) == [Severity.FAULT]
+
+
+def test_scores_that_were_left_out_and_have_no_metrics_leave_nothing_to_compare(folder: Folder, tmp_path: Path):
+    made = first(folder, "probes")
+    other = elsewhere(made, tmp_path)
+    assert severities(other, made, stale=False, bits=False) == [Severity.NOTE]
+    assert severities(other, made, stale=True, bits=True) == [Severity.NOTE]
+    assert severities(other, made, stale=False, bits=True) == [Severity.FAULT]
+
+
+@pytest.mark.parametrize(("far", "severity"), [(0.01, Severity.NOTE), (0.1, Severity.FAULT)])
+def test_a_table_is_as_near_as_the_means_of_its_columns(folder: Folder, tmp_path: Path, far: float, severity: Severity):
+    made = first(folder, "tables")
+    shutil.copytree(made.folder, tmp_path / "other")
+    for path in (tmp_path / "other").glob("*.csv"):
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if "R" in table:
+            table["R"] = [f"{float(R) + far * (-1) ** n * n:.6g}" for n, R in enumerate(table["R"])]
+            table.to_csv(path, index=False)
+    assert severities(elsewhere(made, tmp_path / "other"), made, stale=False, bits=False) == [severity]
 
 
 # --- and the engine itself

@@ -29,6 +29,7 @@ from capacity.audit.report import UNTOUCHED
 from capacity.audit.run import Options, fixed_paths, run_audit
 from capacity.config.load import load_config
 from capacity.config.study import Audit
+from capacity.environment import environment
 
 CONFIG = load_config([TINY])
 
@@ -88,6 +89,7 @@ class Planted:
         ({"resumed": "other"}, ["not deterministic"]),
         ({"other_seed": "same"}, ["seed without effect"]),
         ({"threads": "other", "compile": "same"}, []),  # reported, not required
+        ({"compile": Failed("No working C++ compiler")}, []),
         ({"resumed": Failed("told to stop, it ended with code 0")}, ["not made again"]),
     ],
 )
@@ -106,7 +108,9 @@ def test_what_a_training_must_repeat_and_what_is_only_reported(
     assert [finding.kind for finding in level.findings if finding.severity == Severity.FAULT] == kinds
     assert all(finding.where == name for finding in level.findings)
     if not kinds:
-        assert level.facts["two threads in the environment"].startswith("differ" if given else "equal bits")
+        assert level.facts["two threads in the environment"].startswith("differ" if "threads" in given else "equal")
+        failed = isinstance(given.get("compile"), Failed)
+        assert level.facts["compile False -> True"].startswith("not done: No working") == failed
 
 
 def test_a_table_of_another_configuration_has_no_training_to_repeat(folder: Folder, tmp_path: Path):
@@ -138,6 +142,11 @@ def test_another_processor_or_package_lowers_what_is_expected_and_is_no_fault(fo
         folder, lambda a: {"environment": {**a.manifest.environment, "packages": {"torch": "1.0", "numpy": "1.0"}}}
     )
     assert any("made with torch 1.0, audited with " in words for words in differences(older))
+    here = environment()["packages"]
+    older = with_manifests(
+        folder, lambda a: {"environment": {**a.manifest.environment, "packages": {**here, "pyarrow": "1.0"}}}
+    )
+    assert [words.partition(",")[0] for words in differences(older)] == ["made with pyarrow 1.0"]
 
 
 def test_a_package_that_is_not_the_locked_one_is_named_with_both_versions(

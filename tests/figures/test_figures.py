@@ -167,6 +167,14 @@ def test_figure_one_has_one_point_of_all_seeds_of_studies_that_share_them(panels
     assert len(plain_models(table(*rows, again))["study"].unique()) == 3 - 1
 
 
+def test_figure_one_leaves_out_rates_that_were_tried_and_not_chosen(panels):
+    rejected = variant(1.2, model="gpt2-2-2", variant_id="f", lr=0.5, chosen=False)
+    rows = table(*OURS.to_dict("records"), rejected)
+    rows["chosen"] = rows["lr"] != 0.5
+    bits, _ = panels(plot_figure_one, rows)
+    assert 12_000 not in [round(y) for _, y, _ in points(bits, "o")]
+
+
 def test_figure_one_shows_the_world_of_which_a_model_holds_most_and_the_others_small(panels):
     less = variant(1.2, model="gpt2-2-2", variant_id="f", dataset="other", R_max=4.0)
     bits, ratio = panels(plot_figure_one, table(*OURS.to_dict("records"), less))
@@ -214,6 +222,26 @@ def test_a_study_joins_only_what_differs_in_x_alone(panels):
     labels = [text.get_text() for text in panel.figure.legends[0].get_texts()]
     assert labels[:2] == ["K 1, not quantised", "K 2, not quantised"]
     assert panel.get_xlabel() == "people, N"
+
+
+def test_rows_that_do_not_vary_what_others_vary_stand_at_their_own_value(panels, tmp_path):
+    rows = [variant(1 + N / 1000, setting=f"dataset.N={N}", N=N, variant_id=f"v{N}") for N in (400, 800)]
+    plot_study(table(*rows, variant(1.1, N=600, model="other", variant_id="o")), "base", tmp_path)
+    data = pd.read_csv(tmp_path / "study-base.csv")
+    assert sorted(data["x"]) == ["N 400", "N 600", "N 800"]
+
+
+def test_a_figure_of_schemes_has_room_for_any_number_of_exposures_and_for_one_method(panels):
+    sizes = [{"bits_per_weight": bits, "weight_bits": 10_000 * bits, "scheme": f"int{bits}"} for bits in range(2, 12)]
+    rows = [
+        variant(1.0, exposures=exposures, variant_id=f"{exposures} {size['scheme']}", **size)
+        for size in sizes
+        for exposures in range(100, 1000, 100)
+    ]
+    (panel,) = panels(plot_storage, table(*rows), "base")
+    assert panel.get_xlabel() == "bits of weights a parameter"
+    labels = [text.get_text() for text in panel.figure.legends[0].get_texts()]
+    assert {f"{exposures} exposures" for exposures in range(100, 1000, 100)} <= set(labels)
 
 
 def test_a_study_says_what_goes_on_x_and_what_makes_lines_and_panels(panels):

@@ -1,5 +1,8 @@
 """What the main process does before any job starts: survey, specs, stamps, and the lock."""
 
+import errno
+import fcntl
+import json
 import multiprocessing
 import os
 import shlex
@@ -17,7 +20,7 @@ from planted import of_stage, plant, publish, tiny, tiny_grid
 from capacity.artefacts import hash_index, manifest
 from capacity.artefacts.hash_index import INDEX, NOTES
 from capacity.artefacts.making import Making
-from capacity.artefacts.manifest import MANIFEST
+from capacity.artefacts.manifest import MANIFEST, content_digest, list_outputs, manifest_digest
 from capacity.artefacts.spec import read_spec
 from capacity.errors import NotOurs, OtherSchema, Unlisted, UserError
 from capacity.plan import survey as planning
@@ -335,6 +338,41 @@ def test_a_set_whose_member_was_removed_is_made_again_when_its_members_are_neede
     assert again.keys() == stages_of(grid, "e2", "va")
 
 
+def anew(folder: Path) -> None:
+    """An artefact as an honest execution of its spec leaves it that gave other bits."""
+    name = next(path for path in sorted(folder.iterdir()) if path.name != MANIFEST)
+    name.write_text("other bits")
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest |= {"outputs": (outputs := list_outputs(folder)), "content": content_digest(outputs)}
+    manifest["digest"] = manifest_digest(manifest)
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+def test_what_followed_from_an_artefact_that_was_made_again_is_not_forgotten_with_the_run(results: Path, grid: Grid):
+    checkpoint = of_stage(grid, "checkpoints", "e2")
+    damage(results / checkpoint.name)
+    prepared(grid, results)
+    time.sleep(0.01)
+    anew(results / checkpoint.name)  # and then the run was killed
+    again = remade(grid, results)
+    assert again.keys() == stages_of(grid, "e2", "vpa")
+    assert again[of_stage(grid, "variants", "e2").name] == (
+        f"follows from {checkpoint.name}, which was made again by an earlier run"
+    )
+    prepared(grid, results)
+    assert remade(grid, results) == again, "not the second time either"
+
+
+def test_what_was_to_be_made_again_and_is_as_before_is_not_made_again(results: Path, grid: Grid):
+    folder = results / of_stage(grid, "checkpoints", "e2").name
+    shutil.copytree(folder, results.parent / "kept")
+    damage(folder)
+    prepared(grid, results)
+    shutil.rmtree(folder)
+    shutil.copytree(results.parent / "kept", folder)  # a user put it back
+    assert remade(grid, results) == {}
+
+
 # --- specs for the engine
 
 
@@ -577,6 +615,18 @@ def test_two_runs_never_hold_one_results_folder_and_a_dead_one_lets_go(
     other.join(30)
     lock_run(results).close()
     lock_run(results).close()
+
+
+def test_a_file_system_without_locks_is_not_taken_for_another_run(
+    results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(SystemExit):
+        lock_run(results)
+    assert "cannot be locked (Function not implemented); put results on" in capsys.readouterr().err
 
 
 def test_models_are_checked_before_any_spec_is_written(tmp_path, monkeypatch):

@@ -120,6 +120,20 @@ def test_a_scale_file_with_a_mistake_stops_it_with_one_line(place: Path, content
     assert stray.exists()
 
 
+def test_a_scale_file_over_which_ones_own_file_makes_no_sense_is_left_out_with_a_line(place: Path):
+    write(place / "scales" / "large.yaml", {"datasets": {"atomic": {"N": 60}}})
+    mine = write(place / "mine.yaml", {"datasets": {"atomic": {"names": [3, 3, 3]}}})
+    names = add(resolve(load_config([place / "config.yaml", mine], {"study": "base"})), place)
+    stray = place / "results" / "checkpoints" / "other-000000000000"
+    stray.mkdir()
+    answer = prune(place, "--yes", "--configfile", "mine.yaml")
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stderr.startswith("left out, since it is no configuration: scales/large.yaml, mine.yaml (")
+    assert "60 people" in answer.stderr
+    assert all_there(place, names)
+    assert not stray.exists()
+
+
 def test_the_state_of_a_training_of_another_scale_is_kept(place: Path):
     """Nothing of that scale is finished, so all that lies there is accounted for without it."""
     config = place / "config.yaml"

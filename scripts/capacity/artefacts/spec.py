@@ -158,7 +158,8 @@ def check_present(spec: Spec) -> None:
                 f"{spec.name}: {package} {installed[package]} is installed here, the run began with {version}; "
                 "use one environment for the whole run"
             )
-    for file, expected in spec.settings.get("files", {}).items():
+    files = [item for each in (spec, *spec.members) for item in each.settings.get("files", {}).items()]
+    for file, expected in files:
         path = REPOSITORY / file
         if not path.is_file() or input_digest(path) != expected:
             raise UserError(f"{spec.name}: {file} changed or vanished since the run began; start the run again")

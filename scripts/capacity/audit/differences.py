@@ -7,6 +7,7 @@ max(1, |a|, |b|). Weights are read from safetensors alone; nothing that could ho
 import contextlib
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ class Comparison:
 
     equal: bool  # the same bytes
     files: float | None  # largest deviation of a number in a file; inf: not comparable; None: nothing to compare with
-    metrics: float  # largest deviation of a metric of the manifests
+    metrics: float | None  # largest deviation of a metric; inf: none is measured; None: nothing to compare with
     where: str = ""  # the file, or the metric, of the largest deviation
 
 
@@ -35,19 +36,31 @@ def compare_artefacts(audited: Artefact, again: Artefact) -> Comparison:
     """Compare two artefacts of one specification."""
     if audited.manifest.content == again.manifest.content:
         return Comparison(True, 0.0, 0.0)
-    metrics, metric = metric_deviation(measures(audited), measures(again))
+    if not (audited.manifest.outputs or again.manifest.outputs):  # sets, whose members are each compared
+        same = len(audited.manifest.members) == len(again.manifest.members)
+        return Comparison(False, 0.0 if same else INCOMPARABLE, INCOMPARABLE, "its members")
+    both = [name for name in audited.manifest.outputs if (audited.folder / name).is_file()]
+    mine, other = measures(audited, both), measures(again, both)
+    metrics, metric = metric_deviation(mine, other)
     deviations = {}
     for name in sorted({*audited.manifest.outputs, *again.manifest.outputs}):
-        mine, other = audited.manifest.outputs.get(name), again.manifest.outputs.get(name)
-        if mine is None or other is None:
+        before, now = audited.manifest.outputs.get(name), again.manifest.outputs.get(name)
+        if before is None or now is None:
             deviations[name] = INCOMPARABLE
-        elif mine.sha256 != other.sha256 and (audited.folder / name).is_file():
+        elif before.sha256 != now.sha256 and (audited.folder / name).is_file():
             same_code = audited.name == again.name
             deviations[name] = file_deviation(audited.folder / name, again.folder / name, ids=same_code)
-    if not deviations:  # the members of a set differ, or files were left out
-        return Comparison(False, None, metrics, f"metric {metric}" if metric else "")
+    if not deviations:  # files were left out
+        return Comparison(
+            False, None, metrics if _numbers(mine) or _numbers(other) else None, f"metric {metric}" if metric else ""
+        )
     worst = max(deviations, key=lambda name: deviations[name])
     return Comparison(False, deviations[worst], metrics, worst)
+
+
+def far_text(deviation: float | None) -> str:
+    """A deviation in words."""
+    return "not comparable" if deviation is None or deviation == float("inf") else f"by up to {deviation:.2g}"
 
 
 def file_deviation(a: Path, b: Path, ids: bool = True) -> float:
@@ -125,17 +138,32 @@ def _number(x: float, y: float) -> float:
     return abs(x - y) / max(1.0, abs(x), abs(y))
 
 
-def measures(artefact: Artefact) -> dict[str, Any]:
-    """The manifest's metrics, and the mean of each column of scores: what a measurement says as a whole."""
+def measures(artefact: Artefact, files: Iterable[str]) -> dict[str, Any]:
+    """The manifest's metrics, and the mean of each column of scores and tables: what a measurement says as a whole.
+
+    files: the outputs whose columns count.
+    """
     means: dict[str, Any] = {}
-    for name in artefact.manifest.outputs:
-        path, columns = artefact.folder / name, dict[str, Any]()
-        if path.suffix == ".parquet" and path.is_file():
-            with contextlib.suppress(OSError, ValueError):  # damaged: it has no mean, and as a file differs
-                columns = _columns(path)
-            floats = {key: v for key, v in columns.items() if v.dtype.kind == "f" and np.isfinite(v).any()}
-            means |= {f"mean {key} of {name}": float(np.nanmean(column)) for key, column in floats.items()}
+    for name in files:
+        columns = dict[str, Any]()
+        with contextlib.suppress(OSError, ValueError):  # damaged, or not there: it has no mean, and as a file differs
+            columns = _columns_of(artefact.folder / name)
+        floats = {key: v for key, v in columns.items() if v.dtype.kind == "f" and np.isfinite(v).any()}
+        means |= {f"mean {key} of {name}": float(np.nanmean(column)) for key, column in floats.items()}
     return {**artefact.manifest.metrics, **means}
+
+
+def _columns_of(path: Path) -> dict[str, Any]:
+    """The columns of a table that is parquet or CSV; none of any other file. Raises ValueError."""
+    if path.suffix == ".parquet":
+        return _columns(path)
+    rows = read_rows(path) if path.suffix == ".csv" else []
+    cells = {key: [row[key] for row in rows] for key in (rows[0] if rows else {})}
+    return {key: np.array([float(x or "nan") for x in column]) for key, column in cells.items() if _are_numbers(column)}
+
+
+def _are_numbers(column: list[str]) -> bool:
+    return all(not cell or NUMBER.fullmatch(cell) for cell in column)
 
 
 def metric_deviation(a: dict[str, Any], b: dict[str, Any]) -> tuple[float, str]:

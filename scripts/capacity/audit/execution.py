@@ -16,7 +16,7 @@ from capacity.artefacts.identity import digest
 from capacity.artefacts.manifest import MANIFEST
 from capacity.artefacts.spec import Spec
 from capacity.audit.currency import Currency, standings, without_ids
-from capacity.audit.differences import Comparison, compare_artefacts
+from capacity.audit.differences import Comparison, compare_artefacts, far_text
 from capacity.audit.engine import CleanCheckout
 from capacity.audit.findings import Level, Severity
 from capacity.audit.folder import Artefact, Folder, parents_first, read_folder
@@ -198,33 +198,34 @@ def check_execution(
         if twin and name not in kept:
             remade.append(name)
             stale = found[name].currency != Currency.CURRENT
-            _judge(name, compare_artefacts(artefact, twin), stale, not differences, config.audit, level)
+            judge(name, compare_artefacts(artefact, twin), stale, not differences, config.audit, level)
     tables = {table.name for table in published_tables(folder)}
     level.facts[TABLE_MADE_AGAIN] = "yes" if tables and tables <= set(remade) else "no"
     _coverage(folder, remade, cost(again, again.artefacts.keys() - set(kept)), level)
     return level
 
 
-def _judge(name: str, it: Comparison, stale: bool, bits: bool, allowed: Audit, level: Level) -> None:
+def judge(name: str, it: Comparison, stale: bool, bits: bool, allowed: Audit, level: Level) -> None:
     """What a comparison means: equal bits are a fact; anything else is a finding, weighed by what was expected."""
     counts = level.facts.setdefault("made again", {"equal bits": 0, "within tolerance": 0, "different": 0})
     if it.equal:
         counts["equal bits"] += 1
         return
-    within = (it.files is not None and it.files <= allowed.tensors) or it.metrics <= allowed.metrics
+    if it.metrics is None and (stale or not bits):
+        counts["nothing to compare"] = counts.get("nothing to compare", 0) + 1
+        level.note("nothing to compare", name, "its files were left out; other bits are expected here")
+        return
+    limits = ((it.files, allowed.tensors), (it.metrics, allowed.metrics))
+    within = any(far is not None and far <= most for far, most in limits)
     counts["within tolerance" if within and not bits else "different"] += 1
     files = "no file to compare" if it.files is None else "files not comparable" if it.files == float("inf") else ""
-    how = f"{files or f'numbers differ by up to {it.files:.2g}'} ({it.where}), metrics {_far(it.metrics)}"
+    how = f"{files or f'numbers differ by up to {it.files:.2g}'} ({it.where}), metrics {far_text(it.metrics)}"
     if stale:
         level.add(Severity.NOTE if within else Severity.WARNING, "other bits", name, f"made by other code; {how}")
     elif within and not bits:
         level.note("other bits", name, f"within tolerance on this machine; {how}")
     else:
         level.fault("other bits", name, f"made again it differs; {how}")
-
-
-def _far(deviation: float) -> str:
-    return "not comparable" if deviation == float("inf") else f"by up to {deviation:.2g}"
 
 
 def _coverage(folder: Folder, remade: list[str], spent: float, level: Level) -> None:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections import Counter
 from importlib import metadata
+from pathlib import PurePath
 from typing import Any
 
 from capacity.audit.findings import Level
@@ -16,6 +17,7 @@ from capacity.audit.folder import Folder, Manifest
 from capacity.environment import REPOSITORY, environment, hardware
 
 LOCK = REPOSITORY / "envs" / "requirements.txt"
+FORMATS = {".parquet": "pyarrow", ".safetensors": "safetensors"}  # which note their own version in a file
 
 
 def check_machine(folder: Folder) -> Level:
@@ -63,7 +65,8 @@ def differences(folder: Folder) -> list[str]:
         if made_on != cpu and made_on not in _gpus():
             found[f"made on {made_on}, audited on {cpu}"] += 1
         packages = manifest.environment.get("packages")
-        for name in manifest.packages:
+        formats = {FORMATS[suffix] for file in manifest.outputs if (suffix := PurePath(file).suffix) in FORMATS}
+        for name in dict.fromkeys([*manifest.packages, *sorted(formats)]):
             made = packages.get(name) if isinstance(packages, dict) else None
             now = here["packages"].get(name)
             if name in here["packages"] and made != now:

@@ -29,7 +29,7 @@ from capacity.config.experiment import Config
 from capacity.environment import git_state
 from capacity.errors import UserError, printable
 from capacity.plan.grid import Grid
-from capacity.plan.survey import published
+from capacity.plan.survey import HELD, published
 
 
 @dataclass(frozen=True)
@@ -225,8 +225,10 @@ def still(results: Path) -> Iterator[None]:
         return
     with open(path) as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # NFS refuses an exclusive one of a file opened to read
+        except OSError as error:
+            if error.errno not in HELD:
+                raise UserError(f"{path}: cannot be locked ({error.strerror}); audit a copy on another disk") from None
             raise UserError(
                 f"{results}: a run is under way here ({file.read().strip()[:100]}); wait for it, or audit a copy"
             ) from None

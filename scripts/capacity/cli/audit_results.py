@@ -22,6 +22,7 @@ from capacity.audit.run import Options, run_audit
 from capacity.cli.arguments import CONFIG_FILE, RESULTS, config_parser, natural, read_config
 from capacity.config.load import load_config
 from capacity.config.study import Audit
+from capacity.environment import usable_cores
 from capacity.errors import UserError
 from capacity.plan.grid import resolve
 
@@ -63,7 +64,7 @@ def options() -> argparse.Namespace:
         help="of --archive: a python: model of this checkout that may be called",
     )
     parser.add_argument("--output", type=Path, help="where the report goes (default: audit/ in the audited folder)")
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes at a time")
+    parser.add_argument("--jobs", type=int, default=usable_cores(), help="processes at a time")
     return parser.parse_args()
 
 

@@ -56,9 +56,10 @@ def plot_figure_one(table: pd.DataFrame, folder: Path, title: str = TITLE) -> No
 
 
 def plain_models(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the paper's GPT-2 in full precision, a run that several studies share once."""
+    """Rows of the paper's GPT-2 in full precision at the chosen rate, a run that several studies share once."""
     named = table["model"].map(lambda name: bool(NOTATION.fullmatch(name)))
-    rows = table[named & (table["bits_per_weight"] >= FULL_PRECISION_BITS)].drop_duplicates("variant_id")
+    rows = table[named & (table["bits_per_weight"] >= FULL_PRECISION_BITS) & table["chosen"]]
+    rows = rows.drop_duplicates("variant_id")
     return rows.assign(study=_first_study(rows))
 
 

@@ -46,7 +46,8 @@ def values_of(summary: pd.DataFrame) -> pd.DataFrame:
     """A column a key: the names, and what `vary` reaches as numbers where all are, else as text."""
     values = pd.DataFrame({f"={key}": summary[COLUMNS.get(key, key)] for key in (*NAMES, *COLUMNS)})
     for key, column in _settings(summary).items():
-        values[f"={key}"] = column
+        if key not in COLUMNS:  # of these the table has the value of each row, of those too that do not vary it
+            values[f"={key}"] = column
     return values
 
 

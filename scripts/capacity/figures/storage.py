@@ -5,6 +5,7 @@ how near the weights are to the limit of their memory, are R over x; grey lines 
 """
 
 import re
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def plot_storage(table: pd.DataFrame, study: str, folder: Path, question: str = 
     whole = summary["bits_per_weight"] >= FULL_PRECISION_BITS
     methods = list(dict.fromkeys(summary.loc[~whole, "method"]))
     exposures = sorted(summary["exposures"].unique(), reverse=True)
-    looks = dict(zip(exposures, zip(COLOURS, MARKERS, strict=False), strict=False))
+    looks = dict(zip(exposures, zip(cycle(COLOURS), cycle(MARKERS), strict=False), strict=False))
     with style():
         down = -(-len(methods) // COLUMNS)
         figure = Figure(figsize=(9.6, 1.6 + 2.1 * down), layout="constrained")
@@ -56,7 +57,7 @@ def plot_storage(table: pd.DataFrame, study: str, folder: Path, question: str = 
                 axes.axhline(bits.R, color=looks[bits.exposures][0], linewidth=0.8, linestyle="--", zorder=1)
         for axes in panels[len(methods) :]:
             axes.remove()
-        for axes in panels[len(methods) - COLUMNS : len(methods)]:
+        for axes in panels[max(0, len(methods) - COLUMNS) : len(methods)]:
             axes.set_xlabel("bits of weights a parameter", fontsize=8)
             axes.tick_params(labelbottom=True)
         for axes in panels[: len(methods) : COLUMNS]:

@@ -1,5 +1,6 @@
 """What the configuration reaches: the artefacts of every study, at every scale that it or a scale file defines."""
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,7 +26,8 @@ def configurations(
     """Each configuration that can be asked for, with where it differs from the first file alone.
 
     The first file, or that with one scale file over it; each as it is, and with the other files and the overrides over
-    it. Raises UserError.
+    it. A scale file over which the others give no valid configuration is left out, with a line: nothing can be made
+    by the two. Raises UserError.
     """
     base, others = files[0], files[1:]
     for scale_file in [None, *scale_files]:
@@ -33,7 +35,15 @@ def configurations(
         yield ", ".join(str(file) for file in under[1:]), load_config(under)
         if others or overrides:
             over = [*under[1:], *(file for file in others if file != scale_file)]
-            yield ", ".join([*map(str, over), *overrides]), load_config([base, *over], dict(overrides))
+            place = ", ".join([*map(str, over), *overrides])
+            try:
+                config = load_config([base, *over], dict(overrides))
+            except UserError as error:
+                if scale_file is None or scale_file in others:  # it is the one that was asked for
+                    raise
+                print(f"left out, since it is no configuration: {place} ({error})", file=sys.stderr)
+                continue
+            yield place, config
 
 
 def reached_by(configs: Iterator[tuple[str, Config]], results: Path) -> "Reached":

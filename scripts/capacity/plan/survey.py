@@ -4,6 +4,7 @@ Nothing here depends on the engine. A job never runs this code.
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -20,7 +21,7 @@ from typing import IO, TYPE_CHECKING
 
 from capacity.artefacts.hash_index import HERE, Memory, marks
 from capacity.artefacts.identity import check_bytecode_by_hash, digest, file_digest
-from capacity.artefacts.manifest import MANIFEST, contents, read_manifest, verify, write_atomically
+from capacity.artefacts.manifest import MANIFEST, contents, noted, read_manifest, verify, write_atomically
 from capacity.artefacts.spec import Spec, spec_text
 from capacity.artefacts.store import VARIABLE
 from capacity.errors import NotOurs, Unlisted, UserError, unwritable
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from capacity.plan.grid import Grid
 
 WRITTEN_BESIDE = {"tables": ("runs.csv",)}  # by publishing, of executions: no file of the artefact
+HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # of a lock: another process has it
 ONE_WORD = re.compile(r"[^\s'\"\\]+")  # of a command line, as it stands
 STUDIES = "report/studies.json"  # each study's question and findings, for the report's pages
 # glibc returns big blocks to the system and faults them in again on every step unless set otherwise.
@@ -115,10 +117,34 @@ def survey(specs: Iterable[Spec], results: Path) -> tuple[dict[str, State], dict
     return states, watch.faults
 
 
-def to_remake(specs: dict[str, Spec], states: dict[str, State], faults: dict[str, str]) -> dict[str, str]:
+def left_behind(specs: dict[str, Spec], states: dict[str, State], results: Path) -> dict[str, str]:
+    """What an earlier run was to make again and did not come to, with the parent that was made anew before.
+
+    A spec that asks for it is newer than the artefact, and the artefact notes another execution of the parent.
+    """
+    found = {}
+    asked = {entry.name: entry.stat().st_mtime for entry in _listing(results / "specs")}
+    for name, spec in specs.items():
+        manifest = results / name / MANIFEST
+        if states[name] == State.DONE and asked.get(f"{spec.id}.json", 0) > manifest.stat().st_mtime:
+            inputs = read_manifest(results / name)["inputs"]
+            parents = [parent for parent in spec.parent_names() if states.get(parent) == State.DONE]
+            anew = [each for each in parents if inputs.get(each) != noted(read_manifest(results / each))]
+            if anew:
+                found[name] = anew[0]
+    return found
+
+
+def _listing(folder: Path) -> list[os.DirEntry[str]]:
+    return list(os.scandir(folder)) if folder.is_dir() else []
+
+
+def to_remake(
+    specs: dict[str, Spec], states: dict[str, State], faults: dict[str, str], behind: dict[str, str]
+) -> dict[str, str]:
     """Artefacts to make again although they exist, with the reason: damaged ones and all that followed from them.
 
-    specs: in the order of the flow, parents before children.
+    specs: in the order of the flow, parents before children. behind: as of `left_behind`.
     """
     reasons: dict[str, str] = {}
     needed = {p for spec in specs.values() if states[spec.name] != State.DONE for p in spec.parent_names()}
@@ -130,6 +156,8 @@ def to_remake(specs: dict[str, Spec], states: dict[str, State], faults: dict[str
             reasons[name] = f"damaged: {faults[bad]}"
         elif lost and name in needed and states[name] == State.DONE:
             reasons[name] = f"damaged: its member {lost} is missing"
+        elif name in behind:
+            reasons[name] = f"follows from {behind[name]}, which was made again by an earlier run"
         elif parent and states[name] == State.DONE:
             reasons[name] = f"follows from {parent}, which is made again"
         elif parent:
@@ -144,7 +172,7 @@ def write_specs(plan: "Plan", results: Path) -> None:
     """
     folder = results / "specs"
     folder.mkdir(parents=True, exist_ok=True)
-    present = {entry.name: entry.stat().st_mtime for entry in os.scandir(folder)}
+    present = {entry.name: entry.stat().st_mtime for entry in _listing(folder)}
     for spec in plan.specs.values():
         path = folder / f"{spec.id}.json"
         if spec.name in plan.remake:
@@ -245,7 +273,8 @@ class Plan:
 def hold_against(grid: "Grid", results: Path) -> Plan:
     """Survey the artefacts of a grid; changes nothing but the index of hashed files."""
     states, faults = survey(grid.specs.values(), results)
-    return Plan(grid, states, faults, to_remake(grid.specs, states, faults))
+    behind = left_behind(grid.specs, states, results)
+    return Plan(grid, states, faults, to_remake(grid.specs, states, faults, behind))
 
 
 def try_models(plan: Plan) -> None:
@@ -349,9 +378,12 @@ def lock_run(results: Path) -> IO[str]:
         file = open(results / "engine.lock", "a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         file.seek(0)
-        print(f"error: {results}: another run is under way here ({file.read().strip()}); wait for it", file=sys.stderr)
+        reason = f"another run is under way here ({file.read().strip()}); wait for it"
+        if error.errno not in HELD:
+            reason = f"engine.lock cannot be locked ({error.strerror}); put results on a file system that has flock"
+        print(f"error: {results}: {reason}", file=sys.stderr)
         raise SystemExit(1) from None
     file.truncate(0)
     file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
