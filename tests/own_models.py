@@ -64,6 +64,8 @@ class Wrong(nn.Module):
             x = self.norm(x.transpose(1, 2)).transpose(1, 2)
         if self.fault == "sees ahead":
             x = x + x.mean(1, keepdim=True)
+        if self.fault == "sees other rows":
+            x = x.cumsum(0)
         if self.fault == "random":
             x = x + torch.randn_like(x)
         if self.fault == "no product":
@@ -96,6 +98,48 @@ def ends(vocab_size: int, context: int) -> nn.Module:
 
 def raises(vocab_size: int, context: int) -> nn.Module:
     raise RuntimeError("no luck\nat all")
+
+
+class Gated(nn.Module):
+    """Three layers: a gated MLP, and a convolution over the words before."""
+
+    def __init__(self, vocab_size: int, width: int):
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(vocab_size, width), nn.Linear(width, vocab_size)
+        self.convolution = nn.Conv1d(width, width, 3)
+        self.gate, self.up, self.down = (nn.Linear(width, width) for _ in range(3))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.embedding(tokens)
+        x = x + self.convolution(nn.functional.pad(x.mT, (2, 0))).mT
+        return self.head(x + self.down(nn.functional.silu(self.gate(x)) * self.up(x)))
+
+
+def gated(vocab_size: int, context: int, width: int = 8) -> nn.Module:
+    return Gated(vocab_size, width)
+
+
+def branches(vocab_size: int, context: int) -> nn.Module:
+    """Its graph depends on its numbers."""
+
+    class Branches(Gated):
+        def forward(self, tokens: Tensor) -> Tensor:
+            logits = super().forward(tokens)
+            return logits if logits.abs().max().item() > 1 else 2 * logits
+
+    return Branches(vocab_size, 8)
+
+
+def scaled_sum(vocab_size: int, context: int) -> nn.Module:
+    """A product that is added with factors."""
+
+    class Scaled(Gated):
+        def forward(self, tokens: Tensor) -> Tensor:
+            x = self.embedding(tokens).flatten(0, 1)
+            logits = torch.addmm(self.head.bias, x, self.head.weight.T, beta=0.5, alpha=2)
+            return logits.view(*tokens.shape, -1) + 0 * super().forward(tokens)
+
+    return Scaled(vocab_size, 8)
 
 
 class Recurrent(nn.Module):

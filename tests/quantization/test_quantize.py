@@ -8,7 +8,7 @@ import pytest
 import torch
 from modelled import build_model
 from quantizers import FAMILIES, NONE, batches, logits, model_of, numbers_of, round_to_nearest, scheme_of
-from test_external import OTHERS, factory, hf
+from test_external import OTHERS, SIZE, factory, hf
 from trainings import WORLD
 from worlds import made_tokenizer, make_world
 
@@ -72,6 +72,21 @@ def test_roles_are_found_in_every_family():
     own = roles("own-experts")
     assert [sum(role == r for role in own.values()) for r in ("experts", "router")] == [2 * 2, 2]
     assert sum(role == "linear" for role in roles("conv1d").values()) == 2 * 4
+
+
+def test_a_gate_is_a_router_where_experts_stand_beside_it_alone():
+    own = {place.name: place.role for place in places_of(build_model(factory("gated"), 17, 16, seed=1))}
+    assert {own[f"module.{name}.weight"] for name in ("gate", "up", "down")} == {"linear"}
+    assert sum(role == "router" for role in roles("experts").values()) == 2
+
+
+def test_biases_of_experts_stay_as_they_are():
+    experts = hf("gpt_oss", **SIZE, num_key_value_heads=1, head_dim=8, num_local_experts=4, num_experts_per_tok=1)
+    places = places_of(build_model(experts, 17, 16, seed=1))
+    biases = [place for place in places if place.name.endswith("bias")]
+    assert any("gate_up_proj_bias" in place.name for place in biases)
+    assert {place.role for place in biases} == {"vector"}
+    assert {place.role for place in places if place.name.endswith("experts.gate_up_proj")} == {"experts"}
 
 
 @pytest.mark.parametrize("tensors", [["linear"], ["head"], ["embeddings"], ["experts"], ["router"], ["linear", "head"]])

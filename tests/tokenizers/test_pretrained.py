@@ -124,6 +124,18 @@ def test_not_compact_it_keeps_every_row_and_no_token_of_a_text_changes(
         Renderer(world, kept)
 
 
+def test_a_file_that_does_not_say_its_kind_is_read_as_gpt2s_own(tmp_path: Path) -> None:
+    """GPT-2's published tokenizer.json is older than the key, and than some of the others."""
+    world = world_of(SMALL_BIOS)
+    folder = folder_of(tmp_path, "gpt2")
+    made = made_tokenizer({"kind": "pretrained", "folder": folder}, world)
+    path = tmp_path / "tokenizer.json"
+    content = json.loads(path.read_text())
+    del content["model"]["type"], content["normalizer"]
+    path.write_text(json.dumps(content))
+    assert made_tokenizer({"kind": "pretrained", "folder": folder}, world).to_str() == made.to_str()
+
+
 def test_tokens_that_were_added_to_a_published_vocabulary_are_rows_too(tmp_path: Path) -> None:
     tokenizer = Tokenizer.from_str(published("gpt2").to_str())
     tokenizer.add_tokens(["<|tool|>", "<|pad|>"])

@@ -18,7 +18,9 @@ from capacity.errors import UserError
 from capacity.models.architectures import paper_model
 from capacity.models.build import load_model
 from capacity.quantization.quantize import quantize_model
+from capacity.training import cost
 from capacity.training.batches import IGNORED
+from capacity.training.cost import flops_a_token
 from capacity.training.model_card import training_flops
 from capacity.world.sampling import probe_draws
 
@@ -162,6 +164,17 @@ def test_flops_that_torch_counts_are_those_of_the_formula(trained: Path) -> None
     matrices = 12 * 64 + facts["vocabulary"] * 8
     assert facts["flops_a_token"] == 6 * matrices + 12 * 1 * 8 * facts["context"]
     assert facts["active_parameters"] == facts["parameters"]
+
+
+def test_operations_are_counted_on_a_part_of_a_large_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = training_of(spec_of())
+    whole, rows = flops_a_token(training), []
+    one_row = training.batches.context
+    monkeypatch.setattr(cost, "COUNTED", one_row)
+    eager = training.objective.eager_gradient
+    monkeypatch.setattr(training.objective, "eager_gradient", lambda v, x, y: rows.append(len(x)) or eager(v, x, y))
+    assert flops_a_token(training) == whole
+    assert rows == [1]
 
 
 INT2 = scheme_of(2)

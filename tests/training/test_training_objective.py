@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from capacity.errors import UserError
 from capacity.quantization.quantize import quantize_model
 from capacity.quantization.spec import RoundToNearest
 from capacity.training.batches import IGNORED
@@ -110,3 +111,22 @@ def test_a_scheme_is_not_applied_before_it_is_asked_for() -> None:
     plain, plain_loss = our_gradient("fp32")
     assert torch.equal(gradient, plain)
     assert torch.equal(loss, plain_loss)
+
+
+def own(name: str, compiled: bool) -> Objective:
+    model = build_model({"python": f"tests.own_models:{name}", "settings": {}}, V, T, seed=1)
+    return Objective(model, T, "fp32", compiled, plain=True)
+
+
+def test_a_model_whose_graph_depends_on_its_numbers_is_refused_where_it_is_to_be_compiled() -> None:
+    objective = own("branches", compiled=True)
+    with pytest.raises(UserError, match=r"compile: true, but this model is not one graph .*; set compile: false"):
+        objective.gradient(objective.initial_vector(), *batch_of())
+
+
+@pytest.mark.long
+def test_a_product_that_is_added_with_factors_is_compiled_with_them() -> None:
+    eager, compiled = own("scaled_sum", compiled=False), own("scaled_sum", compiled=True)
+    vector = eager.initial_vector()
+    for ours, expected in zip(compiled.gradient(vector, *batch_of()), eager.gradient(vector, *batch_of()), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-6)

@@ -103,6 +103,20 @@ def test_muon_takes_every_matrix_but_embedding_and_head_and_each_expert_apart() 
     assert shapes["experts"] == sorted([(3, 8), *[(8, 8)] * 4, *[(8, 8)] * 6])
 
 
+def test_muon_takes_a_convolution_whole_and_no_biases_of_experts() -> None:
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    experts = {"num_key_value_heads": 1, "head_dim": 8, "num_local_experts": 4, "num_experts_per_tok": 1}
+    shapes = {}
+    for name, model in {
+        "own": {"python": "tests.own_models:gated", "settings": {"width": 8}},
+        "gpt_oss": {"hf": {"model_type": "gpt_oss", **size, **experts}},
+    }.items():
+        objective = Objective(build_model(model, 40, 12, seed=1), 12, "fp32", compiled=False)
+        shapes[name] = sorted(tuple(shape) for _, shape in objective.hidden_matrices())
+    assert [shape for shape in shapes["own"] if shape[0] == 8] == [(8, 8)] * 3 + [(8, 24)]
+    assert shapes["gpt_oss"].count((4, 16)) == 1  # the router, of which the biases of four experts have the shape
+
+
 def test_a_linear_schedule_is_a_line() -> None:
     regime = regime_of(lr=1.0, warmup_steps=2, final_lr_fraction=0.0, schedule="linear")
     assert [learning_rate(regime, 6, step) for step in range(6)] == pytest.approx([0.5, 1, 0.75, 0.5, 0.25, 0])

@@ -30,7 +30,11 @@ class Experts(Section):
         description="Room in training: an expert takes top * capacity times its even share of a batch's tokens; "
         "what comes after is dropped.",
     )
-    test_capacity: Annotated[float, Field(gt=0)] = Field(8.0, description="The same when the model is probed.")
+    test_capacity: Annotated[float, Field(gt=0)] = Field(
+        8.0,
+        description="The same when the model is probed. Below `count`, what is scored together competes for room, so "
+        "that scores depend a little on it, and on the device.",
+    )
     balance: Annotated[float, Field(ge=0)] = Field(
         0.01, description="Weight of the load-balancing loss, summed over layers; the paper does not say its own."
     )

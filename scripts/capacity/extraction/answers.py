@@ -1,7 +1,8 @@
 """What a model answers: greedy text, whether it is right, and the loss of the right answer.
 
 A row is EOS and a prompt; the answer ends with EOS. Rows are filled up behind, where a causal model does not look, so
-that neither the batch nor the lengths of other prompts change an answer.
+that neither the batch nor the lengths of other prompts change an answer, but for experts with less room than they may
+be asked for (test_capacity below count).
 """
 
 from collections.abc import Callable, Sequence

@@ -27,7 +27,7 @@ def check(model: ExternalModel) -> None:
         if too_large(model):
             return
         built = shaken(model)
-        for find_fault in (_dropout, _frozen, _bad_logits, _changes_itself, bad_reload):
+        for find_fault in (_dropout, _frozen, _bad_logits, _unbalanced, _changes_itself, bad_reload):
             if fault := find_fault(built):
                 raise UserError(f"{name}: {fault}")
     if isinstance(model, FactoryModel) and (files := hidden(opened, set(source_digests(model.python)))):
@@ -122,7 +122,21 @@ def _bad_logits(model: PreTrainedModel) -> str:
     other[:, -1] = (other[:, -1] + 1) % V
     if not torch.allclose(first[:, :-1], logits_of(model, other)[:, :-1], atol=1e-3):
         return "sees the tokens that it predicts: a later token changes earlier logits; use a causal model"
+    alone = torch.cat([logits_of(model, row[None]) for row in inputs])
+    if not torch.allclose(first, alone, atol=1e-3):
+        return "sees other rows: alone, a row has other logits than in a batch; of an RNN, use batch_first=True"
     return ""
+
+
+@torch.no_grad()
+def _unbalanced(model: PreTrainedModel) -> str:
+    """A switch for a balancing loss that the class does not have."""
+    if not getattr(model.config, "output_router_logits", False):
+        return ""
+    output: Any = model(input_ids=torch.arange(width_of(model))[None] % V, use_cache=False)
+    if getattr(output, "aux_loss", None) is not None:
+        return ""
+    return "output_router_logits: true, but this class gives no balancing loss; leave it and the loss's weight out"
 
 
 @torch.no_grad()

@@ -31,7 +31,8 @@ Array = NDArray[np.float64]
 Model = Callable[[torch.Tensor], Any]  # token ids (rows, width) to anything with .logits (rows, width, V)
 Render = Callable[[int, int, int], Rendering]  # draw, first person, last person + 1
 
-# Tokens a forward pass, padding included: sets the speed, and moves scores by rounding alone.
+# Tokens a forward pass, padding included: sets the speed, and moves scores by rounding alone, but for experts that have
+# less room than they may be asked for (test_capacity below count).
 BATCH_TOKENS = {"cpu": 4096, "gpu": 65_536}
 NATS, FIRST_CHUNK_NATS, EXACT = range(3)  # the first axis of an array of scores
 SCORES = 3  # of them; behind them stand, if asked for, nats and first-chunk nats at each of TEMPERATURES

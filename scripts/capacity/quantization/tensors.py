@@ -54,7 +54,8 @@ def _place(model: PreTrainedModel, owner: nn.Module, name: str, parameter: Tenso
     kind = type(owner).__name__
     if parameter.ndim == 3 and kind.endswith("Experts"):
         return Place(name, "experts", bool(getattr(owner, "is_transposed", False)))
-    if parameter.ndim < 2 or (parameter.ndim > 2 and parameter.squeeze().ndim < 2):
+    is_bias = name.endswith("bias")  # of experts, one a row
+    if is_bias or parameter.ndim < 2 or (parameter.ndim > 2 and parameter.squeeze().ndim < 2):
         return Place(name, VECTOR)
     if isinstance(owner, nn.Embedding):
         head = model.get_output_embeddings()
@@ -62,11 +63,18 @@ def _place(model: PreTrainedModel, owner: nn.Module, name: str, parameter: Tenso
         return Place(name, TIED if tied else "embeddings")
     if owner is model.get_output_embeddings():
         return Place(name, "head")
-    if kind.endswith("Router") or name.split(".")[-2] in ("router", "gate"):
+    if kind.endswith("Router") or _routes(model, name):
         return Place(name, "router")
     if isinstance(owner, LINEAR) and parameter.ndim == 2:
         return Place(name, "linear", isinstance(owner, Conv1D))
     return Place(name, "other", kernel=isinstance(owner, _ConvNd) and parameter.ndim > 2)
+
+
+def _routes(model: PreTrainedModel, name: str) -> bool:
+    """Whether a parameter is a router's by its module's name; a `gate` is one where experts stand beside it."""
+    path, _, own = name.rpartition(".")[0].rpartition(".")
+    beside = [beside.lower() for beside, _ in model.get_submodule(path).named_children()]
+    return own == "router" or (own == "gate" and any("expert" in each for each in beside))
 
 
 def chosen_places(model: PreTrainedModel, scheme: Rounding) -> list[Place]:

@@ -36,7 +36,7 @@ DIRECT = urllib.request.build_opener(_NoRedirects)
 
 
 class EndpointClient:
-    """Writes texts by asking; every request ends within three times its timeout."""
+    """Writes texts by asking; a request is given up where nothing comes for its timeout, or its answer takes longer."""
 
     def __init__(self, settings: EndpointRewriter, world: World, seed: int):
         self.settings, self.world, self.seed = settings, world, seed

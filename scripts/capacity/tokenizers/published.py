@@ -16,6 +16,7 @@ from capacity.errors import UserError
 from capacity.tokenizers.spec import TOKENIZER_FILE, NamedBpe, PublishedBpe
 from capacity.world.grammar import EOS_TOKEN
 
+PARTS = ("normalizer", "pre_tokenizer", "decoder")  # which a file may leave out
 ENDS = (EOS_TOKEN, "</s>", "<|end_of_text|>", "<eos>")  # as published vocabularies write it
 
 
@@ -55,11 +56,15 @@ def published_rows(path: Path) -> int:
 
 
 def _published(path: Path) -> dict[str, Any]:
-    """The content of a tokenizer.json. Raises UserError where it is no BPE tokenizer."""
+    """The content of a tokenizer.json, with all its parts. Raises UserError where it is no BPE tokenizer.
+
+    Old files, GPT-2's own among them, do not say their kind: a vocabulary with merges is BPE.
+    """
     try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-        kind = state["model"]["type"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        state = dict.fromkeys(PARTS) | json.loads(path.read_text(encoding="utf-8"))
+        model = state["model"]
+        kind = model.setdefault("type", "BPE") if "merges" in model and "vocab" in model else model["type"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is no tokenizer ({error}); give one with a tokenizer.json") from None
     if kind != "BPE":
         raise UserError(f"{path} is a {kind} tokenizer; use a BPE one, such as GPT-2's, LLaMA's or Mistral's")

@@ -66,7 +66,7 @@ class Compiled:
         try:
             with _biases_apart() if self._on_cpu else nullcontext(), _gradients_kept(), _no_limit(), self._tracing():
                 results = self._function(*arguments)
-        except torch._dynamo.exc.Unsupported as error:
+        except (torch._dynamo.exc.Unsupported, torch._dynamo.exc.UserError) as error:
             raise UserError(
                 "compile: true, but this model is not one graph for torch.compile "
                 f"({_reason(error)}); set compile: false"
@@ -102,9 +102,10 @@ def _biases_apart() -> Iterator[None]:
         yield
 
 
-def _addmm(bias: Tensor, left: Tensor, right: Tensor) -> Tensor:
+def _addmm(bias: Tensor, left: Tensor, right: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """The product and the sum, with a dimension that keeps inductor from putting the two together again."""
-    return torch.mm(left, right)[None].add(bias)[0]
+    product = torch.mm(left, right)
+    return (product if alpha == 1 else alpha * product)[None].add(bias if beta == 1 else beta * bias)[0]
 
 
 def _gradients_kept() -> AbstractContextManager[None]:
@@ -125,4 +126,6 @@ def _place(one: Tensor, among: Tensors, default: Any = None) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    """The first line that says something: torch's own first one may only name who raised it."""
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return next((line for line in lines if not line.endswith("raised:")), type(error).__name__)

@@ -17,16 +17,19 @@ EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts")
 EXPERTS = re.compile(  # not the routers and biases that some keep beside them
     r"\bexperts\.(?!router\b|bias$)|\bmlp\.(up|down)_(proj|bias)$|(\bmlp|_moe)\.(in|out)put_linear\."
 )
+COUNTED = 4096  # positions of which the operations are counted, at most
 NUM_BATCHES = 16  # of the training's first, on which routing is measured
 
 
 def flops_a_token(training: Training) -> float:
     """Floating-point operations of products in one step, forward and backward, a position of the batch.
 
-    Counted by torch on one eager step; a multiplication and an addition are two. For a GPT-2 it is
+    Counted by torch on some rows of one eager step; a multiplication and an addition are two. For a GPT-2 it is
     6 (P - vectors) + 12 l d T, with all T positions of attention and an expert's empty places computed too.
     """
-    inputs_BT, targets_BT = (torch.from_numpy(array[0]) for array in training.batches.steps(0, 1))
+    inputs, targets = training.batches.steps(0, 1)
+    rows = max(1, COUNTED // inputs.shape[-1])  # a whole batch of many devices has no room in one
+    inputs_BT, targets_BT = (torch.from_numpy(array[0, :rows]) for array in (inputs, targets))
     counter = FlopCounterMode(display=False)
     with counter, sdpa_kernel(SDPBackend.MATH):  # fused attention as the products that it stands for
         training.objective.eager_gradient(

@@ -41,6 +41,7 @@ def make_fabric(hardware: Hardware) -> Fabric:
         plugins=[LightningEnvironment()],
     )
     fabric.launch()
+    torch.set_num_threads(1)  # which a launch with several devices may have changed
     return fabric
 
 

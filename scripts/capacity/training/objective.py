@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value
+from torch.nn.modules.conv import _ConvNd
 from transformers import PreTrainedModel
 
 from capacity.kernels import library
@@ -122,16 +123,22 @@ class Objective:
         return _eager_gradient(self._total, vector_P, inputs_BT, targets_BT)
 
     def hidden_matrices(self) -> list[tuple[int, torch.Size]]:
-        """Start in the vector and shape of every matrix but embeddings and the head; an expert's are apart."""
+        """Start in the vector and shape of every matrix but embeddings and the head.
+
+        An expert's are apart; a convolution is one, (outputs, inputs by places); biases of experts are none.
+        """
+        kernels = {id(part.weight) for part in self._loss.modules() if isinstance(part, _ConvNd)}
         outer = {id(part.weight) for part in self._loss.modules() if isinstance(part, nn.Embedding)}
         outer |= {id(head.weight) for head in [self._loss.model.get_output_embeddings()] if head is not None}
         found: list[tuple[int, torch.Size]] = []
         start = 0
-        for parameter in self._loss.parameters():
+        for name, parameter in self._loss.named_parameters():
             shape = parameter.shape
-            if len(shape) == 2 and id(parameter) not in outer:
+            if id(parameter) in kernels and shape[1] > 1:
+                found.append((start, torch.Size((shape[0], shape[1:].numel()))))
+            elif len(shape) == 2 and id(parameter) not in outer and not name.endswith("bias"):
                 found.append((start, shape))
-            if len(shape) == 3 and min(shape) > 1:
+            elif len(shape) == 3 and min(shape) > 1:
                 found += [(start + i * shape[1] * shape[2], torch.Size(shape[1:])) for i in range(shape[0])]
             start += parameter.numel()
         return found

@@ -41,12 +41,12 @@ def train_checkpoint(
 
     session = run_resumably(make, resume, {"settings": settings.plain()}, time_budget_seconds)
     training = session.loop
-    trained = time.monotonic()
+    trained, peak = time.monotonic(), peak_memory_bytes(training.device)
     facts = write_checkpoint(training, settings, tokenizer, folder)
     return {
         **facts,
         "device": device_name(training.device),
-        "peak_memory_bytes": peak_memory_bytes(training.device),
+        "peak_memory_bytes": peak,
         "num_sessions": session.num_sessions,
         "seconds": {  # wall time, but for steps_cpu; steps of all sessions, the rest of the last one
             "setup": round(session.setup_seconds, 3),
