@@ -130,6 +130,16 @@ def branches(vocab_size: int, context: int) -> nn.Module:
     return Branches(vocab_size, 8)
 
 
+def fails(vocab_size: int, context: int, width: int = 16) -> nn.Module:
+    """Adds what does not fit."""
+
+    class Fails(Gated):
+        def forward(self, tokens: Tensor) -> Tensor:
+            return super().forward(tokens) + torch.zeros(3, 2, 7)
+
+    return Fails(vocab_size, width)
+
+
 def scaled_sum(vocab_size: int, context: int) -> nn.Module:
     """A product that is added with factors."""
 

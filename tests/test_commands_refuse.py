@@ -37,6 +37,10 @@ CASES = {
         ["task", "atomic", "--extraction", "lora", "--output", "TMP/task", "--seed", "-1"],
         "argument --seed",
     ),
+    "wordings of another dataset": (
+        ["task", "atomic", "--extraction", "openings", "--output", "TMP/task"],
+        "extractions.openings.wordings: 'birth_date' is no attribute of atomic; there are: id_1",
+    ),
     "a licence": (["hub", "results/datasets/x", "TMP/hub", "--license", "foo bar: x"], "--license: 'foo bar: x'"),
     "no JSON": (["check-models"], "standard input: no JSON"),
 }

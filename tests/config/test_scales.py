@@ -123,3 +123,6 @@ def test_a_plan_is_held_against_a_whole_configuration_or_one_that_is_laid_over_t
     assert plan.files_of(ROOT / "config.yaml") == [ROOT / "config.yaml"]
     now = load_config([ROOT / "config.yaml"])
     assert plan.edits(load_config(plan.files_of(overlay)), now) == ["regime short: lr 0.02 -> 0.01"]
+    overlay.write_text("extractions: {questions: {steps: 7}}\n")
+    changes = plan.edits(load_config(plan.files_of(overlay)), now)
+    assert [change.partition(":")[0] for change in changes] == ["extraction questions"]

@@ -136,6 +136,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"wordings": {"age": ["{name} is"]}}, f"{MINE}.wordings: 'age' is no attribute of atomic; there are: id_1, id_2"),
     ({"wordings": {"id_1": ["what?"]}}, f"{MINE}.wordings.id_1"),
     ({"wordings": {"id_1": ["of ({name})"]}}, f"{MINE}.wordings.id_1"),
+    ({"wordings": {"id_1": ["{name} is. {name} has"]}}, "a wording with 2 places for the name; give one"),
+    ({"wordings": {"id_1": ["{name}{name} has"]}}, "a wording with 2 places for the name; give one"),
     ({"share": 0.5}, "share: 0.5 with method: lora; remove share"),
     ({"ranks": [[2, 1]], "choosing": 0.3}, "choosing: 0.3 with one try, where nothing is chosen; remove choosing"),
     ({"ranks": None}, "ranks: missing; method: lora needs ranks"),

@@ -223,6 +223,22 @@ def test_rows_of_mixed_training_have_room_for_every_question_that_will_be_asked(
     answer_texts(model, asked.tokenizer, long_question(asked))
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "gpt_bigcode"])
+def test_no_key_is_changed_however_a_projection_lays_out_its_heads(kind: str):
+    """gpt_bigcode has each head's query, key and value together; GPT-2 all queries first."""
+    size = {"n_embd": 16, "n_layer": 1, "n_head": 2, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    more = {"multi_query": False} if kind == "gpt_bigcode" else {}
+    model = build_model({"hf": {"model_type": kind, **size, **more}}, 20, 16, 1)
+    adapted = with_lora(model, 2, 2, 1)
+    adapted(input_ids=torch.arange(12).view(2, 6)).logits.square().sum().backward()
+    (weight,) = (p for name, p in adapted.named_parameters() if "c_attn.lora_B" in name)
+    assert weight.grad is not None
+    part, d = weight.grad.abs().sum(1) == 0, 16
+    heads = part.view(2, 3, d // 2) if kind == "gpt_bigcode" else part.view(3, 2, d // 2).transpose(0, 1)
+    assert heads[:, 1].all()
+    assert not heads[:, [0, 2]].any()
+
+
 def test_a_query_without_a_value_beside_it_is_no_target_of_lora():
     model = build_model({"hf": {"model_type": "qwen3", "hidden_size": 8, "num_hidden_layers": 1}}, 20, 16, 1)
     attention = model.model.layers[0].self_attn

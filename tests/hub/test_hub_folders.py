@@ -18,7 +18,7 @@ from huggingface_hub import DatasetCard, HfApi, ModelCard
 from modelled import build_model
 from test_rewritten_worlds import rewritten
 from transformers import AutoTokenizer
-from worlds import made_tokenizer, make_world
+from worlds import SMALL_BIOS, made_tokenizer, make_world
 
 from capacity.api import read_table
 from capacity.cli import write_hub_folder
@@ -171,7 +171,7 @@ def test_a_table_of_ones_own_needs_a_licence_and_is_not_called_drawn(
     monkeypatch.setattr("capacity.hub.dataset_folder.verify", lambda folder: {"ended": "2026-11-26T00:00:00"})
     words = [str(facts), str(tmp_path / "card")]
     monkeypatch.setattr(sys, "argv", ["capacity", *words])
-    with pytest.raises(UserError, match="holds a table of your own; name its licence"):
+    with pytest.raises(UserError, match="holds a table of your own; name the licence"):
         write_hub_folder.main()
     monkeypatch.setattr(sys, "argv", ["capacity", *words, "--license", "cc-by-4.0"])
     write_hub_folder.main()
@@ -179,6 +179,17 @@ def test_a_table_of_ones_own_needs_a_licence_and_is_not_called_drawn(
     assert card.data.license == "cc-by-4.0"
     assert "3 records of the table towns.csv." in card.text
     assert "synthetic" not in card.content.lower()
+
+
+def test_values_of_ones_own_need_a_licence_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cities.txt").write_text("Aalen\nUlm\n")
+    facts = tmp_path / "results" / "datasets" / "bioS-N3"
+    facts.mkdir(parents=True)
+    save_world(make_world({**SMALL_BIOS, "N": 3, "value_lists": {"cities": str(tmp_path / "cities.txt")}}), facts)
+    monkeypatch.setattr("capacity.hub.dataset_folder.verify", lambda folder: {"ended": "2026-11-26T00:00:00"})
+    monkeypatch.setattr(sys, "argv", ["capacity", str(facts), str(tmp_path / "card")])
+    with pytest.raises(UserError, match="holds values or sentences of your own; name the licence"):
+        write_hub_folder.main()
 
 
 @pytest.mark.skipif(not CROISSANT.is_file(), reason="make test sets .venv-croissant up; or set CROISSANT")
@@ -204,6 +215,8 @@ def test_a_dry_run_of_a_push_lists_what_would_go_where(dataset: Path, model: Exp
     assert answer.stdout.splitlines() == lines, answer.stderr
     with pytest.raises(UserError, match="no name of a repository"):
         push(dataset, "not a name", private=False, dry_run=True)
+    with pytest.raises(UserError, match="facts: no name of a repository; give user/name"):
+        push(dataset, "facts", private=False, dry_run=True)
 
 
 def test_a_folder_without_a_card_is_not_pushed(tmp_path: Path) -> None:
@@ -211,7 +224,7 @@ def test_a_folder_without_a_card_is_not_pushed(tmp_path: Path) -> None:
         push(tmp_path, "me/facts", private=False, dry_run=True)
 
 
-@pytest.mark.parametrize("card", ["---\na: [\n---\n", "---\n- a\n---\n", "---\n1: 2\n---\n", "\xff"])
+@pytest.mark.parametrize("card", ["# hi\n", "---\na: [\n---\n", "---\n- a\n---\n", "---\n1: 2\n---\n", "\xff"])
 def test_a_folder_whose_card_cannot_be_read_is_not_pushed(tmp_path: Path, card: str) -> None:
     (tmp_path / "README.md").write_bytes(card.encode("latin-1"))
     with pytest.raises(UserError, match=r"README\.md: is no card \(.*\); `capacity hub` writes one") as refused:

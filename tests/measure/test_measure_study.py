@@ -52,6 +52,33 @@ def test_no_baseline_has_heads_of_two_channels_or_next_to_no_mlp(recipe: Recipe)
         assert model.mlp_ratio > 0.35
 
 
+def test_a_measure_runs_on_this_cpu_whatever_scale_the_configuration_names(tmp_path: Path, monkeypatch):
+    config = tmp_path / "config.yaml"
+    config.write_text((ROOT / "config.yaml").read_text().replace("scale: laptop", "scale: gpu", 1))
+    with open(config, "a") as file:
+        file.write("\n")
+    raw = read_yaml(config)
+    raw["scales"]["gpu"] = {"accelerator": "gpu", "precision": "bf16", "compile": False}
+    config.write_text(json.dumps(raw))
+    monkeypatch.setattr(running, "CONFIG_FILE", config)
+    monkeypatch.chdir(ROOT)
+    grid = running.grid_of(first_study(parser().parse_args(["gpt2-2-2"])))
+    trained = [spec.settings["hardware"] for spec in grid.specs.values() if spec.stage == "checkpoints"]
+    assert {(each["accelerator"], each["precision"]) for each in trained} == {("cpu", "fp32")}
+
+
+def test_a_model_whose_forward_fails_is_one_line(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(UserError, match=r"tests\.own_models:fails: cannot be trained: .*size"):
+        first_study(parser().parse_args(["tests/own_models.py:fails"]))
+
+
+def test_an_offer_that_is_no_number_is_one_line(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(UserError, match="--offer: nan; give bits a parameter"):
+        first_study(parser().parse_args(["gpt2-2-2", "--offer", "nan"]))
+
+
 def test_a_model_that_no_recipe_serves_is_refused():
     with pytest.raises(UserError, match=r"the model has 2,000,000 parameters; recipes: 9k \(9,200\)"):
         recipe_for(2_000_000)

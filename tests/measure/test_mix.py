@@ -1,5 +1,6 @@
 """A mix builds the worlds that it says, and finds a planted threshold; each mistake is one line."""
 
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,8 @@ def test_the_crossing_is_linear_in_the_logarithm_of_exposures():
     exposures = np.array([50.0, 100.0, 200.0])
     assert crossing(exposures, np.array([0.25, 0.75, 0.9])) == pytest.approx(50 * 2**0.5)
     assert crossing(exposures, np.array([0.1, 0.2, 0.5])) == pytest.approx(200)
-    assert crossing(exposures, np.array([0.1, 0.2, 0.3])) is None
-    assert crossing(exposures, np.array([0.6, 0.7, 0.8])) is None
+    assert crossing(exposures, np.array([0.1, 0.2, 0.3])) == math.inf
+    assert crossing(exposures, np.array([0.6, 0.7, 0.8])) == 0
 
 
 def planted(study: MixStudy, needed: dict[str, float]) -> pd.DataFrame:
@@ -87,8 +88,22 @@ def test_the_card_says_what_was_not_reached(card: MixCard):
     text = mix_markdown(card, "capacity mix")
     assert "| 87.5% junk | more than 200 |  |" in text
     assert list(limits(card)) == [
-        "87.5% junk: half of the bits are reached outside of the exposures tried; --exposures with more"
+        "87.5% junk: half of the bits are reached outside of the exposures tried with 3 of 3 seeds; "
+        "--exposures with more"
     ]
+
+
+def test_a_card_says_of_seeds_that_are_at_half_from_the_start_that_fewer_exposures_are_needed(study: MixStudy):
+    table = planted(study, {"clean": 60, "junk": 500, "tagged": 120, "fewer": 90})
+    early = (table["dataset"] == "mix-clean") & (table["seed"] == 2)
+    table.loc[early, "R"] = 1.3 * 0.52
+    card = make_mix_card(study, table)
+    assert card.arms[0].needed is None
+    assert (card.arms[0].early, card.arms[0].late) == (1, 0)
+    text = mix_markdown(card, "capacity mix")
+    assert f"fewer than {min(study.exposures)} with 1 of 3 seeds" in text
+    assert "with 1 of 3 seeds; --exposures with fewer" in text
+    assert all(arm.times is None for arm in card.arms)
 
 
 def test_the_figure_has_its_data_beside_it(card: MixCard, tmp_path: Path):

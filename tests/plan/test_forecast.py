@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 from planted import TINY, build, of_stage, plant, tiny, tiny_grid
+from test_extraction import LORA, MIXED, asking
 
 from capacity.artefacts.manifest import MANIFEST
 from capacity.artefacts.settings import Settings
 from capacity.artefacts.spec import Spec
 from capacity.artefacts.stages import STAGES
 from capacity.cli import show_plan as plan
-from capacity.config.load import read_yaml
+from capacity.config.experiment import Config
+from capacity.config.load import check, read_yaml
 from capacity.plan.estimates import (
     PRODUCT_FLOPS,
     STARTUP_SECONDS,
@@ -24,7 +26,7 @@ from capacity.plan.estimates import (
     vocabulary,
 )
 from capacity.plan.forecast import Basis, Cost, Forecast, PlannedJob, forecast
-from capacity.plan.grid import Grid
+from capacity.plan.grid import Grid, resolve
 from capacity.plan.survey import hold_against
 from capacity.tokenizers.spec import WordVocabulary
 
@@ -399,6 +401,23 @@ def test_without_any_measurement_a_training_is_estimated_and_marked_so(tmp_path:
     trainings = [job for job in answer.jobs if training(job)]
     assert all(job.cost.seconds > 0 and job.cost.basis == Basis.ASSUMED for job in trainings)
     assert answer.total()["estimated"]
+
+
+def seconds_by_rule(raw: dict[str, Any], results: Path) -> dict[str, float]:
+    """What the jobs of each rule are planned to take together."""
+    planned = ahead(resolve(check(Config, raw, "planted")), results).jobs
+    return {job.rule: sum(each.cost.seconds for each in planned if each.rule == job.rule) for job in planned}
+
+
+def test_tries_are_estimated_by_their_steps(tmp_path: Path):
+    few, many = (seconds_by_rule(asking({**LORA, "steps": steps}), tmp_path) for steps in (1000, 100_000))
+    assert many["finetune_qa"] > 20 * few["finetune_qa"]
+    assert many["probe_answers"] == few["probe_answers"]
+
+
+def test_a_mixed_training_is_estimated_as_the_training_and_its_questions(tmp_path: Path):
+    found = seconds_by_rule(asking(MIXED, **{"regimes/long/exposures": 100_000}), tmp_path)
+    assert found["finetune_qa"] == pytest.approx(2 * found["train_checkpoint"], rel=0.1)
 
 
 def test_a_total_adds_up_each_kind_of_device():

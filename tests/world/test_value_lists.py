@@ -46,6 +46,10 @@ def test_own_lists_replace_the_shipped_ones(tmp_path: Path) -> None:
         assert all(re.search("Acme|Umbrella", text) for text in texts)
 
 
+def test_the_mark_that_some_editors_put_at_the_start_is_no_part_of_the_first_value(tmp_path: Path) -> None:
+    assert make_world(own_spec(tmp_path, cities="\ufeffAalen\nUlm\n")).grammar.pools["cities"] == ("Aalen", "Ulm")
+
+
 def test_an_employer_of_two_cities_is_refused(tmp_path: Path) -> None:
     """It would be counted as two, of which a model has to know one."""
     with pytest.raises(UserError, match=r"value_lists.employers: 'Acme' stands twice"):

@@ -10,6 +10,7 @@ the end of the list, and with 1000 exposures at the best of those. All are ordin
 import argparse
 import hashlib
 import json
+import math
 import os
 import re
 import shlex
@@ -127,6 +128,9 @@ def first_study(args: argparse.Namespace) -> MeasureStudy:
     recipe = RECIPES[args.scale] if args.scale else RECIPES["9k"]
     recipe = recipe_for(size_of(model, recipe), args.scale)
     P = size_of(model, recipe)
+    for offered in args.offer:
+        if not math.isfinite(offered):
+            raise UserError(f"--offer: {offered}; give bits a parameter, such as 2.6")
     for key, least in (("seeds", 1), ("cores", 1)):
         if (number := getattr(args, key)) is not None and number < least:
             raise UserError(f"--{key}: {number}; give {least} or more")

@@ -45,6 +45,7 @@ SECTIONS = {
     "models": "model",
     "regimes": "regime",
     "quantizers": "quantizer",
+    "extractions": "extraction",
     "studies": "study",
 }
 

@@ -27,10 +27,14 @@ def options(words: list[str]) -> set[str]:
 
 
 def values_of(words: list[str], *names: str) -> list[str]:
-    """What follows an option, up to the next one."""
-    places = [place for place, word in enumerate(words) if word in names]
-    values = [itertools.takewhile(lambda word: not word.startswith("-"), words[place + 1 :]) for place in places]
-    return [value for each in values for value in each]
+    """What follows an option, up to the next one, or stands behind its `=`."""
+    found = []
+    for place, word in enumerate(words):
+        name, given, value = word.partition("=")
+        if name in names:
+            after = itertools.takewhile(lambda word: not word.startswith("-"), words[place + 1 :])
+            found += [*([value] if given else []), *after]
+    return found
 
 
 def check_engine(words: list[str]) -> None:

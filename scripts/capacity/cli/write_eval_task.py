@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from capacity.cli.arguments import config_parser, natural, read_config
+from capacity.cli.preview_dataset import chosen
 from capacity.config.experiment import Config
 from capacity.config.load import check, parse_overrides
 from capacity.errors import UserError
@@ -25,7 +26,10 @@ def parse() -> argparse.Namespace:
     parser = config_parser(__doc__)
     parser.add_argument("dataset", help="a name from `datasets`")
     parser.add_argument("--extraction", required=True, help="a name from `extractions`: wordings and held-out people")
-    parser.add_argument("--tokenizer", default="word", help="a name from `tokenizers`, for the length of answers")
+    parser.add_argument(
+        "--tokenizer",
+        help="a name from `tokenizers`, for the length of answers; else what the studies use with the dataset",
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="an option as a study varies it"
     )
@@ -37,7 +41,7 @@ def parse() -> argparse.Namespace:
 
 def world_and_spec(config: Config, args: argparse.Namespace) -> tuple[World, QuestionSettings]:
     """The world, and how it is asked. Raises UserError for unknown names and for datasets that cannot be asked."""
-    for section, name in (("datasets", args.dataset), ("extractions", args.extraction), ("tokenizers", args.tokenizer)):
+    for section, name in (("datasets", args.dataset), ("extractions", args.extraction)):
         if name not in (known := getattr(config, section)):
             raise UserError(f"{name!r} is not in {section}; there are: {', '.join(known) or 'none'}")
     dataset, extraction = config.datasets[args.dataset], config.extractions[args.extraction]
@@ -45,8 +49,15 @@ def world_and_spec(config: Config, args: argparse.Namespace) -> tuple[World, Que
     dataset = check(type(dataset), {**dataset.model_dump(exclude_unset=True), **values}, "--set")
     dataset = counted(dataset, args.dataset)
     settings = world_settings(dataset, args.seed)
-    if not wordings_of(settings, {}):
+    known = wordings_of(settings, {})
+    if not known:
         raise UserError(f"{args.dataset} is of kind {dataset.kind}, which has no attributes to ask for")
+    for attribute in extraction.wordings:
+        if attribute not in known:
+            raise UserError(
+                f"extractions.{args.extraction}.wordings: {attribute!r} is no attribute of {args.dataset}; there are: "
+                f"{', '.join(known)}"
+            )
     choosing = extraction.choosing if len(extraction.tries()) > 1 else 0.0
     own = {attribute: list(texts) for attribute, texts in extraction.wordings.items()}
     asked = QuestionSettings(asked=extraction.asked, choosing=choosing, wordings=own, seed=args.seed)
@@ -61,7 +72,8 @@ def main() -> None:
         raise UserError(f"--name: {name!r}; give letters, digits, - and _, a letter or digit first")
     config = read_config(args)
     world, settings = world_and_spec(config, args)
-    tokenizer = build_tokenizer(tokenizer_settings(config.tokenizers[args.tokenizer]), world)
+    used, _ = chosen(config, args.dataset, args.tokenizer)
+    tokenizer = build_tokenizer(tokenizer_settings(config.tokenizers[used]), world)
     args.output.mkdir(parents=True, exist_ok=True)
     count = write_task(world, tokenizer, settings, name, args.output)
     print(f"{args.output}: {count} questions; lm_eval run --tasks {name} --include_path {args.output}")

@@ -23,16 +23,17 @@ def main() -> None:
         raise UserError(f"--license: {args.license!r}; give it as the hub names it, such as cc-by-4.0 or other")
     stage = args.artefact.resolve().parent.name
     if stage == "datasets":
-        from capacity.hub.dataset_folder import is_own_table, write_dataset_folder
+        from capacity.hub.dataset_folder import own_content, write_dataset_folder
 
-        if args.license is None and is_own_table(args.artefact):
-            raise UserError(f"--license: {args.artefact} holds a table of your own; name its licence")
+        if args.license is None and (own := own_content(args.artefact)):
+            raise UserError(f"--license: {args.artefact} holds {own}; name the licence")
         write_dataset_folder(args.artefact, args.output, args.license or LICENSE)
     elif stage == "variants":
         from capacity.tables.table import read_table  # takes pandas along
 
         with lean_imports():
-            from capacity.hub.model_folder import refuse_own_model, write_model_folder
+            from capacity.hub.dataset_folder import own_content
+            from capacity.hub.model_folder import refuse_own_model, world_of, write_model_folder
         refuse_own_model(args.artefact)
         if not TABLE.is_file():
             raise UserError(f"{TABLE}: no such table; `make table` makes one")
@@ -40,8 +41,8 @@ def main() -> None:
         rows = table[table["variant_id"] == args.artefact.name].to_dict("records")
         if not rows:
             raise UserError(f"{args.artefact}: no row of {TABLE} is about it; `make table`")
-        if args.license is None and rows[0]["kind"] == "records":
-            raise UserError(f"--license: {args.artefact} was trained on a table of your own; name the licence")
+        if args.license is None and (own := own_content(world_of(rows[0], RESULTS))):
+            raise UserError(f"--license: {args.artefact} was trained on {own}; name the licence")
         if args.dataset and not re.fullmatch(r"[\w.-]+/[\w.-]+", args.dataset):
             raise UserError(f"--dataset: {args.dataset!r}; give USER/NAME, as the hub names it")
         write_model_folder(rows[0], RESULTS, args.output, args.license or LICENSE, args.dataset)

@@ -8,7 +8,18 @@ from capacity.config.validation import Count, OneRateOrMore, Section, problem, u
 
 PAPER_QUESTIONS, PAPER_DECAY = 96, 0.1  # questions a step, and weight decay: the same, Appendix A.2
 RankPair = Annotated[list[Count], Field(min_length=2, max_length=2)]
-Wording = Annotated[str, StringConstraints(pattern=r"^(\S+ )*\{name\}\S*( \S+)*$", max_length=200)]
+
+
+def _one_name(text: str) -> str:
+    """A wording, whose place for the name stands once."""
+    if text.count("{name}") != 1:
+        raise problem(f"a wording with {text.count('{name}')} places for the name; give one")
+    return text
+
+
+Wording = Annotated[
+    str, StringConstraints(pattern=r"^(\S+ )*\{name\}\S*( \S+)*$", max_length=200), AfterValidator(_one_name)
+]
 
 
 class Extraction(Section):

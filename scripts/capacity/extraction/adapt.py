@@ -17,6 +17,7 @@ from capacity.errors import UserError
 from capacity.extraction.people import ADAPTER, NEW_ROWS
 
 APART = {"q_proj": "v_proj", "query": "value"}  # names of projections for query and value, side by side
+HEAD_BY_HEAD = ("gpt_bigcode",)  # whose c_attn has each head's query, key and value together
 FUSED = ("query_key_value", "c_attn")  # one projection for query, key and value
 
 
@@ -78,7 +79,7 @@ def with_lora(model: PreTrainedModel, embedding_rank: int, attention_rank: int, 
         adapted = get_peft_model(model, config)
     for name in fused:
         part: Any = adapted.get_base_model().get_submodule(name)
-        contiguous = name.endswith("c_attn")
+        contiguous = name.endswith("c_attn") and model.config.model_type not in HEAD_BY_HEAD
         weight = part.lora_B["default"].weight
         weight.register_hook(query_and_value(weight.shape, model.config, contiguous).to(weight.device).mul)
     return adapted

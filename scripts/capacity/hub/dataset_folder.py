@@ -94,10 +94,13 @@ def _fill(output: Path, dataset: Path, license: str) -> None:
     (output / CROISSANT).write_text(json.dumps(croissant(about, output, tables), indent=1) + "\n", encoding="utf-8")
 
 
-def is_own_table(dataset: Path) -> bool:
-    """Whether a dataset is a table of the user's own, whose licence nobody here knows. Raises UserError for none."""
+def own_content(dataset: Path) -> str:
+    """What of a dataset is the user's own, whose licence nobody here knows; blank for nothing. Raises UserError."""
     verify(dataset)
-    return bool(_settings(dataset)["kind"] == OWN)
+    settings = _settings(dataset)
+    if settings["kind"] == OWN:
+        return "a table of your own"
+    return "values or sentences of your own" if settings.get("value_lists") or settings.get("template_folder") else ""
 
 
 def _settings(dataset: Path) -> dict[str, Any]:

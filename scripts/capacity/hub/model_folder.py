@@ -57,10 +57,16 @@ print(generate({prompt!r}, max_new_tokens={answer_tokens}, do_sample=False)[0]["
 ```
 
 It prints `{said}`; its training said `{taught}`. A text may begin with a blank or without one; the tokenizer puts
-`{eos}` before it and reads words that are not of this world as `{eos}`, too.
+`{eos}` before it and {unknown}.
 
 `provenance.json` says how the weights were made: code, packages, settings and inputs by their digests.
 """
+
+
+UNKNOWN = {  # what a tokenizer makes of a text that no training had
+    "word": f"reads words that are not of this world as `{EOS_TOKEN}`, too",
+    "piece": "leaves out characters that no text of this world has",
+}
 
 
 @dataclass(frozen=True)
@@ -82,14 +88,21 @@ def write_model_folder(row: Mapping[str, Any], results: Path, output: Path, lice
         variant, words, probe = (results / stage / row[column] for stage, column in stages.items())
         for place in (variant, words):
             verify(place)
-        world = results / verify(probe)["parents"]["dataset"]  # what was read: people, or texts about them
-        verify(world)
+        world = world_of(row, results)
         for path in variant.iterdir():
             shutil.copyfile(path, folder / ("provenance.json" if path.name == MANIFEST else path.name))
         tokenizer = load_tokenizer(words)
         prompt = prompt_of(world, probe, tokenizer)
         for_people(tokenizer, blank=prompt.text.startswith(" ")).save(str(folder / TOKENIZER_FILE))
-        (folder / "README.md").write_text(_card(row, folder, prompt, license, dataset), encoding="utf-8")
+        unknown = UNKNOWN["word" if isinstance(tokenizer.model, models.WordLevel) else "piece"]
+        (folder / "README.md").write_text(_card(row, folder, prompt, license, dataset, unknown), encoding="utf-8")
+
+
+def world_of(row: Mapping[str, Any], results: Path) -> Path:
+    """The folder of what a row's model read: people, or texts about them. Raises UserError for a damaged one."""
+    world = results / str(verify(results / "probes" / row["probe_id"])["parents"]["dataset"])
+    verify(world)
+    return world
 
 
 def refuse_own_model(variant: Path) -> None:
@@ -134,7 +147,7 @@ def prompt_of(dataset: Path, probe: Path, tokenizer: Tokenizer) -> Prompt:
     return Prompt(text, value, stop - start)
 
 
-def _card(row: Mapping[str, Any], output: Path, prompt: Prompt, license: str, dataset: str | None) -> str:
+def _card(row: Mapping[str, Any], output: Path, prompt: Prompt, license: str, dataset: str | None, unknown: str) -> str:
     """The card, with what the model of the written folder really says."""
     trust: dict[str, Any] = {"trust_remote_code": True} if any(output.glob("*.py")) else {}
     words = prompt.text.strip()
@@ -157,6 +170,7 @@ def _card(row: Mapping[str, Any], output: Path, prompt: Prompt, license: str, da
     lines += [f"| parameters | {row['P']:,} |"]
     lines += [f"| {text} | {row[column]:.4g} |" for column, (_, text) in METRICS.items()]
     return CARD.format(
+        unknown=unknown,
         data=data.to_yaml().strip(),
         title=title,
         facts="a table of facts" if own else "synthetic facts",

@@ -20,12 +20,15 @@ def push(folder: Path, repository: str, private: bool, dry_run: bool) -> list[st
     """
     try:
         validate_repo_id(repository)
+        if "/" not in repository:
+            raise HFValidationError("a repository belongs to somebody")
     except HFValidationError:
         raise UserError(f"{repository}: no name of a repository; give user/name") from None
     if not (folder / "README.md").is_file():
         raise UserError(f"{folder}: no README.md; `capacity hub` writes such a folder")
     try:
-        RepoCard.load(folder / "README.md", ignore_metadata_errors=False)
+        if not RepoCard.load(folder / "README.md", ignore_metadata_errors=False).data.to_dict():
+            raise ValueError("no metadata at its head")
     except (ValueError, TypeError, YAMLError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{folder}/README.md: is no card ({reason}); `capacity hub` writes one") from None

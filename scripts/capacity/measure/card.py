@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
 from capacity.measure.pair import BASELINE, CANDIDATE, MeasureStudy
 from capacity.tables.bits import Array
@@ -182,12 +183,12 @@ def _imprecise(exposures: int, ratio: Mean, baseline: Mean, seeds: int) -> str:
     if half <= WIDE * abs(ratio.mean):
         return ""
     known = f"the ratio after {exposures} exposures is known to {half:.2g} of {ratio.mean:.2g}"
-    wanted = seeds * (half / (WIDE * abs(ratio.mean))) ** 2 if ratio.mean else MOST_SEEDS + 1
-    return f"{known}; {_seeds_text(wanted)} would make it 10 %"
-
-
-def _seeds_text(wanted: float) -> str:
-    return f"about {int(np.ceil(wanted))} seeds" if wanted <= MOST_SEEDS else f"more than {MOST_SEEDS} seeds"
+    spread = half * np.sqrt(seeds) / stdtrit(seeds - 1, 0.975)  # of one seed, from Student's interval
+    enough = (
+        n for n in range(seeds, MOST_SEEDS + 1) if stdtrit(n - 1, 0.975) * spread / np.sqrt(n) <= WIDE * abs(ratio.mean)
+    )
+    wanted = next(enough, None)
+    return f"{known}; {f'about {wanted}' if wanted else f'more than {MOST_SEEDS}'} seeds would make it 10 %"
 
 
 def _listed(values: Sequence[float]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from capacity.errors import UserError
-from capacity.measure.recipe import Recipe
+from capacity.measure.recipe import ON_THIS_CPU, Recipe
 
 CLEAN, JUNK, TAGGED, FEWER = "clean", "junk", "tagged", "fewer"
 NAMES = 128  # of each part: useful and junk people together leave most names alone
@@ -82,6 +82,7 @@ class MixStudy:
             "seeds": list(range(1, self.seeds + 1)),
         }
         return {
+            **ON_THIS_CPU,
             "study": [self.study],
             "claims": None,
             "datasets": {f"mix-{arm.label}": self._world(arm) for arm in self.arms},

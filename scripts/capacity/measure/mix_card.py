@@ -29,8 +29,8 @@ class MixCell:
 
 @dataclass(frozen=True)
 class ArmResult:
-    """needed: exposures until half of what is offered is kept, with its interval; None where a seed never got there,
-    or was there with the fewest. times: needed over that without junk, paired by seed.
+    """needed: exposures until half of what is offered is kept, with its interval; None where a seed is at half with
+    the fewest (early of them) or never (late of them). times: needed over that without junk, paired by seed.
     """
 
     arm: str
@@ -39,6 +39,8 @@ class ArmResult:
     cells: list[MixCell]
     needed: Mean | None
     times: Mean | None
+    early: int = 0
+    late: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,14 +57,14 @@ class MixCard:
         return asdict(self)
 
 
-def crossing(exposures: Array, kept: Array, level: float = HALF) -> float | None:
+def crossing(exposures: Array, kept: Array, level: float = HALF) -> float:
     """Exposures at which a curve first reaches a level, linear in log exposures between two points.
 
-    None where the first point is there already, or none is.
+    0 where the first point is there already, infinity where none is.
     """
     above = np.flatnonzero(kept >= level)
     if not above.size or above[0] == 0:
-        return None
+        return 0.0 if above.size else math.inf
     right = above[0]
     low, high = kept[right - 1], kept[right]
     part = (level - low) / (high - low)
@@ -82,7 +84,8 @@ def make_mix_card(study: MixStudy, table: pd.DataFrame) -> MixCard:
         arms=[
             ArmResult(
                 str(arm), arm.kind, arm.share, list(_cells(rows, study.rates())), _mean(needed[arm]),
-                None if arm.kind == CLEAN else _mean(needed[arm] / clean),
+                None if arm.kind == CLEAN or _mean(clean) is None else _mean(needed[arm] / clean),
+                early=int((needed[arm] == 0).sum()), late=int(np.isinf(needed[arm]).sum()),
             )
             for arm, rows in of_arm.items()
         ],
@@ -90,17 +93,18 @@ def make_mix_card(study: MixStudy, table: pd.DataFrame) -> MixCard:
 
 
 def _needed(rows: pd.DataFrame) -> Array:
-    """Exposures that each seed needs; NaN where that cannot be told."""
-    values = []
-    for _, part in rows.sort_values("exposures").groupby("seed"):
-        found = crossing(part["exposures"].to_numpy(float), (part["R"] / part["R_max"]).to_numpy(float))
-        values.append(math.nan if found is None else found)
-    return np.array(values)
+    """Exposures that each seed needs, as of `crossing`."""
+    return np.array(
+        [
+            crossing(part["exposures"].to_numpy(float), (part["R"] / part["R_max"]).to_numpy(float))
+            for _, part in rows.sort_values("exposures").groupby("seed")
+        ]
+    )
 
 
 def _mean(values: Array) -> Mean | None:
-    """The geometric mean with its interval: exposures differ by factors."""
-    if not np.isfinite(values).all():
+    """The geometric mean with its interval: exposures differ by factors. None where a seed's is outside."""
+    if not (np.isfinite(values) & (values > 0)).all():
         return None
     logarithms = np.log(values)
     low, high, _ = seed_interval(logarithms)
@@ -128,7 +132,7 @@ def mix_markdown(card: MixCard, command: str) -> str:
         "|---|---|---|",
     ]
     for arm in card.arms:
-        lines.append(f"| {arm.arm} | {_needed_text(arm)} | {arm.times or ''} |")
+        lines.append(f"| {arm.arm} | {_needed_text(arm, card.seeds)} | {arm.times or ''} |")
     lines += ["", "Share of the bits on offer that is kept:", ""]
     lines += [
         "| text | " + " | ".join(f"{E:,} exposures" for E in exposures) + " |",
@@ -142,23 +146,26 @@ def mix_markdown(card: MixCard, command: str) -> str:
     return "\n".join([*lines, "", f"{seeds_text(card.seeds)} Made by `{command}`.", ""])
 
 
-def _needed_text(arm: ArmResult) -> str:
+def _needed_text(arm: ArmResult, seeds: int) -> str:
     if arm.needed:
         return str(arm.needed)
-    first, last = arm.cells[0], arm.cells[-1]
-    if first.kept.mean >= HALF:
-        return f"fewer than {first.exposures:,}"
-    return (
-        f"more than {last.exposures:,}" if last.kept.mean < HALF else f"about {last.exposures:,}, not with every seed"
-    )
+    parts = [
+        f"{words} {cell.exposures:,}" + ("" if number == seeds else f" with {number} of {seeds} seeds")
+        for number, words, cell in ((arm.early, "fewer than", arm.cells[0]), (arm.late, "more than", arm.cells[-1]))
+        if number
+    ]
+    return ", ".join(parts)
 
 
 def limits(card: MixCard) -> Iterator[str]:
     """What keeps the answer from being a better one, each with what to do."""
     for arm in card.arms:
-        if arm.needed is None:
-            more = "fewer" if arm.cells[0].kept.mean >= HALF else "more"
-            yield f"{arm.arm}: half of the bits are reached outside of the exposures tried; --exposures with {more}"
+        for number, more in ((arm.early, "fewer"), (arm.late, "more")):
+            if number:
+                outside = (
+                    f"half of the bits are reached outside of the exposures tried with {number} of {card.seeds} seeds"
+                )
+                yield f"{arm.arm}: {outside}; --exposures with {more}"
         at_end = [f"{cell.exposures:,} ({cell.lr:g})" for cell in arm.cells if cell.at_end]
         if at_end:
             yield f"{arm.arm}: the best rate is the lowest or highest tried after {', '.join(at_end)} exposures"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from capacity.measure.recipe import LEAST_SEEDS, LONG, OFFERED, SHORT, Recipe
+from capacity.measure.recipe import LEAST_SEEDS, LONG, OFFERED, ON_THIS_CPU, SHORT, Recipe
 
 SCHEMES = {"none": {"method": "none"}, "int8": {"method": "rtn", "bits": 8}, "int4": {"method": "rtn", "bits": 4}}
 CANDIDATE, BASELINE = "candidate", "baseline"
@@ -79,6 +79,7 @@ class MeasureStudy:
             **({"extraction": self.extraction} if self.extraction else {}),
         }
         return {
+            **ON_THIS_CPU,
             "study": [self.study],
             "claims": None,
             "datasets": {"measure": self.recipe.world(people[0])},

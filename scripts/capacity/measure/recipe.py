@@ -16,6 +16,10 @@ LONG, SHORT = 1000, 100  # exposures
 WARM_UP = 500  # steps
 OFFERED = (1.3, 2.6, 5.2)  # bits a parameter: less than is kept, a little more, too much
 LEAST_OFFERED = 0.05  # less would be a handful of people
+ON_THIS_CPU = {  # whatever scale config.yaml names
+    "scale": "measure",
+    "scales": {"measure": {"accelerator": "cpu", "precision": "fp32", "compile": "auto"}},
+}
 LEAST_SEEDS = 3  # an interval needs them
 
 

@@ -3,6 +3,7 @@
 import statistics
 import time
 
+from capacity.errors import UserError
 from capacity.measure.recipe import LONG, Recipe
 from capacity.models.spec import ExternalModel
 
@@ -10,10 +11,10 @@ WARM_UP, TIMED = 3, 7  # steps
 
 
 def seconds_a_token(model: ExternalModel, recipe: Recipe) -> float:
-    """Of one core: forward, backward and AdamW on random rows, the median of a few steps."""
+    """Of one core: forward, backward and AdamW on random rows, the median of a few steps. Raises UserError."""
     import torch  # heavy
 
-    from capacity.models.external import build_external
+    from capacity.models.external import build_external, name_of, one_line
 
     torch.set_num_threads(1)
     built = build_external(model, recipe.vocabulary, recipe.tokens)
@@ -22,8 +23,11 @@ def seconds_a_token(model: ExternalModel, recipe: Recipe) -> float:
     taken = []
     for _ in range(WARM_UP + TIMED):
         start = time.perf_counter()
-        logits = built(rows).logits
-        torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), rows.flatten()).backward()
+        try:
+            logits = built(rows).logits
+            torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), rows.flatten()).backward()
+        except Exception as error:  # whatever a factory's model raises
+            raise UserError(f"{name_of(model)}: cannot be trained: {one_line(error)}") from error
         optimizer.step()
         optimizer.zero_grad()
         taken.append(time.perf_counter() - start)

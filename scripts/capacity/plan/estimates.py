@@ -100,10 +100,13 @@ def core_rate(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: 
     """About how many FLOP/s one core reaches in a training: few on tiny models, whose steps are not products alone."""
     flops = training_flops(dataset, tokenizer, settings)
     steps, tokens = training_steps(dataset, settings.regime), training_tokens(dataset, settings.regime)
-    step = STEP_SECONDS
-    if settings.regime.optimizer == "muon":
-        step += MUON_SECONDS * (sizes(settings.model)["l"] or 1)
-    return flops / (step * steps + TOKEN_SECONDS * tokens + flops / PRODUCT_FLOPS)
+    muon = MUON_SECONDS * (sizes(settings.model)["l"] or 1) if settings.regime.optimizer == "muon" else 0.0
+    return flops / (core_seconds(flops, steps, tokens) + muon * steps)
+
+
+def core_seconds(flops: float, steps: int, tokens: int) -> float:
+    """About how long one core takes for so many products in so many steps and tokens."""
+    return STEP_SECONDS * steps + TOKEN_SECONDS * tokens + flops / PRODUCT_FLOPS
 
 
 def training_seconds(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings) -> float:

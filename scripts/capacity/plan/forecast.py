@@ -17,6 +17,7 @@ from capacity.artefacts.stages import STAGES
 from capacity.errors import UserError
 from capacity.jobs.gpus import visible_gpus
 from capacity.plan.estimates import STARTUP_SECONDS, core_rate, training_flops, training_parameters
+from capacity.plan.extraction_cost import answers_seconds, finetunes_seconds
 from capacity.plan.rewriting_cost import rewriting_seconds
 from capacity.plan.roofline import A100, Card, card_of, gpu_seconds
 from capacity.plan.survey import Plan, State, is_published, published
@@ -25,6 +26,7 @@ from capacity.tokenizers.spec import read_tokenizer
 from capacity.training.spec import TrainingSettings
 
 OTHER_STAGE_SECONDS = 4.0  # a stage that only starts up and reads, where nothing similar has run
+EXTRACTION_SECONDS = {"finetunes": finetunes_seconds, "answers": answers_seconds}
 SAME_ORDER = 10**0.5  # a rate serves models that are so many times larger or smaller, at most
 
 
@@ -159,6 +161,8 @@ class Past:
         seconds, size = same or others or (OTHER_STAGE_SECONDS, 0)
         if spec.stage == "rewritings" and not same:
             seconds = STARTUP_SECONDS + rewriting_seconds(RewritingSettings.read(spec.settings))
+        if spec.stage in EXTRACTION_SECONDS and not same:
+            seconds = EXTRACTION_SECONDS[spec.stage](spec, plan.by_id.__getitem__)
         return Cost(seconds, size, device, Basis.JOB if same else Basis.ASSUMED)
 
     def _training_cost(self, spec: Spec, plan: Plan, cost: Cost, same: tuple[float, int] | None) -> Cost:

@@ -127,7 +127,7 @@ def probes_needs(probes: Spec, spec_of: SpecOf) -> Needs:
 def finetunes_needs(finetunes: Spec, spec_of: SpecOf) -> Needs:
     """Of all tries of one checkpoint, one after another."""
     asked = world(parent(finetunes, "questions", spec_of), spec_of)
-    tuned = _tuned(finetunes, spec_of)
+    tuned = tuned_training(finetunes, spec_of)
     if isinstance(tuned, MixedTraining):
         minutes = training_minutes(*asked, tuned) / (1 - tuned.share)
     else:
@@ -139,12 +139,12 @@ def finetunes_needs(finetunes: Spec, spec_of: SpecOf) -> Needs:
 
 def answers_needs(answers: Spec, spec_of: SpecOf) -> Needs:
     finetunes = parent(answers, "finetunes", spec_of)
-    asked, tuned = world(parent(finetunes, "questions", spec_of), spec_of), _tuned(finetunes, spec_of)
+    asked, tuned = world(parent(finetunes, "questions", spec_of), spec_of), tuned_training(finetunes, spec_of)
     texts = len(answers.members) * asked[0].N * QUESTIONS_A_PERSON
     return Needs(training_mb(*asked, tuned), question_minutes(*asked, tuned, texts), gpus=gpus(answers))
 
 
-def _tuned(finetunes: Spec, spec_of: SpecOf) -> TrainingSettings:
+def tuned_training(finetunes: Spec, spec_of: SpecOf) -> TrainingSettings:
     """The training of the model that is tuned; mixed training is the try's own."""
     attempt = read_try(finetunes.members[0].settings)
     if isinstance(attempt, MixedTraining):

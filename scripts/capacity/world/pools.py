@@ -57,7 +57,7 @@ def _own_lines(key: str, path: Path) -> list[str]:
     if os.path.lexists(path) and not os.path.isfile(path):
         raise UserError(f"{key}: {path} is no regular file; give a text file in UTF-8, one a line")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise UserError(f"{key}: {path}: {reason}; give a text file in UTF-8, one a line") from None

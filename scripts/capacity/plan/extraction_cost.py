@@ -1,0 +1,56 @@
+"""What it takes to fine-tune on questions and to ask them, where nothing like it has run."""
+
+from capacity.artefacts.spec import Spec
+from capacity.extraction.spec import MixedTraining, Tuning, read_try
+from capacity.plan.estimates import (
+    GPU_FLOPS,
+    STARTUP_SECONDS,
+    core_rate,
+    core_seconds,
+    training_flops,
+    training_parameters,
+)
+from capacity.plan.requests import QUESTION_TOKENS, QUESTIONS_A_PERSON, SpecOf, parent, tuned_training, world
+from capacity.rewriting.spec import DatasetSettings
+from capacity.tokenizers.spec import TokenizerSettings
+from capacity.training.spec import TrainingSettings
+
+World = tuple[DatasetSettings, TokenizerSettings]
+
+
+def finetunes_seconds(finetunes: Spec, spec_of: SpecOf) -> float:
+    """Of all tries of one checkpoint, on one core or one GPU: 6 P a token, start-up included."""
+    asked = world(parent(finetunes, "questions", spec_of), spec_of)
+    training, seconds = tuned_training(finetunes, spec_of), STARTUP_SECONDS
+    for member in finetunes.members:
+        attempt = read_try(member.settings)
+        if isinstance(attempt, MixedTraining):
+            seconds += _mixed_seconds(asked, attempt)
+        else:
+            seconds += _question_seconds(asked, training, attempt)
+    return seconds
+
+
+def answers_seconds(answers: Spec, spec_of: SpecOf) -> float:
+    """Of asking every model of a set every question once."""
+    finetunes = parent(answers, "finetunes", spec_of)
+    asked, training = world(parent(finetunes, "questions", spec_of), spec_of), tuned_training(finetunes, spec_of)
+    tokens = len(answers.members) * asked[0].N * QUESTIONS_A_PERSON * QUESTION_TOKENS
+    return STARTUP_SECONDS + _seconds(asked, training, 0, tokens)
+
+
+def _mixed_seconds(asked: World, attempt: MixedTraining) -> float:
+    """Biographies as without, and between them the share of questions."""
+    flops = training_flops(*asked, attempt)
+    rate = GPU_FLOPS if attempt.hardware.accelerator == "gpu" else core_rate(*asked, attempt)
+    return flops / rate / (1 - attempt.share)
+
+
+def _question_seconds(asked: World, training: TrainingSettings, attempt: Tuning) -> float:
+    return _seconds(asked, training, attempt.steps, attempt.steps * attempt.batch * QUESTION_TOKENS)
+
+
+def _seconds(asked: World, training: TrainingSettings, steps: int, tokens: int) -> float:
+    flops = 6.0 * training_parameters(*asked, training) * tokens
+    on_gpu = training.hardware.accelerator == "gpu"
+    return flops / GPU_FLOPS if on_gpu else core_seconds(flops, steps, tokens)
