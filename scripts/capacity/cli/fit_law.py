@@ -12,7 +12,16 @@ from capacity.cli.arguments import plain_parser
 from capacity.tables.reference import read_tables, scales_of
 from capacity.tables.scaling_law import CURVE, FEWEST_SIZES, SIZE, FittedLaw, each_size_held_out, fit_law
 
-STUDIES = ["base-law", "base-law-seeds", "base-law-more-seeds", "base-law-short", "exposures", "sizes", "ladder", "ladder-top"]
+STUDIES = [
+    "base-law",
+    "base-law-seeds",
+    "base-law-more-seeds",
+    "base-law-short",
+    "exposures",
+    "sizes",
+    "ladder",
+    "ladder-top",
+]
 
 
 def fitted_rows(reference: Path, studies: list[str]) -> pd.DataFrame:
