@@ -16,8 +16,8 @@ rule tabulate_capacity:
         "results/logs/tabulate_capacity/{table}.log",
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=flow.memory("tables"),
+        runtime=flow.minutes("tables"),
     message:
         "Tabulating {wildcards.table}."
     shell:

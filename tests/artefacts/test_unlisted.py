@@ -127,6 +127,22 @@ def test_a_store_never_gives_what_a_manifest_does_not_list(
     assert f"{store.root / name}/" in capsys.readouterr().out
 
 
+def test_a_store_is_for_all_who_may_write_its_root(folder: Path, tmp_path: Path):
+    """Else it is the first user's alone, who made the folders in it."""
+    store, name = Store(tmp_path / "store"), f"datasets/{folder.name}"
+    store.root.mkdir()
+    store.root.chmod(0o2775)
+    before = os.umask(0o077)
+    try:
+        store.add(name, folder)
+    finally:
+        os.umask(before)
+    for place in ("incoming", "datasets"):
+        assert (store.root / place).stat().st_mode & 0o7777 == 0o2775
+    assert {path.stat().st_mode & 0o777 for path in (store.root / name).rglob("*")} <= {0o444, 0o755}
+    assert (store.root / name).stat().st_mode & 0o777 == 0o755
+
+
 def test_what_a_store_keeps_from_writing_can_be_written_here(folder: Path, tmp_path: Path):
     """As root the tests see the bits alone: another user could not move a folder that is read-only."""
     store, name = Store(tmp_path / "store"), f"datasets/{folder.name}"

@@ -109,7 +109,15 @@ def test_a_scratch_folder_is_in_use_while_its_process_lives(results: Path, dead_
     host = socket.gethostname()
     assert is_in_use(Path(f"scratch/a-1.{host}.{os.getpid()}"))
     assert not is_in_use(Path(f"scratch/a-1.{host}.{dead_pid}"))
-    assert is_in_use(Path(f"scratch/a-1.node.with.dots.{dead_pid}")), "another host cannot be asked"
+    elsewhere = results / f"scratch/a-1.node.with.dots.{dead_pid}"
+    elsewhere.mkdir(parents=True)
+    assert is_in_use(elsewhere), "another host cannot be asked"
+    os.utime(elsewhere, (1, 1))
+    assert not is_in_use(elsewhere), "it has given no sign for long"
+    log = results / "logs" / "train_checkpoint" / "a-1.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.touch()
+    assert is_in_use(elsewhere), "its log grows"
     assert not is_in_use(Path("scratch/stray"))
     assert not is_in_use(Path("scratch/a-1.host"))
 

@@ -6,6 +6,7 @@ import pytest
 from trainings import spec_of, training_settings
 from worlds import SMALL_BIOS, settings_of
 
+from capacity.artefacts.spec import Spec
 from capacity.errors import UserError
 from capacity.jobs.allocation import time_budget
 from capacity.jobs.slurm import Cluster, Partition, Request, _partitions, gpu_count, minutes
@@ -173,3 +174,20 @@ def test_a_gpu_scores_and_asks_in_a_gpus_time() -> None:
     for minutes_of in (requests.scoring_minutes, requests.question_minutes):
         core, gpu = (minutes_of(WORLD, WORD, spec, 10**9) - requests.STARTUP_MINUTES for spec in (SPEC, GPU))
         assert core > 100 * gpu > 0
+
+
+def test_a_table_asks_for_what_its_largest_world_and_all_its_rows_take():
+    def asked(*people: int) -> requests.Needs:
+        rows = [{"N": N} for N in people]
+        return requests.needs(Spec("tables", "t", {"rows": rows, "resamples": 1000}, {}, "", {}), lambda _: None)
+
+    assert asked(750, 750) == requests.Needs(memory_mb=pytest.approx(4000, rel=0.01), minutes=60)
+    large = asked(*[20_000_000] * 10)
+    assert large.memory_mb > 20_000  # 19 GB were measured for so many people
+    assert large.minutes > 10 * 20 * 0.0118 * 1000 / 60  # 11.8 ms a resample of a million, measured
+
+
+def test_a_job_that_is_too_long_for_a_partition_is_told_how_many_attempts_it_takes():
+    request = Request("train_checkpoint gpt2", "main", "", gpus=0, memory_mb=1000, minutes=1210)
+    with pytest.raises(UserError, match=r"of which it takes up to 21: `retries: 21` there"):
+        cluster().check([request])

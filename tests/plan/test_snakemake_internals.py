@@ -248,3 +248,11 @@ def test_jobs_are_kept_where_slurm_is_silent(looks: Callable[[list[str]], list[s
     assert looks(["1", "2"]) == []  # the plugin alone: no job is looked at again. If it keeps them, ours is not needed
     engine.ask_again_where_slurm_is_silent()
     assert looks(["1", "2"]) == ["1", "2"]
+
+
+def test_the_jobs_of_a_group_that_failed_are_told_each() -> None:
+    """With --groups the engine gives up on groups, which have neither rule nor log."""
+    jobs = [SimpleNamespace(name=name) for name in ("b", "a", "c")]
+    group = SimpleNamespace(jobs=jobs[:2])
+    workflow = SimpleNamespace(scheduler=SimpleNamespace(failed=[group, jobs[2]]))
+    assert sorted(job.name for job in engine.failed_jobs(workflow)) == ["a", "b", "c"]

@@ -64,6 +64,14 @@ def test_with_fewer_than_three_sizes_size_changes_nothing():
     assert law.capacity(1000, 3000) == law.capacity(1000, 34_000)
 
 
+def test_seeds_that_one_size_alone_has_are_resampled_among_themselves():
+    """Else a resample can be of one size, whose law says nothing of the others."""
+    table = rows(law=SIZED, sizes=(3000, 9000, 34_000), seeds=1)
+    more = table[table["P"] == 34_000]
+    table = pd.concat([table, *(more.assign(seed=seed) for seed in range(11, 19))])
+    assert min(law.P_half for law in fit_law(table, resamples=12).resampled) > 0
+
+
 def test_the_interval_holds_the_fit_and_grows_with_noise(fitted: FittedLaw):
     low, high = fitted.interval(lambda law: law.capacity(1000, 9232))
     assert low <= fitted.law.capacity(1000, 9232) <= high

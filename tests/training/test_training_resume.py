@@ -230,8 +230,28 @@ def test_a_state_from_another_machine_or_version_is_not_used(
         stopped(tmp_path)
     assert train(tmp_path, SPEC)["num_sessions"] == 1
     now = real(torch.device("cpu"))[condition]
-    assert f"was made with {condition} {value}, now {now}; starting over" in capsys.readouterr().err
+    assert f"was made with {condition} {value}, now {now}, and is put aside; starting over" in capsys.readouterr().err
     assert checkpoint_bytes(tmp_path) == straight
+
+
+def test_a_state_from_another_kind_of_node_waits_for_that_kind(
+    straight: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A partition of two kinds of nodes: what the first had done is not lost on the second."""
+    real = training_device.numeric_conditions
+
+    def on(device: str, budget: float | None) -> dict:
+        with monkeypatch.context() as patch:
+            patch.setattr(session_module, "numeric_conditions", lambda each: real(each) | {"device": device})
+            return train(tmp_path, SPEC, time_budget_seconds=budget)
+
+    for device in ("one kind", "another", "a third"):
+        with pytest.raises(Interrupted):
+            on(device, 0)
+    assert on("one kind", None)["num_sessions"] == 2
+    assert checkpoint_bytes(tmp_path) == straight
+    forget(tmp_path / "resume")
+    assert not (tmp_path / "resume").exists()
 
 
 def test_a_state_of_another_spec_is_not_used(straight: dict, tmp_path: Path) -> None:
@@ -250,7 +270,7 @@ def test_the_state_of_another_checkpoint_with_the_same_spec_is_not_used(
     tokenizer, checkpoint = tmp_path / "other" / "tokenizer", tmp_path / "checkpoint"
     checkpoint.mkdir()
     train_checkpoint(training_settings(SPEC), batches_of(SPEC), tokenizer, checkpoint, tmp_path / "mine")
-    assert "was made with checkpoint resume, now mine; starting over" in capsys.readouterr().err
+    assert "was made with checkpoint resume, now mine, and is put aside; starting over" in capsys.readouterr().err
     assert checkpoint_bytes(tmp_path) == straight
 
 

@@ -4,9 +4,11 @@ An object is the artefact's own folder, manifest included, with read-only files.
 writers at once do no harm. A store that cannot be written, or holds a damaged object, costs a line and nothing else.
 """
 
+import contextlib
 import os
 import shutil
 import socket
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +61,12 @@ class Store:
             return
         incoming = self.root / "incoming" / f"{target.name}.{socket.gethostname()}.{os.getpid()}"
         try:
+            for place in (incoming.parent, target.parent):
+                self._open(place)
             shutil.copytree(folder, incoming, symlinks=True)
             verify(incoming, name)
-            for path in incoming.rglob("*"):
-                if path.is_file():
-                    path.chmod(0o444)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            for path in (incoming, *incoming.rglob("*")):
+                path.chmod(0o444 if path.is_file() else 0o755)
             if not target.exists():
                 os.rename(incoming, target)
         except (UserError, OSError) as error:
@@ -72,6 +74,14 @@ class Store:
                 print(f"store: {self.root} did not take {name} ({error}); it stays in results only", flush=True)
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
+
+    def _open(self, place: Path) -> None:
+        """Make a folder of the store, for the users that the store itself is for."""
+        if not place.is_dir():
+            place.mkdir(parents=True, exist_ok=True)
+            mode = stat.S_IMODE(self.root.stat().st_mode)
+            with contextlib.suppress(OSError):  # another user was faster
+                place.chmod(mode)
 
 
 def _check_origin(name: str, inputs: dict[str, dict[str, Any]], folder: Path) -> None:

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from capacity.artefacts.identity import digest
 from capacity.jobs.training_files import CURVE, POSITION
 
 STATE = "state"
@@ -46,10 +47,15 @@ def save_state(folder: Path, tensors: dict[str, Tensor], counters: Facts, condit
 def load_state(folder: Path, conditions: Facts) -> tuple[dict[str, Tensor], Facts] | None:
     """The tensors and counters of a stopped training, or None where there is nothing to go on from.
 
-    A state that is damaged, or that was made under other conditions, is left alone and named in one line on
-    stderr.
+    A state that is damaged is left alone and named in one line on stderr. One that was made under other conditions,
+    such as on another kind of node, is named and put aside, until a process with its conditions goes on from it.
     """
-    path = folder / STATE
+    path, aside = folder / STATE, _aside(folder, conditions)
+    if aside.is_file():
+        if path.is_file():
+            _put_aside(path)
+        with contextlib.suppress(FileNotFoundError):  # another process of this training was faster
+            os.replace(aside, path)
     try:
         digest, _, body = path.read_bytes().partition(b"\n")
     except FileNotFoundError:
@@ -69,15 +75,29 @@ def load_state(folder: Path, conditions: Facts) -> tuple[dict[str, Tensor], Fact
         return None
     for name, value in json.loads(json.dumps(conditions)).items():
         if found.get(name) != value:
-            _refuse(path, f"was made with {name} {found.get(name)}, now {value}")
+            _refuse(path, f"was made with {name} {found.get(name)}, now {value}, and is put aside")
+            _put_aside(path)
             return None
     return tensors, counters
+
+
+def _aside(folder: Path, conditions: Facts) -> Path:
+    """Where a state waits for a process under its conditions."""
+    return folder / f"{STATE}-{digest(json.loads(json.dumps(conditions)))[:12]}"
+
+
+def _put_aside(path: Path) -> None:
+    """Move a state to where the next process under its conditions finds it; a damaged one stays."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        facts = json.loads(path.read_bytes().split(b"\n", 2)[1])
+        os.replace(path, _aside(path.parent, facts["conditions"]))
 
 
 def forget(folder: Path) -> None:
     """Remove a state that is no longer needed, what it showed, and the folder where nothing else is in it."""
     shown = (folder / POSITION, folder / CURVE)
-    for path in (folder / STATE, *shown, *folder.glob(f".{STATE}.*"), *folder.glob(f".{POSITION}.*")):
+    states = (folder / STATE, *folder.glob(f"{STATE}-*"), *folder.glob(f".{STATE}.*"))
+    for path in (*states, *shown, *folder.glob(f".{POSITION}.*")):
         path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         folder.rmdir()

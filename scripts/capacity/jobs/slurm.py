@@ -132,10 +132,12 @@ class Cluster:
                 f"{partition.memory_mb:,}; {remedy}"
             )
         if partition.minutes is not None and request.minutes > partition.minutes:
+            attempts = -(-request.minutes // partition.minutes)
             return (
                 f"{request.job}: asks for {request.minutes:,} minutes, partition {name} allows "
                 f"{partition.minutes:,}; put `{rule}: {{runtime: {partition.minutes}}}` under set-resources "
-                "in slurm/config.yaml (a training goes on in its next attempt)"
+                f"in slurm/config.yaml (a training goes on in its next attempt, of which it takes up to {attempts:,}: "
+                f"`retries: {attempts}` there)"
             )
         return ""
 

@@ -43,6 +43,10 @@ QUANTIZING_MINUTES = 60  # of all schemes of one checkpoint: assumed
 STARTUP_MINUTES = 10  # imports from a busy network file system, compiling
 QUESTIONS_A_PERSON = 30  # attributes times wordings: assumed
 QUESTION_TOKENS = 25  # with its answer: assumed
+TABLE_MB, TABLE_MINUTES = 4000, 60  # at least
+SCORED_BYTES = 1500  # a person's scores of seven items and what is made of them: 960 measured
+RESAMPLED_SECONDS = 1.2e-8  # a person in a resample: measured
+ROW_SECONDS = 0.5  # of a table, beside that: assumed
 MINUTE = 60.0
 
 
@@ -144,6 +148,14 @@ def answers_needs(answers: Spec, spec_of: SpecOf) -> Needs:
     return Needs(training_mb(*asked, tuned), question_minutes(*asked, tuned, texts), gpus=gpus(answers))
 
 
+def table_needs(table: Spec, _: SpecOf) -> Needs:
+    """Of all rows, one after another: the scores of every person, and their sums resampled for the intervals."""
+    people = [row["N"] for row in table.settings["rows"]]
+    seconds = sum(people) * table.settings["resamples"] * RESAMPLED_SECONDS + len(people) * ROW_SECONDS
+    memory_mb = TABLE_MB + SCORED_BYTES * max(people, default=0) / 1e6
+    return Needs(memory_mb, max(TABLE_MINUTES, STARTUP_MINUTES + math.ceil(ROOM * seconds / MINUTE)))
+
+
 def tuned_training(finetunes: Spec, spec_of: SpecOf) -> TrainingSettings:
     """The training of the model that is tuned; mixed training is the try's own."""
     attempt = read_try(finetunes.members[0].settings)
@@ -162,6 +174,7 @@ STAGE_NEEDS: dict[str, Callable[[Spec, SpecOf], Needs]] = {
     "questions": rendered_needs,
     "finetunes": finetunes_needs,
     "answers": answers_needs,
+    "tables": table_needs,
 }
 
 

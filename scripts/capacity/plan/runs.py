@@ -5,6 +5,7 @@ import io
 import os
 import re
 import socket
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ RUN_FIELDS = (
     *("seconds", "cpu_seconds", "peak_memory_bytes", "tokens_per_second", "steps", "device", "threads", "compile"),
     *("host", "started", "ended", "commit", "dirty", "code", "checkpoint_id"),
 )
+
+SILENT_SECONDS = 86_400  # without a sign of a job on another host, after which it counts as ended
 
 # The last line of a log: of a job that made its artefact, and of one that had no time to say more, or said so.
 ENDED_WELL = re.compile(r": (made in [\d.]+ s|made by another process|taken from the store .*)$")
@@ -155,9 +158,23 @@ def being_made(results: Path) -> set[str]:
 
 
 def is_in_use(scratch: Path) -> bool:
-    """Whether the process that a scratch folder, <id>.<host>.<pid>, belongs to runs; on another host it may."""
+    """Whether the process that a scratch folder, <id>.<host>.<pid>, belongs to runs.
+
+    Another host cannot be asked: there it may, as long as the folder or the job's log changed in the last day.
+    """
     host, _, pid = scratch.name.partition(".")[2].removesuffix(".replaced").rpartition(".")
-    return pid.isdigit() and (host != socket.gethostname() or _lives(int(pid)))
+    if not pid.isdigit() or host == socket.gethostname():
+        return pid.isdigit() and _lives(int(pid))
+    results, identity = scratch.parent.parent, scratch.name.partition(".")[0]
+    shown = (scratch, *scratch.glob("*"), *results.glob(f"logs/*/{identity}.log"))
+    return max(map(_changed, shown)) > time.time() - SILENT_SECONDS
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _lives(pid: int) -> bool:

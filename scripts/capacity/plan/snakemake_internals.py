@@ -111,8 +111,8 @@ def is_watched(workflow: Any) -> bool:
 
 
 def failed_jobs(workflow: Any) -> list[Job]:
-    """The jobs that the engine gave up on: its own message at the end does not name them together."""
-    return sorted(workflow.scheduler.failed, key=str)
+    """The jobs that the engine gave up on, those of a group each: its own message does not name them together."""
+    return sorted((each for job in workflow.scheduler.failed for each in getattr(job, "jobs", [job])), key=str)
 
 
 def name_of(job: Job) -> str:

@@ -26,6 +26,7 @@ from capacity.artefacts.spec import Spec, spec_text
 from capacity.artefacts.store import VARIABLE
 from capacity.errors import NotOurs, Unlisted, UserError, unwritable
 from capacity.jobs.run_loggers import check_loggers
+from capacity.plan.context_checks import check_contexts
 from capacity.plan.model_checks import check_models
 
 if TYPE_CHECKING:
@@ -278,8 +279,10 @@ def hold_against(grid: "Grid", results: Path) -> Plan:
 
 
 def try_models(plan: Plan) -> None:
-    """Build the models that are not of the paper and still to be made. Raises UserError."""
-    check_models(plan.specs, {name for name, state in plan.states.items() if state == State.DONE})
+    """Build the models that are not of the paper and still to be made, and see that texts fit. Raises UserError."""
+    done = {name for name, state in plan.states.items() if state == State.DONE}
+    check_contexts(plan.specs, done)
+    check_models(plan.specs, done)
 
 
 def prepare_run(grid: "Grid", results: Path) -> Plan:

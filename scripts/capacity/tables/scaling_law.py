@@ -135,21 +135,26 @@ def _rounded(value: Any) -> Any:
 
 
 def fit_law(table: pd.DataFrame, resamples: int = RESAMPLES) -> FittedLaw:
-    """The law that fits a capacity table best, with seeds resampled for intervals.
+    """The law that fits a capacity table best, with the seeds of each size resampled for intervals.
 
     Raises UserError where the table has fewer than three numbers of exposures: the curve has three parameters.
     """
     full = table[table["scheme"] == FULL_PRECISION]
     if full["exposures"].nunique() < 3:
         raise UserError("a law needs models of at least three numbers of exposures; run the study `exposures`")
-    seeds = np.array(sorted(table["seed"].unique()))
     generator = np.random.Generator(np.random.Philox(SEED))
-    resampled = []
-    for _ in range(resamples):
-        drawn = generator.choice(seeds, size=len(seeds))
-        resampled.append(_fit(pd.concat([table[table["seed"] == seed] for seed in drawn])))
+    resampled = [_fit(_redrawn(table, generator)) for _ in range(resamples)]
     ranges = [(int(full[column].min()), int(full[column].max())) for column in ("P", "exposures")]
-    return FittedLaw(_fit(table), resampled, len(full), len(seeds), *ranges)
+    return FittedLaw(_fit(table), resampled, len(full), table["seed"].nunique(), *ranges)
+
+
+def _redrawn(table: pd.DataFrame, generator: np.random.Generator) -> pd.DataFrame:
+    """A resample of the seeds of each size by itself: sizes have worlds, and numbers of seeds, of their own."""
+    parts = []
+    for _, of_size in table.groupby("P"):
+        seeds = np.array(sorted(of_size["seed"].unique()))
+        parts += [of_size[of_size["seed"] == seed] for seed in generator.choice(seeds, size=len(seeds))]
+    return pd.concat(parts)
 
 
 def _fit(table: pd.DataFrame) -> Law:
