@@ -119,6 +119,24 @@ def gated(vocab_size: int, context: int, width: int = 8) -> nn.Module:
     return Gated(vocab_size, width)
 
 
+class Positioned(nn.Module):
+    """Learned positions as a parameter of the outermost module, and a head of its own."""
+
+    def __init__(self, vocab_size: int, context: int, width: int):
+        super().__init__()
+        self.positions = nn.Parameter(0.1 * torch.randn(context, width))
+        self.embedding, self.head = nn.Embedding(vocab_size, width), nn.Linear(width, vocab_size, bias=False)
+        self.mlp = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.embedding(tokens) + self.positions[: tokens.shape[1]]
+        return self.head(x + self.mlp(x))
+
+
+def positioned(vocab_size: int, context: int, width: int = 8) -> nn.Module:
+    return Positioned(vocab_size, context, width)
+
+
 def branches(vocab_size: int, context: int) -> nn.Module:
     """Its graph depends on its numbers."""
 

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
         (("--trust", "nets.mine:make"), "--trust says what is asked of an archive"),
         (("--archive", "x.tar", "--signers", "nobody"), "--signers: nobody is no file"),
         (("--archive", "x.tar", "--trust", "foo"), "--trust: 'foo'; give MODULE:FACTORY"),
+        (("--archive", "x.tar", "--trust", "a.b:c,foo"), "--trust: 'foo'; give MODULE:FACTORY"),
         (("--jobs", "0"), "--jobs: 0; give 1 or more"),
         (("--sample", "abc"), "--sample: 'abc'; give a number of runs"),
         (("--sample", "-5"), "--sample: '-5'"),

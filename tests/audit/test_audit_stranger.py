@@ -160,7 +160,7 @@ def test_a_level_of_an_archive_that_was_asked_for_and_is_not_done_is_a_warning(
     assert report.exit_code == 3
     found = findings(report)
     assert [(finding.kind, finding.where) for finding in found] == [("not done", f"level {number}")]
-    assert found[0].what.startswith("was asked for: this code cannot read the archive's configuration")
+    assert found[0].what.startswith("was asked for: the archive's configuration cannot be used here: ")
     assert run_audit(replace(options, levels=(1, 2))).exit_code == 0
 
 

@@ -137,6 +137,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"wordings": {"id_1": ["what?"]}}, f"{MINE}.wordings.id_1"),
     ({"wordings": {"id_1": ["of ({name})"]}}, f"{MINE}.wordings.id_1"),
     ({"wordings": {"id_1": ["{name} is. {name} has"]}}, "a wording with 2 places for the name; give one"),
+    ({"wordings": {"id_1": ["of {name}:"], "id_2": ["of {name}:"]}}, "two attributes are asked for in the same words"),
+    ({"wordings": {"id_1": ["who?"]}}, "a wording with 0 places for the name; give one"),
     ({"wordings": {"id_1": ["{name}{name} has"]}}, "a wording with 2 places for the name; give one"),
     ({"share": 0.5}, "share: 0.5 with method: lora; remove share"),
     ({"ranks": [[2, 1]], "choosing": 0.3}, "choosing: 0.3 with one try, where nothing is chosen; remove choosing"),
@@ -197,6 +199,16 @@ def answers_of(people: range, right: dict[int, str]) -> pd.DataFrame:
     nats = [0.0 if e else prior[a] * math.log(2) for e, (_, a, _) in zip(exact, rows, strict=True)]
     frame = pd.DataFrame(rows, columns=["person", "attribute", "wording"])
     return frame.assign(said="", exact=exact, first_token=exact, nats=nats)
+
+
+def test_a_try_counts_each_attribute_once_however_many_wordings_ask_for_it(tmp_path: Path):
+    """As what is extractable does: else first tokens were right less often than whole answers."""
+    answers = answers_of(range(4), {0: "city major", 1: "city", 2: "city", 3: "city"})
+    answers = answers[(answers["attribute"] == "major") | (answers["wording"] == 0)]  # one wording of the city
+    for name in ("asked", "choosing", "held_out", "memorised"):
+        answers.to_parquet(tmp_path / f"{name}.parquet")
+    row = tried({"embedding_rank": 8, "attention_rank": 2, "extraction_lr": 0.1, "answers_id": "a"}, tmp_path)
+    assert row["choosing_exact"] == row["held_out_exact"] == row["held_out_first_token"] == pytest.approx(5 / 8)
 
 
 def test_people_shares_and_bits_are_those_of_planted_answers():

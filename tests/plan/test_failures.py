@@ -157,6 +157,10 @@ def test_the_partial_table_goes_when_the_complete_one_is_published_and_not_befor
         ("step 1\rstep 2\r", "step 2"),
         ("\x1b[31mred\x07\n", "[31mred"),
         ("", "it printed nothing"),
+        (
+            "step 9 of 90\n",
+            "ended without a word, as one does that is killed, for want of memory perhaps; before: step 9 of 90",
+        ),
         ("x" * 100_000, "x" * failures.LINE),
     ],
 )

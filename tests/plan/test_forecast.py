@@ -12,7 +12,7 @@ from test_extraction import LORA, MIXED, asking
 
 from capacity.artefacts.manifest import MANIFEST
 from capacity.artefacts.settings import Settings
-from capacity.artefacts.spec import Spec
+from capacity.artefacts.spec import Spec, make_spec
 from capacity.artefacts.stages import STAGES
 from capacity.cli import show_plan as plan
 from capacity.config.experiment import Config
@@ -25,7 +25,7 @@ from capacity.plan.estimates import (
     biography_tokens,
     vocabulary,
 )
-from capacity.plan.forecast import Basis, Cost, Forecast, PlannedJob, forecast
+from capacity.plan.forecast import Basis, Cost, Forecast, Past, PlannedJob, forecast
 from capacity.plan.grid import Grid, resolve
 from capacity.plan.survey import hold_against
 from capacity.tokenizers.spec import WordVocabulary
@@ -190,6 +190,7 @@ def reasons(grid: Grid, results: Path, stage: str) -> set[str]:
         ({"datasets": {"people": {"pools": {"cities": 5}}}}, "datasets", {"pools.cities 4 -> 5"}),
         ({"datasets": {"people": {"pools": {"cities": 5}}}}, "probes", {"its parents are new"}),
         ({"probe": {"draws": 2}}, "probes", {"draws 1 -> 2"}),
+        ({"quantizers": {"int8": {"bits": 7}}}, "variants", {"numbers.bits 8 -> 7"}),
         ({"table": {"resamples": 500}}, "tables", {"resamples 1000 -> 500"}),
         ({"regimes": {"long": {"lr": 0.02}}}, "tables", {"rows changed"}),
         ({"display": {"title": "Capacity"}}, "figures", {"display.title  -> Capacity"}),
@@ -199,6 +200,11 @@ def test_a_reason_names_the_key_that_differs_from_the_most_similar_artefact(
     results: Path, change: dict[str, Any], stage: str, words: set[str]
 ):
     assert reasons(tiny(**change), results, stage) == words
+
+
+def test_an_artefact_is_compared_with_none_of_another_kind(results: Path):
+    spec = make_spec("datasets", "x", {"kind": "random", "N": 6, "length": 4, "vocabulary": 9, "seed": 1}, {})
+    assert Past(results, "datasets").reason(spec) == "nothing like it was made yet"
 
 
 def test_a_seed_is_compared_with_the_same_run_of_another_seed(results: Path):

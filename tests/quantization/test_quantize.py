@@ -19,6 +19,7 @@ from capacity.quantization.calibration import calibration_batches, input_moments
 from capacity.quantization.quantize import quantize_model
 from capacity.quantization.reload import check_reloads
 from capacity.quantization.tensors import places_of
+from capacity.training.objective import Objective
 from capacity.world.pieces import EOS_ID
 from capacity.world.render import Renderer
 
@@ -78,6 +79,13 @@ def test_a_gate_is_a_router_where_experts_stand_beside_it_alone():
     own = {place.name: place.role for place in places_of(build_model(factory("gated"), 17, 16, seed=1))}
     assert {own[f"module.{name}.weight"] for name in ("gate", "up", "down")} == {"linear"}
     assert sum(role == "router" for role in roles("experts").values()) == 2
+
+
+def test_a_head_is_found_where_the_module_around_it_has_weights_of_its_own():
+    model = build_model(factory("positioned"), 17, 16, seed=1)
+    assert {place.name: place.role for place in places_of(model)}["module.head.weight"] == "head"
+    hidden = Objective(model, 16, "fp32", compiled=False, plain=True).hidden_matrices()
+    assert sorted(tuple(shape) for _, shape in hidden) == [(8, 8), (8, 8), (16, 8)]
 
 
 def test_biases_of_experts_stay_as_they_are():

@@ -164,7 +164,7 @@ def test_the_command_answers_in_one_breath(monkeypatch, capsys, words: tuple[str
 def test_an_interval_is_printed_only_for_sizes_and_exposures_that_the_law_was_fitted_to(
     fitted: FittedLaw, tmp_path: Path, monkeypatch, capsys, P_range, exposures: str, outside: list[str]
 ):
-    replace(fitted, P_range=P_range).write(tmp_path / "law.json")
+    replace(fitted, P_range=P_range, bits_range=(20_000, 30_000)).write(tmp_path / "law.json")
     words = ["--facts", "22e3", "--exposures", exposures, "--law", str(tmp_path / "law.json")]
     monkeypatch.setattr(sys, "argv", ["capacity", "size", *words])
     main()
@@ -173,3 +173,23 @@ def test_an_interval_is_printed_only_for_sizes_and_exposures_that_the_law_was_fi
     assert [line for line in said.splitlines() if "extrapolated" in line] == [
         f"extrapolated, so without an interval: the law was fitted to {known}" for known in outside
     ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ("762", "the law was fitted to bits from 20,000 to 30,000"),
+        ("countries", "of other facts than the law's, so without an interval"),
+    ],
+)
+def test_facts_that_the_law_was_not_fitted_to_have_no_interval(
+    fitted: FittedLaw, tmp_path: Path, monkeypatch, capsys, facts: str, said: str
+):
+    monkeypatch.chdir(Path(__file__).resolve().parents[2])
+    replace(fitted, P_range=(100, 10**6), bits_range=(20_000, 30_000)).write(tmp_path / "law.json")
+    words = ["--facts", facts, "--exposures", "100", "--law", str(tmp_path / "law.json")]
+    monkeypatch.setattr(sys, "argv", ["capacity", "size", *words])
+    main()
+    out = capsys.readouterr().out
+    assert said in out
+    assert "95 %" not in out.partition("by the law")[2]

@@ -50,7 +50,9 @@ def find_cell(table: Path, wanted: str) -> Cell:
     found = [(i, row) for i, row in enumerate(rows, start=2) if all(row[key] == value for key, _, value in terms)]
     if len(found) != 1:
         lines = ", ".join(str(i) for i, _ in found[:12])
-        raise UserError(f"CELL={wanted}: {len(found)} rows fit{f' (lines {lines})' if found else ''}; say which")
+        differ = [key for key in columns if not key.endswith(ID_SUFFIX) and len({row[key] for _, row in found}) > 1]
+        where = f" (lines {lines}), which differ in {', '.join(differ[:4])}" if found else ""
+        raise UserError(f"CELL={wanted}: {len(found)} rows fit{where}; say which")
     return Cell(table, found[0][0], column, found[0][1])
 
 

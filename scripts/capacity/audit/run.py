@@ -46,6 +46,7 @@ class Options:
     records: Path | None = None  # the engine's own, where they lie beside the results
     subject: dict[str, Any] = field(default_factory=dict)
     trusted: tuple[str, ...] = ()  # factories of this checkout that an archive's configuration may have called
+    no_config: str = ""  # why there is no configuration
 
     def needed_levels(self) -> list[int]:
         """The levels that are asked for; of an archive those that they rest on too."""
@@ -82,9 +83,6 @@ def _weigh_skipped(level: Level, options: Options) -> None:
     """Of an archive, a level that was asked for and not done is a warning: nobody knows what it would have found."""
     if level.skipped and options.release and level.number in options.levels:
         level.warn("not done", f"level {level.number}", f"was asked for: {level.skipped}")
-
-
-NO_CONFIG = "this code cannot read the archive's configuration; check out the commit that it names"
 
 
 def _folder(options: Options) -> Folder:
@@ -140,11 +138,12 @@ class Work:
             )
         grid = self.options.grid
         asked = factories(grid.specs.values()) if grid else []
-        if stranger := next((name for name in asked if name not in self.options.trusted), None):
+        if strangers := ",".join(name for name in asked if name not in self.options.trusted):
+            trusted = ",".join(asked)
             return Level(
                 number,
-                skipped=f"the archive asks to call python: {stranger} of this checkout with settings of its own; read "
-                f"them, then give TRUST={stranger}",
+                skipped=f"the archive asks to call python: {strangers} of this checkout with settings of its own; read "
+                f"them, then give TRUST={trusted}",
             )
         return None
 
@@ -185,7 +184,7 @@ class Work:
     def execution(self) -> Level:
         o = self.options
         if o.grid is None or o.config is None:
-            return Level(4, skipped=NO_CONFIG)
+            return Level(4, skipped=o.no_config)
         self.execution_level = check_execution(
             self.folder, o.grid, o.config, o.choice, differences(self.folder), o.jobs, self.scratch
         )
@@ -194,7 +193,7 @@ class Work:
     def determinism(self) -> Level:
         o = self.options
         if o.grid is None or o.config is None:
-            return Level(5, skipped=NO_CONFIG)
+            return Level(5, skipped=o.no_config)
         return check_determinism(self.folder, o.grid, o.config, o.jobs, self.scratch)
 
     def disclosure(self) -> Level:

@@ -61,11 +61,13 @@ def options() -> argparse.Namespace:
         action="append",
         default=[],
         metavar="MODULE:FACTORY",
-        help="of --archive: a python: model of this checkout that may be called",
+        help="of --archive: python: models of this checkout that may be called, with commas between",
     )
     parser.add_argument("--output", type=Path, help="where the report goes (default: audit/ in the audited folder)")
     parser.add_argument("--jobs", type=int, default=usable_cores(), help="processes at a time")
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.trust = [name for text in args.trust for name in text.split(",")]
+    return args
 
 
 def write(report: Report, folder: Path) -> bool:
@@ -121,8 +123,12 @@ def subject(args: argparse.Namespace, scratch: Path) -> Options:
         refuse_outside(config)
         grid = resolve(config)
     except UserError as error:
-        print(f"its configuration is not one of this code: {error}", file=sys.stderr)
-        return Options(release.results, None, None, args.levels, args.jobs, choice, release, subject=about)
+        print(f"its configuration cannot be used here: {error}", file=sys.stderr)
+        why = f"the archive's configuration cannot be used here: {error}; check out its commit, and put its maker's "
+        why += "own tables and modules into this checkout"
+        return Options(
+            release.results, None, None, args.levels, args.jobs, choice, release, subject=about, no_config=why
+        )
     trusted = tuple(args.trust)
     return Options(release.results, config, grid, args.levels, args.jobs, choice, release, None, about, trusted)
 

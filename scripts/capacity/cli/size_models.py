@@ -16,8 +16,17 @@ from capacity.tables.scaling_law import FULL_PRECISION, FittedLaw
 PAPER = {1000: 1.8, 100: 1.0}  # bits a parameter: R = R_max holds up to 1.8 (Result 1); a peak of at least 1 (Result 4)
 
 
-def facts_in_bits(facts: str, args: argparse.Namespace) -> float:
-    """Bits of a dataset of the configuration, or the number itself. Raises UserError."""
+OTHER_FACTS = (
+    "of other facts than the law's, so without an interval: it is of invented people in single words (bioD); texts and "
+    "own tables, and small ones above all, may need several times as many parameters or exposures"
+)
+
+
+def facts_in_bits(facts: str, args: argparse.Namespace) -> tuple[float, bool]:
+    """Bits of a dataset of the configuration, or the number itself; and whether it is of other facts than the law's.
+
+    Raises UserError.
+    """
     try:
         bits = float(facts)
     except ValueError:
@@ -29,10 +38,11 @@ def facts_in_bits(facts: str, args: argparse.Namespace) -> float:
                 f"{facts} has junk, which the law does not know: among junk far more exposures or parameters are needed"
             )
         settings = world_settings(counted(datasets[facts], facts), seed=1)
-        return bits_offered(settings.N, sample_world(settings).account)
+        other = not (settings.kind == "bioD" and settings.wording == "atomic")
+        return bits_offered(settings.N, sample_world(settings).account), other
     if not 0 < bits < float("inf"):
         raise UserError(f"facts: {facts} bits; give a positive number")
-    return bits
+    return bits, False
 
 
 def main() -> None:
@@ -48,7 +58,7 @@ def main() -> None:
         raise UserError(f"share: {args.share}; give a number between 0 and 1")
     if not 0 < args.exposures < float("inf"):
         raise UserError(f"exposures: {args.exposures}; give a positive number")
-    fitted, bits = FittedLaw.read(args.law), facts_in_bits(args.facts, args)
+    fitted, (bits, other) = FittedLaw.read(args.law), facts_in_bits(args.facts, args)
     P = fitted.law.parameters_for(bits, args.exposures, args.share, args.scheme)
     low, high = fitted.interval(
         lambda law: law.parameters_for(bits, args.exposures, args.share, args.scheme), args.scheme
@@ -59,9 +69,11 @@ def main() -> None:
         return
     outside = [
         f"extrapolated, so without an interval: the law was fitted to {name} {_range(*known)}"
-        for name, value, known in (("P", P, fitted.P_range), ("exposures", args.exposures, fitted.E_range))
+        for name, value, known in (
+            ("P", P, fitted.P_range), ("exposures", args.exposures, fitted.E_range), ("bits", bits, fitted.bits_range)
+        )
         if not known[0] <= value <= known[1]
-    ]
+    ] + ([OTHER_FACTS] if other else [])  # fmt: skip
     interval = "" if outside else f", 95 % {low:.3g} to {high:.3g}"
     print(f"by the law: {P:.3g} parameters{interval} ({bits / P:.2f} bits offered a parameter)")
     rule = PAPER.get(int(args.exposures))

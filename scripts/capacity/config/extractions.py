@@ -1,5 +1,6 @@
 """Extractions, as `config.yaml` describes them: which questions are trained on, how, and in which words."""
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -10,15 +11,23 @@ PAPER_QUESTIONS, PAPER_DECAY = 96, 0.1  # questions a step, and weight decay: th
 RankPair = Annotated[list[Count], Field(min_length=2, max_length=2)]
 
 
-def _one_name(text: str) -> str:
-    """A wording, whose place for the name stands once."""
+WORDING = re.compile(r"(\S+ )*\{name\}\S*( \S+)*")
+
+
+def _wording(text: str) -> str:
+    """A wording: words with single blanks between, one of which begins with the place for the name."""
     if text.count("{name}") != 1:
         raise problem(f"a wording with {text.count('{name}')} places for the name; give one")
+    if not WORDING.fullmatch(text):
+        raise problem("a wording is words with single blanks between, of which one begins with the place for the name")
     return text
 
 
 Wording = Annotated[
-    str, StringConstraints(pattern=r"^(\S+ )*\{name\}\S*( \S+)*$", max_length=200), AfterValidator(_one_name)
+    str,
+    StringConstraints(max_length=200),
+    AfterValidator(_wording),
+    Field(json_schema_extra={"pattern": f"^{WORDING.pattern}$"}),  # for editors
 ]
 
 
@@ -58,6 +67,9 @@ class Extraction(Section):
 
     @model_validator(mode="after")
     def _of_its_method(self) -> Self:
+        texts = [text for each in self.wordings.values() for text in each]
+        if len(set(texts)) < len(texts):
+            raise problem("wordings: two attributes are asked for in the same words; one answer cannot be both")
         tuned, mixed = ("lr", "steps", "batch", "weight_decay"), self.method == "mixed"
         idle = {"lora": ["share"], "full": ["share", "ranks"], "mixed": [*tuned, "ranks"]}[self.method]
         needed = {"lora": ["ranks", "lr", "steps"], "full": ["lr", "steps"], "mixed": ["share"]}[self.method]

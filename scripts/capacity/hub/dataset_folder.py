@@ -74,7 +74,7 @@ def _fill(output: Path, dataset: Path, license: str) -> None:
         description = f"{rows:,} records of the table {Path(settings['file']).name}."
     data = DatasetCardData(
         license=license,
-        language="en",
+        language=None if own else "en",
         pretty_name=dataset.name,
         task_categories=["text-generation"],
         size_categories=[next(name for most, name in SIZES if rows < most)],

@@ -158,7 +158,7 @@ def _card(row: Mapping[str, Any], output: Path, prompt: Prompt, license: str, da
     title += f", {row['scheme']}" if row["scheme"] != "none" else ""
     data = ModelCardData(
         model_name=title,
-        language="en",
+        language=None if own else "en",
         license=license,
         library_name="transformers",
         pipeline_tag="text-generation",
@@ -166,8 +166,8 @@ def _card(row: Mapping[str, Any], output: Path, prompt: Prompt, license: str, da
         datasets=[dataset] if dataset else None,
         eval_results=_results(row),
     )
-    lines = ["| | |", "|---|---|", f"| people | {row['N']:,} |", f"| exposures of each | {row['exposures']:,} |"]
-    lines += [f"| parameters | {row['P']:,} |"]
+    lines = ["| | |", "|---|---|", f"| {'rows' if own else 'people'} | {row['N']:,} |"]
+    lines += [f"| exposures of each | {row['exposures']:,} |", f"| parameters | {row['P']:,} |"]
     lines += [f"| {text} | {row[column]:.4g} |" for column, (_, text) in METRICS.items()]
     return CARD.format(
         unknown=unknown,

@@ -66,14 +66,14 @@ class WrappedForCausalLM(PreTrainedModel):
         return next((name for name in found if self._rows(name) == self.config.vocab_size), "")
 
     def _find_head(self) -> str:
-        """The Linear with a row a token that makes the logits: behind it no other part with weights is called."""
+        """The Linear with a row a token that makes the logits: no other part with weights begins after it."""
         called: list[str] = []
 
         def note(name: str) -> Any:
             return lambda *_: called.append(name)
 
         weighted = [(name, part) for name, part in self.named_modules() if list(part.parameters(recurse=False))]
-        hooks = [part.register_forward_hook(note(name)) for name, part in weighted]
+        hooks = [part.register_forward_pre_hook(note(name)) for name, part in weighted]
         was_training = self.module.training
         try:
             with torch.no_grad():  # a whole row: some modules keep what the first call's length asks for

@@ -5,6 +5,7 @@ a copy of it lies beside the published table under a name of its own, until the 
 """
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -23,6 +24,7 @@ from capacity.plan.used_by import NamedRun, runs_of_rows, tops, used_by
 PARTIAL, PARTIAL_ID = "capacity_table.partial.csv", "capacity_table.partial.id"
 SHOWN = 20  # names that are listed
 SHOWN_ROWS = 60  # a longer table is not shown
+PROGRESS = re.compile(r"step [\d,]+ of |batch \d+ of |going on from ")  # what a job prints while all is well
 LINE = 300  # characters of a log's last line that are shown
 LOG_END = 8192  # bytes of a log in which its last line is looked for
 
@@ -92,6 +94,8 @@ def last_line(log: Path) -> str:
         return f"its log cannot be read ({error.strerror})"
     last = next((line for line in reversed(text.splitlines()) if line.strip()), "it printed nothing")
     said = "".join(character for character in last.strip() if character.isprintable())
+    if PROGRESS.match(said):
+        return f"ended without a word, as one does that is killed, for want of memory perhaps; before: {said}"[:LINE]
     return said.removeprefix("error: ")[:LINE]
 
 

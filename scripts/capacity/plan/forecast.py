@@ -142,14 +142,25 @@ class Past:
 
     def reason(self, spec: Spec) -> str:
         """Why an artefact is new: what differs from the most similar one that exists."""
-        if not self.manifests:
+        best = self._differences(spec)
+        if best is None:
             return "nothing like it was made yet"
-        mine = _traits(spec.settings, spec.present_modules(), spec.packages)
-        nearest = min(reversed(self.examples), key=lambda other: len(other ^ mine))
-        best = differences(spec, self.examples[nearest])
+        made = {manifest["name"] for manifest in self.manifests}
+        for member in (member for member in spec.members if member.name not in made):
+            best += [words for words in self._differences(member) or [] if words not in best]
         if not best:
             return "its parents are new"
         return "; ".join(best[:4]) + (f" (and {len(best) - 4} more)" if len(best) > 4 else "")
+
+    def _differences(self, spec: Spec) -> list[str] | None:
+        """In words, from the most similar artefact of its kind that exists; None where there is none."""
+        kind = spec.settings.get("kind")
+        alike = [traits for traits, made in self.examples.items() if made["settings"].get("kind") == kind]
+        if not alike:
+            return None
+        mine = _traits(spec.settings, spec.present_modules(), spec.packages)
+        nearest = min(reversed(alike), key=lambda other: len(other ^ mine))
+        return differences(spec, self.examples[nearest])
 
     def cost(self, spec: Spec, plan: Plan) -> Cost:
         """What a job takes, from jobs of the same shape; without one an estimate, for bytes by the stage's others."""

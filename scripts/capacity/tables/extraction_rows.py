@@ -26,14 +26,16 @@ NAMES = ("dataset", "tokenizer", "model", "regime", "scheme")  # of which a stud
 def tried(attempt: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """What one try answered: shares of exact answers by group of people, of first tokens, and mean nats a value.
 
+    Each attribute counts once, however many wordings ask for it.
+
     attempt: answers_id, embedding_rank, attention_rank, extraction_lr. folder: of its answers.
     """
     row = {name: attempt[name] for name in (*TRY_COLUMNS, "answers_id")}
     for group in ("asked", "choosing", "held_out"):
         path = folder / f"{group}.parquet"
-        answers = pd.read_parquet(path, columns=["exact", "first_token", "nats"]) if path.is_file() else None
+        answers = pd.read_parquet(path) if path.is_file() else None
         for column in ("exact", "first_token", "nats"):
-            row[f"{group}_{column}"] = math.nan if answers is None else float(answers[column].mean())
+            row[f"{group}_{column}"] = math.nan if answers is None else float(_by_person(answers, column).mean())
     row["memorised_after"] = float(pd.read_parquet(folder / "memorised.parquet", columns=["exact"])["exact"].mean())
     return row
 

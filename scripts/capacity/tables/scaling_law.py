@@ -95,6 +95,7 @@ class FittedLaw:
     seeds: int
     P_range: tuple[int, int]
     E_range: tuple[int, int]
+    bits_range: tuple[int, int]  # offered
 
     def interval(self, number: Any, scheme: str = FULL_PRECISION) -> tuple[float, float]:
         """The 95 % interval of a number that is a function of a law. scheme: which resamples must have, beside."""
@@ -144,7 +145,8 @@ def fit_law(table: pd.DataFrame, resamples: int = RESAMPLES) -> FittedLaw:
         raise UserError("a law needs models of at least three numbers of exposures; run the study `exposures`")
     generator = np.random.Generator(np.random.Philox(SEED))
     resampled = [_fit(_redrawn(table, generator)) for _ in range(resamples)]
-    ranges = [(int(full[column].min()), int(full[column].max())) for column in ("P", "exposures")]
+    known = (full["P"], full["exposures"], full["R_max"] * full["P"])
+    ranges = [(int(values.min()), int(values.max())) for values in known]
     return FittedLaw(_fit(table), resampled, len(full), table["seed"].nunique(), *ranges)
 
 

@@ -121,7 +121,9 @@ def _read(
     wanted = columns or (entity, *(name for name in known if name != entity))
     for column in wanted:
         if column not in known:
-            raise UserError(f"file: {path.name} has no column {column!r}; there are: {', '.join(known)}")
+            other = len(known) == 1 and any(sign in known[0] for sign in ";\t")
+            hint = "; put commas between the columns of a CSV file" if other else ""
+            raise UserError(f"file: {path.name} has no column {column!r}; there are: {', '.join(known)}{hint}")
     for column in wanted[1:]:
         if column in RESERVED:
             raise UserError(f"attributes: {column!r} is reserved for the entity; give the column another name")
@@ -133,8 +135,14 @@ def _read(
     try:
         table, dropped = _rows_and_dropped(path.name, schema, _blocks(path, wanted), missing, N)
     except (pa.ArrowInvalid, pa.ArrowKeyError, pa.ArrowNotImplementedError, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"file: {path.name}: {' '.join(str(error).split())[:200]}") from None
+        raise UserError(f"file: {path.name}: {_reason(error)}") from None
     return table, dropped
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())[:200]
+    is_other = isinstance(error, UnicodeDecodeError) or "UTF8" in text
+    return f"{text}; save it in UTF-8" if is_other else text
 
 
 def forget_records() -> None:
@@ -147,7 +155,7 @@ def column_names(path: Path) -> list[str]:
     try:
         names = pq.read_schema(path).names if path.suffix == ".parquet" else pv.open_csv(path).schema.names
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"file: {path.name}: {' '.join(str(error).split())[:200]}") from None
+        raise UserError(f"file: {path.name}: {_reason(error)}") from None
     for name in names:
         if not name.strip() or names.count(name) > 1:
             raise UserError(f"file: {path.name}: the column name {name!r} is empty or stands twice; rename it")
