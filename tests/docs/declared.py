@@ -116,6 +116,12 @@ WAYS: dict[str, Way] = {
     "make table SCALE=desktop STUDY=base-law": Run(
         "make plan SCALE=desktop STUDY=base-law", place="clone", says="33,824"
     ),
+    "make table SCALE=desktop-large STUDY=base-law-short": Run(
+        "make plan SCALE=desktop-large STUDY=base-law-short", place="clone", says="116,800"
+    ),
+    "make table SCALE=desktop STUDY=quantization-more-seeds": Run(
+        "make plan SCALE=desktop STUDY=quantization-more-seeds", place="clone", says="33,824"
+    ),
     "make table SCALE=desktop-large": Run(
         "make plan SCALE=desktop-large STUDY=base-law", place="clone", says="116,800"
     ),
