@@ -77,6 +77,9 @@ WAYS: dict[str, Way] = {
         first="make report", makes="results/engine.html", slow=True
     ),
     "make compare": Run(place="clone", says="0 of"),
+    "make compare SCALE=desktop": Run(
+        first="cp results/reference/desktop/quantization/capacity_table.csv results/", place="clone", says="0 of 38"
+    ),
     "make size FACTS=14e9 EXPOSURES=1000": Run(place="clone", says="by the law"),
     "make audit": Run(first="make table", says="no finding", makes="results/audit/audit.md", slow=True),
     "make lineage CELL=12:R": Run("make lineage CELL=5:R", makes="results/audit/lineage.svg"),
