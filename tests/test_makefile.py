@@ -143,7 +143,7 @@ def test_the_engine_takes_for_targets_what_is_meant_as_targets(place: Path, monk
         ({"ARGS": "--config foo"}, "--config: 'foo' is no KEY=VALUE"),
         ({"ARGS": "-n -C study=base-law results/runs.csv"}, "--config: 'results/runs.csv' is no KEY=VALUE"),
         ({"ARGS": "--config=foo"}, "--config: 'foo' is no KEY=VALUE"),
-        ({"ARGS": "--configfile=missing.yaml"}, "missing.yaml: no such file"),
+        ({"ARGS": "--configfile=missing.yaml results/runs.csv"}, "missing.yaml: no such file"),
         ({"ARGS": "--config a.b=1 -n"}, "--config: 'a.b=1' is no KEY=VALUE"),
         ({"ARGS": "--configfile=a.yaml", "SCALE": "paper"}, "--configfile stands beside SCALE or CONFIG"),
         ({"ARGS": "a 'b"}, "no closing quotation"),

@@ -33,7 +33,7 @@ def values_of(words: list[str], *names: str) -> list[str]:
         name, given, value = word.partition("=")
         if name in names:
             after = itertools.takewhile(lambda word: not word.startswith("-"), words[place + 1 :])
-            found += [*([value] if given else []), *after]
+            found += [value] if given else after
     return found
 
 
