@@ -40,6 +40,8 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(value PATH)
 
 # $(call option,KEY,key): --key and the value of KEY, where there is one.
 option = $${$(1):+--$(2) "$$$(1)"}
+# $(call needed,CELL,12:R): ends in one line where neither CELL nor ARGS is given.
+needed = [ -n "$${$(1)}$$ARGS" ] || { echo "error: $(1): missing; for example $(1)=$(2)" >&2; exit 2; }
 # Options that take several words stand before those that take one, so that no target is taken for a word of theirs.
 LAID_OVER = $(if $(SCALE)$(CONFIG),--configfile) $${SCALE:+"scales/$$SCALE.yaml"} $${CONFIG:+"$$CONFIG"}
 CHOSEN = $(LAID_OVER) $(call option,STUDY,study)
@@ -106,6 +108,9 @@ harness: env $(HARNESS)/requirements.txt ## lm-evaluation-harness on a tiny mode
 	@python -m pytest -q tests/extraction/test_harness.py
 
 task: env ## a task folder for lm-evaluation-harness (DATASET=biographies EXTRACTION=questions TASK=folder)
+	@$(call needed,DATASET,biographies)
+	@$(call needed,EXTRACTION,questions)
+	@$(call needed,TASK,folder)
 	@$(WITH_ARGS) capacity task $${DATASET:+"$$DATASET"} $(call option,EXTRACTION,extraction) \
 	  $(call option,TASK,output) $(CHOSEN)
 
@@ -159,12 +164,16 @@ release: env ## one archive to be audited elsewhere (WITH=probes,datasets or all
 	  $(call option,KEY,key) $(call option,OUTPUT,output)
 
 lineage: env ## where a cell of the table comes from (CELL=12:R, or CELL=study=base-law,N=400,...:R)
+	@$(call needed,CELL,12:R)
 	@$(WITH_ARGS) capacity lineage $${CELL:+"$$CELL"} $(CHOSEN) $(call option,RESULTS,results)
 
 export: env ## a quantised variant with packed weights, for inference tools (VARIANT=results/variants/... OUTPUT=folder)
+	@$(call needed,VARIANT,results/variants/<id>)
+	@$(call needed,OUTPUT,packed)
 	@$(WITH_ARGS) capacity export $${VARIANT:+"$$VARIANT"} $${OUTPUT:+"$$OUTPUT"}
 
 preview: env ## a dataset's texts with what is scored, and its bits, tokens and sizes (DATASET=name)
+	@$(call needed,DATASET,atomic)
 	@$(WITH_ARGS) capacity preview $${DATASET:+"$$DATASET"} $(CHOSEN)
 
 runs: env ## one row a run: state, R, seconds, when (ARGS="--format csv")

@@ -30,6 +30,12 @@ GIVEN = {
     "task": ["DATASET", "EXTRACTION", "TASK"],
     "size": ["FACTS", "EXPOSURES"],
 }
+NEEDED = {
+    "lineage": {"CELL": "12:R"},
+    "preview": {"DATASET": "atomic"},
+    "task": {"DATASET": "biographies", "EXTRACTION": "questions", "TASK": "folder"},
+    "export": {"VARIANT": "results/variants/x", "OUTPUT": "packed"},
+}
 OTHERS = {"export": ["VARIANT", "OUTPUT"], "compare": ["SCALE"], "law": [], "reference": []}
 RECORD = """#!{python}
 import json, os, sys
@@ -117,9 +123,18 @@ def test_a_value_with_a_dollar_is_not_expanded_by_make(place: Path, monkeypatch,
 
 def test_what_is_not_given_is_not_handed_on(place: Path):
     for target in GIVEN:
-        assert make(place, target).returncode == 0
+        assert make(place, target, **NEEDED.get(target, {})).returncode == 0
     for call in calls(place):
         assert not {"", "--configfile", "--config", "--study", "--damaged", "--yes"} & set(call), call
+
+
+@pytest.mark.parametrize("target", NEEDED)
+def test_a_variable_that_is_missing_is_one_line(place: Path, target: str):
+    for name in NEEDED[target]:
+        answer = make(place, target, **{key: value for key, value in NEEDED[target].items() if key != name})
+        assert answer.returncode == 2
+        assert answer.stderr.startswith(f"error: {name}: missing; for example {name}=")
+    assert not (place / "calls").exists()
 
 
 @pytest.mark.parametrize("target", ["table", "report"])
