@@ -28,7 +28,7 @@ def options(words: list[str]) -> set[str]:
 
 def values_of(words: list[str], *names: str) -> list[str]:
     """What follows an option, up to the next one, or stands behind its `=`."""
-    found = []
+    found: list[str] = []
     for place, word in enumerate(words):
         name, given, value = word.partition("=")
         if name in names:
