@@ -20,6 +20,7 @@ from capacity.tables.summary import seed_interval
 from capacity.tables.table import GROUP_COLUMNS
 from capacity.world.prior import Account
 
+ANSWERED = ("exact", "first_token", "nats")  # of an answer
 NAMES = ("dataset", "tokenizer", "model", "regime", "scheme")  # of which a study may have several
 
 
@@ -33,8 +34,8 @@ def tried(attempt: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     row = {name: attempt[name] for name in (*TRY_COLUMNS, "answers_id")}
     for group in ("asked", "choosing", "held_out"):
         path = folder / f"{group}.parquet"
-        answers = pd.read_parquet(path) if path.is_file() else None
-        for column in ("exact", "first_token", "nats"):
+        answers = pd.read_parquet(path, columns=["person", "attribute", *ANSWERED]) if path.is_file() else None
+        for column in ANSWERED:
             row[f"{group}_{column}"] = math.nan if answers is None else float(_by_person(answers, column).mean())
     row["memorised_after"] = float(pd.read_parquet(folder / "memorised.parquet", columns=["exact"])["exact"].mean())
     return row
