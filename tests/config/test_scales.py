@@ -19,7 +19,8 @@ from capacity.training.spec import TrainingSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED, HERE = ("paper", "workstation"), ("desktop", "desktop-large")
-LADDERS = ("base-law", "base-law-more-seeds", "base-law-short", "ladder", "ladder-top")  # which offer less on purpose
+# which offer less on purpose
+LADDERS = ("base-law", "base-law-more-seeds", "base-law-short", "ladder", "ladder-top", "ladder-top-short")
 
 
 def config(scale: str, study: str) -> Config:

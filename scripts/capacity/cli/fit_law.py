@@ -21,6 +21,7 @@ STUDIES = [
     "sizes",
     "ladder",
     "ladder-top",
+    "ladder-top-short",
 ]
 
 
