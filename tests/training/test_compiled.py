@@ -63,7 +63,7 @@ from capacity.training import compiled
 from capacity.training.objective import Objective
 if "plain" in sys.argv:
     from contextlib import nullcontext
-    compiled._biases_apart = nullcontext
+    compiled._for_a_cpu = nullcontext
 model = build_model(paper_model("gpt2", l=1, h=1, head_dim=4), 9, 5, 1, "short")
 objective = Objective(model, 5, "fp32", True)
 gradient, _ = objective.gradient(objective.initial_vector(), *torch.arange(20).view(2, 2, 5) % 9)
@@ -73,7 +73,7 @@ print(json.dumps([dict(counters["aot_autograd"]).get("autograd_cache_hit", 0), g
 
 @pytest.mark.long
 def test_a_graph_is_found_by_another_process_and_by_none_that_makes_it_otherwise(tmp_path: Path) -> None:
-    """What attention does, and how a bias is added, is no part of torch's own key of a graph."""
+    """What a kernel does, and how a bias is added, is no part of torch's own key of a graph."""
 
     def run(*words: str) -> tuple[int, str]:
         variables = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}

@@ -100,7 +100,10 @@ struct Tokens {
 
 template <int C>
 inline void write(const Channels* sum, float* to, int D) {
-  memcpy(to, sum, (D < C * GROUP ? D : C * GROUP) * sizeof(float));
+  if (D == C * GROUP)
+    memcpy(to, sum, C * sizeof(Channels));
+  else
+    memcpy(to, sum, D * sizeof(float));
 }
 
 // sums[j][i] = the product of token j and query first + i, over channels.

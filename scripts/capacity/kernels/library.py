@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from capacity.errors import UserError
-from capacity.kernels import attention, loss, vectors
+from capacity.kernels import attention, embedding, loss, vectors
 
 _FRAME = r"""
 #include <torch/csrc/stable/library.h>
@@ -31,6 +31,7 @@ IMPLEMENT(NAMESPACE, CPU, library) {
   library.impl("attention", TORCH_BOX(&attention));
   library.impl("attention_backward", TORCH_BOX(&attention_backward));
   library.impl("mean_loss", TORCH_BOX(&mean_loss));
+  library.impl("embedding_gradient", TORCH_BOX(&embedding_gradient));
 }
 """
 
@@ -39,6 +40,7 @@ _SCHEMAS = (
     "attention_backward(Tensor g, Tensor q, Tensor k, Tensor v, Tensor weights, Tensor cos, Tensor sin, float scale, "
     "bool in_heads) -> Tensor",
     "mean_loss(Tensor logits, Tensor targets, int ignored) -> (Tensor, Tensor)",
+    "embedding_gradient(Tensor slopes, Tensor tokens, int V) -> Tensor",
 )
 _defined: list[torch.library.Library] = []  # kept: with it the operators would go
 
@@ -53,7 +55,7 @@ def load() -> None:
     """
     from torch._inductor.codecache import CppCodeCache  # a second to import
 
-    source = _FRAME % "".join((vectors.SOURCE, attention.SOURCE, loss.SOURCE))
+    source = _FRAME % "".join((vectors.SOURCE, attention.SOURCE, loss.SOURCE, embedding.SOURCE))
     name = f"capacity_{hashlib.sha256(repr((source, _SCHEMAS)).encode()).hexdigest()[:12]}"
     try:
         CppCodeCache.load(source, extra_flags=(f"-DNAMESPACE={name}", "-ffp-contract=fast"))
@@ -97,3 +99,7 @@ def _define(name: str) -> None:
     @torch.library.register_fake(f"{name}::mean_loss")
     def _(logits_NV: Tensor, targets_N: Tensor, ignored: int) -> tuple[Tensor, Tensor]:
         return logits_NV.new_empty(()), logits_NV.new_empty(logits_NV.shape)
+
+    @torch.library.register_fake(f"{name}::embedding_gradient")
+    def _(slopes_ND: Tensor, tokens_N: Tensor, V: int) -> Tensor:
+        return slopes_ND.new_empty(V, slopes_ND.shape[1])

@@ -9,14 +9,6 @@ FEWEST_LOGITS = 16  # of a row
 SOURCE = r"""
 constexpr int ROWS = 8;
 
-inline Floats read(const float* from) {
-  Floats some;
-  memcpy(&some, from, sizeof some);
-  return some;
-}
-
-inline void write(const Floats& some, float* to) { memcpy(to, &some, sizeof some); }
-
 // The lanes of a vector made one number, by halves.
 template <typename F>
 inline float fold(const Floats& lanes, F two) {

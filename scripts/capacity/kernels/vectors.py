@@ -7,6 +7,14 @@ typedef int32_t Integers __attribute__((vector_size(4 * LANES)));
 
 inline Floats all(float x) { return Floats{} + x; }
 
+inline Floats read(const float* from) {
+  Floats some;
+  memcpy(&some, from, sizeof some);
+  return some;
+}
+
+inline void write(const Floats& some, float* to) { memcpy(to, &some, sizeof some); }
+
 // e^x for x <= 0, to 2 units in the last place; 0 below -87. NaN stays NaN.
 inline Floats power(Floats x) {
   const Integers vanishes = x < -87.0f;

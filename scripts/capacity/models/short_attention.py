@@ -48,7 +48,7 @@ def attend(
     if rotation is None:  # none of the channels
         T = query_BHTD.shape[2]
         rotation = Rotation(*(query_BHTD.new_empty(T, 0, dtype=torch.float32) for _ in ("cos", "sin")))
-    return _Attend.apply(query_BHTD.float(), key_BHTD.float(), value_BHTD.float(), *rotation, scale, in_heads)[0]
+    return _Attend.apply(query_BHTD, key_BHTD, value_BHTD, *rotation, scale, in_heads)[0]
 
 
 def rotating_files(model: nn.Module) -> list[ModuleType]:
@@ -80,7 +80,7 @@ class _Attend(torch.autograd.Function):
     def forward(
         query: Tensor, key: Tensor, value: Tensor, cos: Tensor, sin: Tensor, scale: float, in_heads: bool
     ) -> tuple[Tensor, Tensor]:
-        return library.operators.attention(query, key, value, cos, sin, scale)
+        return library.operators.attention(query.float(), key.float(), value.float(), cos, sin, scale)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -90,7 +90,10 @@ class _Attend(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, slope_BTHD: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        slopes = library.operators.attention_backward(slope_BTHD, *ctx.saved_tensors, ctx.scale, ctx.in_heads)
+        query, key, value, *others = ctx.saved_tensors
+        parts_of_product = query.float(), key.float(), value.float()
+        slopes = library.operators.attention_backward(slope_BTHD, *parts_of_product, *others, ctx.scale, ctx.in_heads)
+        slopes = slopes.to(query.dtype)
         if ctx.in_heads:  # put together again, these are one tensor without a copy
             parts = slopes.flatten(3).transpose(1, 2).split([slopes.shape[-1]] * 3, dim=3)
         else:

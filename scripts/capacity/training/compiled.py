@@ -13,8 +13,11 @@ from torch._inductor.decomposition import decompositions
 from torch.fx import GraphModule
 
 from capacity.errors import UserError
+from capacity.kernels import library
 
 Tensors = Sequence[Tensor]
+_EMBEDDING = torch.ops.aten.embedding_dense_backward.default
+_STOCK_EMBEDDING = decompositions[_EMBEDDING]
 MOST_MODELS = 10**6  # of one process
 
 
@@ -40,6 +43,8 @@ class Compiled:
         tracing: Callable[[], AbstractContextManager[None]] = nullcontext,
     ):
         self._on_cpu, self._tracing = on_cpu, tracing
+        if on_cpu:
+            library.load()
         self._function = torch.compile(function, fullgraph=True, dynamic=False, backend=self._backend)
         # No kernel is chosen by a time that was measured. torch's own tanh of a vector takes three times as long as
         # one by its exponential, which is off by 1e-7 at most.
@@ -64,7 +69,7 @@ class Compiled:
 
     def _first(self, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         try:
-            with _biases_apart() if self._on_cpu else nullcontext(), _gradients_kept(), _no_limit(), self._tracing():
+            with _for_a_cpu() if self._on_cpu else nullcontext(), _gradients_kept(), _no_limit(), self._tracing():
                 results = self._function(*arguments)
         except (torch._dynamo.exc.Unsupported, torch._dynamo.exc.UserError) as error:
             raise UserError(
@@ -95,10 +100,14 @@ class Compiled:
 
 
 @contextmanager
-def _biases_apart() -> Iterator[None]:
-    """Biases are added by whatever comes next: to add one in its product, a CPU copies it for every row first."""
-    config: Any = torch.compiler.config  # torch's cache of graphs does not look at how a sum is made
-    with patch.dict(decompositions, {torch.ops.aten.addmm.default: _addmm}), config.patch(cache_key_tag="biases apart"):
+def _for_a_cpu() -> Iterator[None]:
+    """Biases are added by whatever comes next: to add one in its product, a CPU copies it for every row first.
+
+    The gradient of an embedding is made by a kernel of this project.
+    """
+    config: Any = torch.compiler.config  # torch's cache of graphs does not look at what stands for an operator
+    others = {torch.ops.aten.addmm.default: _addmm, _EMBEDDING: _embedding_gradient}
+    with patch.dict(decompositions, others), config.patch(cache_key_tag=f"for a CPU, {library.operators.name}"):
         yield
 
 
@@ -106,6 +115,12 @@ def _addmm(bias: Tensor, left: Tensor, right: Tensor, *, beta: float = 1, alpha:
     """The product and the sum, with a dimension that keeps inductor from putting the two together again."""
     product = torch.mm(left, right)
     return (product if alpha == 1 else alpha * product)[None].add(bias if beta == 1 else beta * bias)[0]
+
+
+def _embedding_gradient(slopes: Tensor, tokens: Tensor, V: int, padding: int, by_frequency: bool) -> Tensor:
+    if slopes.dtype != torch.float32 or padding >= 0 or by_frequency:
+        return _STOCK_EMBEDDING(slopes, tokens, V, padding, by_frequency)
+    return library.operators.embedding_gradient(slopes.flatten(0, -2), tokens.flatten(), V)
 
 
 def _gradients_kept() -> AbstractContextManager[None]:

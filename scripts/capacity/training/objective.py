@@ -15,7 +15,6 @@ from torch.func import functional_call, grad_and_value
 from torch.nn.modules.conv import _ConvNd
 from transformers import PreTrainedModel
 
-from capacity.kernels import library
 from capacity.models.build import FUSED
 from capacity.models.external import balance_weight
 from capacity.models.modeling_switched import Routing
@@ -62,8 +61,6 @@ class Objective:
     ):
         self.compiled, self._cuda_graph, self.chunked = bool(compiled), compiled == "reduce-overhead", chunked
         self._on_cpu = model.device.type == "cpu"
-        if self.compiled and self._on_cpu:
-            library.load()
         self.num_dropped = torch.zeros((), dtype=torch.int64, device=model.device)
         self._rounding = StraightThrough(model, scheme) if scheme else None
         self._loss = _Loss(model, context, precision, self.compiled, balance, plain, document_mask, chunked)
