@@ -1,16 +1,19 @@
 """A command that is given nonsense says so in one line, and leaves nothing behind."""
 
 import io
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from capacity.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[1]
+TABLE = ROOT / "results" / "reference" / "laptop" / "base-law" / "capacity_table.csv"
 CASES = {
     "no table": (["table", "none.csv"], "error: none.csv: no such table; `make table` makes one"),
     "a folder": (["table", "scripts"], "error: scripts: no such table"),
@@ -84,3 +87,37 @@ def test_a_reader_that_has_enough_is_no_fault():
     answer = subprocess.run(["bash", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert answer.stdout.startswith("       study")
     assert answer.stderr == ""
+
+
+def test_a_table_of_strangers_is_shown_without_what_controls_a_terminal(monkeypatch, capsys, tmp_path: Path):
+    lines = TABLE.read_text().splitlines()
+    study = lines[1].split(",")[0]
+    hostile = [line.replace(f"{study},", f"{study}\x1b]0;x\x07,", 1) for line in lines[1:]]
+    (tmp_path / "table.csv").write_text("\n".join([lines[0], *hostile]) + "\n")
+    monkeypatch.setattr(sys, "argv", ["capacity", "table", str(tmp_path / "table.csv")])
+    main()
+    shown = capsys.readouterr().out
+    assert f"{study}\\x1b]0;x\\x07" in shown
+    assert all(letter.isprintable() or letter == "\n" for letter in shown)
+
+
+@pytest.mark.parametrize("N", ["abc", "24.5"])
+def test_a_table_with_a_number_that_is_none_is_one_line(monkeypatch, capsys, tmp_path: Path, N: str):
+    table = pd.read_csv(TABLE, dtype=str, keep_default_na=False)
+    table.loc[0, "N"] = N
+    table.to_csv(tmp_path / "table.csv", index=False)
+    monkeypatch.setattr(sys, "argv", ["capacity", "table", str(tmp_path / "table.csv")])
+    with pytest.raises(SystemExit):
+        main()
+    assert "table.csv: N has a value that is no whole number" in capsys.readouterr().err
+
+
+def test_facts_of_no_bits_need_no_size(monkeypatch, capsys, tmp_path: Path):
+    (tmp_path / "t.csv").write_text("e,v\n" + "".join(f"n{i},{i % 2}\n" for i in range(4)))
+    config = {"datasets": {"none": {"kind": "bioD", "N": 1, "K": 1, "D": 1, "T": 1, "names": [1, 1, 1]}}}
+    (tmp_path / "my.yaml").write_text(json.dumps(config))
+    words = ["--facts", "none", "--exposures", "100", "--configfile", str(tmp_path / "my.yaml")]
+    monkeypatch.setattr(sys, "argv", ["capacity", "size", *words])
+    with pytest.raises(SystemExit):
+        main()
+    assert "facts: none offers 0 bits; any model holds them" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from capacity.artefacts.spec import spec_text
 from capacity.errors import unwritable
 from capacity.jobs.job import Job, job_parser
 from capacity.plan.flow import make_plan
-from capacity.plan.survey import STUDIES, lock_run, prepare_run
+from capacity.plan.survey import STUDIES, lock_run, prepare_run, write_studies
 
 ROOT = Path(__file__).resolve().parents[1]
 FULL = Path("/dev/full")  # every write to it fails as on a disk without room
@@ -103,11 +103,11 @@ def test_what_studies_ask_ends_a_run_in_one_line_where_it_finds_no_room(
     def no_room(path: Path, *_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    prepare_run(tiny_grid(), results)
+    write_studies(tiny_grid(), results)
     (results / STUDIES).write_text("older")
     monkeypatch.setattr("capacity.plan.survey.write_atomically", no_room)
     with pytest.raises(SystemExit):
-        prepare_run(tiny_grid(), results)
+        write_studies(tiny_grid(), results)
     assert capsys.readouterr().err.splitlines() == [
         f"error: {results / STUDIES}: No space left on device; free some of it, then start the run again"
     ]
@@ -177,3 +177,11 @@ def test_a_copy_that_is_current_needs_no_stamp_written(results: Path, monkeypatc
 
     monkeypatch.setattr(os, "utime", refuse)
     prepare_run(grid, results)
+
+
+def test_a_run_that_only_plans_leaves_what_another_ones_report_reads(results: Path) -> None:
+    """Two who share a checkout: the second is refused, the first one's report keeps its questions."""
+    (results / STUDIES).parent.mkdir(parents=True)
+    (results / STUDIES).write_text("the first one's")
+    prepare_run(tiny_grid(), results)
+    assert (results / STUDIES).read_text() == "the first one's"

@@ -287,3 +287,11 @@ def test_documentation_is_the_same_where_python_dedents_docstrings() -> None:
     text = document_config._section("Model", Indented)
     assert text == document_config._section("Model", Dedented)
     assert "\nSecond,\nthird.\n" in text
+
+
+def test_a_question_mark_that_the_engine_reads_otherwise_is_refused_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("studies:\n  x: {question: why?, paper: p.}\n")
+    with pytest.raises(UserError, match=r"a\.yaml, line 2: .*'why\?' between braces or brackets; put quotes around it"):
+        read_yaml(tmp_path / "a.yaml")
+    (tmp_path / "a.yaml").write_text('studies:\n  x: {question: "why?", paper: p.}\n  y:\n    question: why?\n')
+    assert read_yaml(tmp_path / "a.yaml")["studies"]["y"] == {"question": "why?"}

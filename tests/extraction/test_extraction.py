@@ -138,6 +138,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"wordings": {"id_1": ["of ({name})"]}}, f"{MINE}.wordings.id_1"),
     ({"wordings": {"id_1": ["{name} is. {name} has"]}}, "a wording with 2 places for the name; give one"),
     ({"wordings": {"id_1": ["of {name}:"], "id_2": ["of {name}:"]}}, "two attributes are asked for in the same words"),
+    (
+        {"wordings": {"id_1": ["What is the id2 of {name}? Answer:"]}},
+        f"{MINE}.wordings: 'id_1' and 'id_2' of atomic are both asked for by 'What is the id2 of {{name}}? Answer:'",
+    ),
+    (
+        {"wordings": {"id_1": ["{name}s id is"]}},
+        "begins with the place for the name and has a blank or a mark behind it",
+    ),
     ({"wordings": {"id_1": ["who?"]}}, "a wording with 0 places for the name; give one"),
     ({"wordings": {"id_1": ["{name}{name} has"]}}, "a wording with 2 places for the name; give one"),
     ({"share": 0.5}, "share: 0.5 with method: lora; remove share"),
@@ -343,3 +351,10 @@ def test_the_figure_of_an_extraction_shows_both_shares_and_is_left_out_where_not
     figures.clear()
     plot_extraction(table.drop(columns=list(EXTRACTION_COLUMNS)), "base", tmp_path)
     assert not figures
+
+
+def test_a_column_that_is_called_as_the_place_for_the_name_is_refused(tmp_path: Path):
+    (tmp_path / "t.csv").write_text("e,the {name},b\n" + "".join(f"n{i},{i % 7},{i % 5}\n" for i in range(20)))
+    records = {"kind": "records", "file": str(tmp_path / "t.csv"), "entity": "e"}
+    with pytest.raises(UserError, match=r"'the \{name\}' of atomic is asked for by .*; give it wordings of its own"):
+        grid_of(asking(**{"datasets/atomic": records}))

@@ -307,3 +307,12 @@ def test_other_figures_have_equal_bytes_too(tmp_path, function, words, name):
         function(TABLE, *words, tmp_path / folder)
     for file in (f"{name}.png", f"{name}.svg"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+@pytest.mark.parametrize("question", ["Does $R_{max$ hold?", "Does a_$b_ cost $5?"])
+def test_a_dollar_in_a_question_or_a_value_is_drawn_as_it_is(tmp_path, question):
+    rows = [variant(1.0, setting=f"dataset.file={value}", model=value) for value in ("$a_$", "b")]
+    plot_study(table(*rows), "base", tmp_path, question)
+    drawn = (tmp_path / "study-base.svg").read_text()  # each text stands in a comment
+    assert f"<!-- {question} -->" in drawn
+    assert "<!-- file $a_$ -->" in drawn

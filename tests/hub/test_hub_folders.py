@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import re
 import shutil
@@ -25,6 +26,7 @@ from capacity.cli import write_hub_folder
 from capacity.errors import UserError
 from capacity.hub.dataset_folder import write_dataset_folder
 from capacity.hub.model_folder import write_model_folder
+from capacity.hub.public import public
 from capacity.hub.push import push
 from capacity.tokenizers.tokenization import save_tokenizer
 from capacity.world.facts import save_world
@@ -253,4 +255,35 @@ def test_a_model_of_ones_own_module_is_refused_before_a_licence_is_asked_for(
     (variant / "config.json").write_text('{"factory": "nets.mine:make"}')
     monkeypatch.setattr(sys, "argv", ["hub", str(variant), str(tmp_path / "out")])
     with pytest.raises(UserError, match=r"mine: is a model of your own module nets\.mine:make"):
+        write_hub_folder.main()
+
+
+def test_a_folder_for_the_hub_says_neither_the_machine_nor_a_path_outside_the_checkout(
+    model: Exported, dataset: Path, built: Checkout, tmp_path: Path
+) -> None:
+    for folder in (model[1], dataset):
+        told = json.loads((folder / "provenance.json").read_text())
+        assert "host" not in told["hardware"]
+        assert told["hardware"]["cpu"]
+    facts = built.path / "results" / "datasets" / row_of(built, "base")["dataset_id"]
+    assert (dataset / "grammar.json").read_bytes() == (facts / "grammar.json").read_bytes()
+    settings = {
+        "file": "/home/ann/secret/people.csv", "files": {"/home/ann/secret/people.csv": "0" * 64, "data/x.csv": "1"},
+        "phrases": {"path": ["/usr/bin"]}, "value_lists": {"cities": "~/towns.txt"}, "rewriter": {"model": "../llm"},
+    }  # fmt: skip
+    assert public(settings) == {
+        "file": "people.csv", "files": {"people.csv": "0" * 64, "data/x.csv": "1"},
+        "phrases": {"path": ["/usr/bin"]}, "value_lists": {"cities": "towns.txt"}, "rewriter": {"model": "llm"},
+    }  # fmt: skip
+
+
+def test_an_artefact_on_another_disk_is_found_by_the_link_that_leads_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, results = tmp_path / "disk", tmp_path / "results"
+    disk.mkdir()
+    results.mkdir()
+    (results / "datasets").symlink_to(disk)
+    monkeypatch.setattr(sys, "argv", ["capacity", str(results / "datasets" / "none"), str(tmp_path / "card")])
+    with pytest.raises((UserError, OSError), match="none"):  # it is looked for
         write_hub_folder.main()

@@ -1,13 +1,15 @@
 """The files that a training shows itself in: a position, and a curve that grows and is right after a stop."""
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
 from trainings import spec_of, stop_at, train
 
 from capacity.jobs import progress
-from capacity.jobs.run_loggers import check_loggers
+from capacity.jobs.run_file import RUN_FILE
+from capacity.jobs.run_loggers import check_loggers, start_loggers
 from capacity.jobs.stop import Interrupted
 from capacity.jobs.training_files import CURVE, TrainingFiles, read_position
 
@@ -65,3 +67,16 @@ def test_a_logger_whose_package_is_missing_is_refused() -> None:
     check_loggers(["csv", "tensorboard"])
     with pytest.raises(UserError, match="loggers: wandb: wandb is not installed; `pip install wandb`, or leave it out"):
         check_loggers(["csv", "wandb"])
+
+
+def test_two_trainings_of_one_name_have_logs_of_their_own_and_a_long_name_is_cut(tmp_path: Path) -> None:
+    job = {"rule": "train_checkpoint", "label": f"tiny dataset.file={'é' * 300}", "study": "base", "others": 0}
+    jobs = {name: {**job, "seconds": 1.0, "tries": []} for name in ("gpt2-0123456789ab", "gpt2-ba9876543210")}
+    (tmp_path / RUN_FILE).write_text(json.dumps({"loggers": ["csv"], "jobs": jobs}))
+    for name in jobs:
+        (logger,) = start_loggers(tmp_path / "resume" / name)
+        logger.log_metrics({"loss": 1.0}, step=1)
+        logger.finalize("success")
+    folders = list((tmp_path / "curves" / "base").iterdir())
+    assert sorted(folder.name.rpartition(" ")[2] for folder in folders) == ["0123456789ab", "ba9876543210"]
+    assert all((folder / "metrics.csv").is_file() for folder in folders)

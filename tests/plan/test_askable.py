@@ -232,3 +232,14 @@ def test_without_questions_peft_is_not_imported():
     code = "import sys, json, io; sys.stdin = io.StringIO(json.dumps({'models': [], 'quantised': [], 'asked': []}));"
     code += "from capacity.cli import check_models; check_models.main(); assert 'peft' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=SCRIPTS, check=True)
+
+
+def test_own_wordings_are_read_by_the_tokenizer_before_any_job(monkeypatch: pytest.MonkeyPatch):
+    raw = asking({**LORA, "wordings": {"id_1": ["The id1 of {name} is", "{name}, id1:", "For {name} the id1 is"]}})
+    (asked, _) = wanted(raw, monkeypatch)["asked"]
+    check_asked(asked)
+    bad = {**asked, "questions": {**asked["questions"], "wordings": {"id_1": ["{name}s id1 is"]}}}
+    assert refusal(bad) == (
+        "wordings: the tokenizer cannot read a question (WordLevel error: Missing [UNK] token from the vocabulary); "
+        "put blanks around {name}"
+    )

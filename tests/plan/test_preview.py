@@ -1,6 +1,8 @@
 """Promises of the preview: it marks just what is scored, adds up to the bits on offer, and makes few people."""
 
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 from worlds import ATOMIC, FULL_BIOS, SMALL_BIOS, TOKENIZERS, made_tokenizer, make_world, settings_of, world_of
@@ -53,3 +55,28 @@ def test_of_a_large_world_only_a_sample_is_made_and_all_are_counted() -> None:
     lines = size_lines(world, Renderer(world, tokenizer), settings["N"], {"long": 10})
     tokens = int(re.search(r"exposures are ([\d,]+) tokens", lines[-1])[1].replace(",", ""))
     assert 5e9 < tokens < 9e9
+
+
+def records(tmp_path: Path, text: str) -> dict[str, Any]:
+    (tmp_path / "t.csv").write_text(text)
+    header, *rows = text.splitlines()
+    spec = {"kind": "records", "file": str(tmp_path / "t.csv"), "entity": "e", "missing": "error", "seed": 1}
+    return {**spec, "attributes": header.split(",")[1:], "N": len(rows), "account": "uniform"}
+
+
+def test_a_column_that_follows_from_another_is_named(tmp_path: Path) -> None:
+    rows = [f"n{i},{'xyz'[i % 3]},{'abc'[i % 3]},{'st'[i % 3 // 2]},{'uv'[i % 2]},k{i}" for i in range(24)]
+    world = make_world(records(tmp_path, "e,one,same,coarse,free,key\n" + "\n".join(rows) + "\n"))
+    notes = [line for line in account_lines(world, world.N) if line.startswith("note:")]
+    assert [re.findall(r"note: (\w+) follows from (\w+),", line) for line in notes] == [
+        [("same", "one")],
+        [("coarse", "one")],
+    ]
+
+
+def test_what_controls_a_terminal_is_written_out(tmp_path: Path) -> None:
+    world = make_world(records(tmp_path, "e,ci\x1b[31mty\nP1,a\x1b]0;x\x07\nP2,b\u202ec\n"))
+    tokenizer = made_tokenizer({"kind": "word"}, world)
+    shown = [*labelled_texts(world, tokenizer, 4, colour=False), *account_lines(world, world.N)]
+    assert "\\x1b[31m" in "".join(shown)
+    assert all(line.isprintable() for line in shown), shown

@@ -1,8 +1,11 @@
 """`prune` takes nothing that any study reaches, at any scale, and says what it keeps and why."""
 
+import contextlib
+import io
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from forked import run_module
 from planted import TINY, plant
 
 from capacity.artefacts.manifest import MANIFEST
+from capacity.cli import prune_results
 from capacity.config.load import load_config, read_yaml
 from capacity.plan.failures import PARTIAL_ID
 from capacity.plan.grid import Grid, resolve
@@ -164,3 +168,28 @@ def test_the_table_of_a_failed_runs_finished_rows_is_kept_while_its_copy_is_ther
     name.unlink()
     prune(place, "--yes")
     assert not partial.is_dir()
+
+
+def test_what_was_made_again_while_the_question_stood_is_kept(place: Path, monkeypatch: pytest.MonkeyPatch):
+    """Another run may end before the answer: what was damaged when it was listed is sound then."""
+    grid = resolve(load_config([place / "config.yaml"], {"study": "base"}))
+    checkpoint = next(place / "results" / name for name in grid.specs if name.startswith("checkpoints/"))
+    model = next(path for path in checkpoint.iterdir() if path.name != MANIFEST)
+    whole = model.read_bytes()
+    model.write_bytes(whole + b"x")
+
+    def answer() -> bool:
+        model.write_bytes(whole)
+        return True
+
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(prune_results, "confirmed", answer)
+    monkeypatch.setattr(sys, "argv", ["capacity", "--study", "base", "--damaged"])
+    before = sorted(place.rglob(MANIFEST))
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        prune_results.main()
+    assert f"damaged              results/{checkpoint.parent.name}/{checkpoint.name}" in printed.getvalue()
+    assert "removed 0 folders and files" in printed.getvalue()
+    assert "are kept: they were made or used since they were listed" in printed.getvalue()
+    assert sorted(place.rglob(MANIFEST)) == before

@@ -10,7 +10,7 @@ import torch
 from modelled import build_model
 from quantizers import scheme_of
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from capacity.errors import UserError
 from capacity.quantization.packed import export_packed
@@ -84,3 +84,30 @@ def test_the_command_names_what_is_no_variant(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == f"error: {tmp_path}: no quantization.json; name a folder of results/variants\n"
+
+
+def test_a_layer_that_has_no_packed_form_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    """GPT-2's own class has Conv1D where others have nn.Linear."""
+    config = GPT2Config(n_layer=1, n_head=2, n_embd=8, vocab_size=20, n_positions=8)
+    scheme = scheme_of(4, tensors=["linear"])
+    quantised, report, parts = quantize_model(GPT2LMHeadModel(config), scheme)
+    quantised.save_pretrained(tmp_path / "variant")
+    save_file(parts, tmp_path / "variant" / "quantization.safetensors")
+    (tmp_path / "variant" / "quantization.json").write_text(json.dumps({"scheme": scheme.plain(), **report}))
+    with pytest.raises(
+        UserError, match=r"c_attn.weight: quantised, and of Conv1D, which has no packed form; use a model"
+    ):
+        export_packed(tmp_path / "variant", tmp_path / "packed")
+    assert not (tmp_path / "packed").exists()
+
+
+def test_an_export_that_does_not_end_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    variant(tmp_path / "variant", scheme_of(4, tensors=["linear"]))
+
+    def full(*paths: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("capacity.quantization.packed.shutil.copyfile", full)
+    with pytest.raises(OSError, match="No space left"):
+        export_packed(tmp_path / "variant", tmp_path / "out" / "packed")
+    assert list((tmp_path / "out").iterdir()) == []

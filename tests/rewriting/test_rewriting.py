@@ -533,3 +533,13 @@ def test_prompts_tell_every_fact_once_and_differ_between_texts() -> None:
     ]
     assert all(text.count(value) == 1 for text in texts for value in values)
     assert np.all([len(text.splitlines()) == 2 for text in texts])
+
+
+@pytest.mark.parametrize("name", [("Mary", "Ann"), ("Mary Ann", "Lee"), ("Mary", "Lee")])
+def test_a_name_whose_first_part_begins_another_is_recognised(name: tuple[str, str]) -> None:
+    """Mary Ann Fox is Mary, Ann, Fox: nobody here is Mary Ann without a middle name."""
+    pools = {"first_name": ["James", "Mary", "Mary Ann"], "middle_name": ["Ann", "Lee"], "last_name": ["Smith", "Fox"]}
+    checker, codes = people_of(POOLS | pools)
+    codes |= {"first_name": pools["first_name"].index(name[0]), "middle_name": pools["middle_name"].index(name[1])}
+    checked = checker.check(GOOD.replace("James Ann Smith", f"{' '.join(name)} Fox"), codes | {"last_name": 1})
+    assert checked.flaws == {}

@@ -149,16 +149,13 @@ def test_what_cannot_be_rewritten_is_refused_before_any_job(change: dict[str, An
         grid_of(**change)
 
 
-def test_a_shared_value_of_two_own_lists_is_refused_by_the_job_in_one_line(tmp_path: Path) -> None:
+def test_a_shared_value_of_two_own_lists_is_refused_before_any_job(tmp_path: Path) -> None:
     (tmp_path / "majors.txt").write_text("Biology\nHarvard\n")
     (tmp_path / "universities.txt").write_text("Harvard\nYale\n")
     pools = {key: value for key, value in BIOR["pools"].items() if key not in ("majors", "universities")}  # type: ignore[attr-defined]
     lists = {name: str(tmp_path / f"{name}.txt") for name in ("majors", "universities")}
-    spec = rewriting(grid := grid_of(pools=pools, value_lists=lists))
-    people = next(each for each in grid.specs.values() if each.stage == "datasets")
-    make(tmp_path / "results", "make_dataset.py", people)
-    with pytest.raises(AssertionError, match="error: value_lists: 'Harvard' is both university and major"):
-        make(tmp_path / "results", "rewrite_dataset.py", spec)
+    with pytest.raises(UserError, match="value_lists: 'Harvard' is both university and major"):
+        grid_of(pools=pools, value_lists=lists)
 
 
 def test_the_job_reports_its_counts_and_leaves_no_state(tmp_path: Path) -> None:

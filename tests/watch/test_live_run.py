@@ -53,25 +53,32 @@ def test_the_first_live_lines_come_at_once(shown: Shown) -> None:
 
 def test_tensorboard_lists_both_runs_by_the_names_of_the_configuration(shown: Shown) -> None:
     runs = EventMultiplexer().AddRunsFromDirectory(str(shown.results)).Reload()
-    assert set(runs.Runs()) == {f"curves/base/{run}" for run in RUNS}
-    for run in RUNS:
-        events, rows = runs.Scalars(f"curves/base/{run}", "loss"), metrics(shown.results, run)
+    folders = {run: f"curves/base/{run} {checkpoint(shown.results, run).name.rpartition('-')[2]}" for run in RUNS}
+    assert set(runs.Runs()) == set(folders.values())
+    for run, folder in folders.items():
+        events, rows = runs.Scalars(folder, "loss"), metrics(shown.results, run)
         assert [event.step for event in events] == [int(row["step"]) for row in rows]
         assert [event.value for event in events] == pytest.approx([float(row["loss"]) for row in rows])
 
 
 def test_lightnings_csv_logger_has_the_rows_of_the_artefact(shown: Shown) -> None:
     for run in RUNS:
-        with open(shown.results / "curves" / "base" / run / "metrics.csv", newline="") as file:
+        (folder,) = (shown.results / "curves" / "base").glob(f"{run} *")
+        with open(folder / "metrics.csv", newline="") as file:
             logged = [float(row["loss"]) for row in csv.DictReader(file)]
         assert logged == [float(row["loss"]) for row in metrics(shown.results, run)]
 
 
+def checkpoint(results: Path, run: str) -> Path:
+    """The folder of a run's checkpoint."""
+    exposures = {"small atomic long s1": "e800", "small atomic short s1": "e700"}[run]
+    (path,) = (results / "checkpoints").glob(f"*-{exposures}-*")
+    return path
+
+
 def metrics(results: Path, run: str) -> list[dict[str, str]]:
     """metrics.csv of a run's checkpoint."""
-    exposures = {"small atomic long s1": "e800", "small atomic short s1": "e700"}[run]
-    (path,) = (results / "checkpoints").glob(f"*-{exposures}-*/metrics.csv")
-    with open(path, newline="") as file:
+    with open(checkpoint(results, run) / "metrics.csv", newline="") as file:
         return list(csv.DictReader(file))
 
 

@@ -1,11 +1,16 @@
 """The view on a terminal, fed with events of the engine: failures, what is printed beside it, its end."""
 
+import io
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 from terminal import on_a_terminal
+
+from capacity.watch.view import View
 
 PROGRAM = """
 import time
@@ -43,3 +48,14 @@ def test_a_failure_is_said_at_once_and_what_is_printed_stays_above_the_view(tmp_
     assert "0 of 1 jobs done, 1 failed" in text
     assert text.rstrip().splitlines()[-1].startswith("0 of 1 jobs done in "), "once"
     assert "left, done at" in text[text.index("a table") :], "the view is drawn again below"
+
+
+def test_a_line_for_a_file_has_names_as_they_are_whatever_they_hold() -> None:
+    """A name may look like the markup of the library that prints it, or like an emoji's."""
+    label, printed = "tiny dataset.file=data[/old]/a:smile:[raw].csv s1", io.StringIO()
+    view = View(SimpleNamespace(run=SimpleNamespace(jobs={"a": 1}), began=0.0), Console(file=printed, width=60))
+    view._line_due = 0.0
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr("capacity.watch.view.line", lambda state: label)
+        view._show()
+    assert printed.getvalue() == f"{label}\n"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as pv
 import pyarrow.parquet as pq
 import pytest
 from planted import TINY
@@ -381,3 +382,23 @@ def test_random_strings_offer_the_choice_of_their_set() -> None:
 def test_strings_that_are_too_short_to_differ_are_refused() -> None:
     with pytest.raises(UserError, match="length: 2 tokens of 32; 40 strings need at least 4"):
         make_world(RANDOM | {"length": 2})
+
+
+@pytest.mark.parametrize(("N", "length", "vocabulary", "least"), [(100, 2, 2048, 3), (40, 2, 32, 4), (2, 2, 2, 3)])
+def test_strings_that_are_too_short_are_refused_before_any_job(
+    N: int, length: int, vocabulary: int, least: int
+) -> None:
+    spec = {"kind": "random", "N": N, "length": length, "vocabulary": vocabulary}
+    raw = {**read_yaml(TINY), "datasets": {"atomic": spec}}
+    with pytest.raises(UserError, match=f"are too few for {N} strings to differ; use {least} or more"):
+        check(Config, raw, "planted")
+    make_world({**spec, "length": least, "seed": 1})
+
+
+def test_a_parquet_file_is_recognised_whatever_it_is_called(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, COUNTRIES)
+    expected = make_world(spec).facts
+    for name in ("facts.PARQUET", "facts.pq", "facts"):
+        pq.write_table(pv.read_csv(spec["file"]), tmp_path / name)
+        facts = make_world({**spec, "file": str(tmp_path / name)}).facts
+        assert all((facts[column] == codes).all() for column, codes in expected.items())

@@ -1,13 +1,17 @@
 """Promises of the user's own value lists and templates: read whole, counted by content, bad lines named."""
 
+import itertools
 import math
 import re
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from planted import TINY, of_stage
 from test_quantize_checkpoint import make
 from worlds import FULL_BIOS, SMALL_BIOS, TOKENIZERS, made_tokenizer, make_world
@@ -17,6 +21,7 @@ from capacity.config.load import check, read_yaml
 from capacity.errors import UserError
 from capacity.plan.grid import resolve
 from capacity.world.facts import load_world
+from capacity.world.full_names import read_twice
 from capacity.world.pools import FOLDER
 from capacity.world.render import Renderer
 from capacity.world.sampling import training_draws
@@ -151,3 +156,34 @@ def test_a_configuration_with_own_lists_counts_them_by_content_and_refuses_both(
         ids({**dataset, "pools": {"cities": 5}})
     with pytest.raises(UserError, match=r"N: 900 people, but the name pools \[2, 1, 1\]"):
         ids({"N": 900, "pools": {"last_names": 1, "middle_names": 1}, **dataset})
+
+
+def test_names_that_are_two_people_are_refused_and_others_are_not(tmp_path: Path) -> None:
+    def plan(**lists: str) -> None:
+        raw = read_yaml(TINY)
+        own = own_spec(tmp_path, **lists)["value_lists"]
+        raw["datasets"]["people"] = {"kind": "bioS", "N": 4, "value_lists": own}
+        resolve(check(Config, raw, "planted"))
+
+    names = {"first_names": "Mary\nMary Ann\n", "last_names": "Fox\nvan den Berg\n"}
+    with pytest.raises(UserError, match="value_lists: 'Mary Ann Lee Fox' is two full names of these lists"):
+        plan(**names, middle_names="Lee\nAnn Lee\n")
+    plan(**names, middle_names="Lee\nAnn\n")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.lists(st.text("ab ", min_size=1, max_size=5), min_size=1, max_size=4), min_size=2, max_size=3))
+def test_a_name_is_found_twice_where_two_choices_of_parts_give_it(parts: list[list[str]]) -> None:
+    parts = [sorted({" ".join(value.split()) for value in values} - {""}) or ["a"] for values in parts]
+    counts = Counter(" ".join(choice) for choice in itertools.product(*parts))
+    twice = {name for name, count in counts.items() if count > 1}
+    found = read_twice(parts)
+    assert found in twice if twice else found is None
+
+
+def test_a_value_with_the_token_that_ends_texts_is_refused_before_any_job(tmp_path: Path) -> None:
+    raw = read_yaml(TINY)
+    lists = own_spec(tmp_path, cities="Bern\nBa<|endoftext|>sel\n")["value_lists"]
+    raw["datasets"]["people"] = {"kind": "bioS", "N": 4, "value_lists": lists}
+    with pytest.raises(UserError, match=r"value_lists.cities: 'Ba<\|endoftext\|>sel' holds <\|endoftext\|>"):
+        resolve(check(Config, raw, "planted"))

@@ -11,7 +11,6 @@ import argparse
 import hashlib
 import json
 import math
-import os
 import re
 import shlex
 import sys
@@ -27,6 +26,7 @@ from capacity.config.load import check, load_config
 from capacity.config.model import Model
 from capacity.config.regime import Regime
 from capacity.config.yaml_files import parse_yaml
+from capacity.environment import usable_cores
 from capacity.errors import UserError
 from capacity.measure.baseline import TOLERANCE, equal_baseline, size_of
 from capacity.measure.choice import AskedMeasure, keep_choice
@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--offer", type=float, nargs="+", default=list(OFFERED), help="bits offered a parameter")
     parser.add_argument("--seeds", type=int, help="how many; otherwise as many as the budget allows, three at least")
     parser.add_argument("--budget", default="30m", help="time that it may take: 30m, 8h")
-    parser.add_argument("--cores", type=int, default=os.cpu_count())
+    parser.add_argument("--cores", type=int, default=usable_cores())
     parser.add_argument("--dry-run", action="store_true", help="say what it would cost")
     return parser
 

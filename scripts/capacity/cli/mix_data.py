@@ -8,7 +8,6 @@ token in front of what is useful, --fewer with half of the facts among the same 
 
 import argparse
 import json
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from capacity.cli.arguments import CONFIG_FILE, plain_parser
 from capacity.cli.measure_model import candidate, name_of, seconds_of, timed
 from capacity.config.load import check, load_config
 from capacity.config.model import Model
+from capacity.environment import usable_cores
 from capacity.errors import UserError
 from capacity.measure.baseline import size_of
 from capacity.measure.mix import MixStudy, arms_of, mix_recipe
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--fewer", action="store_true", help="also with half of the facts among the same share of junk")
     parser.add_argument("--seeds", type=int, default=LEAST_SEEDS)
     parser.add_argument("--budget", default="30m", help="time that it may take: 30m, 8h")
-    parser.add_argument("--cores", type=int, default=os.cpu_count())
+    parser.add_argument("--cores", type=int, default=usable_cores())
     parser.add_argument("--dry-run", action="store_true", help="say what it would cost")
     return parser
 

@@ -31,7 +31,7 @@ def main() -> None:
     parser = config_parser(__doc__)
     parser.add_argument("dataset", help="a name from `datasets`")
     parser.add_argument("--tokenizer", help="a name from `tokenizers`; else that of a study with this dataset")
-    parser.add_argument("--count", type=int, default=3, help="biographies to show")
+    parser.add_argument("--count", type=natural, default=3, help="biographies to show")
     parser.add_argument("--seed", type=natural, default=1, help="of the world")
     args = parser.parse_args()
     config = read_config(args)

@@ -42,6 +42,21 @@ def studies_that_reach(args: argparse.Namespace) -> dict[str, str]:
     return reached_by(configurations(config_files(args), values, sorted(SCALES.glob("*.yaml"))), RESULTS).why
 
 
+def reached(args: argparse.Namespace) -> dict[str, str]:
+    """The same, where nothing is to be removed unless all is right. Raises UserError."""
+    try:
+        return studies_that_reach(args)
+    except UserError as error:
+        raise UserError(f"{error}; nothing is removed until that is mended") from None
+
+
+def found(args: argparse.Namespace, why: dict[str, str] | None) -> list[Orphan]:
+    """What could be removed now. why: what is reached; None: what is damaged is asked for."""
+    if why is None:
+        return damaged(hold_against(read_grid(args), RESULTS), RESULTS)
+    return unreached(why, RESULTS)
+
+
 def confirmed() -> bool:
     """Whether the person at the terminal says yes; nobody there is a no."""
     if not sys.stdin.isatty():
@@ -56,14 +71,9 @@ def main() -> None:
     parser.add_argument("--damaged", action="store_true", help="damaged artefacts and what followed from them instead")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     args = parser.parse_args()
-    if args.damaged:
-        orphans = damaged(hold_against(read_grid(args), RESULTS), RESULTS)
-    else:
-        try:
-            why = studies_that_reach(args)
-        except UserError as error:
-            raise UserError(f"{error}; nothing is removed until that is mended") from None
-        orphans = unreached(why, RESULTS)
+    why = None if args.damaged else reached(args)
+    orphans = found(args, why)
+    if why is not None:
         print(kept(why) or "kept: nothing is there that the configuration reaches")
     if not orphans:
         print("nothing is damaged" if args.damaged else "no orphans: the configuration reaches everything")
@@ -73,9 +83,13 @@ def main() -> None:
         return
     if args.yes or confirmed():
         lock = lock_run(RESULTS)  # a run that is under way may need what its configuration reaches
-        for orphan in orphans:
+        still = {orphan.path for orphan in found(args, why)}  # a run may have ended since the question
+        gone = [orphan for orphan in orphans if orphan.path in still]
+        for orphan in gone:
             remove(orphan)
         lock.close()
-        print(f"removed {len(orphans)} folders and files")
+        print(f"removed {len(gone)} folders and files")
+        if len(gone) < len(orphans):
+            print(f"{len(orphans) - len(gone)} are kept: they were made or used since they were listed")
     else:
         print("nothing removed; say --yes to remove them without a question")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from capacity.cli.arguments import plain_parser
-from capacity.errors import UserError
+from capacity.errors import UserError, printable
 from capacity.tables.table import read_table, readable
 
 
@@ -15,7 +15,7 @@ def main() -> None:
     table = read_table(args.table)
     if table.empty:
         raise UserError(f"{args.table}: has no rows; `make table` makes some")
-    print(readable(table))
+    print(printable(readable(table), kept="\n"))
     if others := int((~table["chosen"].astype(bool)).sum()):
         print(f"\n{others} rows of learning rates that were tried and store less are not shown")
     print(f"\n{args.table} has every column; figures are in {args.table.parent / 'figures'}")

@@ -59,6 +59,8 @@ def main() -> None:
     if not 0 < args.exposures < float("inf"):
         raise UserError(f"exposures: {args.exposures}; give a positive number")
     fitted, (bits, other) = FittedLaw.read(args.law), facts_in_bits(args.facts, args)
+    if not bits > 0:
+        raise UserError(f"facts: {args.facts} offers {bits:g} bits; any model holds them")
     P = fitted.law.parameters_for(bits, args.exposures, args.share, args.scheme)
     low, high = fitted.interval(
         lambda law: law.parameters_for(bits, args.exposures, args.share, args.scheme), args.scheme

@@ -21,7 +21,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", args.license):
         raise UserError(f"--license: {args.license!r}; give it as the hub names it, such as cc-by-4.0 or other")
-    stage = args.artefact.resolve().parent.name
+    stage = args.artefact.absolute().parent.name  # a link may lead to a disk where it is called otherwise
     if stage == "datasets":
         from capacity.hub.dataset_folder import own_content, write_dataset_folder
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from capacity.config.validation import Count, Section, problem, unique
+from capacity.world.strings import opening_length
 
 MOST_ATTRIBUTES = 250  # labels are bytes
 MOST_WORDINGS = 256  # of an attribute; they are drawn as bytes
@@ -316,9 +317,12 @@ class RandomStrings(Section):
 
     @model_validator(mode="after")
     def _differ(self) -> Self:
-        if self.vocabulary**self.length < self.N**3:
+        opening = opening_length(self.N, self.vocabulary)
+        if self.length <= opening or self.vocabulary**self.length < self.N**3:
+            least = max(opening + 1, math.ceil(3 * math.log(self.N, self.vocabulary) - 1e-9))
             raise problem(
-                f"length: {self.length} tokens of {self.vocabulary} are too few for {self.N} strings to differ"
+                f"length: {self.length} tokens of {self.vocabulary} are too few for {self.N} strings to differ; "
+                f"use {least} or more"
             )
         return self
 

@@ -11,7 +11,7 @@ PAPER_QUESTIONS, PAPER_DECAY = 96, 0.1  # questions a step, and weight decay: th
 RankPair = Annotated[list[Count], Field(min_length=2, max_length=2)]
 
 
-WORDING = re.compile(r"(\S+ )*\{name\}\S*( \S+)*")
+WORDING = re.compile(r"(\S+ )*\{name\}([^\w\s]\S*)?( \S+)*")
 
 
 def _wording(text: str) -> str:
@@ -19,7 +19,10 @@ def _wording(text: str) -> str:
     if text.count("{name}") != 1:
         raise problem(f"a wording with {text.count('{name}')} places for the name; give one")
     if not WORDING.fullmatch(text):
-        raise problem("a wording is words with single blanks between, of which one begins with the place for the name")
+        raise problem(
+            "a wording is words with single blanks between, of which one begins with the place for the name and has a "
+            "blank or a mark behind it"
+        )
     return text
 
 

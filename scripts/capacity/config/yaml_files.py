@@ -103,6 +103,8 @@ class _Reader:
         if isinstance(node, yaml.SequenceNode) and node.tag == f"{CORE}seq":
             return [self.value(part, (*above, node)) for part in node.value]
         if isinstance(node, yaml.ScalarNode):
+            if "?" in node.value and not node.style and any(each.flow_style for each in above):
+                raise _refused(node, f"{_short(node.value)} between braces or brackets; put quotes around it")
             return _scalar(node)
         raise _refused(node, f"the tag {_tag(node)} is not read; use plain values")
 

@@ -15,7 +15,13 @@ from capacity.errors import UserError
 from capacity.extraction.adapt import merged, query_and_value_modules
 from capacity.extraction.finetune import ready_model
 from capacity.extraction.mixed import check_windows
-from capacity.extraction.questions import Lengths, asked_attributes, lengths_of, questions_tokenizer
+from capacity.extraction.questions import (
+    Lengths,
+    asked_attributes,
+    lengths_of,
+    questions_tokenizer,
+    readable_questions,
+)
 from capacity.extraction.spec import MixedTraining, read_try
 from capacity.models.external import POSITIONS, build_external, hf_config, name_of, one_line
 from capacity.models.external_checks import T, V, bad_reload, logits_of, shaken, too_large
@@ -28,6 +34,7 @@ from capacity.world.facts import World, make_world
 from capacity.world.kinds import read_world
 
 NEW_ROWS = 3
+TRIED_PEOPLE = 50
 TOLERANCE = 1e-3  # of logits of size 1
 
 
@@ -42,6 +49,8 @@ def check_asked(asked: dict[str, Any]) -> None:
     unwritten = asked["dataset"]["kind"] == "bioR"  # what its tokenizer is made from does not exist yet
     if mixed and not unwritten and asked["regime"]["packing"] == "windows":
         check_windows(asked["regime"]["context"], room(asked)[1])
+    if not unwritten and asked["tokenizer"]["kind"] != "bpe":  # one that is learned from all texts may differ
+        _check_wordings(json.dumps({key: asked[key] for key in ("dataset", "tokenizer", "questions")}))
     if isinstance(model, PaperModel):
         return
     text = model.model_dump_json()
@@ -50,6 +59,16 @@ def check_asked(asked: dict[str, Any]) -> None:
             check_ready(text, attempt.ranks, attempt.seed)
     if not unwritten and (most := most_positions(text)):
         _check_positions(asked, model, most, mixed)
+
+
+@functools.cache
+def _check_wordings(specs: str) -> None:
+    """Raise UserError where the tokenizer cannot read the questions about some of the people."""
+    read = json.loads(specs)
+    dataset = read_world(read["dataset"])
+    world = make_world(dataset.model_copy(update={"N": min(dataset.N, TRIED_PEOPLE)}))
+    tokenizer = build_tokenizer(read_tokenizer(read["tokenizer"]), world)
+    readable_questions(world, tokenizer, read["questions"]["wordings"])
 
 
 @functools.cache

@@ -129,18 +129,30 @@ def write_questions(world: World, tokenizer: Tokenizer, settings: QuestionSettin
 
     Raises UserError where the tokenizer reads names or values otherwise than in a biography.
     """
-    wordings, groups = asked_attributes(world, settings.wordings), groups_of(world, settings)
-    known = questions_tokenizer(tokenizer, wordings, world)
-    sample = np.arange(min(world.N, CHECKED_PEOPLE))
-    check_reads(
-        known if world.rewritings else tokenizer, known, texts(world, wordings, sample), full_names(world, sample)
-    )
+    groups = groups_of(world, settings)
+    wordings, known = readable_questions(world, tokenizer, settings.wordings)
     for group, people in zip(GROUPS, groups, strict=True):
         write_texts(world, wordings, people, folder / f"{group}.parquet")
     (folder / "wordings.json").write_text(json.dumps(wordings, indent=1) + "\n", encoding="utf-8")
     lengths = asdict(lengths_of(known, wordings, world.grammar))
     (folder / "lengths.json").write_text(json.dumps(lengths, indent=1) + "\n")
     return known
+
+
+def readable_questions(
+    world: World, tokenizer: Tokenizer, own: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, list[str]], Tokenizer]:
+    """The wordings of all attributes, and the tokenizer that reads them; tried on the first people.
+
+    Raises UserError where it reads names or values otherwise than in a biography.
+    """
+    wordings = asked_attributes(world, own)
+    known = questions_tokenizer(tokenizer, wordings, world)
+    sample = np.arange(min(world.N, CHECKED_PEOPLE))
+    check_reads(
+        known if world.rewritings else tokenizer, known, texts(world, wordings, sample), full_names(world, sample)
+    )
+    return wordings, known
 
 
 def read_texts(folder: Path, group: str) -> pa.Table:
@@ -242,7 +254,12 @@ def check_reads(tokenizer: Tokenizer, known: Tokenizer, table: pa.Table, names: 
 
 def encode(tokenizer: Tokenizer, some: Sequence[str]) -> list[list[int]]:
     """Token ids of texts; a prompt and its answer are read apart."""
-    return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(some), add_special_tokens=False)]
+    try:
+        return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(some), add_special_tokens=False)]
+    except Exception as error:  # tokenizers raises plain Exception
+        raise UserError(
+            f"wordings: the tokenizer cannot read a question ({error}); put blanks around {{name}}"
+        ) from None
 
 
 def rows_of(tokenizer: Tokenizer) -> int:

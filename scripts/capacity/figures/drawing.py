@@ -62,10 +62,15 @@ def finish(
 
 def save(figure: Figure, folder: Path, name: str, title: str, data: pd.DataFrame) -> None:
     """Puts a title above and writes <name>.png, .svg and .csv, what is drawn; equal figures give equal bytes."""
-    figure.suptitle(textwrap.fill(title, int(CHARACTERS_AN_INCH * figure.get_figwidth())), fontsize=10)
+    figure.suptitle(literal(textwrap.fill(title, int(CHARACTERS_AN_INCH * figure.get_figwidth()))), fontsize=10)
     write_table(data, folder / f"{name}.csv")
     figure.savefig(folder / f"{name}.png", dpi=150, metadata={"Software": None})
     figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
+
+
+def literal(text: str) -> str:
+    """A text that matplotlib draws as it is: without this, what stands between two dollar signs is a formula."""
+    return text.replace("$", r"\$")
 
 
 def plot_points(

@@ -16,7 +16,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
-from capacity.figures.drawing import COLOURS, GUIDE, LINES, LOWEST_R_BY_SCHEME, MARKERS, R_MAX, R, finish, style
+from capacity.figures.drawing import (
+    COLOURS,
+    GUIDE,
+    LINES,
+    LOWEST_R_BY_SCHEME,
+    MARKERS,
+    R_MAX,
+    R,
+    finish,
+    literal,
+    style,
+)
 from capacity.figures.layout import EXPOSURES, Layout, column, layout_of, text_of, words_of
 from capacity.tables.summary import summarise
 
@@ -43,7 +54,7 @@ def plot_study(
         for axis, panel in zip(axes, panels, strict=True):
             drawn = cells[cells["panel"] == panel]
             (_plot_curves if curves else _plot_rows)(axis, drawn, cells, layout, looks)
-            axis.set_title(panel, fontsize=9)
+            axis.set_title(literal(panel), fontsize=9)
         finish(figure, _handles(cells, looks, curves), 3, question or study, folder, f"study-{study}", _data(cells))
 
 
@@ -117,7 +128,7 @@ def _plot_rows(axes: Axes, drawn: pd.DataFrame, cells: pd.DataFrame, layout: Lay
         _points(axes, y, rows, look | {"linestyle": "none"}, across=True)
     y = -drawn["x"].map(names.index).to_numpy(float)
     axes.plot(drawn["R_max"].astype(float), y, "|", color="0.6", markersize=12, zorder=1)
-    axes.set_yticks([-float(place) for place in range(len(names))], names)
+    axes.set_yticks([-float(place) for place in range(len(names))], [literal(name) for name in names])
     axes.set_ylim(0.4 - len(names), 0.6)
     axes.margins(x=0.06)
     _bits(axes.axvline, axes.set_xlabel, axes)
@@ -143,7 +154,7 @@ def _bits(guide: Any, label: Any, axes: Axes) -> None:
 
 def _handles(cells: pd.DataFrame, looks: Looks, curves: bool) -> list[Line2D]:
     shown = [
-        Line2D([], [], label=name or f"stored, {R}", **(look if curves else look | {"linestyle": "none"}))
+        Line2D([], [], label=literal(name) or f"stored, {R}", **(look if curves else look | {"linestyle": "none"}))
         for name, look in looks.items()
     ]
     mark = "_" if curves else "|"

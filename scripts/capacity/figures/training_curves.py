@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 
 from capacity.artefacts.spec import read_spec
 from capacity.errors import UserError
-from capacity.figures.drawing import COLOURS, LINES, save, style
+from capacity.figures.drawing import COLOURS, LINES, literal, save, style
 from capacity.tables.loss_lower_bound import loss_in_bits
 from capacity.tables.naming import cell_names, run_names
 from capacity.tables.rows import TRAINING
@@ -90,7 +90,7 @@ def plot_curves(curves: pd.DataFrame, study: str, folder: Path) -> None:
         loss.set(xscale="log", xlabel="exposures", ylabel="loss, nats a token")
         lr.set(xlabel="exposures", ylabel="learning rate")
         add_bits(loss, curves)
-        handles = [Line2D([], [], label=cell, **look) for cell, look in looks.items()]
+        handles = [Line2D([], [], label=literal(cell), **look) for cell, look in looks.items()]
         figure.legend(handles=handles, loc="outside lower center", ncols=LEGEND_COLUMNS, frameon=False)
         save(figure, folder, study, study, curves)
 

@@ -11,9 +11,10 @@ from huggingface_hub import DatasetCardData
 
 from capacity.artefacts.identity import file_digest
 from capacity.artefacts.manifest import MANIFEST, verify
-from capacity.hub.new_folder import new_folder
+from capacity.artefacts.new_folder import new_folder
+from capacity.hub.public import PROVENANCE, copy_public
 
-CROISSANT, OWN = "croissant.json", "records"
+CROISSANT, GRAMMAR, OWN = "croissant.json", "grammar.json", "records"
 PAPER = "https://arxiv.org/abs/2404.05405"  # whose worlds ours are
 TERMS = (
     *("citeAs", "column", "extract", "field", "fileProperty", "fileObject", "fileSet", "format", "includes"),
@@ -65,7 +66,12 @@ def _fill(output: Path, dataset: Path, license: str) -> None:
     manifest = verify(dataset)
     settings = _settings(dataset)
     for path in dataset.iterdir():
-        shutil.copyfile(path, output / ("provenance.json" if path.name == MANIFEST else path.name))
+        if path.name == MANIFEST:
+            copy_public(path, output / PROVENANCE)
+        elif path.name == GRAMMAR:
+            copy_public(path, output / GRAMMAR)
+        else:
+            shutil.copyfile(path, output / path.name)
     tables = {path.name: pq.read_schema(path) for path in sorted(output.glob("*.parquet"))}
     rows = pq.read_metadata(output / "facts.parquet").num_rows
     own = settings["kind"] == OWN
@@ -104,7 +110,7 @@ def own_content(dataset: Path) -> str:
 
 
 def _settings(dataset: Path) -> dict[str, Any]:
-    settings: dict[str, Any] = json.loads((dataset / "grammar.json").read_text(encoding="utf-8"))["settings"]
+    settings: dict[str, Any] = json.loads((dataset / GRAMMAR).read_text(encoding="utf-8"))["settings"]
     return settings
 
 

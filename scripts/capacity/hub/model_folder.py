@@ -18,8 +18,9 @@ from tokenizers import Tokenizer, models, normalizers, processors
 from transformers import pipeline
 
 from capacity.artefacts.manifest import MANIFEST, verify
+from capacity.artefacts.new_folder import new_folder
 from capacity.errors import UserError
-from capacity.hub.new_folder import new_folder
+from capacity.hub.public import PROVENANCE, copy_public
 from capacity.tokenizers.tokenization import TOKENIZER_FILE, load_tokenizer
 from capacity.world.facts import load_world
 from capacity.world.grammar import EOS_TOKEN
@@ -90,7 +91,10 @@ def write_model_folder(row: Mapping[str, Any], results: Path, output: Path, lice
             verify(place)
         world = world_of(row, results)
         for path in variant.iterdir():
-            shutil.copyfile(path, folder / ("provenance.json" if path.name == MANIFEST else path.name))
+            if path.name == MANIFEST:
+                copy_public(path, folder / PROVENANCE)
+            else:
+                shutil.copyfile(path, folder / path.name)
         tokenizer = load_tokenizer(words)
         prompt = prompt_of(world, probe, tokenizer)
         for_people(tokenizer, blank=prompt.text.startswith(" ")).save(str(folder / TOKENIZER_FILE))

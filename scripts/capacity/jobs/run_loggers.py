@@ -1,7 +1,8 @@
 """Lightning's loggers of a training, by the names in the configuration: `loggers: [csv, tensorboard]`.
 
-Each writes below `results/curves/<study>/<run>/`, named as the configuration names the run. A session starts them anew
-and logs the rows of its saved state again, so that a training which was stopped has no row twice.
+Each writes below `results/curves/<study>/<run> <digest>/`, named as the configuration names the run; the digest is the
+checkpoint's. A session starts them anew and logs the rows of its saved state again, so that a training that was stopped
+has no row twice.
 """
 
 import importlib
@@ -15,6 +16,7 @@ from capacity.errors import UserError
 from capacity.jobs.run_file import read_run
 
 CURVES = "curves"  # below results
+MOST_BYTES = 200  # of a run's name: file systems take 255 of a folder's
 
 # Name -> packages of which one must be there, and what makes it from the folder, the study and the run's name.
 LOGGERS: dict[str, tuple[tuple[str, ...], Callable[[Path, str, str], Any]]] = {
@@ -54,6 +56,7 @@ def start_loggers(resume: Path) -> list[Any]:
     job = run.jobs.get(resume.name)
     if job is None or not job.label or not run.loggers:
         return []
-    folder = results / CURVES / job.study / job.label.replace("/", "_")
+    label = job.label.replace("/", "_").encode()[:MOST_BYTES].decode(errors="ignore")
+    folder = results / CURVES / job.study / f"{label} {resume.name.rpartition('-')[2]}"
     shutil.rmtree(folder, ignore_errors=True)
     return [LOGGERS[name][1](folder, job.study, job.label) for name in run.loggers if name in LOGGERS]

@@ -1,7 +1,7 @@
 """From a checked extraction to specs: questions, fine-tuned models, answers; refused here where it cannot be."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from capacity.config.extractions import Extraction
 from capacity.errors import UserError
 from capacity.extraction.people import split_sizes
 from capacity.extraction.spec import LowRank, MixedTraining, QuestionSettings, Try, read_try
-from capacity.extraction.wordings import wordings_of
+from capacity.extraction.wordings import NAME, wordings_of
 from capacity.models.architectures import sizes
 from capacity.plan.probe_specs import probe_settings
 from capacity.plan.study_runs import Run, known
@@ -114,6 +114,7 @@ def check(asked: RunToAsk, num_tries: int) -> None:
         raise UserError(f"{key}.wordings: {error.args[0]!r} is no attribute of {dataset}; there are: {known}") from None
     if not wordings:
         raise UserError(f"{study}, but {dataset} is of kind {asked.dataset.kind}, which has no attributes to ask for")
+    _check_wordings(wordings, f"{key}.wordings", dataset)
     N = asked.dataset.N
     sizes_of = split_sizes(N, extraction.asked, extraction.choosing if num_tries > 1 else 0.0)
     most = max(map(len, wordings.values()))
@@ -128,6 +129,22 @@ def check(asked: RunToAsk, num_tries: int) -> None:
             f"{sizes_of.held_out} for the test and {sizes_of.choosing} for validation; use more people or other shares"
         )
     _check_model(asked, key)
+
+
+def _check_wordings(wordings: Mapping[str, Sequence[str]], key: str, dataset: str) -> None:
+    """Refuse questions that ask for two attributes, or whose attribute is called as the place for the name is."""
+    attribute_of: dict[str, str] = {}
+    for attribute, texts in wordings.items():
+        for text in texts:
+            if text.count(NAME) != 1:
+                raise UserError(
+                    f"{key}: {attribute!r} of {dataset} is asked for by {text!r}; give it wordings of its own"
+                )
+            if (other := attribute_of.setdefault(text, attribute)) != attribute:
+                raise UserError(
+                    f"{key}: {other!r} and {attribute!r} of {dataset} are both asked for by {text!r}; "
+                    "give one of them wordings of its own"
+                )
 
 
 def _check_model(asked: RunToAsk, key: str) -> None:

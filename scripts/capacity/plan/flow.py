@@ -24,6 +24,7 @@ from capacity.plan.survey import (
     set_job_environment,
     use_store,
     write_specs,
+    write_studies,
 )
 from capacity.training.spec import TrainingRegime
 
@@ -179,6 +180,7 @@ class Flow:
         assert self.plan is not None
         engine.resume_garbage_collection()
         self.held.append(lock_run(self.results))
+        write_studies(self.plan.grid, self.results)
         with ending_where_unwritable(self.results):
             write_specs(self.plan, self.results)
             self._write_run_file()

@@ -77,7 +77,9 @@ def _quantised_models(specs: dict[str, Spec], done: set[str]) -> list[dict[str, 
 
 
 def _asked_models(specs: dict[str, Spec], done: set[str]) -> list[dict[str, Any]]:
-    """What `capacity.extraction.askable` must see: all that an external model is asked, and windows of questions."""
+    """What `capacity.extraction.askable` must see: all that an external model is asked, windows of questions, and
+    wordings of the user's own.
+    """
     wanted = []
     for spec in specs.values():
         tries = [member.settings for member in spec.members if member.name not in done]
@@ -86,7 +88,8 @@ def _asked_models(specs: dict[str, Spec], done: set[str]) -> list[dict[str, Any]
         mixed = tries[0]["method"] == "mixed"
         training = tries[0] if mixed else specs[str(spec.parents["checkpoint"])].settings
         questions = specs[str(spec.parents["questions"])]
-        if _is_external(training) or (mixed and training["regime"]["packing"] == "windows"):
+        windows = mixed and training["regime"]["packing"] == "windows"
+        if _is_external(training) or windows or questions.settings["wordings"]:
             part = {key: training[key] for key in ("model", "regime", "seed")}
             world = {role: specs[str(questions.parents[role])].settings for role in ("dataset", "tokenizer")}
             wanted.append({**part, **world, "tries": tries, "questions": questions.settings})

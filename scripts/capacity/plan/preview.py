@@ -9,11 +9,12 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from capacity.config.dataset import BioR, Paraphraser
-from capacity.errors import UserError
+from capacity.errors import UserError, printable
 from capacity.plan.requests import world_bytes
 from capacity.plan.world_specs import rewriting_settings
 from capacity.rewriting.rewrite import rewrite_world
 from capacity.tables.bits import diversity_offered_bits
+from capacity.world.dependence import repeated_columns
 from capacity.world.facts import World, account_of, make_world
 from capacity.world.junk import JunkPeople, junk_draws
 from capacity.world.kinds import WorldSettings
@@ -57,7 +58,7 @@ def labelled_texts(world: World, tokenizer: Tokenizer, count: int, colour: bool)
         junk = JunkPeople(world)
         assert isinstance(renderer, Renderer)
         for text in renderer.for_junk(junk).texts(junk_draws(junk, world.seed, 0, JUNK_BIOGRAPHIES)):
-            texts.append(f"(junk){text}")
+            texts.append(printable(f"(junk){text}"))
     return texts
 
 
@@ -68,11 +69,11 @@ def _marked(world: World, renderer: Renderer | TextRenderer, tokenizer: Tokenize
     parts = []
     pairs = zip(rendering.labels.tolist(), rendering.tokens.tolist(), strict=True)
     for label, run in groupby(pairs, key=lambda pair: pair[0]):
-        text = tokenizer.decode([token for _, token in run], skip_special_tokens=False)
+        text = printable(tokenizer.decode([token for _, token in run], skip_special_tokens=False))
         if label != FILLER:
             blank, item = text[: len(text) - len(text.lstrip())], items[label - NAME]
             shown = f"\x1b[{COLOURS[(label - NAME) % len(COLOURS)]}m{text.lstrip()}\x1b[0m"
-            text = blank + (shown if colour else f"[{item}: {text.lstrip()}]")
+            text = blank + (shown if colour else f"[{printable(item)}: {text.lstrip()}]")
         parts.append(text)
     return "".join(parts)
 
@@ -91,10 +92,15 @@ def account_lines(world: World, num_people: int) -> list[str]:
     lines.append(f"{'the dataset':24s} {num_people * person + sets:10.4g} bits  N = {num_people:,}")
     if isinstance(world.settings, RecordsWorld) and (dropped := num_dropped(world.settings)):
         lines.append(f"note: {dropped:,} rows of {world.settings.file} have an empty cell and are dropped")
+    for column, other in repeated_columns(world):
+        lines.append(
+            f"note: {column} follows from {other}, and its bits are counted beside those of {other}; leave it out by "
+            "attributes"
+        )
     beginnings = world.grammar.num_beginnings()
     for pool, count in beginnings.items():
         lines.append(f"note: {count} values of {pool} begin another; a loss does not show where they end")
-    return lines
+    return [printable(line) for line in lines]
 
 
 def size_lines(world: World, renderer: Renderer | TextRenderer, num_people: int, regimes: dict[str, int]) -> list[str]:

@@ -286,19 +286,18 @@ def try_models(plan: Plan) -> None:
 
 
 def prepare_run(grid: "Grid", results: Path) -> Plan:
-    """Survey the artefacts, then write what the engine compares (specs to make again, stamps) and what studies ask."""
+    """Survey the artefacts, then write what the engine compares: specs to make again, stamps."""
     check_bytecode_by_hash()
     plan = hold_against(grid, results)
     try_models(plan)
     check_loggers(grid.loggers)
     _spec_again(plan, results)
-    _write_studies(grid, results)
     for artefact, files, id_file in published(grid):
         stamp_copy(artefact, files, id_file, results)
     return plan
 
 
-def _write_studies(grid: "Grid", results: Path) -> None:
+def write_studies(grid: "Grid", results: Path) -> None:
     """Put what the studies ask where the report reads it, unless it stands there."""
     path, text = results / STUDIES, json.dumps(grid.studies, indent=1) + "\n"
     if not path.is_file() or path.read_text(encoding="utf-8") != text:

@@ -21,7 +21,8 @@ from capacity.tokenizers.spec import TOKENIZER_FILE, OwnBpe, TokenizerSettings, 
 from capacity.world.biod import BioDWorld
 from capacity.world.bios import BioSWorld, make_grammar
 from capacity.world.facts import check_names
-from capacity.world.grammar import EOS_TOKEN
+from capacity.world.full_names import check_readings
+from capacity.world.grammar import EOS_TOKEN, Grammar
 from capacity.world.junk import check_names_left
 from capacity.world.kinds import WorldSettings, read_world
 from capacity.world.records import RecordsFile, RecordsWorld, forget_records, parts_of, read_records, status
@@ -91,6 +92,10 @@ def dataset_specs(dataset: Dataset, seed: int, scale: Scale) -> tuple[Spec, Spec
     if not isinstance(dataset, BioR):
         people = make_spec("datasets", slug, world, {})
         return people, people
+    if isinstance(world, BioSWorld) and world.value_lists:
+        from capacity.rewriting.check import check_pools  # heavy
+
+        check_pools(make_grammar(world))
     people = make_spec("datasets", f"bioS-N{dataset.N}-s{seed}", world, {})
     packages = REWRITER_PACKAGES.get(dataset.rewriter.kind, ())
     texts = rewriting_settings(dataset, seed, scale)
@@ -181,11 +186,23 @@ def _own_files(world: BioSWorld) -> dict[str, str]:
         return {}
     grammar = make_grammar(world)
     check_names(grammar, world.N)
+    check_readings([grammar.pools[slot.pool] for slot in grammar.name])
+    _check_end_token(grammar)
     if world.junk:
         check_names_left(grammar, world.N, world.junk.people)
     if world.template_folder:
         files += [f"{world.template_folder}/{attribute.name}.txt" for attribute in grammar.attributes]
     return {file: input_digest(REPOSITORY / file) for file in files}
+
+
+def _check_end_token(grammar: Grammar) -> None:
+    """Refuse values and templates that hold what ends every text. Raises UserError."""
+    texts = {f"value_lists.{pool}": values for pool, values in grammar.pools.items()}
+    texts |= {f"template_folder.{each.name}": sum(each.templates, ()) for each in grammar.attributes}
+    for key, some in texts.items():
+        for text in some:
+            if EOS_TOKEN in text:
+                raise UserError(f"{key}: {text!r} holds {EOS_TOKEN}, which ends every text here; write it without")
 
 
 @functools.cache

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from capacity.artefacts.new_folder import new_folder
 from capacity.errors import UserError
 from capacity.models.build import OWN_CLASSES, load_model
 from capacity.quantization.spec import Integers, Scheme, Unquantized, read_scheme
@@ -43,13 +44,13 @@ def export_packed(variant: Path, output: Path) -> None:
         raise UserError(f"{variant}: {type(model).__name__} is this project's own class, which no other tool loads")
     state, packed = _pack(model, integers, load_file(variant / "quantization.safetensors"))
     config = json.loads((variant / "config.json").read_text())
-    output.mkdir(parents=True)
-    save_file(state, output / "model.safetensors", metadata={"format": "pt"})
-    (output / "model.safetensors").chmod(0o644)  # safetensors makes files that only their owner may read
-    (output / "config.json").write_text(json.dumps(config | _described(model, integers, packed), indent=1) + "\n")
-    for path in variant.iterdir():
-        if path.is_file() and path.name not in WRITTEN and path.suffix != ".safetensors":
-            shutil.copyfile(path, output / path.name)
+    with new_folder(output) as folder:
+        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+        (folder / "model.safetensors").chmod(0o644)  # safetensors makes files that only their owner may read
+        (folder / "config.json").write_text(json.dumps(config | _described(model, integers, packed), indent=1) + "\n")
+        for path in variant.iterdir():
+            if path.is_file() and path.name not in WRITTEN and path.suffix != ".safetensors":
+                shutil.copyfile(path, folder / path.name)
 
 
 def _packable(variant: Path, scheme: Scheme) -> Integers:
@@ -77,7 +78,12 @@ def _pack(model: PreTrainedModel, integers: Integers, parts: dict[str, Tensor]) 
     for name, scale in parts.items():
         module = name.removesuffix(".weight.scale")
         if not isinstance(modules.get(module), nn.Linear):
-            raise UserError(f"{name.removesuffix('.scale')}: quantised and no linear layer; use tensors: [linear]")
+            what, remedy = type(modules[module]).__name__, "use tensors: [linear]"
+            if what == "Conv1D":
+                remedy = "use a model of nn.Linear layers, such as LLaMA's"
+            raise UserError(
+                f"{name.removesuffix('.scale')}: quantised, and of {what}, which has no packed form; {remedy}"
+            )
         weight = state.pop(f"{module}.weight").detach()
         local = PackedQuantizationCompressor.compress({"weight": weight, "weight_scale": scale}, _packing(integers))
         unpacked = PackedQuantizationCompressor.decompress(dict(local), _packing(integers))["weight"]

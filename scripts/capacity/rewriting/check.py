@@ -114,34 +114,26 @@ class Checker:
             if start and text[start - 1] in "-'’":
                 continue
             for item in self._beginning.get(match.group(), ()):
-                read = self._read(text, start, self._slots[item])
-                if read:
-                    right = all(codes[column] == code for column, code in read[1])
-                    yield Found(item, start, read[0], right)
+                stops = [
+                    (stop, codes.items() >= read.items()) for stop, read in self._read(text, start, self._slots[item])
+                ]
+                if stops:
+                    yield Found(item, start, *max(stops))
 
-    def _read(self, text: str, place: int, slots: tuple[Slot, ...]) -> tuple[int, list[tuple[str, int]]] | None:
-        """Where the value that begins at a place ends, and its codes; None where no value begins there."""
-        codes = []
-        for number, slot in enumerate(slots):
-            if number:
-                if not text.startswith(slot.before, place):
-                    return None
-                place += len(slot.before)
-            word = WORD.match(text, place)
-            values = self._pools[slot.pool].get(word.group(), ()) if word else ()
-            last = number + 1 == len(slots)
-            fits = (
-                (value, code)
-                for value, code in values
-                if text.startswith(value, place) and (not last or _ends(text, place + len(value)))
-            )
-            value, code = next(fits, ("", 0))
-            if not value:
-                return None
-            assert slot.column
-            codes.append((slot.column, code))
-            place += len(value)
-        return place, codes
+    def _read(self, text: str, place: int, slots: tuple[Slot, ...]) -> Iterator[tuple[int, dict[str, int]]]:
+        """Every value that begins at a place: where it ends, and its codes by column."""
+        slot, *others = slots
+        word = WORD.match(text, place)
+        assert slot.column
+        for value, code in self._pools[slot.pool].get(word.group(), ()) if word else ():
+            stop = place + len(value)
+            if not text.startswith(value, place):
+                continue
+            if others and text.startswith(others[0].before, stop):
+                for end, codes in self._read(text, stop + len(others[0].before), tuple(others)):
+                    yield end, {slot.column: code} | codes
+            elif not others and _ends(text, stop):
+                yield stop, {slot.column: code}
 
     def _given_away(self, text: str, marks: list[Mark], words: list[re.Match[str]]) -> list[Mark]:
         """Words of a scored value, capitals and numbers, that stand before it: scored too, as they are a part of it."""
@@ -167,13 +159,13 @@ class Checker:
 
 
 def _by_first_word(grammar: Grammar, slot: Slot) -> dict[str, list[tuple[str, int]]]:
-    """A pool's values as they stand in the slot, with their codes, by their first words, longest first."""
+    """A pool's values as they stand in the slot, with their codes, by their first words."""
     values: dict[str, list[tuple[str, int]]] = {}
     for code, value in enumerate(grammar.pools[slot.pool]):
         first = WORD.match(value)
         assert first
         values.setdefault(first.group(), []).append((value + slot.after, code))
-    return {word: sorted(each, key=lambda pair: -len(pair[0])) for word, each in values.items()}
+    return values
 
 
 def _ends(text: str, stop: int) -> bool:

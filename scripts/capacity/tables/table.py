@@ -100,7 +100,12 @@ def read_table(path: Path) -> pd.DataFrame:
     if "chosen" not in table:
         table["chosen"] = chosen(table)
     table = table.reindex(columns=[*COLUMNS, *(column for column in EXTRACTION_COLUMNS if column in table)])
-    return table.astype(dict.fromkeys(INTEGER_COLUMNS, "Int64"))
+    for column in INTEGER_COLUMNS:
+        try:
+            table[column] = table[column].astype("Int64")
+        except (TypeError, ValueError):
+            raise UserError(f"{path}: {column} has a value that is no whole number; make the table again") from None
+    return table
 
 
 def readable(table: pd.DataFrame) -> str:

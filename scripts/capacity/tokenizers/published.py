@@ -68,6 +68,8 @@ def _published(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is no tokenizer ({error}); give one with a tokenizer.json") from None
     if kind != "BPE":
         raise UserError(f"{path} is a {kind} tokenizer; use a BPE one, such as GPT-2's, LLaMA's or Mistral's")
+    if not isinstance(model.get("vocab"), dict) or not isinstance(model.get("merges"), list):
+        raise UserError(f"{path} is a BPE tokenizer without a vocabulary or merges; give a whole one")
     return state
 
 

@@ -99,7 +99,7 @@ class View:
         if self.console.is_terminal:
             self._live.update(drawn(self.state, *self.console.size), refresh=True)
         elif self.state.run.jobs and time.monotonic() >= self._line_due:
-            self.console.print(line(self.state), soft_wrap=True)
+            self.console.print(line(self.state), markup=False, emoji=False, soft_wrap=True)
             passed = time.time() - self.state.began
             self._line_due = time.monotonic() + min(max(LINE_SECONDS, passed / 50), MOST_LINE_SECONDS)
 

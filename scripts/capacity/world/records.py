@@ -34,6 +34,7 @@ RESERVED = ("name",)  # what scores call the entity
 MOST_VALUES = 5_000_000  # rows, and different texts of all columns: a tokenizer takes 2 kB of memory for each
 MOST_BYTES = 1_000_000_000  # of the columns that are used, before they are decoded
 MOST_ATTRIBUTES = 250
+PARQUET_MARK = b"PAR1"
 FEWER = "use fewer rows by N, or fewer columns by attributes"
 TEXT = pa.dictionary(pa.int32(), pa.string())
 
@@ -153,7 +154,7 @@ def forget_records() -> None:
 def column_names(path: Path) -> list[str]:
     """The columns of a CSV or parquet file. Raises UserError where a name is empty or stands twice."""
     try:
-        names = pq.read_schema(path).names if path.suffix == ".parquet" else pv.open_csv(path).schema.names
+        names = pq.read_schema(path).names if _is_parquet(path) else pv.open_csv(path).schema.names
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
         raise UserError(f"file: {path.name}: {_reason(error)}") from None
     for name in names:
@@ -163,7 +164,17 @@ def column_names(path: Path) -> list[str]:
 
 
 def _blocks(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    return _parquet(path, columns) if path.suffix == ".parquet" else _csv(path, columns)
+    return _parquet(path, columns) if _is_parquet(path) else _csv(path, columns)
+
+
+def _is_parquet(path: Path) -> bool:
+    """By its name, or by the marks at both ends, as such files are sometimes called otherwise."""
+    if path.suffix.lower() == ".parquet":
+        return True
+    with path.open("rb") as file:
+        begins = file.read(len(PARQUET_MARK)) == PARQUET_MARK
+        file.seek(max(0, path.stat().st_size - len(PARQUET_MARK)))
+        return begins and file.read() == PARQUET_MARK
 
 
 def _csv(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -281,7 +292,10 @@ def _check_values(settings: RecordsWorld, values: dict[str, list[str]]) -> None:
             raise UserError(f"attributes: {column!r} is {texts[0]!r} in every row and carries no bits; leave it out")
         for text in texts:
             if text != " ".join(text.split()):
-                raise UserError(f"{column}: {text!r} has blanks at an end, a double blank or a line break; clean it")
+                raise UserError(
+                    f"{column}: {text!r} has blanks at an end, a double blank, a line break or another kind of blank; "
+                    "clean it"
+                )
         _check_ends(column, texts, ":" if column == entity else ";")
 
 

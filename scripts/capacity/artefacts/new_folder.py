@@ -1,4 +1,4 @@
-"""A folder for the hub that appears whole or not at all."""
+"""A folder for others that appears whole or not at all."""
 
 import contextlib
 import tempfile
@@ -17,7 +17,7 @@ def new_folder(output: Path) -> Iterator[Path]:
     if output.exists():
         raise UserError(f"{output}: exists already; name another folder")
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".hub-", dir=output.parent) as scratch:
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=output.parent) as scratch:
         folder = Path(scratch) / output.name
         folder.mkdir()
         yield folder
