@@ -268,7 +268,7 @@ def test_a_folder_for_the_hub_says_neither_the_machine_nor_a_path_outside_the_ch
     facts = built.path / "results" / "datasets" / row_of(built, "base")["dataset_id"]
     assert (dataset / "grammar.json").read_bytes() == (facts / "grammar.json").read_bytes()
     settings = {
-        "file": "/home/ann/secret/people.csv", "files": {"/home/ann/secret/people.csv": "0" * 64, "data/x.csv": "1"},
+        "file": "/disk/ann/secret/people.csv", "files": {"/disk/ann/secret/people.csv": "0" * 64, "data/x.csv": "1"},
         "phrases": {"path": ["/usr/bin"]}, "value_lists": {"cities": "~/towns.txt"}, "rewriter": {"model": "../llm"},
     }  # fmt: skip
     assert public(settings) == {

@@ -95,7 +95,7 @@ def test_a_layer_that_has_no_packed_form_is_named_and_nothing_is_left(tmp_path: 
     save_file(parts, tmp_path / "variant" / "quantization.safetensors")
     (tmp_path / "variant" / "quantization.json").write_text(json.dumps({"scheme": scheme.plain(), **report}))
     with pytest.raises(
-        UserError, match=r"c_attn.weight: quantised, and of Conv1D, which has no packed form; use a model"
+        UserError, match=r"c_attn.weight: quantised and of no nn.Linear; use a model of nn.Linear layers"
     ):
         export_packed(tmp_path / "variant", tmp_path / "packed")
     assert not (tmp_path / "packed").exists()

@@ -16,6 +16,7 @@ from compressed_tensors.quantization import QuantizationArgs, QuantizationConfig
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from capacity.artefacts.new_folder import new_folder
 from capacity.errors import UserError
@@ -78,12 +79,9 @@ def _pack(model: PreTrainedModel, integers: Integers, parts: dict[str, Tensor]) 
     for name, scale in parts.items():
         module = name.removesuffix(".weight.scale")
         if not isinstance(modules.get(module), nn.Linear):
-            what, remedy = type(modules[module]).__name__, "use tensors: [linear]"
-            if what == "Conv1D":
-                remedy = "use a model of nn.Linear layers, such as LLaMA's"
-            raise UserError(
-                f"{name.removesuffix('.scale')}: quantised, and of {what}, which has no packed form; {remedy}"
-            )
+            is_conv1d = isinstance(modules.get(module), Conv1D)
+            remedy = "use a model of nn.Linear layers, such as LLaMA's" if is_conv1d else "use tensors: [linear]"
+            raise UserError(f"{name.removesuffix('.scale')}: quantised and of no nn.Linear; {remedy}")
         weight = state.pop(f"{module}.weight").detach()
         local = PackedQuantizationCompressor.compress({"weight": weight, "weight_scale": scale}, _packing(integers))
         unpacked = PackedQuantizationCompressor.decompress(dict(local), _packing(integers))["weight"]

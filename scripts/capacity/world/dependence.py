@@ -9,6 +9,7 @@ from capacity.world.facts import World
 from capacity.world.records import RecordsWorld
 
 SAMPLE = 20_000  # rows that are looked at
+FIRST = 500
 REPEATED = 2  # rows a value, on average, below which nothing can be said to follow from it
 
 
@@ -26,15 +27,19 @@ def repetitions(facts: Mapping[str, NDArray[np.unsignedinteger]], columns: Seque
     """The same of some columns of codes, each (N,); the first `SAMPLE` rows speak for all."""
     codes = {column: facts[column][:SAMPLE].astype(np.int64) for column in columns}
     sizes = {column: len(np.unique(values)) for column, values in codes.items()}
-    found: dict[str, str] = {}
-    for column, values in codes.items():
-        for other in columns:
-            deciding = codes[other]
-            if other == column or found.get(other) == column or len(deciding) < REPEATED * sizes[other]:
-                continue
-            if len(np.unique(deciding * (values.max() + 1) + values)) == sizes[other]:
-                if sizes[column] == sizes[other] and columns.index(other) > columns.index(column):
-                    continue  # each decides the other
-                found[column] = other
-                break
-    return list(found.items())
+    deciding = [column for column in columns if len(codes[column]) >= REPEATED * sizes[column]]
+    found = []
+    for place, column in enumerate(columns):
+        # Of two columns with as many values, each of which decides the other, the later one is the repetition.
+        fewer = (
+            o for o in deciding if sizes[o] > sizes[column] or (sizes[o] == sizes[column] and o in columns[:place])
+        )
+        if other := next((o for o in fewer if _decides(codes[o], codes[column])), None):
+            found.append((column, other))
+    return found
+
+
+def _decides(one: NDArray[np.int64], other: NDArray[np.int64]) -> bool:
+    """Whether rows of the same value of one have the same of the other; the first rows settle most cases."""
+    pairs = one * (other.max() + 1) + other
+    return all(len(np.unique(pairs[:rows])) == len(np.unique(one[:rows])) for rows in (FIRST, len(one)))
