@@ -210,6 +210,16 @@ def test_seeds_of_two_studies_count_together_whatever_the_best_rate_of_each(verd
     assert verdict(rows, of={"study": ["base", "more"]})["seeds"] == 6
 
 
+def test_of_rates_that_two_studies_tried_the_best_in_the_mean_counts_for_every_seed(verdict):
+    """The higher of the two, seed by seed, would be 2.3."""
+    rates = {"of": {"study": ["base", "rates"]}}
+    tried = seeds(2.3, 1.5, 2.3, regime="long", lr=5e-3)
+    row = verdict(tried + seeds(1.7, 2.3, 2.3, regime="long-high", lr=1e-2, study="rates"), **rates)
+    assert (row["measured"], row["seeds"], row["studies"]) == (pytest.approx(2.1), 3, "rates")
+    row = verdict(tried + seeds(1.7, 1.8, 2.3, regime="long-high", lr=1e-2, study="rates"), **rates)
+    assert (row["measured"], row["studies"]) == (pytest.approx(2.033, abs=1e-3), "base")
+
+
 def test_a_learning_rate_that_was_not_chosen_takes_no_part(verdict):
     rows = seeds(2.0, 2.1, 2.05) + seeds(9.0, -4.0, -4.0, lr=0.5)
     assert verdict(rows)["measured"] == pytest.approx(2.05)

@@ -68,7 +68,11 @@ def judge_claim(claim: Claim, table: pd.DataFrame, scale: str) -> dict[str, Any]
 
 
 def select(table: pd.DataFrame, selection: Mapping[str, Any]) -> pd.DataFrame:
-    """The rows that a selection names, of learning rates that were chosen; a variant that studies share once."""
+    """The rows that a selection names, of learning rates that were chosen; a variant that studies share once.
+
+    Where several regimes of as many exposures and of one batch stand for a cell, as where a study tries rates that
+    another did not, the regime of the highest R counts, in the mean over its seeds.
+    """
     keep = table["chosen"].astype(bool)
     for column in PATTERNS:
         patterns = selection.get(column)
@@ -78,7 +82,10 @@ def select(table: pd.DataFrame, selection: Mapping[str, Any]) -> pd.DataFrame:
         keep &= table["exposures"].isin(selection["exposures"])
     if selection.get("R_max_at_most") is not None:
         keep &= table["R_max"] <= selection["R_max_at_most"]
-    return table[keep].drop_duplicates("variant_id")
+    rows = table[keep].drop_duplicates("variant_id")
+    cell = [rows[column] for column in CELL_COLUMNS if column != "regime"]
+    mean = rows["R"].groupby([*cell, rows["regime"]], dropna=False).transform("mean")
+    return rows[mean == mean.groupby(cell, dropna=False).transform("max")]
 
 
 def _in_words(selection: Mapping[str, Any]) -> str:
