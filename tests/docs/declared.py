@@ -125,6 +125,9 @@ WAYS: dict[str, Way] = {
     "make table SCALE=desktop STUDY=quantization-more-seeds": Run(
         "make plan SCALE=desktop STUDY=quantization-more-seeds", place="clone", says="33,824"
     ),
+    "make table SCALE=desktop-large STUDY=ladder-top-short": Run(
+        "make plan SCALE=desktop-large STUDY=ladder-top-short", place="clone", says="430,208"
+    ),
     "make table SCALE=desktop-large": Run(
         "make plan SCALE=desktop-large STUDY=base-law", place="clone", says="116,800"
     ),
