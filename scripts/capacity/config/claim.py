@@ -14,7 +14,10 @@ Patterns = Annotated[list[str], Field(min_length=1)]
 class Selection(Section):
     """Rows of the capacity table. A pattern may hold * and ?; a row is taken where any pattern of a list fits."""
 
-    study: Names = Field(description="Studies whose rows count; a run that several of them share counts once.")
+    study: Names = Field(
+        description="Studies whose rows count; a run that several of them share counts once. Of regimes with the same "
+        "exposures and batch that train the same, as where another study tries more rates, the best in the mean counts."
+    )
     scheme: Patterns = Field(["none"], description="Quantisation schemes.")
     exposures: list[Count] | None = Field(None, description="Exposures.")
     dataset: Patterns | None = Field(None, description="Names of datasets.")
