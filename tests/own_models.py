@@ -119,6 +119,23 @@ def gated(vocab_size: int, context: int, width: int = 8) -> nn.Module:
     return Gated(vocab_size, width)
 
 
+class HeadFirst(nn.Module):
+    """A tied head that is made before the embedding."""
+
+    def __init__(self, vocab_size: int, width: int):
+        super().__init__()
+        self.head, self.embedding = nn.Linear(width, vocab_size, bias=False), nn.Embedding(vocab_size, width)
+        self.embedding.weight = self.head.weight
+        self.middle = nn.Linear(width, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.middle(self.embedding(tokens)))
+
+
+def head_first(vocab_size: int, context: int, width: int = 8) -> nn.Module:
+    return HeadFirst(vocab_size, width)
+
+
 class Positioned(nn.Module):
     """Learned positions as a parameter of the outermost module, and a head of its own."""
 

@@ -127,6 +127,16 @@ def test_a_store_never_gives_what_a_manifest_does_not_list(
     assert f"{store.root / name}/" in capsys.readouterr().out
 
 
+def test_a_store_that_cannot_be_looked_at_costs_a_line(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    store, name = Store(tmp_path / ("long" * 100)), f"datasets/{folder.name}"
+    assert not store.fetch(name, {}, tmp_path / "fetched")
+    assert "the artefact is made here instead" in capsys.readouterr().out
+    store.add(name, folder)
+    assert "it stays in results only" in capsys.readouterr().out
+
+
 def test_a_store_is_for_all_who_may_write_its_root(folder: Path, tmp_path: Path):
     """Else it is the first user's alone, who made the folders in it."""
     store, name = Store(tmp_path / "store"), f"datasets/{folder.name}"

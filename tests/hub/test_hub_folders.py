@@ -26,7 +26,7 @@ from capacity.cli import write_hub_folder
 from capacity.errors import UserError
 from capacity.hub.dataset_folder import write_dataset_folder
 from capacity.hub.model_folder import write_model_folder
-from capacity.hub.public import public
+from capacity.hub.public import copy_public, public
 from capacity.hub.push import push
 from capacity.tokenizers.tokenization import save_tokenizer
 from capacity.world.facts import save_world
@@ -268,12 +268,23 @@ def test_a_folder_for_the_hub_says_neither_the_machine_nor_a_path_outside_the_ch
     facts = built.path / "results" / "datasets" / row_of(built, "base")["dataset_id"]
     assert (dataset / "grammar.json").read_bytes() == (facts / "grammar.json").read_bytes()
     settings = {
+        "folder": "data/../../ann/secret/runs",
         "file": "/disk/ann/secret/people.csv", "files": {"/disk/ann/secret/people.csv": "0" * 64, "data/x.csv": "1"},
         "phrases": {"path": ["/usr/bin"]}, "value_lists": {"cities": "~/towns.txt"}, "rewriter": {"model": "../llm"},
     }  # fmt: skip
     assert public(settings) == {
-        "file": "people.csv", "files": {"people.csv": "0" * 64, "data/x.csv": "1"},
+        "folder": "runs", "file": "people.csv", "files": {"people.csv": "0" * 64, "data/x.csv": "1"},
         "phrases": {"path": ["/usr/bin"]}, "value_lists": {"cities": "towns.txt"}, "rewriter": {"model": "llm"},
+    }  # fmt: skip
+
+
+def test_provenance_has_neither_the_machine_nor_the_node_that_it_was_made_on(tmp_path: Path) -> None:
+    variables = {"OMP_NUM_THREADS": "1", "SLURM_JOB_ID": "7", "SLURMD_NODENAME": "node17.lab.example"}
+    made = {"settings": {}, "hardware": {"host": "lab", "cpu": "x"}, "environment": {"variables": variables}}
+    (tmp_path / "manifest.json").write_text(json.dumps(made))
+    copy_public(tmp_path / "manifest.json", tmp_path / "provenance.json")
+    assert json.loads((tmp_path / "provenance.json").read_text()) == {
+        "settings": {}, "hardware": {"cpu": "x"}, "environment": {"variables": {"OMP_NUM_THREADS": "1"}},
     }  # fmt: skip
 
 

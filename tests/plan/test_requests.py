@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from test_extraction import LORA, asking, grid_of
 from trainings import spec_of, training_settings
 from worlds import SMALL_BIOS, settings_of
 
@@ -191,3 +192,16 @@ def test_a_job_that_is_too_long_for_a_partition_is_told_how_many_attempts_it_tak
     request = Request("train_checkpoint gpt2", "main", "", gpus=0, memory_mb=1000, minutes=1210)
     with pytest.raises(UserError, match=r"of which it takes up to 21: `retries: 21` there"):
         cluster().check([request])
+    seconds = {"main": Partition(minutes("0:30"), 2, 64000, False)}
+    with pytest.raises(UserError, match="partition main allows 0"):
+        cluster(partitions=seconds).check([request])
+
+
+def test_a_fine_tuning_asks_for_the_memory_of_its_own_steps():
+    def needed_mb(batch: int) -> float:
+        grid = grid_of(asking({**LORA, "batch": batch}))
+        specs = {spec.id: spec for spec in grid.specs.values()}
+        finetunes = [spec for spec in specs.values() if spec.stage == "finetunes"]
+        return max(requests.needs(spec, specs.__getitem__).memory_mb for spec in finetunes)
+
+    assert needed_mb(50_000) > needed_mb(50) + 500

@@ -111,3 +111,16 @@ def test_an_export_that_does_not_end_leaves_nothing(tmp_path: Path, monkeypatch:
     with pytest.raises(OSError, match="No space left"):
         export_packed(tmp_path / "variant", tmp_path / "out" / "packed")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_model_that_transformers_would_not_load_packed_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
+    """Mamba's initialisation asks its layers for the weights that the packed form has not."""
+    mamba = {"hf": {"model_type": "mamba", "hidden_size": 16, "num_hidden_layers": 1, "state_size": 4}}
+    quantised, report, parts = quantize_model(build_model(mamba, 170, 64, 1), scheme_of(**SCHEME))
+    quantised.save_pretrained(tmp_path / "variant")
+    save_file(parts, tmp_path / "variant" / "quantization.safetensors")
+    scheme = scheme_of(**SCHEME).plain()
+    (tmp_path / "variant" / "quantization.json").write_text(json.dumps({"scheme": scheme, **report}))
+    with pytest.raises(UserError, match=r"MambaForCausalLM: cannot be loaded packed \(AttributeError.*name the"):
+        export_packed(tmp_path / "variant", tmp_path / "packed")
+    assert [path.name for path in tmp_path.iterdir()] == ["variant"]

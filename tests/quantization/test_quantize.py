@@ -81,6 +81,16 @@ def test_a_gate_is_a_router_where_experts_stand_beside_it_alone():
     assert sum(role == "router" for role in roles("experts").values()) == 2
 
 
+def test_a_tied_head_is_one_whichever_of_the_two_names_comes_first():
+    model = build_model(factory("head_first"), 17, 16, seed=1)
+    assert {place.name: place.role for place in places_of(model) if place.role != "vector"} == {
+        "module.head.weight": "tied",
+        "module.middle.weight": "linear",
+    }
+    with pytest.raises(UserError, match="name both or neither"):
+        quantize_model(model, scheme_of(4, tensors=["head"]))
+
+
 def test_a_head_is_found_where_the_module_around_it_has_weights_of_its_own():
     model = build_model(factory("positioned"), 17, 16, seed=1)
     assert {place.name: place.role for place in places_of(model)}["module.head.weight"] == "head"

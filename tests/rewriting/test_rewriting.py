@@ -26,7 +26,7 @@ from capacity.rewriting.check import Checker
 from capacity.rewriting.paraphrase import ParaphrasingGrammar
 from capacity.rewriting.prompts import prompt
 from capacity.rewriting.rewrite import KEPT, REWRITERS, Writing, rewrite_world
-from capacity.rewriting.spec import ModelRewriter, RewritingSettings
+from capacity.rewriting.spec import EndpointRewriter, ModelRewriter, RewritingSettings
 from capacity.world.facts import World
 
 TWO = SMALL_BIOS | {"N": 2}
@@ -543,3 +543,36 @@ def test_a_name_whose_first_part_begins_another_is_recognised(name: tuple[str, s
     codes |= {"first_name": pools["first_name"].index(name[0]), "middle_name": pools["middle_name"].index(name[1])}
     checked = checker.check(GOOD.replace("James Ann Smith", f"{' '.join(name)} Fox"), codes | {"last_name": 1})
     assert checked.flaws == {}
+
+
+def ask_once(server: Server, **changes: Any) -> None:
+    settings = EndpointRewriter.model_validate(remote(server, **changes))
+    endpoint.EndpointClient(settings, make_world(TWO), 1).write([(0, 0)], 0)
+
+
+@pytest.mark.parametrize("key", ["secret\n", " secret"])
+def test_a_key_is_sent_without_the_blanks_around_it(server: Server, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(endpoint.KEY, key)
+    server.manner = "able"
+    ask_once(server)
+    assert [request["key"] for request in server.asked] == ["Bearer secret"]
+
+
+@pytest.mark.parametrize("key", ["sec\nret", "secret\u2019"])
+def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(
+    server: Server, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(endpoint.KEY, key)
+    with pytest.raises(UserError, match="REWRITER_API_KEY: has characters that no key has") as caught:
+        ask_once(server)
+    assert "sec" not in str(caught.value)
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[bad/v1", "http://x..y/v1", f"http://{'x' * 70}.org/v1", "http://127.0.0.1:9/v1\u00e9"]
+)
+def test_an_address_that_cannot_be_asked_is_one_line(server: Server, url: str) -> None:
+    with pytest.raises(UserError, match=r"^rewriter\.url: http://.*see that it serves") as caught:
+        ask_once(server, url=url)
+    assert "\n" not in str(caught.value)

@@ -37,10 +37,10 @@ class Store:
         inputs: what is noted of the parents here; an object made from other bytes is not the same artefact.
         """
         source = self.root / name
-        if not source.is_dir():
-            return False
         folder.mkdir(parents=True, exist_ok=True)
         try:
+            if not source.is_dir():
+                return False
             shutil.copytree(source, folder, symlinks=True, dirs_exist_ok=True)  # a link is copied as one, and refused
             _check_origin(name, inputs, folder)
         except (UserError, OSError) as error:
@@ -57,7 +57,7 @@ class Store:
     def add(self, name: str, folder: Path) -> None:
         """Copy a made artefact into the store; a line where that fails."""
         target = self.root / name
-        if target.exists():
+        if os.path.exists(target):  # False too where it may not be looked at
             return
         incoming = self.root / "incoming" / f"{target.name}.{socket.gethostname()}.{os.getpid()}"
         try:
@@ -67,10 +67,10 @@ class Store:
             verify(incoming, name)
             for path in (incoming, *incoming.rglob("*")):
                 path.chmod(0o444 if path.is_file() else 0o755)
-            if not target.exists():
+            if not os.path.exists(target):
                 os.rename(incoming, target)
         except (UserError, OSError) as error:
-            if not target.exists():
+            if not os.path.exists(target):
                 print(f"store: {self.root} did not take {name} ({error}); it stays in results only", flush=True)
         finally:
             shutil.rmtree(incoming, ignore_errors=True)

@@ -1,7 +1,7 @@
 """Manifests and settings without what they tell of the machine, and of folders outside the checkout."""
 
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 PROVENANCE = "provenance.json"  # an artefact's manifest, in a folder for the hub
@@ -13,6 +13,8 @@ def copy_public(source: Path, target: Path) -> None:
     content = json.loads(source.read_text(encoding="utf-8"))
     content["settings"] = public(content["settings"])
     content.get("hardware", {}).pop("host", None)
+    for variable in ("SLURMD_NODENAME", "SLURM_JOB_ID"):
+        content.get("environment", {}).get("variables", {}).pop(variable, None)
     target.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
@@ -29,4 +31,7 @@ def public(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _last_part(path: Any) -> Any:
-    return Path(path).name if isinstance(path, str) and path.startswith(("/", "~", "../")) else path
+    if not isinstance(path, str):
+        return path
+    is_outside = path.startswith(("/", "~")) or ".." in PurePosixPath(path).parts
+    return Path(path).name if is_outside else path

@@ -132,7 +132,7 @@ class Cluster:
                 f"{partition.memory_mb:,}; {remedy}"
             )
         if partition.minutes is not None and request.minutes > partition.minutes:
-            attempts = -(-request.minutes // partition.minutes)
+            attempts = -(-request.minutes // max(1, partition.minutes))
             return (
                 f"{request.job}: asks for {request.minutes:,} minutes, partition {name} allows "
                 f"{partition.minutes:,}; put `{rule}: {{runtime: {partition.minutes}}}` under set-resources "

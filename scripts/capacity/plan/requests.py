@@ -136,8 +136,10 @@ def finetunes_needs(finetunes: Spec, spec_of: SpecOf) -> Needs:
         minutes = training_minutes(*asked, tuned) / (1 - tuned.share)
     else:
         tries = [read_try(member.settings) for member in finetunes.members]
-        texts = sum(attempt.steps * attempt.batch for attempt in tries if not isinstance(attempt, MixedTraining))
-        minutes = question_minutes(*asked, tuned, texts)
+        sizes_of = [(a.steps, a.batch) for a in tries if not isinstance(a, MixedTraining)]
+        minutes = question_minutes(*asked, tuned, sum(steps * batch for steps, batch in sizes_of))
+        largest = max(batch for _, batch in sizes_of)
+        tuned = tuned.model_copy(update={"regime": tuned.regime.model_copy(update={"batch": largest})})
     return Needs(training_mb(*asked, tuned), minutes, gpus=gpus(finetunes.members[0]))
 
 

@@ -15,7 +15,7 @@ from compressed_tensors.compressors.pack_quantized import PackedQuantizationComp
 from compressed_tensors.quantization import QuantizationArgs, QuantizationConfig, QuantizationScheme
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from capacity.artefacts.new_folder import new_folder
@@ -31,7 +31,7 @@ def export_packed(variant: Path, output: Path) -> None:
 
     `AutoModelForCausalLM.from_pretrained(output)` gives the variant's model where compressed-tensors is installed.
     Raises UserError where the folder is no variant, where the scheme or the model cannot be packed, and where a weight
-    would be unpacked otherwise than the variant has it.
+    or the model would be read otherwise than the variant has it.
     """
     try:
         scheme = read_scheme(json.loads((variant / "quantization.json").read_text())["scheme"])
@@ -52,6 +52,7 @@ def export_packed(variant: Path, output: Path) -> None:
         for path in variant.iterdir():
             if path.is_file() and path.name not in WRITTEN and path.suffix != ".safetensors":
                 shutil.copyfile(path, folder / path.name)
+        _check_loads(folder, model)
 
 
 def _packable(variant: Path, scheme: Scheme) -> Integers:
@@ -90,6 +91,21 @@ def _pack(model: PreTrainedModel, integers: Integers, parts: dict[str, Tensor]) 
         state |= {f"{module}.{part}": tensor for part, tensor in local.items()}
         packed.add(module)
     return {name: tensor.detach().contiguous() for name, tensor in state.items()}, packed
+
+
+def _check_loads(folder: Path, model: PreTrainedModel) -> None:
+    """Raises UserError where transformers does not read the folder as the model: some ask layers for their weights."""
+    tokens = torch.arange(min(8, model.config.vocab_size))[None]
+    remedy = "name the variant's folder itself to other tools, which any of them loads at full size"
+    try:
+        loaded = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager")
+        with torch.no_grad():
+            is_same = torch.allclose(loaded(tokens).logits, model(tokens).logits, rtol=1e-4, atol=1e-5)
+    except Exception as error:  # of whatever code the model has
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise UserError(f"{type(model).__name__}: cannot be loaded packed ({reason}); {remedy}") from error
+    if not is_same:
+        raise UserError(f"{type(model).__name__}: would give other logits where it is loaded packed; {remedy}")
 
 
 def _packing(integers: Integers) -> QuantizationScheme:

@@ -57,12 +57,12 @@ def _place(model: PreTrainedModel, owner: nn.Module, name: str, parameter: Tenso
     is_bias = name.endswith("bias")  # of experts, one a row
     if is_bias or parameter.ndim < 2 or (parameter.ndim > 2 and parameter.squeeze().ndim < 2):
         return Place(name, VECTOR)
-    if isinstance(owner, nn.Embedding):
-        head = model.get_output_embeddings()
-        tied = owner is model.get_input_embeddings() and head is not None and head.weight is parameter
-        return Place(name, TIED if tied else "embeddings")
-    if owner is model.get_output_embeddings():
-        return Place(name, "head")
+    head = model.get_output_embeddings()
+    if isinstance(owner, nn.Embedding) or owner is head:
+        ends = (model.get_input_embeddings(), head)
+        if all(getattr(end, "weight", None) is parameter for end in ends):
+            return Place(name, TIED)  # whichever of the two the model made first
+        return Place(name, "head" if owner is head else "embeddings")
     if kind.endswith("Router") or _routes(model, name):
         return Place(name, "router")
     if isinstance(owner, LINEAR) and parameter.ndim == 2:

@@ -68,18 +68,22 @@ class EndpointClient:
     def _post(self, content: bytes) -> bytes:
         """The answer's bytes. Raises UserError, after three tries where a later one could go better."""
         headers = {"Content-Type": "application/json"}
-        if os.environ.get(KEY):
-            headers["Authorization"] = f"Bearer {os.environ[KEY]}"
-        request = urllib.request.Request(self.url, content, headers)
+        if key := _key():
+            headers["Authorization"] = f"Bearer {key}"
         for trial in range(1, ATTEMPTS + 1):
             try:
-                return self._answer(request)
+                return self._answer(urllib.request.Request(self.url, content, headers))
             except urllib.error.HTTPError as error:
                 reason = f"HTTP {error.code} {error.reason}"
                 if error.code not in BUSY:
                     break
             except (OSError, http.client.HTTPException) as error:
                 reason = str(getattr(error, "reason", error)) or type(error).__name__
+            except UserError:
+                raise
+            except ValueError as error:  # an address that no request can be made of
+                reason = str(error)
+                break
             if trial < ATTEMPTS:
                 time.sleep(PAUSE * 2 ** (trial - 1))
         raise UserError(f"rewriter.url: {self.url}: {reason}; see that it serves and run again; texts so far are kept")
@@ -112,3 +116,11 @@ class EndpointClient:
                 f"{self.settings.max_tokens}; use one that does"
             )
         return text
+
+
+def _key() -> str:
+    """The key, without the newline of the file that it came from. Raises UserError, which does not show it."""
+    key = os.environ.get(KEY, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise UserError(f"{KEY}: has characters that no key has, such as a line break or a curly quote; set it again")
+    return key
