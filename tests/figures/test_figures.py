@@ -239,6 +239,9 @@ def test_a_figure_of_schemes_has_room_for_any_number_of_exposures_and_for_one_me
         for exposures in range(100, 1000, 100)
     ]
     (panel,) = panels(plot_storage, table(*rows), "base")
+    least, most = panel.get_xlim()
+    assert least < 2
+    assert most >= 24
     assert panel.get_xlabel() == "bits of weights a parameter"
     labels = [text.get_text() for text in panel.figure.legends[0].get_texts()]
     assert {f"{exposures} exposures" for exposures in range(100, 1000, 100)} <= set(labels)

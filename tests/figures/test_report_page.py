@@ -108,6 +108,15 @@ def test_a_study_has_question_answer_finding_and_claims(results: Path, claims: p
     assert "curves" not in text  # none of these trainings is here
 
 
+def test_a_rate_that_was_not_chosen_is_no_finding():
+    """The better training is rounded worse."""
+    rows = [row | {"scheme": "int8", "bits_per_weight": 8} for row in seeds(1.5, 1.5, lr=0.1)]
+    rows += seeds(1.9, 1.9, lr=0.1) + seeds(2.0, 2.0, lr=0.2)
+    rows += [row | {"scheme": "int8", "bits_per_weight": 8} for row in seeds(0.5, 0.5, lr=0.2)]
+    found = {each["scheme"]: each["R"] for each in report.findings(capacity_table(rows))}
+    assert found == {"none": "2.00", "int8": "0.50"}
+
+
 def test_columns_in_which_all_rows_agree_are_said_once(results: Path):
     text = page_of(results, None)
     head = text.partition('id="table"')[2].partition("</thead>")[0]

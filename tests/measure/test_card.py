@@ -76,6 +76,19 @@ def test_what_limits_the_answer_is_named(made: pd.DataFrame, said: str):
     assert said in as_markdown(card, "capacity measure mine")
 
 
+def test_what_is_on_offer_is_each_models_own():
+    """A baseline of twice the size is offered half, and keeps nearly all of it; the candidate does not."""
+    made = table(1.0, noise=0.0)
+    of_baseline = made["model"] == "measure-baseline"
+    made.loc[of_baseline, ["R_max", "R"]] *= 0.5
+    made.loc[of_baseline & (made["scheme"] == "none") & made["chosen"] & (made["R"] > 0.9), "R"] = 1.28
+    card = make_card(STUDY, made, RUNS)
+    assert {cell.R_max[BASELINE] / cell.R_max[CANDIDATE] for cell in card.cells} == {0.5}
+    assert "| 1000 | 2.6, baseline 1.3 |" in as_markdown(card, "capacity measure")
+    assert any("baseline: keeps nearly all of the 1.3 bits on offer" in limit for limit in card.limits)
+    assert not any("candidate: keeps nearly all" in limit for limit in card.limits)
+
+
 def test_worlds_that_did_not_fit_the_budget_are_named():
     card = make_card(replace(STUDY, left_out=(5.2, 1.3)), table(1.0, noise=0.0), RUNS)
     assert card.limits == ["worlds that offer 5.2, 1.3 bits a parameter did not fit the budget; --budget more"]

@@ -17,7 +17,7 @@ from capacity.config.yaml_files import read_yaml
 from capacity.errors import UserError
 from capacity.measure import running
 from capacity.measure.baseline import equal_baseline, size_of
-from capacity.measure.choice import CHOICE, AskedMeasure, keep_choice
+from capacity.measure.choice import CHOICE, AskedMeasure, chosen_before, keep_choice
 from capacity.measure.pair import BASELINE, CANDIDATE, MeasureStudy
 from capacity.measure.recipe import OFFERED, RECIPES, Recipe, recipe_for
 from capacity.measure.running import folder_of, refuse_other_models, within
@@ -184,6 +184,10 @@ def test_the_same_command_is_the_same_measure_whatever_is_made_by_now(study: Mea
     again, hours = within(study, budget, 2, seeds_given=False)
     assert (again, hours < 0.05) == (chosen, True)
     assert within(study, 2 * budget, 2, seeds_given=False)[0].left_out == (), "another budget is another question"
+    muon = replace(study, training=(("optimizer", "muon"),))
+    with pytest.raises(UserError, match="budget"):
+        within(muon, budget / 1000, 2, seeds_given=False)
+    assert chosen_before(AskedMeasure.of(muon, budget, False), muon, folder_of(study)) is None, "so is an optimizer"
     (folder_of(study) / CHOICE).write_text("{")
     assert within(study, budget, 2, seeds_given=False)[0] != chosen
 

@@ -220,6 +220,35 @@ def test_of_rates_that_two_studies_tried_the_best_in_the_mean_counts_for_every_s
     assert (row["measured"], row["studies"]) == (pytest.approx(2.033, abs=1e-3), "base")
 
 
+@pytest.mark.parametrize("regimes", [("long", "long"), ("long", "long-high")], ids=["of one regime", "of two"])
+def test_a_scheme_is_held_against_the_training_that_it_rounds(verdict, regimes):
+    """The better training is rounded worse: half is kept of the other one alone."""
+    rows = []
+    for regime, lr, R, rounded in zip(regimes, (5e-3, 1e-2), (1.9, 2.0), (1.5, 0.5), strict=True):
+        rows += seeds(R, R + 0.01, R - 0.01, regime=regime, lr=lr)
+        rows += seeds(rounded, rounded, rounded, regime=regime, lr=lr, scheme="int8", bits_per_weight=8)
+    assert verdict(rows, **RATIO, **SIDES)["measured"] == pytest.approx(0.25, abs=1e-3)
+
+
+def test_regimes_of_one_cell_are_seen_where_one_study_varies_what_another_fixes(verdict):
+    """As in the case above, the better of each seed would be 2."""
+    studies = {"of": {"study": ["base", "rates"]}}
+    varied = seeds(1.0, 2.0, 1.1, regime="long", setting="dataset.N=400")
+    row = verdict([*varied, *seeds(2.0, 1.0, 2.0, regime="long-high", study="rates")], **studies)
+    assert row["measured"] == pytest.approx(5 / 3)
+
+
+def test_a_regime_of_one_lucky_seed_takes_no_seeds_away(verdict):
+    row = verdict(seeds(*HIGH) + seeds(2.4, regime="long-high", study="rates"), of={"study": ["base", "rates"]})
+    assert (row["seeds"], row["measured"]) == (3, pytest.approx(sum(HIGH) / 3))
+
+
+def test_of_two_trainings_of_a_cell_and_seed_one_counts(verdict):
+    again = [{**row, "variant_id": f"again-{row['seed']}"} for row in seeds(2.0, 1.0, 2.0, study="more")]
+    row = verdict(seeds(1.0, 2.0, 1.0) + again, of={"study": ["base", "more"]})
+    assert (row["seeds"], row["measured"]) == (3, pytest.approx(4 / 3))
+
+
 def test_a_learning_rate_that_was_not_chosen_takes_no_part(verdict):
     rows = seeds(2.0, 2.1, 2.05) + seeds(9.0, -4.0, -4.0, lr=0.5)
     assert verdict(rows)["measured"] == pytest.approx(2.05)
@@ -246,7 +275,8 @@ def test_a_run_that_studies_share_counts_once(verdict):
 )
 def test_rows_are_taken_by_every_key_of_a_selection(verdict, selection, taken):
     cells: list[dict[str, Any]] = [{"exposures": 100}, {"model": "llama"}, {"regime": "brief"}]
-    cells += [{"setting": "dataset.N=3 dataset.K=2"}, {"dataset": "English"}, {"R_max": 1.7}, {"scheme": "int4"}]
+    cells += [{"setting": "dataset.N=3 dataset.K=2"}, {"dataset": "English"}, {"R_max": 1.7, "N": 300}]
+    cells += [{"scheme": "int4", "bits_per_weight": 4}]
     rows = [row for i, cell in enumerate(cells) for row in seeds(*[1 + i / 10] * 3, **cell)]
     row = verdict(rows + seeds(3.0, 3.0, 3.0), of={"study": ["base"], **selection})
     assert row["measured"] == pytest.approx(taken)
@@ -285,6 +315,13 @@ def test_the_markdown_has_a_line_a_claim(tmp_path):
         "| 1 | It holds. | bits a parameter | ≥ 2 | 1.82 or more | 2.08 | 2.01 to 2.14 | 3 | **reproduced** |",
         "| 1 | It holds. | bits a parameter | ≥ 2 | 1.82 or more |  |  |  | **not run**: no data |",
     ]
+
+
+def test_no_statement_breaks_the_table(tmp_path):
+    odd = {**CLAIM, "statement": "One | two\nthree.", "result": None, "source": "a|b"}
+    claims = read_claims(write_claims(tmp_path, odd))
+    line = as_markdown(judge(claims, capacity_table(seeds(*HIGH)), "laptop")).splitlines()[2]
+    assert line.startswith(r"| a\|b | One \| two three. | bits a parameter |")
 
 
 def test_two_studies_that_share_variants_under_other_labels_are_one_cell(verdict):

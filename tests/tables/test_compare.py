@@ -44,6 +44,31 @@ def test_cells_are_matched_whatever_the_study_and_others_left_out():
     assert [cell["model"] for cell in found] == ["a"]
 
 
+def test_of_several_studies_with_a_cell_the_same_one_is_compared():
+    other = [dict(row, variant_id="o") for row in seeds(9.0, 9.1, study="another")]
+    (cell,) = cells(seeds(1.0, 1.1), other + seeds(1.0, 1.1))
+    assert (cell["difference"], cell["seeds_reference"]) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("1.1,", "n/a,", "R has a value that is no number"),
+        (",True,", ",,", "chosen has a value that is neither True nor False"),
+        ("\nbase", "", "has no rows"),
+    ],
+)
+def test_a_table_that_was_edited_is_refused_in_one_line(tmp_path: Path, monkeypatch, capsys, old, new, said):
+    write_table(capacity_table(seeds(1.1)), tmp_path / "table.csv")
+    text = (tmp_path / "table.csv").read_text()
+    (tmp_path / "table.csv").write_text(text.partition(old)[0] + "\n" if "rows" in said else text.replace(old, new, 1))
+    monkeypatch.setattr(sys, "argv", ["capacity", "compare", str(tmp_path / "table.csv")])
+    with pytest.raises(SystemExit):
+        main()
+    assert said in (words := capsys.readouterr().err)
+    assert words.count("\n") == 1
+
+
 def test_of_several_rates_the_chosen_one_is_compared():
     """Rates stand in another order on each side, and the one that stores most on each is another."""
     mine = seeds(1.0, 1.1, lr=0.1) + seeds(2.0, 2.1, lr=0.2)

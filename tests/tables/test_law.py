@@ -164,12 +164,13 @@ def test_the_command_answers_in_one_breath(monkeypatch, capsys, words: tuple[str
 def test_an_interval_is_printed_only_for_sizes_and_exposures_that_the_law_was_fitted_to(
     fitted: FittedLaw, tmp_path: Path, monkeypatch, capsys, P_range, exposures: str, outside: list[str]
 ):
-    replace(fitted, P_range=P_range, bits_range=(20_000, 30_000)).write(tmp_path / "law.json")
+    replace(fitted, P_range=P_range, bits_range=(20_000, 30_000), unseen_error=0.045).write(tmp_path / "law.json")
     words = ["--facts", "22e3", "--exposures", exposures, "--law", str(tmp_path / "law.json")]
     monkeypatch.setattr(sys, "argv", ["capacity", "size", *words])
     main()
     said = capsys.readouterr().out
     assert ("95 %" not in said.partition("by the law")[2]) == bool(outside), said
+    assert ("off by 4.5% of R" in said) == (not outside)
     assert [line for line in said.splitlines() if "extrapolated" in line] == [
         f"extrapolated, so without an interval: the law was fitted to {known}" for known in outside
     ]

@@ -26,6 +26,8 @@ def main() -> None:
     if not args.table.is_file():
         raise UserError(f"{args.table}: no such table; `make table` makes one")
     mine, reference = read_table(args.table), read_tables(args.reference / args.scale)
+    if mine.empty:
+        raise UserError(f"{args.table}: has no rows; `make table` makes some")
     claims = read_claims(args.claims)
     cells = compare_cells(mine, reference)
     if cells.empty:

@@ -76,8 +76,10 @@ def main() -> None:
         )
         if not known[0] <= value <= known[1]
     ] + ([OTHER_FACTS] if other else [])  # fmt: skip
-    interval = "" if outside else f", 95 % {low:.3g} to {high:.3g}"
+    interval = "" if outside else f", 95 % over seeds alone {low:.3g} to {high:.3g}"
     print(f"by the law: {P:.3g} parameters{interval} ({bits / P:.2f} bits offered a parameter)")
+    if fitted.unseen_error and not outside:
+        print(f"the law itself is off by {fitted.unseen_error:.1%} of R, in the median over sizes that it has not seen")
     rule = PAPER.get(int(args.exposures))
     if rule and args.scheme == FULL_PRECISION:
         print(f"by the paper's rule of {rule} bits a parameter: {bits / rule:.3g}")

@@ -168,8 +168,8 @@ def _claim_row(row: Mapping[str, Any]) -> Row:
 
 
 def findings(rows: pd.DataFrame) -> Iterable[Row]:
-    """The highest mean R of each number of exposures and each scheme, and the run that it is of."""
-    summary = summarise(rows)
+    """The highest mean R of each number of exposures and each scheme, at chosen rates, and the run that it is of."""
+    summary = summarise(rows[rows["chosen"].astype(bool)])
     summary["run"] = cell_names(summary.to_dict("records"))
     for _, group in summary.groupby(["exposures", "scheme"], sort=False):
         best = group.loc[group["R"].idxmax()]

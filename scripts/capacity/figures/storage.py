@@ -96,8 +96,9 @@ def _plot(axes: Axes, rows: pd.DataFrame, looks: dict[int, tuple[str, str]]) -> 
     axes.set_title(" … ".join(dict.fromkeys([names[0], names[-1]])), fontsize=9)
     axes.axhline(0, **GUIDE)
     axes.set_xscale("log")
-    axes.set(xlim=(2.4, 24), ylim=(LOWEST_R_BY_SCHEME - 0.12, None))
-    sizes = np.geomspace(2.4, 24)
+    least, most = min(2.4, 0.9 * rows["size"].min()), max(24, 1.1 * rows["size"].max())
+    axes.set(xlim=(least, most), ylim=(LOWEST_R_BY_SCHEME - 0.12, None))
+    sizes = np.geomspace(least, most)
     for share in SHARES:
         axes.plot(sizes, share * sizes, **GUIDE)
     axes.xaxis.set_major_locator(FixedLocator(TICKS))

@@ -43,7 +43,7 @@ class BothModels:
 
     exposures: int
     N: int
-    R_max: float
+    R_max: dict[str, float]
     R: dict[str, Mean]
     R_calibrated: dict[str, Mean]
     lr: dict[str, float]
@@ -113,7 +113,7 @@ def _cell(rows: pd.DataFrame) -> BothModels:
     return BothModels(
         exposures=int(rows["exposures"].iloc[0]),
         N=int(rows["N"].iloc[0]),
-        R_max=float(rows["R_max"].mean()),
+        R_max={label: float(part["R_max"].mean()) for label, part in parts.items()},
         R={label: Mean.of(_by_seed(part)) for label, part in parts.items()},
         R_calibrated={label: Mean.of(_by_seed(part, "R_calibrated")) for label, part in parts.items()},
         lr={label: float(part["lr"].iloc[0]) for label, part in parts.items()},
@@ -164,8 +164,8 @@ def _limits(study: MeasureStudy, card: MeasureCard) -> Iterator[str]:
         for rate in sorted(at_end):
             yield f"{label}: the best of the learning rates {_listed(rates)} is {rate:g}, at the end of the list"
     for E, peak in card.peak.items():
-        most = max(cell.R_max for cell in card.cells if cell.exposures == E)
         for label, R in peak.items():
+            most = max(cell.R_max[label] for cell in card.cells if cell.exposures == E)
             if R.mean > NEARLY_ALL * most:
                 yield f"{label}: keeps nearly all of the {most:.2g} bits on offer after {E} exposures; --offer more"
     for E, ratio in card.peak_ratio.items():
@@ -209,9 +209,9 @@ def as_markdown(card: MeasureCard, command: str) -> str:
         "| exposures | R_max | R | R of the baseline | ratio | R calibrated | best rate |",
         "|" + "---|" * 7,
     ]
-    for cell in sorted(card.cells, key=lambda each: (-each.exposures, each.R_max)):
+    for cell in sorted(card.cells, key=lambda each: (-each.exposures, each.N)):
         lines.append(
-            f"| {cell.exposures} | {cell.R_max:.3g} | {cell.R[CANDIDATE]} | {cell.R[BASELINE]} | {cell.ratio} | "
+            f"| {cell.exposures} | {_offered(cell)} | {cell.R[CANDIDATE]} | {cell.R[BASELINE]} | {cell.ratio} | "
             f"{cell.R_calibrated[CANDIDATE]} | {cell.lr[CANDIDATE]:g}, baseline {cell.lr[BASELINE]:g} |"
         )
     if card.kept:
@@ -226,6 +226,13 @@ def as_markdown(card: MeasureCard, command: str) -> str:
     lines += ["", "## What limits this answer", ""]
     lines += [f"- {limit}" for limit in card.limits] or ["Nothing that was looked for."]
     return "\n".join([*lines, "", f"{seeds_text(card.seeds)} Made by `{command}`.", ""])
+
+
+def _offered(cell: BothModels) -> str:
+    """R_max of the candidate, and of the baseline where that is another size."""
+    candidate, baseline = cell.R_max[CANDIDATE], cell.R_max[BASELINE]
+    other = f", baseline {baseline:.3g}" if abs(candidate / baseline - 1) > SAME_SIZE else ""
+    return f"{candidate:.3g}{other}"
 
 
 def seeds_text(seeds: int) -> str:

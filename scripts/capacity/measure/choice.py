@@ -13,16 +13,19 @@ CHOICE = "choice.json"  # beside the configuration and the card
 
 @dataclass(frozen=True)
 class AskedMeasure:
-    """What worlds and seeds are chosen from. seeds: None where the budget decides. hours: the budget."""
+    """What worlds and seeds are chosen from. seeds: None where the budget decides. hours: the budget.
 
-    offered: tuple[float, ...]
+    sections: of the configuration, with all worlds and the first rates: models, recipe, schemes and questions.
+    """
+
+    sections: dict[str, Any]
     seeds: int | None
     hours: float
 
     @classmethod
     def of(cls, study: MeasureStudy, hours: float, seeds_given: bool) -> "AskedMeasure":
         """study: before anything is chosen."""
-        return cls(study.offered, study.seeds if seeds_given else None, hours)
+        return cls(study.config(), study.seeds if seeds_given else None, hours)
 
     def plain(self) -> dict[str, Any]:
         """As it comes back from JSON."""

@@ -19,14 +19,14 @@ def plot_card(card: MeasureCard, folder: Path) -> None:
         figure = Figure(figsize=(3.2 * len(exposures) + 0.6, 3.2), layout="constrained")
         panels = figure.subplots(1, len(exposures), sharey=True, squeeze=False)[0]
         for axes, E in zip(panels, exposures, strict=True):
-            cells = sorted((cell for cell in card.cells if cell.exposures == E), key=lambda cell: cell.R_max)
-            most = max(cell.R_max for cell in cells)
+            cells = sorted((cell for cell in card.cells if cell.exposures == E), key=lambda cell: cell.N)
+            most = max(max(cell.R_max.values()) for cell in cells)
             axes.plot([0, most], [0, most], **GUIDE)
             for number, (who, label) in enumerate({CANDIDATE: card.name, BASELINE: card.against}.items()):
                 means = [cell.R[who] for cell in cells]
                 ends = [[each.mean - each.low for each in means], [each.high - each.mean for each in means]]
                 axes.errorbar(
-                    [cell.R_max for cell in cells],
+                    [cell.R_max[who] for cell in cells],
                     [each.mean for each in means],
                     yerr=ends,
                     color=COLOURS[number],
@@ -45,7 +45,7 @@ def _rows(card: MeasureCard) -> Iterator[dict[str, Any]]:
     """What is drawn, one row a point."""
     for cell in card.cells:
         for who, stored in cell.R.items():
-            yield {"exposures": cell.exposures, "N": cell.N, "R_max": cell.R_max, "model": who} | {
+            yield {"exposures": cell.exposures, "N": cell.N, "R_max": cell.R_max[who], "model": who} | {
                 "R": stored.mean,
                 "R_low": stored.low,
                 "R_high": stored.high,

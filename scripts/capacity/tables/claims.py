@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from capacity.tables.summary import seed_interval
-from capacity.tables.table import GROUP_COLUMNS, HAVE_COLUMNS
+from capacity.tables.table import GROUP_COLUMNS, HAVE_COLUMNS, SCHEME_COLUMNS
 
 REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, NOT_RUN = "reproduced", "not reproduced", "inconclusive", "not run"
 COLUMNS = (
@@ -68,24 +68,40 @@ def judge_claim(claim: Claim, table: pd.DataFrame, scale: str) -> dict[str, Any]
 
 
 def select(table: pd.DataFrame, selection: Mapping[str, Any]) -> pd.DataFrame:
-    """The rows that a selection names, of learning rates that were chosen; a variant that studies share once.
+    """The rows that a selection names, of learning rates that were chosen; of each cell and seed one.
 
     Where several regimes of as many exposures and of one batch stand for a cell, as where a study tries rates that
-    another did not, the regime of the highest R counts, in the mean over its seeds.
+    another did not, one counts, for every seed and scheme: of those with most seeds that of the highest mean R of the
+    weights as they were trained. Of two trainings of one regime and seed the first in the table counts.
     """
     keep = table["chosen"].astype(bool)
-    for column in PATTERNS:
-        patterns = selection.get(column)
-        if patterns is not None:
-            keep &= table[column].map(lambda text, wanted=patterns: any(fnmatchcase(text, each) for each in wanted))
     if selection.get("exposures") is not None:
         keep &= table["exposures"].isin(selection["exposures"])
     if selection.get("R_max_at_most") is not None:
         keep &= table["R_max"] <= selection["R_max_at_most"]
-    rows = table[keep].drop_duplicates("variant_id")
-    cell = [rows[column] for column in CELL_COLUMNS if column != "regime"]
-    mean = rows["R"].groupby([*cell, rows["regime"]], dropna=False).transform("mean")
-    return rows[mean == mean.groupby(cell, dropna=False).transform("max")]
+    for column in PATTERNS:
+        if column != "scheme":
+            keep &= _fits(table[column], selection.get(column))
+    rows = _of_best_regimes(table[keep])
+    return rows[_fits(rows["scheme"], selection.get("scheme"))]
+
+
+def _fits(texts: pd.Series, patterns: Sequence[str] | None) -> pd.Series:
+    return texts.map(lambda text: patterns is None or any(fnmatchcase(text, each) for each in patterns)).astype(bool)
+
+
+def _of_best_regimes(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one regime a cell, one a seed and scheme, as `select` says; with the cell in words as a column."""
+    parts = [*(column for column in CELL_COLUMNS if column not in ("setting", "regime", *SCHEME_COLUMNS)), "cell"]
+    settings = rows["setting"].str.replace(HAVE_COLUMNS, "", regex=True)  # a study may vary what another fixes
+    rows = rows.assign(cell=settings.str.strip())
+    rows = rows.drop_duplicates([*parts, "regime", *SCHEME_COLUMNS, "seed"])
+    bits = rows["bits_per_weight"].groupby([rows[part] for part in [*parts, "regime"]], dropna=False)
+    trained = rows[rows["bits_per_weight"] == bits.transform("max")]
+    tried = trained.groupby([*parts, "regime"], dropna=False)["R"].agg(["count", "mean"]).reset_index()
+    for number in ("count", "mean"):
+        tried = tried[tried[number] == tried.groupby(parts, dropna=False)[number].transform("max")]
+    return rows.merge(tried[[*parts, "regime"]], on=[*parts, "regime"])
 
 
 def _in_words(selection: Mapping[str, Any]) -> str:
@@ -100,8 +116,8 @@ def _listed(value: Any) -> str:
 
 def _complete_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of seeds that have every cell: a peak over fewer models would be another statistic."""
-    settings = rows["setting"].str.replace(HAVE_COLUMNS, "", regex=True)  # a study may vary what another fixes
-    cells = rows.assign(setting=settings.str.strip()).groupby(CELL_COLUMNS, dropna=False, sort=False).ngroup()
+    columns = ["cell", *(column for column in CELL_COLUMNS if column != "setting")]
+    cells = rows.groupby(columns, dropna=False, sort=False).ngroup()
     counts = cells.groupby(rows["seed"]).nunique()
     return rows[rows["seed"].isin(counts[counts == cells.nunique()].index)]
 
@@ -174,15 +190,20 @@ def as_markdown(judged: pd.DataFrame) -> str:
         measured, interval = number_and_interval(row)
         verdict = f"**{row['verdict']}**" + (f": {row['reason']}" if row["reason"] else "")
         lines.append(
-            f"| {result_text(row)} | {row['statement']} | {row['unit']} | {published_text(row)} | {region_text(row)} | "
-            f"{measured} | {interval} | {row['seeds'] or ''} | {verdict} |"
+            f"| {result_text(row)} | {in_a_cell(row['statement'])} | {row['unit']} | {published_text(row)} | "
+            f"{region_text(row)} | {measured} | {interval} | {row['seeds'] or ''} | {verdict} |"
         )
     return "\n".join(lines) + "\n"
 
 
 def result_text(row: Mapping[str, Any]) -> str:
     """The paper's number of the result, or the other work that says it."""
-    return str(row["source"] or row["result"])
+    return in_a_cell(row["source"] or row["result"])
+
+
+def in_a_cell(text: Any) -> str:
+    """Text that may stand in a Markdown table."""
+    return " ".join(str(text).split()).replace("|", "\\|")
 
 
 def published_text(row: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from capacity.tables.claims import NOT_RUN, number_and_interval, published_text, region_text, result_text
+from capacity.tables.claims import NOT_RUN, in_a_cell, number_and_interval, published_text, region_text, result_text
 
 Judged = Mapping[str, pd.DataFrame]  # scale -> one row a claim, as `judge` gives them
 
@@ -43,8 +43,8 @@ def scales_markdown(judged: Judged, heads: Mapping[str, str], keep: pd.Series) -
         at = f" ({row['scale']})" if row["verdict"] != NOT_RUN else ""
         verdict = f"**{row['verdict']}**{at}" + (f": {row['reason']}" if row["reason"] else "")
         lines.append(
-            f"| {result_text(row)} | {row['statement']} | {row['unit']} | {published_text(row)} | {region_text(row)} | "
-            f"{' | '.join(cells)} | {verdict} |"
+            f"| {result_text(row)} | {in_a_cell(row['statement'])} | {row['unit']} | {published_text(row)} | "
+            f"{region_text(row)} | {' | '.join(cells)} | {verdict} |"
         )
     return "\n".join(lines) + "\n"
 

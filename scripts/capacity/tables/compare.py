@@ -26,7 +26,8 @@ def compare_cells(mine: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     theirs = dict(iter(reference.groupby(CELL_COLUMNS, dropna=False, sort=False)))
     for key, group in mine.groupby(CELL_COLUMNS, dropna=False, sort=False):
         if key in theirs:
-            a, b = (_R(part) for part in (group, theirs[key]))
+            studies = set(group["study"])
+            a, b = (_R(part, studies) for part in (group, theirs[key]))
             low, high = _difference(a, b)
             verdict = OPEN if np.isnan(low) else SAME if low <= 0 <= high else OTHER
             sides = {"R": a.mean(), "seeds": len(a), "R_reference": b.mean(), "seeds_reference": len(b)}
@@ -36,8 +37,10 @@ def compare_cells(mine: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _R(group: pd.DataFrame) -> np.ndarray:
-    return group.drop_duplicates("seed")["R"].to_numpy(float)
+def _R(group: pd.DataFrame, studies: set[str]) -> np.ndarray:
+    """One value a seed, of a study that both sides have where there is one."""
+    same = group["study"].isin(studies)
+    return pd.concat([group[same], group[~same]]).drop_duplicates("seed")["R"].to_numpy(float)
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:

@@ -96,6 +96,7 @@ class FittedLaw:
     P_range: tuple[int, int]
     E_range: tuple[int, int]
     bits_range: tuple[int, int]  # offered
+    unseen_error: float | None = None  # median over cells, relative, by the law of the other sizes
 
     def interval(self, number: Any, scheme: str = FULL_PRECISION) -> tuple[float, float]:
         """The 95 % interval of a number that is a function of a law. scheme: which resamples must have, beside."""
@@ -146,8 +147,8 @@ def fit_law(table: pd.DataFrame, resamples: int = RESAMPLES) -> FittedLaw:
     generator = np.random.Generator(np.random.Philox(SEED))
     resampled = [_fit(_redrawn(table, generator)) for _ in range(resamples)]
     known = (full["P"], full["exposures"], full["R_max"] * full["P"])
-    ranges = [(int(values.min()), int(values.max())) for values in known]
-    return FittedLaw(_fit(table), resampled, len(full), table["seed"].nunique(), *ranges)
+    P_range, E_range, bits_range = ((int(values.min()), int(values.max())) for values in known)
+    return FittedLaw(_fit(table), resampled, len(full), table["seed"].nunique(), P_range, E_range, bits_range)
 
 
 def _redrawn(table: pd.DataFrame, generator: np.random.Generator) -> pd.DataFrame:
