@@ -1,5 +1,6 @@
 """Factories of a user's own models, right and wrong, for tests of `python:`."""
 
+import functools
 from types import SimpleNamespace
 
 import torch
@@ -148,6 +149,56 @@ class Positioned(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         x = self.embedding(tokens) + self.positions[: tokens.shape[1]]
         return self.head(x + self.mlp(x))
+
+
+class TiedPast(nn.Module):
+    """A tied head by something that is no parameter: a view, a list, or a function that has the weights."""
+
+    def __init__(self, vocab_size: int, width: int, way: str):
+        super().__init__()
+        self.embedding, self.middle = nn.Embedding(vocab_size, width), nn.Linear(width, width)
+        weight = self.embedding.weight
+        self.view = weight.T if way == "view" else None
+        self.listed = [weight] if way == "list" else []
+        self.partial = functools.partial(nn.functional.linear, weight=weight) if way == "partial" else None
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.middle(self.embedding(tokens))
+        if self.view is not None:
+            return x @ self.view
+        return self.partial(x) if self.partial else x @ self.listed[0].T
+
+
+def tied_past(vocab_size: int, context: int, way: str, width: int = 8) -> nn.Module:
+    return TiedPast(vocab_size, width, way)
+
+
+class Untrained(Gated):
+    """A model that is called, and cannot be trained as it is scored."""
+
+    def __init__(self, vocab_size: int, context: int, fault: str):
+        super().__init__(vocab_size, 8)
+        self.fault = fault
+        if fault == "unused":
+            self.other = nn.Linear(8, 8)
+        if fault == "half":
+            self.head.half()
+        self.positions = nn.Parameter(0.1 * torch.randn(context, 8)) if fault == "whole rows" else None
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        if self.fault == "clamps":
+            with torch.no_grad():
+                self.gate.weight.clamp_(-1, 1)
+        if self.fault == "half":
+            return self.head(self.embedding(tokens).half()).float()
+        logits = super().forward(tokens)
+        if self.positions is not None:
+            logits = logits + self.head(self.embedding(tokens) + self.positions)
+        return logits * (0.5 if self.fault == "mode" and not self.training else 1.0)
+
+
+def untrained(vocab_size: int, context: int, fault: str) -> nn.Module:
+    return Untrained(vocab_size, context, fault)
 
 
 def positioned(vocab_size: int, context: int, width: int = 8) -> nn.Module:

@@ -132,10 +132,18 @@ def test_active_parameters_of_mixtral_leave_out_idle_experts() -> None:
     assert active_parameters(model) == sum(p.numel() for p in model.parameters()) - 2 * 3 * (3 * 16 * 32)
 
 
+def test_active_parameters_of_aria_leave_out_idle_experts() -> None:
+    """Its configuration has names of its own for how many experts there are and how many a token has."""
+    model = build_model(hf("aria_text", **GQA, moe_num_experts=4, moe_topk=1), 40, 12, seed=1)
+    inside = sum(p.numel() for name, p in model.named_parameters() if "mlp.experts." in name)
+    assert inside
+    assert active_parameters(model) == sum(p.numel() for p in model.parameters()) - inside * 3 // 4
+
+
 @pytest.mark.parametrize(
     "model",
-    [hf("mamba"), hf("gpt2"), hf("gpt2", n_positions=9), AVERAGES],
-    ids=["mamba", "gpt2", "nine positions", "factory"],
+    [hf("mamba"), hf("gpt2"), hf("gpt2", n_positions=9), hf("mixtral"), hf("rwkv"), AVERAGES, factory("gru")],
+    ids=["mamba", "gpt2", "nine positions", "experts", "rwkv", "factory", "recurrent"],
 )
 def test_a_model_that_can_be_measured_passes_the_check(model: dict) -> None:
     check(model_of(model))
@@ -181,6 +189,19 @@ def test_a_model_that_can_be_measured_passes_the_check(model: dict) -> None:
         (factory("wrong", fault="batch norm"), ["buffer module.norm.running_mean changes in training"]),
         (hf("mixtral", router_jitter_noise=0.1), ["other logits for the same tokens each time in training"]),
         (factory("wrong", fault="frozen"), ["embedding.weight takes no gradient"]),
+        *(
+            (factory("tied_past", way=way), ["module.embedding.weight past its name", "keep no copy, view or list"])
+            for way in ("view", "list", "partial")
+        ),
+        (factory("untrained", fault="unused"), ["parameter module.other.weight has no part in the logits"]),
+        (factory("untrained", fault="mode"), ["gives other logits in training than when it is scored"]),
+        (factory("untrained", fault="clamps"), ["cannot be trained"]),
+        (factory("untrained", fault="half"), ["parameter module.head.weight is float16; make float32 ones"]),
+        (factory("untrained", fault="whole rows"), ["cannot be called with rows shorter than its context"]),
+        (
+            hf("bart", d_model=16, decoder_layers=1, decoder_attention_heads=2, decoder_ffn_dim=16, dropout=0.0),
+            ["encoder_attn.k_proj.weight has no part in the logits, but P would count it"],
+        ),
     ],
 )
 def test_what_cannot_be_measured_is_refused_in_one_line(model: dict, words: list[str]) -> None:

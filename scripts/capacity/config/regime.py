@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from capacity.config.validation import MOST, Count, Name, OneRateOrMore, Section, problem
 
+LEAST_AVERAGED = 0.01  # of schedule-free: with less what is kept is rounding
+
 
 class Regime(Section):
     """How a model is trained."""
@@ -69,8 +71,10 @@ class Regime(Section):
             for key in ("schedule", "final_lr_fraction"):
                 if key in self.model_fields_set and (value := getattr(self, key)) != 1:
                     raise problem(f"{key}: {value} with optimizer: schedule-free, whose rate stays; remove {key}")
-            if not self.betas[0]:
-                raise problem("betas: the first is 0 with optimizer: schedule-free, which divides by it; use 0.9")
+            if self.betas[0] < LEAST_AVERAGED:
+                raise problem(
+                    f"betas: the first is {self.betas[0]:g} with optimizer: schedule-free, which divides by it; use 0.9"
+                )
         return self
 
     @model_validator(mode="after")

@@ -4,10 +4,12 @@ Run by the main process in a process of its own; no job imports this.
 """
 
 import tempfile
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from transformers import PreTrainedModel
 
 from capacity.errors import UserError
@@ -17,6 +19,8 @@ from capacity.models.hidden_reads import hidden, reads
 from capacity.models.spec import ExternalModel, FactoryModel, TransformersModel
 
 V, T = 17, 16
+FLOAT = torch.float32
+MANY_ROWS = 64  # in which an expert, if it can be chosen at all, is
 CHECKED_PARAMETERS = 50_000_000  # a larger model is only laid out before its training, not run
 
 
@@ -27,7 +31,7 @@ def check(model: ExternalModel) -> None:
         if too_large(model):
             return
         built = shaken(model)
-        for find_fault in (_dropout, _frozen, _bad_logits, _unbalanced, _changes_itself, bad_reload):
+        for find_fault in (_dropout, _frozen, _bad_logits, _unbalanced, _changes_itself, _untrained, bad_reload):
             if fault := find_fault(built):
                 raise UserError(f"{name}: {fault}")
     if isinstance(model, FactoryModel) and (files := hidden(opened, set(source_digests(model.python)))):
@@ -93,6 +97,9 @@ def _frozen(model: PreTrainedModel) -> str:
     broken = [name for name, parameter in model.named_parameters() if not parameter.isfinite().all()]
     if broken:
         return f"parameter {broken[0]} holds NaN or infinity when the model is new; give it finite weights"
+    other = [(name, str(p.dtype).removeprefix("torch.")) for name, p in model.named_parameters() if p.dtype != FLOAT]
+    if other:
+        return f"parameter {other[0][0]} is {other[0][1]}; make float32 ones, products have the precision of the scale"
     if not list(model.parameters()):
         return "has no parameters; a factory returns a torch.nn.Module, with weights to train"
     return f"parameter {frozen[0]} takes no gradient; P counts parameters that are trained" if frozen else ""
@@ -142,30 +149,94 @@ def _unbalanced(model: PreTrainedModel) -> str:
 @torch.no_grad()
 def _changes_itself(model: PreTrainedModel) -> str:
     """Noise in training, or a state beside the weights: a training that is resumed would have other bits."""
-    inputs = torch.arange(3 * width_of(model)).view(3, -1) % V
+    inputs = _rows(model, 3)
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    model.train()
-    try:
-        same = torch.equal(logits_of(model, inputs), logits_of(model, inputs))
-    finally:
-        model.eval()
+    scored = logits_of(model.eval(), inputs)
+    trained = logits_of(model.train(), inputs)
+    same = torch.equal(trained, logits_of(model, inputs))
+    model.eval()
     for name, buffer in model.named_buffers():
         if name in before and not torch.equal(before[name], buffer):
             return f"buffer {name} changes in training, as a batch norm's does, and would not be resumed; remove it"
-    return "" if same else "gives other logits for the same tokens each time in training; remove what is random"
+    if not same:
+        return "gives other logits for the same tokens each time in training; remove what is random"
+    is_one = torch.allclose(scored, trained, atol=1e-3)
+    return "" if is_one else "gives other logits in training than when it is scored; remove what depends on the mode"
+
+
+def _untrained(model: PreTrainedModel) -> str:
+    """A step of training that fails, and parameters that it does not reach, or that are read past it."""
+    own = dict(model.named_parameters())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        flat = torch.cat([(p + 0.1 * torch.randn_like(p)).detach().reshape(-1) for p in own.values()]).requires_grad_()
+    parts = flat.split([parameter.numel() for parameter in own.values()])  # of one vector, as in training
+    others = {name: part.view(p.shape) for (name, p), part in zip(own.items(), parts, strict=True)}
+    model.train()
+    if fault := _read_past(model, own, others):
+        return fault
+    unused = list(others)
+    for rows in (3, MANY_ROWS):
+        if unused:  # parameters of experts have no gradient where no token goes to them
+            try:
+                logits = _logits_by(model, others, _rows(model, rows))
+                found = torch.autograd.grad(logits.logsumexp(-1).sum(), list(others.values()), allow_unused=True)
+            except Exception as error:
+                return f"cannot be trained: {one_line(error)}"
+            unused = [name for name, gradient in zip(others, found, strict=True) if gradient is None]
+    model.eval()
+    return f"parameter {unused[0]} has no part in the logits, but P would count it; remove it" if unused else ""
+
+
+@torch.no_grad()
+def _read_past(model: PreTrainedModel, own: Mapping[str, Tensor], others: dict[str, Tensor]) -> str:
+    """A parameter of which the model keeps a copy or a view beside it: training would not change that."""
+    inputs, kept = _rows(model, 3), {name: parameter.clone() for name, parameter in own.items()}
+
+    def is_read_past(names: list[str]) -> bool:
+        put = _logits_by(model, {name: others[name] for name in names}, inputs)
+        for name in names:
+            own[name].copy_(others[name])
+        written = logits_of(model, inputs)
+        for name in names:
+            own[name].copy_(kept[name])
+        return not torch.allclose(put, written, atol=1e-3)
+
+    if not is_read_past(list(own)):
+        return ""
+    name = next((name for name in own if is_read_past([name])), next(iter(own)))
+    return (
+        f"reads parameter {name} past its name, where training does not reach it; read it in forward, such as "
+        "self.embedding.weight, and keep no copy, view or list of it"
+    )
+
+
+def _logits_by(model: PreTrainedModel, parameters: dict[str, Tensor], inputs_BT: Tensor) -> Tensor:
+    """Logits with other values in place of parameters, as training takes them."""
+    output: Any = functional_call(model, parameters, kwargs={"input_ids": inputs_BT, "use_cache": False})
+    return output.logits
+
+
+def _rows(model: PreTrainedModel, rows: int) -> Tensor:
+    """Token ids, as many a row as the model has positions for."""
+    return torch.arange(rows * width_of(model)).view(rows, -1) % V
 
 
 @torch.no_grad()
 def bad_reload(model: PreTrainedModel) -> str:
     """Whether saving and loading loses something, as some published classes do."""
     inputs = torch.arange(12).view(2, 6)[:, : width_of(model)]
+    try:
+        logits = logits_of(model, inputs)
+    except Exception as error:
+        return f"cannot be called with rows shorter than its context: {one_line(error)}"
     with tempfile.TemporaryDirectory() as folder:
         try:
             model.save_pretrained(folder)
             again = type(model).from_pretrained(folder, attn_implementation="eager").eval()
         except Exception as error:
             return f"cannot be saved and loaded: {one_line(error)}"
-    same = torch.allclose(logits_of(model, inputs), logits_of(again, inputs), atol=1e-4)
+    same = torch.allclose(logits, logits_of(again, inputs), atol=1e-4)
     return "" if same else "gives other logits after it was saved and loaded"
 
 

@@ -13,7 +13,8 @@ from transformers import PreTrainedModel
 from capacity.models.modeling_switched import Routing
 from capacity.training.pretraining import Training
 
-EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts")
+EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+CHOSEN_KEYS = ("num_experts_per_tok", "top_k_experts", "moe_topk")
 EXPERTS = re.compile(  # not the routers and biases that some keep beside them
     r"\bexperts\.(?!router\b|bias$)|\bmlp\.(up|down)_(proj|bias)$|(\bmlp|_moe)\.(in|out)put_linear\."
 )
@@ -42,7 +43,7 @@ def active_parameters(model: PreTrainedModel) -> int:
     """Parameters that one token uses: all, of experts K of E. Source: the model's own configuration."""
     config = model.config
     E = next((n for key in EXPERT_KEYS if (n := getattr(config, key, None))), 0)
-    K = getattr(config, "num_experts_per_tok", None) or E
+    K = next((n for key in CHOSEN_KEYS if (n := getattr(config, key, None))), E)
     inside = sum(p.numel() for name, p in model.named_parameters() if E and EXPERTS.search(name))
     return sum(p.numel() for p in model.parameters()) - (inside * (E - K)) // max(E, 1)
 
