@@ -196,6 +196,7 @@ def test_a_model_that_can_be_measured_passes_the_check(model: dict) -> None:
         (factory("untrained", fault="unused"), ["parameter module.other.weight has no part in the logits"]),
         (factory("untrained", fault="mode"), ["gives other logits in training than when it is scored"]),
         (factory("untrained", fault="clamps"), ["cannot be trained"]),
+        (factory("untrained", fault="raises in training"), ["fails where it is called: not now"]),
         (factory("untrained", fault="half"), ["parameter module.head.weight is float16; make float32 ones"]),
         (factory("untrained", fault="whole rows"), ["cannot be called with rows shorter than its context"]),
         (

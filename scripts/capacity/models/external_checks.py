@@ -32,7 +32,11 @@ def check(model: ExternalModel) -> None:
             return
         built = shaken(model)
         for find_fault in (_dropout, _frozen, _bad_logits, _unbalanced, _changes_itself, _untrained, bad_reload):
-            if fault := find_fault(built):
+            try:
+                fault = find_fault(built)
+            except Exception as error:  # of whatever code the module has
+                fault = f"fails where it is called: {one_line(error)}"
+            if fault:
                 raise UserError(f"{name}: {fault}")
     if isinstance(model, FactoryModel) and (files := hidden(opened, set(source_digests(model.python)))):
         raise UserError(
