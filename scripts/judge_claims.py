@@ -12,7 +12,7 @@ def main() -> None:
         table = read_table(job.parent("table") / "capacity_table.csv")
         judged = judge(job.settings["claims"], table, job.settings["scale"])
         write_table(judged, job.folder / "claims.csv")
-        (job.folder / "claims.md").write_text(as_markdown(judged))
+        (job.folder / "claims.md").write_text(as_markdown(judged), encoding="utf-8")
         job.metrics = {"verdicts": judged["verdict"].value_counts().to_dict()}
 
 

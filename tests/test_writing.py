@@ -1,5 +1,6 @@
 """Promises where nothing can be written: one line names the place, nothing half-written stays, all else is shown."""
 
+import ast
 import errno
 import gc
 import os
@@ -185,3 +186,11 @@ def test_a_run_that_only_plans_leaves_what_another_ones_report_reads(results: Pa
     (results / STUDIES).write_text("the first one's")
     prepare_run(tiny_grid(), results)
     assert (results / STUDIES).read_text() == "the first one's"
+
+
+def test_every_text_is_written_in_utf_8_whatever_the_locale() -> None:
+    """A claim says "≤", and a question what its writer likes."""
+    for path in sorted((ROOT / "scripts").rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "write_text":
+                assert "encoding" in {keyword.arg for keyword in call.keywords}, f"{path}:{call.lineno}"

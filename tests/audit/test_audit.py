@@ -383,10 +383,24 @@ def test_a_number_that_does_not_follow_from_its_scores_is_found_though_every_dig
     monkeypatch.setattr(run, "check_engine", lambda *_: None)
     forge_table(checkout, lambda text: change(text.encode()).decode())
     found = findings(audit(checkout, (1, 2)))
-    assert {finding.kind for finding in found} == {"cell differs"}
+    assert {finding.kind for finding in found} == {"cell differs", "picture differs"}
     assert all(finding.where.startswith("figures/") for finding in found[1:]), "what was drawn is of the true table"
     assert found[0].where.endswith("capacity_table.csv line 3, column R")
     assert found[0].severity == FAULT
+
+
+def test_a_picture_of_something_else_is_found_though_every_digest_fits(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(run, "check_engine", lambda *_: None)
+    figures = checkout.artefact("figures", "capacity")
+    shutil.copyfile(next(figures.glob("study-*.png")), figures / "capacity.png")
+    seal(figures)
+    publish_again(checkout)
+    found = findings(audit(checkout, (1, 2)))
+    assert [(finding.kind, finding.where.rpartition("/")[2]) for finding in found] == [
+        ("picture differs", "capacity.png")
+    ]
 
 
 # --- currency

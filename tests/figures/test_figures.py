@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -229,6 +230,15 @@ def test_rows_that_do_not_vary_what_others_vary_stand_at_their_own_value(panels,
     plot_study(table(*rows, variant(1.1, N=600, model="other", variant_id="o")), "base", tmp_path)
     data = pd.read_csv(tmp_path / "study-base.csv")
     assert sorted(data["x"]) == ["N 400", "N 600", "N 800"]
+
+
+def test_a_users_own_settings_of_matplotlib_change_no_figure(tmp_path):
+    drawn = []
+    for settings in ({}, {"axes.facecolor": "black", "font.size": 30, "text.usetex": True}):
+        with matplotlib.rc_context(settings):
+            plot_study(table(variant(1.0), variant(1.5, N=900, variant_id="o")), "base", tmp_path)
+        drawn.append((tmp_path / "study-base.svg").read_bytes())
+    assert drawn[0] == drawn[1]
 
 
 def test_a_figure_of_schemes_has_room_for_any_number_of_exposures_and_for_one_method(panels):

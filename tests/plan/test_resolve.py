@@ -504,6 +504,8 @@ def test_swept_keys_are_crossed_and_seeds_come_innermost():
 
 
 def test_a_swept_value_that_is_impossible_is_named_with_its_study():
+    with pytest.raises(UserError, match=r"vary.regime.momentum: two values are both written None; leave one out"):
+        grid_of(with_value("studies/base/vary", {"regime.momentum": [None, "None"]}))
     with pytest.raises(UserError, match=r"studies\.base\.vary: .*greater than 0"):
         grid_of(with_value("studies/base/vary", {"dataset.N": [0]}))
 

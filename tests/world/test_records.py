@@ -18,8 +18,9 @@ from worlds import made_tokenizer, make_world, settings_of
 from capacity.artefacts.spec import make_spec
 from capacity.config.experiment import Config
 from capacity.config.load import check, read_yaml
+from capacity.environment import REPOSITORY
 from capacity.errors import UserError
-from capacity.plan.estimates import vocabulary
+from capacity.plan.estimates import biography_tokens, vocabulary
 from capacity.plan.grid import Grid, resolve
 from capacity.plan.preview import account_lines
 from capacity.tokenizers.spec import WordVocabulary
@@ -354,6 +355,27 @@ def test_a_plan_knows_the_words_of_a_table(tmp_path: Path) -> None:
     settings = next(each.settings for each in specs if each.stage == "datasets" and each.settings["kind"] == "records")
     tokenizer = build_tokenizer(WordVocabulary(kind="word"), make_world(settings))
     assert vocabulary(read_world(settings), WordVocabulary(kind="word")) == tokenizer.get_vocab_size()
+
+
+def test_a_plan_knows_how_long_the_texts_of_a_table_are(tmp_path: Path) -> None:
+    def tokens(text: str) -> int:
+        specs = grid_with({"file": spec_of(tmp_path, text)["file"]}).specs.values()
+        return next(biography_tokens(read_world(s.settings)) for s in specs if s.settings.get("kind") == "records")
+
+    long = " ".join(f"word{i}" for i in range(120))
+    rows = COUNTRIES.count("\n") - 1
+    assert tokens(COUNTRIES.replace("Seoul", long)) - tokens(COUNTRIES) == pytest.approx(120 / rows, abs=1)
+
+
+def test_a_table_is_one_by_whichever_path_it_is_named(tmp_path: Path) -> None:
+    ways = (
+        "examples/countries.csv",
+        "examples/../examples/countries.csv",
+        str(REPOSITORY / "examples" / "countries.csv"),
+    )
+    assert (
+        len({name for way in ways for name in grid_with({"file": way}).specs if name.startswith("datasets/rec")}) == 1
+    )
 
 
 RANDOM = {"kind": "random", "N": 40, "length": 6, "vocabulary": 32, "seed": 3}

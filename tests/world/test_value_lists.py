@@ -19,9 +19,13 @@ from worlds import FULL_BIOS, SMALL_BIOS, TOKENIZERS, made_tokenizer, make_world
 from capacity.config.experiment import Config
 from capacity.config.load import check, read_yaml
 from capacity.errors import UserError
+from capacity.plan.estimates import vocabulary
 from capacity.plan.grid import resolve
+from capacity.tokenizers.spec import WordVocabulary
+from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world.facts import load_world
 from capacity.world.full_names import read_twice
+from capacity.world.kinds import read_world
 from capacity.world.pools import FOLDER
 from capacity.world.render import Renderer
 from capacity.world.sampling import training_draws
@@ -86,6 +90,8 @@ def test_official_lists_make_a_round_trip_through_the_configuration(tmp_path: Pa
     spec = of_stage(resolve(check(Config, {**raw, "study": ["prose"]}, "planted")), "datasets")
     make(tmp_path, "make_dataset.py", spec)
     world = load_world(tmp_path / spec.name)
+    words = build_tokenizer(WordVocabulary(kind="word"), world).get_vocab_size()
+    assert vocabulary(read_world(spec.settings), WordVocabulary(kind="word")) == words
     pools = {name: list(values) for name, values in world.grammar.pools.items()}
     pools["employers"] = [
         f"{name}; {city}" for name, city in zip(pools["employers"], pools["working_cities"], strict=True)

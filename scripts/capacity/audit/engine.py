@@ -88,7 +88,7 @@ class CleanCheckout:
         """Make one artefact by its job's script, without the engine."""
         path = self.results / "specs" / f"{spec.id}.json"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(spec_text(spec))
+        path.write_text(spec_text(spec), encoding="utf-8")
         return self.script(spec.script, "--spec", f"results/specs/{path.name}", *words, **variables)
 
     def script(self, name: str, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -13,6 +13,7 @@ from capacity.audit.findings import Level, Severity
 from capacity.audit.folder import Artefact, Folder
 from capacity.audit.published_tables import SHOWN_CELLS, differing_cells, read_rows
 from capacity.config.experiment import Config
+from capacity.environment import environment, hardware
 from capacity.errors import UserError
 
 
@@ -70,5 +71,16 @@ def _compare(folder: Folder, artefact: Artefact, made: Path, weight: Severity, l
         compared += sum(map(len, mine))
         for place, a, b in differing_cells(mine, other)[:SHOWN_CELLS]:
             level.add(weight, "cell differs", f"{artefact.name}/{name} {place}", f"{a}; made again from {source}: {b}")
+    for name in _others(artefact):
+        if not (made / name).is_file() or (artefact.folder / name).read_bytes() != (made / name).read_bytes():
+            what = "text" if name.endswith(".md") else "picture"
+            level.add(weight, f"{what} differs", f"{artefact.name}/{name}", f"is not what {source} gives here")
     fact = f"cells made again from {source}"
     level.facts[fact] = level.facts.get(fact, 0) + compared
+
+
+def _others(artefact: Artefact) -> list[str]:
+    """What is compared byte by byte: texts, and pictures that such a machine drew with the same packages."""
+    made, here = artefact.manifest, (environment()["packages"], hardware()["cpu"])
+    is_alike = (made.environment.get("packages"), made.hardware.get("cpu")) == here
+    return [name for name in made.outputs if name.endswith(".md") or (is_alike and name.endswith((".png", ".svg")))]

@@ -87,7 +87,7 @@ def pack(folder: Folder, config: Config, kept: list[str], target: Path, key: Pat
         "published": [each.model_dump() for each in folder.published],
         "files": list_outputs(root),
     }
-    (root / LISTING).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+    (root / LISTING).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     if key is not None:
         sign(root / LISTING, key)
     return _write_archive(root, target)

@@ -8,6 +8,7 @@ from capacity.config.dataset import BioR
 from capacity.config.experiment import Config
 from capacity.errors import UserError
 from capacity.plan.preview import account_lines, labelled_texts, rewritten_sample, sample_world, size_lines
+from capacity.plan.study_runs import known
 from capacity.plan.world_specs import counted, tokenizer_settings, world_settings
 from capacity.tokenizers.spec import keeps_all_rows
 from capacity.tokenizers.tokenization import build_tokenizer
@@ -45,7 +46,7 @@ def main() -> None:
     tokenizer = build_tokenizer(how, world)
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     texts = labelled_texts(world, tokenizer, args.count, colour)
-    used = {regime: config.regimes[regime].exposures for regime in regimes}
+    used = {each: known(config.regimes, each, "studies: regimes", "regimes").exposures for each in regimes}
     renderer = renderer_of(world, tokenizer, keeps_all_rows(how))
     sizes = size_lines(world, renderer, settings.N, used)
     print(f"{args.dataset}, {name} tokens, seed {args.seed}; what is scored is marked\n")

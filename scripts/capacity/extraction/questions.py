@@ -135,7 +135,7 @@ def write_questions(world: World, tokenizer: Tokenizer, settings: QuestionSettin
         write_texts(world, wordings, people, folder / f"{group}.parquet")
     (folder / "wordings.json").write_text(json.dumps(wordings, indent=1) + "\n", encoding="utf-8")
     lengths = asdict(lengths_of(known, wordings, world.grammar))
-    (folder / "lengths.json").write_text(json.dumps(lengths, indent=1) + "\n")
+    (folder / "lengths.json").write_text(json.dumps(lengths, indent=1) + "\n", encoding="utf-8")
     return known
 
 

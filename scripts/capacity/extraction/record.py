@@ -23,7 +23,7 @@ def write_finetuned(model: PreTrainedModel, training: Finetuning, questions: Pat
         "trained_parameters": training.vector.numel(),
         "final_loss": training.final_loss,
     }
-    (folder / "finetuning.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
+    (folder / "finetuning.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     for path in folder.iterdir():
         path.chmod(0o644)  # safetensors makes files that only their owner may read
     return facts

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import matplotlib.style
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -42,8 +42,8 @@ STYLE: dict[Any, Any] = {
 
 
 def style() -> Any:
-    """The settings in which every figure is drawn, as a context."""
-    return matplotlib.rc_context(STYLE)
+    """The settings in which every figure is drawn, as a context, whatever a user's own file of settings says."""
+    return matplotlib.style.context(["default", STYLE])
 
 
 def finish(

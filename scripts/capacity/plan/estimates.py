@@ -4,8 +4,8 @@ Estimates order jobs, size their resources and fill `make plan`; no number in a 
 """
 
 from capacity.models.architectures import sizes
+from capacity.plan.known_words import tokens_of, words_of
 from capacity.plan.model_sizes import parameters
-from capacity.plan.record_words import words_of
 from capacity.rewriting.spec import DatasetSettings, RewritingSettings
 from capacity.tokenizers.spec import OwnBpe, PublishedBpe, TokenizerSettings
 from capacity.training.spec import TrainingRegime, TrainingSettings
@@ -39,7 +39,7 @@ def biography_tokens(dataset: DatasetSettings) -> int:
     if isinstance(dataset, BioSWorld | RewritingSettings):
         return 74
     if isinstance(dataset, RecordsWorld):
-        return 4 + 6 * len(dataset.attributes)
+        return tokens_of(dataset, 4 + 6 * len(dataset.attributes))
     if isinstance(dataset, StringsWorld):
         return dataset.length + 1
     if not isinstance(dataset, BioDWorld):
@@ -58,9 +58,9 @@ def vocabulary(dataset: DatasetSettings, tokenizer: TokenizerSettings) -> int:
     if isinstance(dataset, RewritingSettings) or (published and isinstance(dataset, BioSWorld)):
         return 3275
     if isinstance(dataset, BioSWorld):
-        return 8 * dataset.templates + sum(dataset.pools.plain().values())
+        return words_of(dataset, 8 * dataset.templates + sum(dataset.pools.plain().values()))
     if isinstance(dataset, RecordsWorld):
-        return words_of(dataset)
+        return words_of(dataset, dataset.N * (1 + len(dataset.attributes)))  # every cell as one word
     if isinstance(dataset, StringsWorld):
         return dataset.vocabulary + 1
     if not isinstance(dataset, BioDWorld):

@@ -90,6 +90,9 @@ def _runs(config: Config, name: str, study: Study) -> list[Run]:
     for key, values in study.vary.items():
         if not values:
             raise UserError(f"studies.{name}.vary.{key}: an empty list; give at least one value")
+        words = [_word(value) for value in values]
+        if twice := [word for word in words if words.count(word) > 1]:
+            raise UserError(f"studies.{name}.vary.{key}: two values are both written {twice[0]}; leave one out")
     settings = list(itertools.product(*study.vary.values()))
     runs = []
     for point in itertools.product(*names):

@@ -15,7 +15,7 @@ from capacity.config.scale import Scale
 from capacity.config.tokenizer import Bpe, Tokenizer, Word
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
-from capacity.plan.record_words import note_words
+from capacity.plan.known_words import note_tokens, note_words
 from capacity.rewriting.spec import RewritingSettings
 from capacity.tokenizers.spec import TOKENIZER_FILE, OwnBpe, TokenizerSettings, WordVocabulary, read_tokenizer
 from capacity.world.biod import BioDWorld
@@ -44,9 +44,16 @@ def counted(dataset: Dataset, name: str) -> Dataset:
 def _written_out(dataset: Dataset) -> Dataset:
     if not isinstance(dataset, Records):
         return dataset
-    plain = Path(dataset.file).as_posix()  # ./facts.csv is facts.csv
-    dataset = dataset.model_copy(update={"file": plain})
+    dataset = dataset.model_copy(update={"file": _plain_path(dataset.file)})
     return _counted(dataset.model_dump_json(), status(REPOSITORY / dataset.file))
+
+
+def _plain_path(file: str) -> str:
+    """A path in one way of writing it: ./facts.csv, and the whole path of one in this project, are facts.csv."""
+    place = Path(os.path.normpath(REPOSITORY / file))
+    if place.is_relative_to(REPOSITORY):
+        return place.relative_to(REPOSITORY).as_posix()
+    return Path(os.path.normpath(file)).as_posix()
 
 
 @functools.cache
@@ -64,6 +71,7 @@ def _counted(text: str, _: tuple[int, int]) -> Records:
     world = RecordsWorld(**counted.model_dump(), seed=0, files={})
     _check_texts(world, table)
     note_words(world, parts_of(table, world)[1])
+    note_tokens(world, table)
     forget_records()
     return counted
 
@@ -188,6 +196,7 @@ def _own_files(world: BioSWorld) -> dict[str, str]:
     check_names(grammar, world.N)
     check_readings([grammar.pools[slot.pool] for slot in grammar.name])
     _check_end_token(grammar)
+    note_words(world, grammar)
     if world.junk:
         check_names_left(grammar, world.N, world.junk.people)
     if world.template_folder:

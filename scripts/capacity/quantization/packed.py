@@ -48,7 +48,9 @@ def export_packed(variant: Path, output: Path) -> None:
     with new_folder(output) as folder:
         save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
         (folder / "model.safetensors").chmod(0o644)  # safetensors makes files that only their owner may read
-        (folder / "config.json").write_text(json.dumps(config | _described(model, integers, packed), indent=1) + "\n")
+        (folder / "config.json").write_text(
+            json.dumps(config | _described(model, integers, packed), indent=1) + "\n", encoding="utf-8"
+        )
         for path in variant.iterdir():
             if path.is_file() and path.name not in WRITTEN and path.suffix != ".safetensors":
                 shutil.copyfile(path, folder / path.name)

@@ -36,7 +36,7 @@ def write_variant(
     if parts:
         save_file(parts, folder / "quantization.safetensors")
     text = json.dumps({"scheme": scheme.plain(), **report}, indent=1, sort_keys=True)
-    (folder / "quantization.json").write_text(text + "\n")
+    (folder / "quantization.json").write_text(text + "\n", encoding="utf-8")
     for path in folder.iterdir():
         path.chmod(0o644)  # safetensors makes files that only their owner may read
     check_reloads(quantised, folder)

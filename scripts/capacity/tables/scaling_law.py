@@ -106,7 +106,7 @@ class FittedLaw:
 
     def write(self, path: Path) -> None:
         """As JSON, six digits a number."""
-        path.write_text(json.dumps(_rounded(asdict(self))) + "\n")
+        path.write_text(json.dumps(_rounded(asdict(self))) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> Self:

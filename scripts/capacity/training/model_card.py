@@ -61,11 +61,11 @@ def write_checkpoint(training: Training, settings: TrainingSettings, tokenizer: 
         | {"flops_a_token": flops}
         | routing_facts(training, model)
     )
-    (folder / "training.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
+    (folder / "training.json").write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     words, dataset = architecture_in_words(settings.model), training.batches.description
     card = {"title": f"{words.partition(':')[0]} on {dataset}", "dataset": dataset, "architecture": words}
     card["trust"] = ", trust_remote_code=True" if any(folder.glob("*.py")) else ""  # the code lies in the folder
-    (folder / "README.md").write_text(CARD.format(**card, **facts))
+    (folder / "README.md").write_text(CARD.format(**card, **facts), encoding="utf-8")
     for path in folder.iterdir():
         path.chmod(0o644)  # safetensors makes files that only their owner may read
     return facts
