@@ -1,5 +1,6 @@
 """The lineage of a cell: the right row, all that it follows from and nothing else, and whether each byte is as made."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,17 @@ def test_a_cell_follows_from_one_artefact_of_each_stage_and_the_outside_files_of
         assert any(file.endswith("majors.txt") for file in found.outside)
         assert found.damaged == set()
     assert lineage(built, "2:P").outside == {}
+
+
+def test_answers_are_behind_what_was_asked_alone(built: Checkout):
+    """Another study's probe stands for the answers here."""
+    results = built.path / "results"
+    folder = read_folder(results, fixed_paths(tiny_grid()))
+    cell, other = (find_cell(results / "capacity_table.csv", wanted) for wanted in ("2:R", "study=prose,scheme=int8:R"))
+    row = {**cell.row, "answers_id": other.row["probe_id"], "extractable": "0.5"}
+    for column, is_behind in {"R": False, "extractable": True}.items():
+        found = lineage_of(replace(cell, column=column, row=row), folder)
+        assert (other.row["probe_id"] in {artefact.id for artefact in found.artefacts}) == is_behind
 
 
 def test_the_text_names_every_artefact_and_what_is_damaged(checkout: Checkout):  # noqa: F811

@@ -34,7 +34,7 @@ def test_every_claim_finds_rows_at_the_scales_of_the_paper(monkeypatch: pytest.M
     config = load_config([ROOT / "config.yaml", ROOT / "scales" / f"{name}.yaml"])
     own = set(read_yaml(ROOT / "scales" / f"{name}.yaml")["studies"])
     rows = pd.DataFrame(resolve(config.model_copy(update={"study": sorted(own)})).table.settings["rows"])
-    rows = rows.assign(chosen=True, variant_id=range(len(rows)))
+    rows = rows.assign(chosen=True, R=1.0, bits_per_weight=32.0)
     claims = read_yaml(ROOT / "claims.yaml")["claims"]
     selections = [(claim["id"], claim[part]) for claim in claims for part in ("of", "to") if claim.get(part)]
     lacking = {

@@ -11,6 +11,7 @@ from capacity.audit.folder import ID_SUFFIX, Artefact, Folder, is_plain_file
 from capacity.audit.integrity import artefact_faults
 from capacity.audit.published_tables import Row, read_rows
 from capacity.errors import UserError
+from capacity.tables.extraction_columns import EXTRACTION_COLUMNS
 
 CELL = "cell"  # the last box of the picture
 
@@ -71,7 +72,13 @@ class Lineage:
 def lineage_of(cell: Cell, folder: Folder) -> Lineage:
     """Follow a cell's row to its beginning and verify every file on the way. Raises UserError for a dead end."""
     names = {name.partition("/")[2]: name for name in folder.artefacts}
-    roots = [names[value] for column, value in cell.row.items() if column.endswith(ID_SUFFIX) and value in names]
+    roots = [
+        names[value]
+        for column, value in cell.row.items()
+        if column.endswith(ID_SUFFIX)
+        and value in names
+        and (column != "answers_id" or cell.column in EXTRACTION_COLUMNS)
+    ]
     tables = [artefact for artefact in folder.published_artefacts() if _holds(artefact, cell)]
     if not tables:
         raise UserError(f"{cell.path}: is not a copy of an artefact of this folder; `make audit` tells why")

@@ -385,7 +385,7 @@ def lock_run(results: Path) -> IO[str]:
         reason = f"another run is under way here ({file.read().strip()}); wait for it"
         if error.errno not in HELD:
             reason = f"engine.lock cannot be locked ({error.strerror}); put results on a file system that has flock"
-        print(f"error: {results}: {reason}", file=sys.stderr)
+        sys.stderr.write(f"error: {results}: {reason}\n")  # at once: the engine writes from a thread of its own
         raise SystemExit(1) from None
     file.truncate(0)
     file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
