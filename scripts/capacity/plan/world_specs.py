@@ -49,11 +49,13 @@ def _written_out(dataset: Dataset) -> Dataset:
 
 
 def _plain_path(file: str) -> str:
-    """A path in one way of writing it: ./facts.csv, and the whole path of one in this project, are facts.csv."""
-    place = Path(os.path.normpath(REPOSITORY / file))
-    if place.is_relative_to(REPOSITORY):
-        return place.relative_to(REPOSITORY).as_posix()
-    return Path(os.path.normpath(file)).as_posix()
+    """A path in one way of writing it: ./facts.csv, and the whole path of one in this project, are facts.csv.
+
+    What goes back by .. stays as it is: a link may stand before that.
+    """
+    place = Path(file)
+    is_inside = place.is_relative_to(REPOSITORY) and ".." not in place.parts
+    return (place.relative_to(REPOSITORY) if is_inside else place).as_posix()
 
 
 @functools.cache
