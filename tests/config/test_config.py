@@ -44,6 +44,9 @@ def put(raw: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
 SENTENCE = {"kind": "bioD", "N": 1, "K": 1, "D": 1, "T": 1}
 
 
+SCHEDULE_FREE = {"exposures": 8, "batch": 4, "lr": 0.1, "optimizer": "schedule-free", "packing": "rows"}
+
+
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
@@ -103,33 +106,11 @@ SENTENCE = {"kind": "bioD", "N": 1, "K": 1, "D": 1, "T": 1}
         ("regimes.long.optimizer", "sgd", ["regimes.long.optimizer", "'sgd'", "adamw", "muon"]),
         (
             "regimes.long",
-            {
-                "exposures": 8,
-                "batch": 4,
-                "lr": 0.1,
-                "optimizer": "schedule-free",
-                "packing": "rows",
-                "schedule": "linear",
-            },
+            {**SCHEDULE_FREE, "schedule": "linear"},
             ["schedule: linear", "schedule-free", "remove schedule"],
         ),
-        (
-            "regimes.long",
-            {"exposures": 8, "batch": 4, "lr": 0.1, "optimizer": "schedule-free", "packing": "rows", "betas": [0, 0.9]},
-            ["betas", "schedule-free", "use 0.9"],
-        ),
-        (
-            "regimes.long",
-            {
-                "exposures": 8,
-                "batch": 4,
-                "lr": 0.1,
-                "optimizer": "schedule-free",
-                "packing": "rows",
-                "betas": [1e-3, 0.9],
-            },
-            ["betas: the first is 0.001", "schedule-free", "use 0.9"],
-        ),
+        ("regimes.long", {**SCHEDULE_FREE, "betas": [0, 0.9]}, ["betas: the first is 0", "schedule-free", "use 0.9"]),
+        ("regimes.long", {**SCHEDULE_FREE, "betas": [1e-3, 0.9]}, ["betas: the first is 0.001", "use 0.9"]),
         ("regimes.long.schedule", "step", ["regimes.long.schedule", "'step'", "cosine", "linear"]),
         ("models.gpt2-2-2.norm", "batch", ["norm", "'batch'", "layer", "rms"]),
         ("studies.base-law.models", ["gpt2-9-9"], ["studies.base-law.models", "'gpt2-9-9'", "gpt2-2-2"]),

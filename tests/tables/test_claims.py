@@ -238,6 +238,14 @@ def test_regimes_of_one_cell_are_seen_where_one_study_varies_what_another_fixes(
     assert row["measured"] == pytest.approx(5 / 3)
 
 
+def test_models_that_have_no_heads_are_judged_too(verdict):
+    """Of others' architectures, l, h and d are missing."""
+    unknown = dict.fromkeys(("l", "h", "d"))
+    rows = seeds(*HIGH, model="mamba", **unknown) + seeds(*LOW, model="mamba", regime="long-high", lr=0.1, **unknown)
+    row = verdict(rows)
+    assert (row["seeds"], row["measured"]) == (3, pytest.approx(sum(HIGH) / 3))
+
+
 def test_a_regime_of_one_lucky_seed_takes_no_seeds_away(verdict):
     row = verdict(seeds(*HIGH) + seeds(2.4, regime="long-high", study="rates"), of={"study": ["base", "rates"]})
     assert (row["seeds"], row["measured"]) == (3, pytest.approx(sum(HIGH) / 3))

@@ -21,6 +21,7 @@ from transformers.pytorch_utils import Conv1D
 from capacity.artefacts.new_folder import new_folder
 from capacity.errors import UserError
 from capacity.models.build import OWN_CLASSES, load_model
+from capacity.models.external import one_line
 from capacity.quantization.spec import Integers, Scheme, Unquantized, read_scheme
 
 WRITTEN = ("config.json", "model.safetensors", "manifest.json", "README.md", "quantization.json")
@@ -104,7 +105,7 @@ def _check_loads(folder: Path, model: PreTrainedModel) -> None:
         with torch.no_grad():
             is_same = torch.allclose(loaded(tokens).logits, model(tokens).logits, rtol=1e-4, atol=1e-5)
     except Exception as error:  # of whatever code the model has
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        reason = f"{type(error).__name__}: {one_line(error)}"
         raise UserError(f"{type(model).__name__}: cannot be loaded packed ({reason}); {remedy}") from error
     if not is_same:
         raise UserError(f"{type(model).__name__}: would give other logits where it is loaded packed; {remedy}")
