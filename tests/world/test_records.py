@@ -248,6 +248,8 @@ def test_numbers_and_many_blocks_are_read_as_text(tmp_path: Path) -> None:
         (COUNTRIES + f"Chad,{'x' * 5_000_000},franc,TD\n", {"N": 5}, ["facts.csv"]),
         ("x" * 5_000_000, {}, ["facts.csv"]),
         ("", {}, ["facts.csv", "mpty"]),
+        ('a,b,c\nx,"1,p\ny,2,q\nz,"3,p\n', {"entity": "a", "attributes": ["c"], "N": 1}, ["line 4", "quotes"]),
+        ('a,b,c\nx,1,"p" and\ny,2,q\n', {"entity": "a", "attributes": ["c"], "N": 2}, ["line 2", "quotes"]),
         ("country\nFrance\n", {"attributes": [], "N": 1}, ["no column besides 'country'"]),
         (COUNTRIES, {"phrases": {"capital": ["is"], "currency": ["is"]}}, ["'is' stands for both"]),
     ],
@@ -260,6 +262,11 @@ def test_a_table_that_cannot_be_told_is_named_in_one_line(
     message = str(refusal.value)
     assert "\n" not in message
     assert all(word in message for word in says), message
+
+
+def test_a_column_that_is_not_used_may_have_line_breaks_in_quotes(tmp_path: Path) -> None:
+    text = "".join(f'"{note}"\n'.replace("|", '","') for note in ("a|note|c", "x|one\n\ntwo|p", 'y|""no""|q'))
+    assert make_world(spec_of(tmp_path, text, entity="a", attributes=["c"], N=2)).grammar.pools["a"] == ("x", "y")
 
 
 def test_rows_with_gaps_are_dropped_when_asked(tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ a model on them is subtracted), and says what it assumes of values: that all val
 that their frequencies are known.
 """
 
+import csv
 import functools
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from stat import S_ISREG
 from typing import Literal
@@ -185,7 +186,26 @@ def _csv(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         null_values=[""],
         strings_can_be_null=True,
     )
-    yield from pv.open_csv(path, convert_options=options)
+    parsing = pv.ParseOptions(newlines_in_values=True)  # a column that is not used may have them
+    strict_rows = _strict_rows(path)
+    next(strict_rows, None)  # the header
+    for block in pv.open_csv(path, parse_options=parsing, convert_options=options):
+        deque(islice(strict_rows, block.num_rows), maxlen=0)
+        yield block
+
+
+def _strict_rows(path: Path) -> Iterator[list[str]]:
+    """The rows again, where quotes are closed: an open one would take the rows up to the next one into its cell."""
+    csv.field_size_limit(MOST_BYTES)
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        rows = csv.reader(file, strict=True)
+        try:
+            yield from filter(None, rows)
+        except csv.Error as error:
+            raise UserError(
+                f"file: {path.name}: a cell in quotes that ends in line {rows.line_num}: {error}; "
+                "close its quotes, and write a quote inside of them twice"
+            ) from None
 
 
 def _parquet(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
