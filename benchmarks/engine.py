@@ -23,7 +23,7 @@ from capacity.artefacts.making import Making
 from capacity.artefacts.manifest import write_atomically
 from capacity.config.load import load_config
 from capacity.plan.grid import Grid, resolve
-from capacity.plan.survey import published
+from capacity.plan.published import published
 
 CONFIG = """
 scale: laptop

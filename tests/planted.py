@@ -9,7 +9,7 @@ from capacity.artefacts.manifest import noted, read_manifest
 from capacity.artefacts.spec import Spec, spec_text
 from capacity.config.load import load_config
 from capacity.plan.grid import Grid, resolve
-from capacity.plan.survey import figure_names, published
+from capacity.plan.published import figure_names, published
 
 TINY = Path(__file__).parent / "workflow" / "tiny.yaml"
 FILES = {

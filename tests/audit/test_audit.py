@@ -32,7 +32,7 @@ from capacity.environment import usable_cores
 from capacity.errors import UserError
 from capacity.jobs.resume import STATE, save_state
 from capacity.plan.grid import resolve
-from capacity.plan.survey import published
+from capacity.plan.published import published
 
 COUNT = sum(1 + len(spec.members) for spec in tiny_grid().specs.values())
 LONG, SHORT = RUNS["long"][2], RUNS["short"][2]

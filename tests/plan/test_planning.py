@@ -25,14 +25,13 @@ from capacity.artefacts.spec import read_spec
 from capacity.errors import NotOurs, OtherSchema, Unlisted, UserError
 from capacity.plan import survey as planning
 from capacity.plan.grid import Grid
+from capacity.plan.published import is_published, published
 from capacity.plan.survey import (
     State,
     compile_cache,
     hold_against,
-    is_published,
     lock_run,
     prepare_run,
-    published,
     set_job_environment,
     survey,
     write_specs,

@@ -29,7 +29,8 @@ from capacity.config.experiment import Config
 from capacity.environment import git_state
 from capacity.errors import UserError, printable
 from capacity.plan.grid import Grid
-from capacity.plan.survey import HELD, published
+from capacity.plan.published import published
+from capacity.plan.survey import HELD
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from capacity.artefacts.identity import SCRIPTS
 from capacity.artefacts.manifest import MANIFEST, write_atomically
 from capacity.artefacts.spec import Spec, spec_text
 from capacity.errors import unwritable
-from capacity.plan.survey import Plan, published
+from capacity.plan.published import published, published_id
+from capacity.plan.survey import Plan
 from capacity.plan.table_spec import table_spec
 from capacity.plan.used_by import NamedRun, runs_of_rows, tops, used_by
 
@@ -73,8 +74,7 @@ def after_failure(plan: Plan, results: Path, failed: Sequence[FailedJob]) -> Non
 
 def after_success(plan: Plan, results: Path) -> None:
     """Remove the table of finished rows where the complete one is published."""
-    identity = results / published(plan.grid)[0][2]
-    if identity.is_file() and identity.read_text(errors="replace").strip() == plan.grid.table.id:
+    if published_id(results / published(plan.grid)[0][2]) == plan.grid.table.id:
         forget_partial(results)
 
 

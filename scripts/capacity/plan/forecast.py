@@ -18,9 +18,10 @@ from capacity.errors import UserError
 from capacity.jobs.gpus import visible_gpus
 from capacity.plan.estimates import STARTUP_SECONDS, core_rate, training_flops, training_parameters
 from capacity.plan.extraction_cost import answers_seconds, finetunes_seconds
+from capacity.plan.published import is_published, published
 from capacity.plan.rewriting_cost import rewriting_seconds
 from capacity.plan.roofline import A100, Card, card_of, gpu_seconds
-from capacity.plan.survey import Plan, State, is_published, published
+from capacity.plan.survey import Plan, State
 from capacity.rewriting.spec import RewritingSettings, read_dataset
 from capacity.tokenizers.spec import read_tokenizer
 from capacity.training.spec import TrainingSettings

@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 from capacity.plan.forecast import wanted_names
-from capacity.plan.survey import Plan, State, published
+from capacity.plan.published import published
+from capacity.plan.survey import Plan, State
 
 
 def gaps(plan: Plan, results: Path) -> list[str]:

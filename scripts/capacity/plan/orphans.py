@@ -5,9 +5,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from capacity.plan.published import published, published_id
 from capacity.plan.reachable import artefacts, folders
 from capacity.plan.runs import being_made, is_in_use
-from capacity.plan.survey import Plan, State, published
+from capacity.plan.survey import Plan, State
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,7 @@ def _copies(plan: Plan, names: Collection[str], results: Path) -> Iterator[Path]
     """Files under fixed paths that say that they are copies of one of these artefacts, that saying among them."""
     for artefact, files, id_file in published(plan.grid):
         identity = results / id_file
-        if (
-            artefact.name in names
-            and identity.is_file()
-            and identity.read_text(encoding="utf-8").strip() == artefact.id
-        ):
+        if artefact.name in names and published_id(identity) == artefact.id:
             yield from (path for path in (identity, *(results / file for file in files.values())) if path.is_file())
 
 

@@ -6,6 +6,7 @@ Nothing here depends on the engine. A job never runs this code.
 import contextlib
 import errno
 import fcntl
+import functools
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from capacity.artefacts.hash_index import HERE, Memory, marks
-from capacity.artefacts.identity import check_bytecode_by_hash, digest, file_digest
+from capacity.artefacts.identity import check_bytecode_by_hash, digest
 from capacity.artefacts.manifest import MANIFEST, contents, noted, read_manifest, verify, write_atomically
 from capacity.artefacts.spec import Spec, spec_text
 from capacity.artefacts.store import VARIABLE
@@ -28,11 +29,11 @@ from capacity.errors import NotOurs, Unlisted, UserError, unwritable
 from capacity.jobs.run_loggers import check_loggers
 from capacity.plan.context_checks import check_contexts
 from capacity.plan.model_checks import check_models
+from capacity.plan.published import published, stamp_copy
 
 if TYPE_CHECKING:
     from capacity.plan.grid import Grid
 
-WRITTEN_BESIDE = {"tables": ("runs.csv",)}  # by publishing, of executions: no file of the artefact
 HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # of a lock: another process has it
 ONE_WORD = re.compile(r"[^\s'\"\\]+")  # of a command line, as it stands
 STUDIES = "report/studies.json"  # each study's question and findings, for the report's pages
@@ -208,51 +209,6 @@ def _holds(path: Path, spec: Spec) -> bool:
     return path.read_bytes() == spec_text(spec).encode()
 
 
-def is_published(artefact: Spec, files: dict[str, str], id_file: str, results: Path) -> bool:
-    """Whether the fixed paths hold copies of this artefact and say so.
-
-    files: name in the artefact -> fixed path below results.
-    """
-    identity = results / id_file
-    published_id = identity.read_text(errors="replace").strip() if identity.is_file() else ""
-    beside = all((results / file).is_file() for file in WRITTEN_BESIDE.get(artefact.stage, ()))
-    return published_id == artefact.id and beside and _copies_match(artefact, files, results)
-
-
-def stamp_copy(artefact: Spec, files: dict[str, str], id_file: str, results: Path) -> None:
-    """Write the stamp of a fixed path, an input of its rule: old while the copy is current, else newer than the copy.
-
-    The text differs each time something is to be published, because the engine takes equal bytes for no change. It is
-    a second newer, for file systems that count in seconds, and never newer than what is published after it: where the
-    copy is younger than a second, this waits.
-    """
-    stamp = results / "specs" / f"{Path(id_file).stem}.stamp"
-    current = is_published(artefact, files, id_file, results)
-    copies = [results / file for file in (*files.values(), id_file)]
-    newest = max((path.stat().st_mtime for path in copies if path.exists()), default=0.0)
-    try:
-        if not current or not stamp.is_file():
-            stamp.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(stamp, f"wanted {artefact.id} at {time.time_ns()}\n")
-        os.utime(stamp, (0, 0) if current else (newest + 1, newest + 1))
-        if not current:
-            time.sleep(min(max(newest + 1 - time.time(), 0), 1))
-    except OSError as error:
-        # A copy that is current is newer than the stamp that it was made for, so it can be shown where nothing is
-        # written.
-        if not current:
-            raise (unwritable(error, stamp) or error) from None
-
-
-def _copies_match(artefact: Spec, files: dict[str, str], results: Path) -> bool:
-    paths = {name: results / file for name, file in files.items()}
-    try:
-        outputs = read_manifest(results / artefact.name)["outputs"]
-    except UserError:  # the artefact is gone; the copies are all there is, and their identity names them
-        return all(path.is_file() for path in paths.values())
-    return all(path.is_file() and file_digest(path) == outputs[name]["sha256"] for name, path in paths.items())
-
-
 @dataclass(frozen=True)
 class Plan:
     """A resolved configuration held against the artefacts that exist."""
@@ -266,7 +222,7 @@ class Plan:
     def specs(self) -> dict[str, Spec]:
         return self.grid.specs
 
-    @property
+    @functools.cached_property
     def by_id(self) -> dict[str, Spec]:
         return {spec.id: spec for spec in self.specs.values()}
 
@@ -304,28 +260,6 @@ def write_studies(grid: "Grid", results: Path) -> None:
         with ending_where_unwritable(results):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, text, durable=False)
-
-
-def published(grid: "Grid") -> list[tuple[Spec, dict[str, str], str]]:
-    """Fixed paths: the artefact, its files and where each is copied, and where the copy's identity stands."""
-    table = {"capacity_table.csv": "capacity_table.csv", "capacity_summary.csv": "capacity_summary.csv"}
-    figures = {
-        f"{name}.{kind}": f"figures/{name}.{kind}"
-        for name in figure_names(grid.figures)
-        for kind in ("png", "svg", "csv")
-    }
-    fixed = [
-        (grid.table, table, "capacity_table.id"),
-        (grid.figures, figures, "figures/capacity_figures.id"),
-    ]
-    if grid.claims:
-        fixed.append((grid.claims, {"claims.csv": "claims.csv", "claims.md": "claims.md"}, "claims.id"))
-    return fixed
-
-
-def figure_names(figures: Spec) -> list[str]:
-    """The figures of a grid: of all its studies together, the paper's first one, and one a study."""
-    return ["capacity", "figure1", *(f"study-{study['name']}" for study in figures.settings["studies"])]
 
 
 def use_store(variables: MutableMapping[str, str], store: str | None) -> None:

@@ -1,0 +1,86 @@
+"""Fixed paths: copies of the table, its figures and its claims where people look for them, and of whose they are."""
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from capacity.artefacts.identity import file_digest
+from capacity.artefacts.manifest import read_manifest, write_atomically
+from capacity.artefacts.spec import Spec
+from capacity.errors import UserError, unwritable
+
+if TYPE_CHECKING:
+    from capacity.plan.grid import Grid
+
+WRITTEN_BESIDE = {"tables": ("runs.csv",)}  # by publishing, of executions: no file of the artefact
+
+
+def published(grid: "Grid") -> list[tuple[Spec, dict[str, str], str]]:
+    """Fixed paths: the artefact, its files and where each is copied, and where the copy's identity stands."""
+    table = {"capacity_table.csv": "capacity_table.csv", "capacity_summary.csv": "capacity_summary.csv"}
+    figures = {
+        f"{name}.{kind}": f"figures/{name}.{kind}"
+        for name in figure_names(grid.figures)
+        for kind in ("png", "svg", "csv")
+    }
+    fixed = [
+        (grid.table, table, "capacity_table.id"),
+        (grid.figures, figures, "figures/capacity_figures.id"),
+    ]
+    if grid.claims:
+        fixed.append((grid.claims, {"claims.csv": "claims.csv", "claims.md": "claims.md"}, "claims.id"))
+    return fixed
+
+
+def figure_names(figures: Spec) -> list[str]:
+    """The figures of a grid: of all its studies together, the paper's first one, and one a study."""
+    return ["capacity", "figure1", *(f"study-{study['name']}" for study in figures.settings["studies"])]
+
+
+def published_id(identity: Path) -> str:
+    """Id of the artefact that a fixed path is a copy of, by the file that says so; empty where none does."""
+    return identity.read_text(encoding="utf-8", errors="replace").strip() if identity.is_file() else ""
+
+
+def is_published(artefact: Spec, files: dict[str, str], id_file: str, results: Path) -> bool:
+    """Whether the fixed paths hold copies of this artefact and say so.
+
+    files: name in the artefact -> fixed path below results.
+    """
+    beside = all((results / file).is_file() for file in WRITTEN_BESIDE.get(artefact.stage, ()))
+    return published_id(results / id_file) == artefact.id and beside and _copies_match(artefact, files, results)
+
+
+def stamp_copy(artefact: Spec, files: dict[str, str], id_file: str, results: Path) -> None:
+    """Write the stamp of a fixed path, an input of its rule: old while the copy is current, else newer than the copy.
+
+    The text differs each time something is to be published, because the engine takes equal bytes for no change. It is
+    a second newer, for file systems that count in seconds, and never newer than what is published after it: where the
+    copy is younger than a second, this waits.
+    """
+    stamp = results / "specs" / f"{Path(id_file).stem}.stamp"
+    current = is_published(artefact, files, id_file, results)
+    copies = [results / file for file in (*files.values(), id_file)]
+    newest = max((path.stat().st_mtime for path in copies if path.exists()), default=0.0)
+    try:
+        if not current or not stamp.is_file():
+            stamp.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(stamp, f"wanted {artefact.id} at {time.time_ns()}\n")
+        os.utime(stamp, (0, 0) if current else (newest + 1, newest + 1))
+        if not current:
+            time.sleep(min(max(newest + 1 - time.time(), 0), 1))
+    except OSError as error:
+        # A copy that is current is newer than the stamp that it was made for, so it can be shown where nothing is
+        # written.
+        if not current:
+            raise (unwritable(error, stamp) or error) from None
+
+
+def _copies_match(artefact: Spec, files: dict[str, str], results: Path) -> bool:
+    paths = {name: results / file for name, file in files.items()}
+    try:
+        outputs = read_manifest(results / artefact.name)["outputs"]
+    except UserError:  # the artefact is gone; the copies are all there is, and their identity names them
+        return all(path.is_file() for path in paths.values())
+    return all(path.is_file() and file_digest(path) == outputs[name]["sha256"] for name, path in paths.items())
