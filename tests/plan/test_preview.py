@@ -8,7 +8,9 @@ import pytest
 from worlds import ATOMIC, FULL_BIOS, SMALL_BIOS, TOKENIZERS, made_tokenizer, make_world, settings_of, world_of
 
 from capacity.plan.preview import SAMPLE, account_lines, labelled_texts, sample_world, size_lines
+from capacity.plan.table_notes import table_notes
 from capacity.tables.bits import bits_offered
+from capacity.world.dependence import repeated_columns
 from capacity.world.render import Renderer
 from capacity.world.sampling import training_draws
 
@@ -71,6 +73,31 @@ def test_a_column_that_follows_from_another_is_named(tmp_path: Path) -> None:
     assert [re.findall(r"note: (\w+) follows from (\w+),", line) for line in notes] == [
         [("same", "one")],
         [("coarse", "one")],
+    ]
+
+
+def test_a_copy_is_named_though_no_value_stands_twice(tmp_path: Path) -> None:
+    rows = [f"n{i},k{i},k{i},n{i},k{i + 1}" for i in range(24)]
+    world = make_world(records(tmp_path, "e,one,copy,name_again,other\n" + "\n".join(rows) + "\n"))
+    assert repeated_columns(world) == [("copy", "one"), ("name_again", "e")]
+
+
+def test_what_frequencies_tell_is_named_and_left_out_by_their_account(tmp_path: Path) -> None:
+    spec = records(tmp_path, "e,rare,even\n" + "".join(f"n{i},{i // 99},{i % 4}\n" for i in range(100)))
+    note = (
+        "how frequent values are tells 0.919 of 3.000 bits, 0.919 of them in rare; account: frequencies leaves them out"
+    )
+    assert table_notes(make_world(spec)) == [note]
+    assert table_notes(make_world({**spec, "account": "frequencies"})) == []
+
+
+def test_cells_that_may_mean_none_and_texts_that_look_alike_are_named(tmp_path: Path) -> None:
+    cells = ["NA", "nan", "Berlin", "berlin", "a\u200bb", "ab"]
+    spec = records(tmp_path, "e,city,n\n" + "".join(f"e{i},{cells[i % 6]},{i % 2}\n" for i in range(24)))
+    named = [note for note in table_notes(make_world(spec)) if "follows" not in note]
+    assert named == [
+        "8 cells of city are NA, nan, values like others; leave them empty if they mean none",
+        "city: 'Berlin' and 'berlin' are two values; write them alike if they are one",
     ]
 
 

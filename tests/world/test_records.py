@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pv
 import pyarrow.parquet as pq
@@ -248,6 +249,11 @@ def test_numbers_and_many_blocks_are_read_as_text(tmp_path: Path) -> None:
         (COUNTRIES + f"Chad,{'x' * 5_000_000},franc,TD\n", {"N": 5}, ["facts.csv"]),
         ("x" * 5_000_000, {}, ["facts.csv"]),
         ("", {}, ["facts.csv", "mpty"]),
+        (
+            "a,b\nx,Z\xfcrich\ny,Zu\u0308rich\n",
+            {"entity": "a", "attributes": ["b"], "N": 2},
+            ["'Zu\\u0308rich'", "one text"],
+        ),
         ('a,b,c\nx,"1,p\ny,2,q\nz,"3,p\n', {"entity": "a", "attributes": ["c"], "N": 1}, ["line 4", "quotes"]),
         ('a,b,c\nx,1,"p" and\ny,2,q\n', {"entity": "a", "attributes": ["c"], "N": 2}, ["line 2", "quotes"]),
         ("country\nFrance\n", {"attributes": [], "N": 1}, ["no column besides 'country'"]),
@@ -262,6 +268,16 @@ def test_a_table_that_cannot_be_told_is_named_in_one_line(
     message = str(refusal.value)
     assert "\n" not in message
     assert all(word in message for word in says), message
+
+
+def test_what_pandas_writes_of_an_index_is_no_column_and_zero_has_no_sign(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"country": ["Chad", "Mali", "Togo"], "x": [0.0, -0.0, 1.5], "y": ["a", "b", "c"]}, [3, 5, 9])
+    frame.to_parquet(tmp_path / "t.parquet")
+    assert pq.read_schema(tmp_path / "t.parquet").names[-1] == "__index_level_0__"
+    file = RecordsFile(file=str(tmp_path / "t.parquet"), entity="country", attributes=None, missing="error", N=None)
+    table = read_records(file)
+    assert table.column_names == ["country", "x", "y"]
+    assert table["x"].to_pylist() == ["0", "0", "1.5"]
 
 
 def test_a_column_that_is_not_used_may_have_line_breaks_in_quotes(tmp_path: Path) -> None:

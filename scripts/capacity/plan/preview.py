@@ -11,15 +11,15 @@ from tokenizers import Tokenizer
 from capacity.config.dataset import BioR, Paraphraser
 from capacity.errors import UserError, printable
 from capacity.plan.requests import world_bytes
+from capacity.plan.table_notes import table_notes
 from capacity.plan.world_specs import rewriting_settings
 from capacity.rewriting.rewrite import rewrite_world
 from capacity.tables.bits import diversity_offered_bits
-from capacity.world.dependence import repeated_columns
 from capacity.world.facts import World, account_of, make_world
 from capacity.world.junk import JunkPeople, junk_draws
 from capacity.world.kinds import WorldSettings
 from capacity.world.pieces import FILLER, NAME
-from capacity.world.records import RecordsWorld, num_dropped
+from capacity.world.records import RecordsWorld
 from capacity.world.render import Renderer
 from capacity.world.sampling import Draws, training_draws
 from capacity.world.text_renderer import TextRenderer, renderer_of
@@ -90,13 +90,7 @@ def account_lines(world: World, num_people: int) -> list[str]:
     if sets:
         lines.append(f"{'sets of values':24s} {sets:10.1f} bits  once for all people: K D log2(T^L / D)")
     lines.append(f"{'the dataset':24s} {num_people * person + sets:10.4g} bits  N = {num_people:,}")
-    if isinstance(world.settings, RecordsWorld) and (dropped := num_dropped(world.settings)):
-        lines.append(f"note: {dropped:,} rows of {world.settings.file} have an empty cell and are dropped")
-    for column, other in repeated_columns(world):
-        lines.append(
-            f"note: {column} follows from {other}, and its bits are counted beside those of {other}; leave it out by "
-            "attributes"
-        )
+    lines += [f"note: {note}" for note in table_notes(world)]
     beginnings = world.grammar.num_beginnings()
     for pool, count in beginnings.items():
         lines.append(f"note: {count} values of {pool} begin another; a loss does not show where they end")

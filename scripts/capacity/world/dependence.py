@@ -16,11 +16,24 @@ REPEATED = 2  # rows a value, on average, below which nothing can be said to fol
 def repeated_columns(world: World) -> list[tuple[str, str]]:
     """(column, an earlier or other one that decides its value in every row) of a table of records; [] of other worlds.
 
-    Of two that decide each other the later one counts as the repetition.
+    Of two that decide each other the later one counts as the repetition; a copy of the entity's names is one too.
     """
     if not isinstance(world.settings, RecordsWorld):
         return []
-    return repetitions(world.facts, world.settings.attributes)
+    columns = world.settings.attributes
+    found = _copies(world, (world.settings.entity, *columns)) | dict(repetitions(world.facts, columns))
+    return [(column, found[column]) for column in columns if column in found]
+
+
+def _copies(world: World, columns: Sequence[str]) -> dict[str, str]:
+    """Columns with the texts of an earlier one in every row, where no value need stand twice."""
+    pools, facts = world.grammar.pools, world.facts
+    return {
+        column: other
+        for place, column in enumerate(columns)
+        for other in columns[:place]
+        if pools[column] == pools[other] and np.array_equal(facts[column], facts[other])
+    }
 
 
 def repetitions(facts: Mapping[str, NDArray[np.unsignedinteger]], columns: Sequence[str]) -> list[tuple[str, str]]:

@@ -9,6 +9,8 @@ that their frequencies are known.
 import csv
 import functools
 import math
+import re
+import unicodedata
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, pairwise
@@ -35,6 +37,7 @@ RESERVED = ("name",)  # what scores call the entity
 MOST_VALUES = 5_000_000  # rows, and different texts of all columns: a tokenizer takes 2 kB of memory for each
 MOST_BYTES = 1_000_000_000  # of the columns that are used, before they are decoded
 MOST_ATTRIBUTES = 250
+INDEX = re.compile(r"__index_level_\d+__")  # a column of pandas that has no name
 PARQUET_MARK = b"PAR1"
 FEWER = "use fewer rows by N, or fewer columns by attributes"
 TEXT = pa.dictionary(pa.int32(), pa.string())
@@ -155,13 +158,18 @@ def forget_records() -> None:
 def column_names(path: Path) -> list[str]:
     """The columns of a CSV or parquet file. Raises UserError where a name is empty or stands twice."""
     try:
-        names = pq.read_schema(path).names if _is_parquet(path) else pv.open_csv(path).schema.names
+        names = _parquet_columns(path) if _is_parquet(path) else pv.open_csv(path).schema.names
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
         raise UserError(f"file: {path.name}: {_reason(error)}") from None
     for name in names:
         if not name.strip() or names.count(name) > 1:
             raise UserError(f"file: {path.name}: the column name {name!r} is empty or stands twice; rename it")
     return names
+
+
+def _parquet_columns(path: Path) -> list[str]:
+    """The columns, without the numbers of rows that pandas writes beside them."""
+    return [name for name in pq.read_schema(path).names if not INDEX.fullmatch(name)]
 
 
 def _blocks(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -189,9 +197,13 @@ def _csv(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     parsing = pv.ParseOptions(newlines_in_values=True)  # a column that is not used may have them
     strict_rows = _strict_rows(path)
     next(strict_rows, None)  # the header
-    for block in pv.open_csv(path, parse_options=parsing, convert_options=options):
-        deque(islice(strict_rows, block.num_rows), maxlen=0)
-        yield block
+    try:
+        for block in pv.open_csv(path, parse_options=parsing, convert_options=options):
+            deque(islice(strict_rows, block.num_rows), maxlen=0)
+            yield block
+    except pa.ArrowInvalid:
+        deque(strict_rows, maxlen=0)  # says better what is wrong, if it is a quote
+        raise
 
 
 def _strict_rows(path: Path) -> Iterator[list[str]]:
@@ -217,6 +229,8 @@ def _parquet(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
             if pa.types.is_floating(values.type):
                 values = pc.if_else(pc.is_nan(values), None, values)
             texts = pc.cast(values, pa.string())
+            if pa.types.is_floating(values.type):
+                texts = pc.if_else(pc.equal(texts, "-0"), "0", texts)
             arrays.append(pc.if_else(pc.equal(texts, ""), None, texts).dictionary_encode())
         yield pa.record_batch(arrays, list(columns))
 
@@ -310,7 +324,10 @@ def _check_values(settings: RecordsWorld, values: dict[str, list[str]]) -> None:
     for column, texts in values.items():
         if len(texts) == 1:
             raise UserError(f"attributes: {column!r} is {texts[0]!r} in every row and carries no bits; leave it out")
+        composed: dict[str, str] = {}
         for text in texts:
+            if (other := composed.setdefault(unicodedata.normalize("NFC", text), text)) != text:
+                raise UserError(f"{column}: {other!a} and {text!a} are one text, written in two ways; use one")
             if text != " ".join(text.split()):
                 raise UserError(
                     f"{column}: {text!r} has blanks at an end, a double blank, a line break or another kind of blank; "
@@ -347,11 +364,17 @@ def _grammar(settings: RecordsWorld, values: dict[str, list[str]]) -> Grammar:
     )
 
 
+def column_entropy(codes: NDArray[np.unsignedinteger]) -> float:
+    """Bits of a value by its frequency. codes: (N,), of values of which each stands somewhere."""
+    shares = np.bincount(codes) / len(codes)
+    return float(-(shares * np.log2(shares)).sum())
+
+
 def _account(settings: RecordsWorld, facts: dict[str, NDArray[np.unsignedinteger]]) -> Account:
     """Entities are known, so N0 = N; a column of n values holds log2 n bits, or their frequencies' entropy."""
     items = []
     for column in settings.attributes:
-        shares = np.bincount(facts[column]) / settings.N
-        entropy = float(-(shares * np.log2(shares)).sum())
-        items.append((column, {"uniform": math.log2(len(shares)), "frequencies": entropy}[settings.account]))
+        codes = facts[column]
+        uniform = settings.account == "uniform"
+        items.append((column, math.log2(codes.max() + 1) if uniform else column_entropy(codes)))
     return Account(name_prior_bits=math.log2(settings.N), name_offered_bits=0.0, items=items, diversity={})
