@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from capacity.artefacts.manifest import verify
 from capacity.config.load import load_config
-from capacity.errors import UserError
 from capacity.plan.grid import Grid, resolve
 
 if TYPE_CHECKING:  # each is imported where it is used, so that planning needs no torch
@@ -46,8 +45,6 @@ def read_table(path: Place = "results/capacity_table.csv") -> "pd.DataFrame":
     """A capacity table with its types."""
     from capacity.tables.table import read_table as read
 
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such table; `make table` makes one")
     return read(Path(path))
 
 

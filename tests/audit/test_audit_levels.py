@@ -17,7 +17,7 @@ from test_audit_release import archive  # noqa: F401 - a fixture
 from capacity.audit import determinism, machine, run
 from capacity.audit.currency import _changed_files, without_ids
 from capacity.audit.determinism import Failed, check_determinism
-from capacity.audit.disclosure import PARTLY, YES, check_disclosure, seeds_a_point
+from capacity.audit.disclosure import PARTLY, PERSON, YES, check_disclosure, seeds_a_point
 from capacity.audit.engine import CleanCheckout
 from capacity.audit.execution import TABLE_MADE_AGAIN, Choice, check_execution, units, with_tables
 from capacity.audit.findings import Level, Severity
@@ -329,3 +329,17 @@ def test_results_of_a_changed_tree_are_noted(folder: Folder):
     dirty = with_manifests(folder, lambda a: {"git": {"commit": "c" * 40, "dirty": True}})
     noted = [finding.kind for finding in check_disclosure(dirty, CONFIG, None).findings]
     assert noted == ["uncommitted code"]
+
+
+def test_data_that_a_person_or_an_endpoint_gave_and_people_in_groups_are_said(folder: Folder):
+    def answer(question: str, settings: dict[str, Any]) -> str:
+        told = with_manifests(folder, lambda a: {"settings": settings} if a.stage == "datasets" else {})
+        return next(line for line in check_disclosure(told, CONFIG, None).facts["checklist"] if question in line)
+
+    collection = "data collection"
+    assert f": {YES} (worlds are generated)" in answer(collection, {"kind": "bioS"})
+    assert f": {PERSON} (from where mine.csv is" in answer(collection, {"kind": "records", "file": "mine.csv"})
+    assert f": {PARTLY} (texts of an endpoint" in answer(collection, {"rewriter": {"kind": "endpoint"}})
+    assert f": {YES} (none: what is stored" in answer("splits", {})
+    asked = with_manifests(folder, lambda a: {"name": f"answers/{a.name}"} if a.stage == "probes" else {})
+    assert any("of people, by seed" in line for line in check_disclosure(asked, CONFIG, None).facts["checklist"])

@@ -109,6 +109,10 @@ def test_a_scratch_folder_is_in_use_while_its_process_lives(results: Path, dead_
     host = socket.gethostname()
     assert is_in_use(Path(f"scratch/a-1.{host}.{os.getpid()}"))
     assert not is_in_use(Path(f"scratch/a-1.{host}.{dead_pid}"))
+    ended = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    assert not is_in_use(Path(f"scratch/a-1.{host}.{ended.pid}")), "it ended, and nobody has asked how"
+    ended.wait()
     elsewhere = results / f"scratch/a-1.node.with.dots.{dead_pid}"
     elsewhere.mkdir(parents=True)
     assert is_in_use(elsewhere), "another host cannot be asked"
@@ -213,9 +217,10 @@ def test_removing_what_is_damaged_leaves_only_missing_and_right_artefacts(result
     assert plan.remake == {}
 
 
-def test_copies_of_another_table_are_not_removed_with_what_is_damaged(results: Path):
+@pytest.mark.parametrize("says", [b"of-another-table\n", b"\xff\xfe\x00"])
+def test_copies_of_another_table_are_not_removed_with_what_is_damaged(results: Path, says: bytes):
     (results / of_stage(tiny_grid(), "variants", "e2").members[1].name / MANIFEST).unlink()
-    (results / "capacity_table.id").write_text("of-another-table\n")
+    (results / "capacity_table.id").write_bytes(says)
     paths = {orphan.path.name for orphan in damaged(hold_against(tiny_grid(), results), results)}
     assert "capacity_figures.id" in paths
     assert not paths & {"capacity_table.id", "capacity_table.csv"}

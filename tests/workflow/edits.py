@@ -30,7 +30,6 @@ RUNS = {  # run -> slugs of its dataset, tokenizer and checkpoint
 }
 A: Jobs = {("tabulate_capacity", "capacity"), ("publish_table", "")}
 F: Jobs = {("plot_capacity", "capacity"), ("publish_figures", "")}
-PUBLISH: Jobs = {("publish_table", ""), ("publish_figures", "")}
 
 
 def stages(letters: str, *runs: str, renamed: Callable[[str], str] = lambda slug: slug) -> Jobs:

@@ -1,7 +1,7 @@
 """Specs: the frozen description of one artefact, and the identity that follows from it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,18 @@ def told_spec(name: str, manifest: dict[str, Any]) -> Spec:
         members=[Spec(*each.partition("/")[::2], {}, {}, "", {}) for each in members],
         for_model=manifest["code"].get("for_model", []),
     )
+
+
+def closure(roots: Iterable[str], parents: Callable[[str], list[str]]) -> list[str]:
+    """The roots and all that they follow from, each once, roots first."""
+    seen: dict[str, None] = {}
+    waiting = list(roots)[::-1]
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen[name] = None
+            waiting += reversed(parents(name))
+    return list(seen)
 
 
 def spec_text(spec: Spec) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from capacity.audit.findings import Level, Severity
 from capacity.audit.folder import ID_SUFFIX, Folder, Manifest
+from capacity.audit.pinned import names_endpoint
 from capacity.audit.report import UNTOUCHED
 from capacity.config.experiment import Config
 from capacity.environment import REPOSITORY, git_state
@@ -91,8 +92,8 @@ def _checklist(manifests: list[Manifest], rows: list[dict[str, Any]], config: Co
     enough = YES if seeds and min(seeds) >= 3 else PARTLY
     answers = [
         ("a clear description of models and algorithms", YES, "docs/, the specification in each manifest"),
-        ("the complete data collection process, or data that can be made again", YES, "worlds are generated"),
-        ("splits, and what was left out", YES, "none: what is stored of the training data is measured"),
+        ("the complete data collection process, or data that can be made again", *_data(manifests)),
+        ("splits, and what was left out", *_splits(manifests)),
         ("dependencies", YES, "envs/requirements.txt, versions in each manifest"),
         ("training and evaluation code", YES, "scripts/, code digests in each manifest"),
         ("trained models", PARTLY, "results/checkpoints here; a release holds them when told to"),
@@ -109,6 +110,19 @@ def _checklist(manifests: list[Manifest], rows: list[dict[str, Any]], config: Co
         ("limits and negative results", PERSON, "docs/results.md, docs/paper.md"),
     ]
     return [Item("checklist", *answer) for answer in answers]
+
+
+def _data(manifests: list[Manifest]) -> tuple[str, str]:
+    if any(names_endpoint(m.settings) for m in manifests):
+        return PARTLY, "texts of an endpoint cannot be made again; digests pin them"
+    own = {str(m.settings.get("file")) for m in manifests if m.settings.get("kind") == "records"}
+    return (PERSON, f"from where {', '.join(sorted(own))} is; digests pin it") if own else (YES, "worlds are generated")
+
+
+def _splits(manifests: list[Manifest]) -> tuple[str, str]:
+    if any(m.name.startswith("answers/") for m in manifests):
+        return YES, "of people, by seed: for fine-tuning, validation and test; docs/extraction.md"
+    return YES, "none: what is stored of the training data is measured"
 
 
 def _listed(counts: Counter[str]) -> str:

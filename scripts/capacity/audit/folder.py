@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from capacity.artefacts.identity import digest
 from capacity.artefacts.manifest import MANIFEST, SCHEMA
-from capacity.artefacts.spec import Spec, told_spec
+from capacity.artefacts.spec import Spec, closure, told_spec
 from capacity.artefacts.stages import STAGES
 
 LARGEST_MANIFEST = 2**28  # bytes; a table of 100,000 rows has a manifest of about 100 MB
@@ -148,18 +148,6 @@ class Folder:
     def parents(self, name: str) -> list[str]:
         """Names of an artefact's parents and members; none where it is not here."""
         return self.artefacts[name].parents() if name in self.artefacts else []
-
-
-def closure(roots: Iterable[str], parents: Callable[[str], list[str]]) -> list[str]:
-    """The roots and all that they follow from, each once, roots first."""
-    seen: dict[str, None] = {}
-    waiting = list(roots)[::-1]
-    while waiting:
-        name = waiting.pop()
-        if name not in seen:
-            seen[name] = None
-            waiting += reversed(parents(name))
-    return list(seen)
 
 
 def parents_first(roots: Iterable[str], parents: Callable[[str], list[str]]) -> list[str]:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from capacity.artefacts.manifest import verify
-from capacity.artefacts.spec import Spec
+from capacity.artefacts.spec import Spec, closure
 from capacity.audit.findings import Level
-from capacity.audit.folder import Folder, closure
+from capacity.audit.folder import Folder
 from capacity.errors import UserError
 
 Specs = Mapping[str, Spec]  # by name: all that the engine could be asked for, members of sets too

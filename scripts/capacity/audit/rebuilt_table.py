@@ -48,7 +48,7 @@ def retabulate(folder: Folder, artefact: Artefact, config: Config, scratch: Path
         last = (run.stderr.strip().splitlines() or ["no message"])[-1]
         level.warn("not retabulated", artefact.name, last.removeprefix("error: ").replace(f"{checkout.path}/", ""))
         return False
-    _compare(folder, artefact, checkout.results / spec.name, Severity.WARNING if changed else Severity.FAULT, level)
+    _compare(artefact, checkout.results / spec.name, Severity.WARNING if changed else Severity.FAULT, level)
     return True
 
 
@@ -60,7 +60,7 @@ def _present_spec(artefact: Artefact) -> Spec:
     return replace(spec, id=f"{artefact.slug}-{spec_digest(spec)}")
 
 
-def _compare(folder: Folder, artefact: Artefact, made: Path, weight: Severity, level: Level) -> None:
+def _compare(artefact: Artefact, made: Path, weight: Severity, level: Level) -> None:
     compared, source = 0, "the scores" if artefact.stage == "tables" else "the table"
     for name in (entry for entry in artefact.manifest.outputs if entry.endswith(".csv")):
         try:

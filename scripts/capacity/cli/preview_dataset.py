@@ -6,7 +6,6 @@ import sys
 from capacity.cli.arguments import config_parser, natural, read_config
 from capacity.config.dataset import BioR
 from capacity.config.experiment import Config
-from capacity.errors import UserError
 from capacity.plan.preview import account_lines, labelled_texts, rewritten_sample, sample_world, size_lines
 from capacity.plan.study_runs import known
 from capacity.plan.world_specs import counted, tokenizer_settings, world_settings
@@ -17,13 +16,11 @@ from capacity.world.text_renderer import renderer_of
 
 def chosen(config: Config, dataset: str, tokenizer: str | None) -> tuple[str, list[str]]:
     """The tokenizer and the regimes that the studies use with a dataset. Raises UserError for unknown names."""
-    if dataset not in config.datasets:
-        raise UserError(f"dataset: {dataset!r} is not in datasets; there are: {', '.join(config.datasets)}")
+    known(config.datasets, dataset, "dataset", "datasets")
     grids = [part for study in config.studies.values() for part in study.parts() if dataset in (part.datasets or [])]
     used = [name for part in grids for name in part.tokenizers or []]
     tokenizer = tokenizer or next(iter([*used, *config.tokenizers]), "")
-    if tokenizer not in config.tokenizers:
-        raise UserError(f"tokenizer: {tokenizer!r} is not in tokenizers; there are: {', '.join(config.tokenizers)}")
+    known(config.tokenizers, tokenizer, "tokenizer", "tokenizers")
     return tokenizer, list(dict.fromkeys(regime for part in grids for regime in part.regimes or []))
 
 

@@ -35,8 +35,6 @@ def main() -> None:
             from capacity.hub.dataset_folder import own_content
             from capacity.hub.model_folder import refuse_own_model, world_of, write_model_folder
         refuse_own_model(args.artefact)
-        if not TABLE.is_file():
-            raise UserError(f"{TABLE}: no such table; `make table` makes one")
         table = read_table(TABLE)
         rows = table[table["variant_id"] == args.artefact.name].to_dict("records")
         if not rows:

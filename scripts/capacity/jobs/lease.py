@@ -159,7 +159,7 @@ def is_dead(text: str) -> bool:
     except (ValueError, KeyError, TypeError):  # being written at this moment, or no lease
         return False
     if place == _place():
-        return not _lives(pid)
+        return not lives(pid)
     return job is not None and job == _slurm_job()
 
 
@@ -190,7 +190,7 @@ def _place() -> str:
     return " ".join(facts)
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
     """Whether a process exists here; one that ended and was not yet collected by its parent does not."""
     try:
         os.kill(pid, 0)

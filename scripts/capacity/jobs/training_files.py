@@ -9,11 +9,11 @@ import contextlib
 import csv
 import io
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from capacity.artefacts.manifest import write_atomically
 from capacity.jobs.run_loggers import start_loggers
 
 POSITION, CURVE = "progress.json", "metrics.csv"
@@ -41,9 +41,7 @@ class TrainingFiles:
                 with open(self.folder / CURVE, "a", encoding="utf-8") as file:
                     file.write(_lines(new, head=not self._written))
                 self._written += len(new)
-            scratch = self.folder / f".{POSITION}.{os.getpid()}"
-            scratch.write_text(json.dumps(position), encoding="utf-8")
-            os.replace(scratch, self.folder / POSITION)
+            write_atomically(self.folder / POSITION, json.dumps(position), durable=False)
         for row in new:
             for logger in self._loggers:
                 numbers = {name: value for name, value in row.items() if name != "step"}

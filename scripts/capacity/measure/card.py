@@ -8,15 +8,16 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from capacity.measure.baseline import TOLERANCE
 from capacity.measure.pair import BASELINE, CANDIDATE, MeasureStudy
 from capacity.tables.bits import Array
 from capacity.tables.scaling_law import FULL_PRECISION
+from capacity.tables.scores import CONFIDENCE
 from capacity.tables.summary import seed_interval
 
 NEARLY_ALL = 0.95  # of what is offered: more might be kept where more is offered
 WIDE = 0.1  # half an interval of a ratio, relative to it
-SAME_SIZE = 0.02
-MOST_SEEDS = 30  # that are advised
+MOST_ADVISED = 30  # seeds
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def _limits(study: MeasureStudy, card: MeasureCard) -> Iterator[str]:
     P = card.P
     if study.left_out:
         yield f"worlds that offer {_listed(study.left_out)} bits a parameter did not fit the budget; --budget more"
-    if abs(P[CANDIDATE] / P[BASELINE] - 1) > SAME_SIZE:
+    if abs(P[CANDIDATE] / P[BASELINE] - 1) > TOLERANCE:
         yield f"the models differ in size: {P[CANDIDATE]:,} and {P[BASELINE]:,} parameters; name another --baseline"
     for label, rates in study.rates.items():
         at_end = {cell.lr[label] for cell in card.cells if cell.exposures == min(card.peak)} & {rates[0], rates[-1]}
@@ -183,12 +184,15 @@ def _imprecise(exposures: int, ratio: Mean, baseline: Mean, seeds: int) -> str:
     if half <= WIDE * abs(ratio.mean):
         return ""
     known = f"the ratio after {exposures} exposures is known to {half:.2g} of {ratio.mean:.2g}"
-    spread = half * np.sqrt(seeds) / stdtrit(seeds - 1, 0.975)  # of one seed, from Student's interval
-    enough = (
-        n for n in range(seeds, MOST_SEEDS + 1) if stdtrit(n - 1, 0.975) * spread / np.sqrt(n) <= WIDE * abs(ratio.mean)
-    )
+    spread = half / _in_spreads(seeds)  # of one seed
+    enough = (n for n in range(seeds, MOST_ADVISED + 1) if spread * _in_spreads(n) <= WIDE * abs(ratio.mean))
     wanted = next(enough, None)
-    return f"{known}; {f'about {wanted}' if wanted else f'more than {MOST_SEEDS}'} seeds would make it 10 %"
+    return f"{known}; {f'about {wanted}' if wanted else f'more than {MOST_ADVISED}'} seeds would make it 10 %"
+
+
+def _in_spreads(seeds: int) -> float:
+    """Half of Student's interval over so many seeds, in standard deviations of one."""
+    return float(stdtrit(seeds - 1, (1 + CONFIDENCE) / 2) / np.sqrt(seeds))
 
 
 def _listed(values: Sequence[float]) -> str:
@@ -231,7 +235,7 @@ def as_markdown(card: MeasureCard, command: str) -> str:
 def _offered(cell: BothModels) -> str:
     """R_max of the candidate, and of the baseline where that is another size."""
     candidate, baseline = cell.R_max[CANDIDATE], cell.R_max[BASELINE]
-    other = f", baseline {baseline:.3g}" if abs(candidate / baseline - 1) > SAME_SIZE else ""
+    other = f", baseline {baseline:.3g}" if abs(candidate / baseline - 1) > TOLERANCE else ""
     return f"{candidate:.3g}{other}"
 
 

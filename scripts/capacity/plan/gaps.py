@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from capacity.artefacts.spec import closure
 from capacity.plan.forecast import wanted_names
 from capacity.plan.published import published
 from capacity.plan.survey import Plan, State
@@ -46,11 +47,5 @@ def _new_store(store: str | None) -> list[str]:
 
 def ancestry(plan: Plan, name: str) -> set[str]:
     """An artefact and all that it rests on, members of sets included."""
-    found: set[str] = set()
-    ahead = [name]
-    while ahead:
-        spec = plan.specs.get(ahead.pop())
-        if spec and spec.name not in found:
-            found |= {spec.name, *(member.name for member in spec.members)}
-            ahead += spec.parent_names()
-    return found
+    specs = [plan.specs[name] for name in closure([name], lambda each: plan.specs[each].parent_names())]
+    return {each.name for spec in specs for each in (spec, *spec.members)}

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 import re
 import socket
 import time
@@ -14,6 +13,7 @@ from capacity.artefacts.manifest import read_manifest
 from capacity.artefacts.spec import Spec
 from capacity.artefacts.stages import STAGES
 from capacity.errors import UserError
+from capacity.jobs.lease import lives
 from capacity.plan.failures import PARTIAL
 from capacity.plan.survey import Plan, State
 from capacity.tables.naming import run_names
@@ -164,7 +164,7 @@ def is_in_use(scratch: Path) -> bool:
     """
     host, _, pid = scratch.name.partition(".")[2].removesuffix(".replaced").rpartition(".")
     if not pid.isdigit() or host == socket.gethostname():
-        return pid.isdigit() and _lives(int(pid))
+        return pid.isdigit() and lives(int(pid))
     results, identity = scratch.parent.parent, scratch.name.partition(".")[0]
     shown = (scratch, *scratch.glob("*"), *results.glob(f"logs/*/{identity}.log"))
     return max(map(_changed, shown)) > time.time() - SILENT_SECONDS
@@ -175,16 +175,6 @@ def _changed(path: Path) -> float:
         return path.stat().st_mtime
     except OSError:
         return 0.0
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _tabulated_R(results: Path) -> dict[str, float]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from capacity.artefacts.spec import Spec
+from capacity.artefacts.spec import Spec, closure
 from capacity.artefacts.stages import STAGES
 from capacity.jobs.run_file import RunFile, RunJob
 from capacity.plan.forecast import Past
@@ -53,13 +53,7 @@ def _member_ids(spec: Spec) -> set[str]:
 
 def rests_on(plan: Plan, row: Row) -> set[str]:
     """All specs that a row follows from."""
-    found, left = set(), tops(plan, row)
-    while left:
-        name = left.pop()
-        if name not in found:
-            found.add(name)
-            left += plan.specs[name].parent_names()
-    return found
+    return set(closure(tops(plan, row), lambda name: plan.specs[name].parent_names()))
 
 
 def run_file(plan: Plan, ids: Iterable[str], results: Path, costs: bool) -> RunFile:
