@@ -15,7 +15,8 @@ from capacity.config.load import check, parse_overrides
 from capacity.errors import UserError
 from capacity.extraction.harness import write_task
 from capacity.extraction.spec import QuestionSettings
-from capacity.extraction.wordings import wordings_of
+from capacity.plan.question_settings import check_questions, question_settings
+from capacity.plan.study_runs import known
 from capacity.plan.world_specs import counted, tokenizer_settings, world_settings
 from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world.facts import World, make_world
@@ -41,27 +42,13 @@ def parse() -> argparse.Namespace:
 
 def world_and_spec(config: Config, args: argparse.Namespace) -> tuple[World, QuestionSettings]:
     """The world, and how it is asked. Raises UserError for unknown names and for datasets that cannot be asked."""
-    for section, name in (("datasets", args.dataset), ("extractions", args.extraction)):
-        if name not in (known := getattr(config, section)):
-            raise UserError(f"{name!r} is not in {section}; there are: {', '.join(known) or 'none'}")
-    dataset, extraction = config.datasets[args.dataset], config.extractions[args.extraction]
+    dataset = known(config.datasets, args.dataset, "dataset", "datasets")
+    extraction = known(config.extractions, args.extraction, "--extraction", "extractions")
     values = parse_overrides(args.set, "--set")
     dataset = check(type(dataset), {**dataset.model_dump(exclude_unset=True), **values}, "--set")
-    dataset = counted(dataset, args.dataset)
-    settings = world_settings(dataset, args.seed)
-    known = wordings_of(settings, {})
-    if not known:
-        raise UserError(f"{args.dataset} is of kind {dataset.kind}, which has no attributes to ask for")
-    for attribute in extraction.wordings:
-        if attribute not in known:
-            raise UserError(
-                f"extractions.{args.extraction}.wordings: {attribute!r} is no attribute of {args.dataset}; there are: "
-                f"{', '.join(known)}"
-            )
-    choosing = extraction.choosing if len(extraction.tries()) > 1 else 0.0
-    own = {attribute: list(texts) for attribute, texts in extraction.wordings.items()}
-    asked = QuestionSettings(asked=extraction.asked, choosing=choosing, wordings=own, seed=args.seed)
-    return make_world(settings), asked
+    settings = world_settings(counted(dataset, args.dataset), args.seed)
+    check_questions(extraction, args.extraction, "--extraction", settings, args.dataset)
+    return make_world(settings), question_settings(extraction, args.seed)
 
 
 def main() -> None:

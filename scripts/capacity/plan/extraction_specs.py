@@ -1,7 +1,7 @@
 """From a checked extraction to specs: questions, fine-tuned models, answers; refused here where it cannot be."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,10 @@ from capacity.artefacts.stages import OPTIMIZER_PACKAGES
 from capacity.config.experiment import Config
 from capacity.config.extractions import Extraction
 from capacity.errors import UserError
-from capacity.extraction.people import split_sizes
-from capacity.extraction.spec import LowRank, MixedTraining, QuestionSettings, Try, read_try
-from capacity.extraction.wordings import NAME, wordings_of
+from capacity.extraction.spec import LowRank, MixedTraining, Try, read_try
 from capacity.models.architectures import sizes
 from capacity.plan.probe_specs import probe_settings
+from capacity.plan.question_settings import check_questions, question_settings
 from capacity.plan.study_runs import Run, known
 from capacity.quantization.spec import Scheme, Unquantized
 from capacity.world.kinds import WorldSettings, read_world
@@ -58,13 +57,10 @@ def specs_of(asked: RunToAsk) -> tuple[list[Spec], dict[str, Any]]:
     what could not be asked.
     """
     tries = [_try(asked, attempt) for attempt in asked.extraction.tries()]
-    check(asked, len(tries))
+    check(asked)
     checkpoint, slug = asked.checkpoint, asked.checkpoint.id.rpartition("-")[0]
     world = {role: str(checkpoint.parents[role]) for role in ("dataset", "tokenizer")}
-    seed = checkpoint.settings["seed"]
-    choosing = asked.extraction.choosing if len(tries) > 1 else 0.0
-    own = {attribute: list(texts) for attribute, texts in asked.extraction.wordings.items()}
-    wanted = QuestionSettings(asked=asked.extraction.asked, choosing=choosing, wordings=own, seed=seed)
+    wanted = question_settings(asked.extraction, checkpoint.settings["seed"])
     questions = make_spec("questions", str(world["dataset"]).split("/")[1].rpartition("-")[0], wanted.plain(), world)
     parents = {**world, "questions": questions.name}
     if asked.extraction.method != "mixed":
@@ -103,48 +99,11 @@ def _try(asked: RunToAsk, attempt: dict[str, Any]) -> Try:
     return read_try({**attempt, "hardware": hardware, "seed": whole["seed"]})
 
 
-def check(asked: RunToAsk, num_tries: int) -> None:
+def check(asked: RunToAsk) -> None:
     """Raise UserError, in one line, for what could not be asked."""
-    extraction, key, dataset = asked.extraction, f"extractions.{asked.label}", asked.run.names["dataset"]
-    study = f"studies.{asked.run.study}.extraction: {asked.label}"
-    try:
-        wordings = wordings_of(asked.dataset, extraction.wordings)
-    except KeyError as error:
-        known = ", ".join(wordings_of(asked.dataset, {})) or "none"
-        raise UserError(f"{key}.wordings: {error.args[0]!r} is no attribute of {dataset}; there are: {known}") from None
-    if not wordings:
-        raise UserError(f"{study}, but {dataset} is of kind {asked.dataset.kind}, which has no attributes to ask for")
-    _check_wordings(wordings, f"{key}.wordings", dataset)
-    N = asked.dataset.N
-    sizes_of = split_sizes(N, extraction.asked, extraction.choosing if num_tries > 1 else 0.0)
-    most = max(map(len, wordings.values()))
-    if sizes_of.asked < most:
-        raise UserError(
-            f"{key}.asked: {extraction.asked} of N: {N} people of {dataset} are {sizes_of.asked}, fewer than the "
-            f"{most} wordings of a question; use more people"
-        )
-    if sizes_of.held_out < 1 or (num_tries > 1 and sizes_of.choosing < 1):
-        raise UserError(
-            f"{key}: asked: {extraction.asked} and choosing: {extraction.choosing} of N: {N} people of {dataset} leave "
-            f"{sizes_of.held_out} for the test and {sizes_of.choosing} for validation; use more people or other shares"
-        )
-    _check_model(asked, key)
-
-
-def _check_wordings(wordings: Mapping[str, Sequence[str]], key: str, dataset: str) -> None:
-    """Refuse questions that ask for two attributes, or whose attribute is called as the place for the name is."""
-    attribute_of: dict[str, str] = {}
-    for attribute, texts in wordings.items():
-        for text in texts:
-            if text.count(NAME) != 1:
-                raise UserError(
-                    f"{key}: {attribute!r} of {dataset} is asked for by {text!r}; give it wordings of its own"
-                )
-            if (other := attribute_of.setdefault(text, attribute)) != attribute:
-                raise UserError(
-                    f"{key}: {other!r} and {attribute!r} of {dataset} are both asked for by {text!r}; "
-                    "give one of them wordings of its own"
-                )
+    by = f"studies.{asked.run.study}.extraction"
+    check_questions(asked.extraction, asked.label, by, asked.dataset, asked.run.names["dataset"])
+    _check_model(asked, f"extractions.{asked.label}")
 
 
 def _check_model(asked: RunToAsk, key: str) -> None:
