@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from capacity.cli.main import main
-from capacity.cli.measure_model import candidate, first_study, name_of, parser, seconds_of
+from capacity.cli.measure_model import first_study, parser
+from capacity.cli.measuring import candidate, name_of, seconds_of
 from capacity.config.load import load_config
 from capacity.config.model import Model
 from capacity.config.yaml_files import read_yaml
@@ -295,6 +296,6 @@ def _documented() -> list[str]:
 @pytest.mark.parametrize("command", _documented())
 def test_a_documented_measure_makes_a_study(monkeypatch, command: str):
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("capacity.cli.measure_model.seconds_a_token", lambda *_: None)
+    monkeypatch.setattr("capacity.cli.measuring.seconds_a_token", lambda *_: None)
     study = first_study(parser().parse_args(shlex.split(command)[2:]))
     assert resolve(load_config([ROOT / "config.yaml"], study.config())).specs

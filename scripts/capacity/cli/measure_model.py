@@ -8,48 +8,31 @@ the end of the list, and with 1000 exposures at the best of those. All are ordin
 """
 
 import argparse
-import hashlib
-import json
 import math
-import re
 import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
-import yaml
-
-from capacity.artefacts.identity import canonical_json
 from capacity.cli.arguments import CONFIG_FILE, RESULTS, plain_parser
+from capacity.cli.measuring import add_options, candidate, check_counts, name_of, seconds_of, timed, write_files
 from capacity.config.load import check, load_config
 from capacity.config.model import Model
 from capacity.config.regime import Regime
-from capacity.config.yaml_files import parse_yaml
-from capacity.environment import usable_cores
 from capacity.errors import UserError
 from capacity.measure.baseline import TOLERANCE, equal_baseline, size_of
 from capacity.measure.choice import AskedMeasure, keep_choice
 from capacity.measure.pair import BASELINE, CANDIDATE, SCHEMES, MeasureStudy
 from capacity.measure.recipe import LEAST_SEEDS, OFFERED, RECIPES, Recipe, recipe_for
 from capacity.measure.running import bracket, build, folder_of, refuse_other_models, within
-from capacity.measure.timing import seconds_a_token
-from capacity.models.spec import PaperModel
-
-UNITS = {"m": 60, "h": 3600}
-FACTORY = r"(?:\./)?([\w/]+)\.py:(\w+)"
-LONGEST_NAME = 32  # a study's is `measure-` and this one, 40 at most
-OF_THE_RUN = ("model", "settings", "name", "budget", "cores", "dry_run")  # in `section`, or no part of a study
 
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
     parser = plain_parser(__doc__)
     parser.add_argument("model", metavar="MODEL")
-    parser.add_argument("--settings", help="keyword arguments of the factory, JSON or YAML")
-    parser.add_argument("--name", help="what to call it; otherwise MODEL and a digest of what is asked")
     parser.add_argument("--baseline", help="a model of config.yaml instead of a GPT-2 of equal size")
-    parser.add_argument("--scale", choices=RECIPES, help="whose recipe to use; otherwise of the nearest size")
     optimizers = get_args(Regime.model_fields["optimizer"].annotation)
     parser.add_argument("--optimizer", choices=optimizers, help="of the candidate's training, as in config.yaml")
     parser.add_argument(
@@ -58,66 +41,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--extraction", help="an extraction of config.yaml: how much of it can be asked for")
     parser.add_argument("--offer", type=float, nargs="+", default=list(OFFERED), help="bits offered a parameter")
     parser.add_argument("--seeds", type=int, help="how many; otherwise as many as the budget allows, three at least")
-    parser.add_argument("--budget", default="30m", help="time that it may take: 30m, 8h")
-    parser.add_argument("--cores", type=int, default=usable_cores())
-    parser.add_argument("--dry-run", action="store_true", help="say what it would cost")
+    add_options(parser)
     return parser
-
-
-def candidate(model: str, settings: str | None, config: Any) -> dict[str, Any]:
-    """A section of `models`. Raises UserError."""
-    if match := re.fullmatch(FACTORY, model):
-        keywords = _mapping(settings or "{}", "--settings")
-        return {"python": f"{match[1].replace('/', '.')}:{match[2]}", "settings": keywords}
-    if settings is not None:
-        raise UserError(f"--settings: {settings!r} with {model!r}, which is no file.py:factory and takes none")
-    if model in config.models:
-        return dict(config.models[model].model_dump(exclude_unset=True))
-    if model.lstrip().startswith("{"):
-        return {"hf": _mapping(model, "MODEL")}
-    raise UserError(
-        f"MODEL: {model!r} is no file.py:factory in this folder, no mapping with model_type, and no model of "
-        f"config.yaml: {', '.join(config.models)}"
-    )
-
-
-def name_of(args: argparse.Namespace, section: dict[str, Any]) -> str:
-    """What a measure is called where it was not said: after its model, and by a digest of all that was asked.
-
-    So two that ask for something else have two names, and the same one has its name again. Raises UserError.
-    """
-    if args.name:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", args.name) or len(args.name) > LONGEST_NAME:
-            raise UserError(
-                f"--name: {args.name!r}; give up to {LONGEST_NAME} letters, digits, - and _, a letter or digit first"
-            )
-        return str(args.name)
-    asked = {key: value for key, value in vars(args).items() if key not in OF_THE_RUN}
-    digest = hashlib.sha256(canonical_json({**asked, "section": section}).encode()).hexdigest()[:8]
-    if match := re.fullmatch(FACTORY, args.model):
-        label = match[1].rpartition("/")[2] + ("" if match[2] == "make" else f"-{match[2]}")
-    else:
-        label = section["hf"]["model_type"] if "hf" in section else args.model
-    plain = re.sub(r"[^A-Za-z0-9_]+", "-", label).strip("-_") or "model"
-    return f"{plain[: LONGEST_NAME - 9]}-{digest}"
-
-
-def _mapping(text: str, what: str) -> dict[str, Any]:
-    try:
-        value = parse_yaml(text)
-    except yaml.YAMLError:
-        value = None
-    if not isinstance(value, dict):
-        raise UserError(f"{what}: {text!r} is no mapping; for example '{{width: 16}}'")
-    return value
-
-
-def seconds_of(budget: str) -> float:
-    """Raises UserError for what is no time."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([mh])", budget)
-    if not match:
-        raise UserError(f"--budget: {budget!r}; give minutes or hours, 30m or 8h")
-    return float(match[1]) * UNITS[match[2]]
 
 
 def first_study(args: argparse.Namespace) -> MeasureStudy:
@@ -131,9 +56,7 @@ def first_study(args: argparse.Namespace) -> MeasureStudy:
     for offered in args.offer:
         if not math.isfinite(offered):
             raise UserError(f"--offer: {offered}; give bits a parameter, such as 2.6")
-    for key, least in (("seeds", 1), ("cores", 1)):
-        if (number := getattr(args, key)) is not None and number < least:
-            raise UserError(f"--{key}: {number}; give {least} or more")
+    check_counts(args)
     for key, known in (("baseline", config.models), ("extraction", config.extractions)):
         if (asked := getattr(args, key)) and asked not in known:
             raise UserError(f"--{key}: {asked!r} is none of {', '.join(known)}")
@@ -171,14 +94,6 @@ def offers(offered: list[float], recipe: Recipe, P: int) -> tuple[float, ...]:
     return tuple(worlds.values())
 
 
-def timed(model: Model, recipe: Recipe) -> float | None:
-    """Seconds of a token's training on one core, of a model that is not of the paper; None of another one."""
-    settings = model.to_settings()
-    if isinstance(settings, PaperModel):
-        return None
-    return seconds_a_token(settings, recipe)
-
-
 def warnings(study: MeasureStudy) -> Iterator[str]:
     """What will limit the answer, known before anything is trained."""
     sizes = {label: size_of(check(Model, section, label), study.recipe) for label, section in study.models.items()}
@@ -206,15 +121,13 @@ def main() -> None:
     if args.dry_run:
         return
     keep_choice(asked, study, folder_of(study))
-    study, _ = bracket(study, args.cores)
+    study = bracket(study, args.cores)
     path = build(study, args.cores)
     write_card(study, path)
 
 
 def write_card(study: MeasureStudy, path: Path) -> None:
     """card.md, card.json, figure and rows of the table beside the study's configuration; the card in the terminal."""
-    import shutil
-
     import pandas as pd
 
     from capacity.measure.card import as_markdown, make_card
@@ -227,8 +140,5 @@ def write_card(study: MeasureStudy, path: Path) -> None:
     card = make_card(study, table, runs)
     folder = folder_of(study)
     text = as_markdown(card, shlex.join(["capacity", "measure", *sys.argv[1:]]))
-    (folder / "card.md").write_text(text, encoding="utf-8")
-    (folder / "card.json").write_text(json.dumps(card.plain(), indent=1) + "\n", encoding="utf-8")
     plot_card(card, folder)
-    shutil.copyfile(path, folder / "rows.csv")
-    print(f"\n{text}\n{folder}/card.md, card.json, card.png, rows.csv")
+    write_files(folder, "card", text, card.plain(), table=path)

@@ -7,16 +7,14 @@ token in front of what is useful, --fewer with half of the facts among the same 
 """
 
 import argparse
-import json
 import shlex
 import sys
 from pathlib import Path
 
 from capacity.cli.arguments import CONFIG_FILE, plain_parser
-from capacity.cli.measure_model import candidate, name_of, seconds_of, timed
+from capacity.cli.measuring import add_options, candidate, check_counts, name_of, seconds_of, timed, write_files
 from capacity.config.load import check, load_config
 from capacity.config.model import Model
-from capacity.environment import usable_cores
 from capacity.errors import UserError
 from capacity.measure.baseline import size_of
 from capacity.measure.mix import MixStudy, arms_of, mix_recipe
@@ -30,25 +28,18 @@ def parser() -> argparse.ArgumentParser:
     """The options."""
     parser = plain_parser(__doc__)
     parser.add_argument("model", metavar="MODEL", nargs="?", default="gpt2-2-2")
-    parser.add_argument("--settings", help="keyword arguments of the factory, JSON or YAML")
-    parser.add_argument("--name", help="what to call it; otherwise MODEL and a digest of what is asked")
-    parser.add_argument("--scale", choices=RECIPES, help="whose recipe to use; otherwise of the nearest size")
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="shares of junk in the text")
     parser.add_argument("--exposures", type=int, nargs="+", default=EXPOSURES, help="how often a fact is told")
     parser.add_argument("--tag", action="store_true", help="also with a token of its own in front of what is useful")
     parser.add_argument("--fewer", action="store_true", help="also with half of the facts among the same share of junk")
     parser.add_argument("--seeds", type=int, default=LEAST_SEEDS)
-    parser.add_argument("--budget", default="30m", help="time that it may take: 30m, 8h")
-    parser.add_argument("--cores", type=int, default=usable_cores())
-    parser.add_argument("--dry-run", action="store_true", help="say what it would cost")
+    add_options(parser)
     return parser
 
 
 def study_of(args: argparse.Namespace) -> MixStudy:
     """What is asked. Raises UserError."""
-    for key in ("seeds", "cores"):
-        if getattr(args, key) < 1:
-            raise UserError(f"--{key}: {getattr(args, key)}; give 1 or more")
+    check_counts(args)
     if min(args.exposures) < 1 or len(set(args.exposures)) < 2:
         raise UserError(f"--exposures: {' '.join(map(str, args.exposures))}; give two numbers or more, each 1 or more")
     config = load_config([CONFIG_FILE])
@@ -87,8 +78,6 @@ def main() -> None:
 
 def write_card(study: MixStudy, path: Path) -> None:
     """mix.md, mix.json, the figure and the table's rows beside the study's configuration; the card in the terminal."""
-    import shutil
-
     from capacity.measure.mix_card import make_mix_card, mix_markdown
     from capacity.measure.mix_figure import plot_mix
     from capacity.tables.table import read_table
@@ -96,8 +85,5 @@ def write_card(study: MixStudy, path: Path) -> None:
     card = make_mix_card(study, read_table(path))
     folder = folder_of(study)
     text = mix_markdown(card, shlex.join(["capacity", "mix", *sys.argv[1:]]))
-    (folder / "mix.md").write_text(text, encoding="utf-8")
-    (folder / "mix.json").write_text(json.dumps(card.plain(), indent=1) + "\n", encoding="utf-8")
     plot_mix(card, folder)
-    shutil.copyfile(path, folder / "rows.csv")
-    print(f"\n{text}\n{folder}/mix.md, mix.json, mix.png, rows.csv")
+    write_files(folder, "mix", text, card.plain(), table=path)

@@ -142,13 +142,12 @@ def build(study: Overlaid, cores: int) -> Path:
     return table
 
 
-def bracket(study: MeasureStudy, cores: int) -> tuple[MeasureStudy, Path]:
+def bracket(study: MeasureStudy, cores: int) -> MeasureStudy:
     """Trains with few exposures, at more rates where the best one is at an end; then the best rates are known."""
     from capacity.tables.table import read_table  # pandas
 
     while True:
-        path = build(study, cores)
-        table = read_table(path)
+        table = read_table(build(study, cores))
         short = table[(table["exposures"] == SHORT) & (table["scheme"] == "none")]
         wider = study
         best = {}
@@ -158,5 +157,5 @@ def bracket(study: MeasureStudy, cores: int) -> tuple[MeasureStudy, Path]:
             if best[label] in (rates[0], rates[-1]) and len(rates) < MOST_RATES:
                 wider = wider.with_rate(label, best[label] * (2 if best[label] == rates[-1] else 0.5))
         if wider == study:
-            return replace(study, best=best), path
+            return replace(study, best=best)
         study = wider
