@@ -109,10 +109,15 @@ def test_a_target_is_an_artefact_by_path_or_id(folder: Folder):
         assert choose(folder, Choice(target=target)) == [name]
 
 
-@pytest.mark.parametrize("choice", [Choice("x"), Choice("0"), Choice("-1"), Choice("%"), Choice(target="nothing")])
-def test_what_cannot_be_chosen_is_one_line(folder: Folder, choice: Choice):
-    with pytest.raises(UserError, match=r"--(sample|target) "):
-        choose(folder, choice)
+@pytest.mark.parametrize("sample", ["x", "0", "-1", "%", "0%", "101%", "1.5", "all ", "", "1%%"])
+def test_another_sample_is_refused(sample: str):
+    with pytest.raises(UserError, match="--sample: "):
+        Choice(sample)
+
+
+def test_a_target_that_is_not_there_is_one_line(folder: Folder):
+    with pytest.raises(UserError, match="--target "):
+        choose(folder, Choice(target="nothing"))
 
 
 # --- what is compared with what

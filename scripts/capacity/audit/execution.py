@@ -5,6 +5,7 @@ without replacement with probability proportional to their cost.
 """
 
 import functools
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +33,21 @@ TABLE_MADE_AGAIN = "the published table was made again"  # a fact, yes or no
 
 @dataclass(frozen=True)
 class Choice:
-    """What to make again: a number of runs, a share of the cost such as "10%", or "all"; or one place, or one rule."""
+    """What to make again: a number of runs, a share of the cost such as "10%", or "all"; or one place, or one rule.
+
+    Raises UserError for another sample.
+    """
 
     sample: str = "1"
     seed: int = 1
     target: str | None = None
+
+    def __post_init__(self) -> None:
+        share = re.fullmatch(r"(\d+(\.\d*)?|\.\d+)%", self.sample)
+        if not (0 < float(share[1]) <= 100 if share else re.fullmatch(rf"{ALL}|[1-9]\d*", self.sample)):
+            raise UserError(
+                f"--sample: {self.sample!r}; give a number of runs, a share of the cost such as 10%, or {ALL}"
+            )
 
 
 class Counterparts:
@@ -118,12 +129,9 @@ def choose(folder: Folder, choice: Choice) -> list[str]:
     if choice.sample == ALL or not names:
         return names
     drawn = _draw(weights, choice.seed)
-    number = choice.sample.removesuffix("%")
-    if not number.replace(".", "", 1).isdecimal() or float(number) <= 0:
-        raise UserError(f"--sample {choice.sample}: give a number of runs, a share of the cost such as 10%, or all")
     if choice.sample.endswith("%"):
-        return _until([names[i] for i in drawn], folder, float(number) / 100)
-    return [names[i] for i in drawn[: int(float(number))]]
+        return _until([names[i] for i in drawn], folder, float(choice.sample[:-1]) / 100)
+    return [names[i] for i in drawn[: int(choice.sample)]]
 
 
 def _draw(weights: Any, seed: int) -> list[int]:

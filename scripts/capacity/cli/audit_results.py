@@ -92,15 +92,9 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--signers: {args.signers} is no file; give one of OpenSSH allowed signers")
     if args.jobs < 1:
         raise UserError(f"--jobs: {args.jobs}; give 1 or more")
-    if not re.fullmatch(r"all|[1-9]\d*|(\d+(\.\d*)?|\.\d+)%", args.sample) or _percent(args.sample) > 100:
-        raise UserError(f"--sample: {args.sample!r}; give a number of runs, a share of the cost such as 10%, or all")
     for text in args.trust:
         if not re.fullmatch(r"\w+(\.\w+)*:\w+", text):
             raise UserError(f"--trust: {text!r}; give MODULE:FACTORY, as the configuration names it")
-
-
-def _percent(sample: str) -> float:
-    return float(sample[:-1]) if sample.endswith("%") else 0.0
 
 
 def subject(args: argparse.Namespace, scratch: Path) -> Options:
