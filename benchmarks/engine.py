@@ -22,8 +22,8 @@ from capacity.artefacts.hash_index import INDEX, NOTES
 from capacity.artefacts.making import Making
 from capacity.artefacts.manifest import write_atomically
 from capacity.config.load import load_config
+from capacity.plan.fixed_paths import published
 from capacity.plan.grid import Grid, resolve
-from capacity.plan.published import published
 
 CONFIG = """
 scale: laptop

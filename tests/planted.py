@@ -8,8 +8,8 @@ from capacity.artefacts.making import Making
 from capacity.artefacts.manifest import noted, read_manifest
 from capacity.artefacts.spec import Spec, spec_text
 from capacity.config.load import load_config
+from capacity.plan.fixed_paths import figure_names, published
 from capacity.plan.grid import Grid, resolve
-from capacity.plan.published import figure_names, published
 
 TINY = Path(__file__).parent / "workflow" / "tiny.yaml"
 FILES = {

@@ -12,8 +12,8 @@ from planted import plant, tiny, tiny_grid
 
 from capacity.artefacts.making import Making
 from capacity.artefacts.manifest import MANIFEST, read_manifest
+from capacity.plan.fixed_paths import published
 from capacity.plan.grid import Grid
-from capacity.plan.published import published
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "publish_figures.py"
 

@@ -31,8 +31,8 @@ from capacity.config.load import load_config
 from capacity.environment import usable_cores
 from capacity.errors import UserError
 from capacity.jobs.resume import STATE, save_state
+from capacity.plan.fixed_paths import published
 from capacity.plan.grid import resolve
-from capacity.plan.published import published
 
 COUNT = sum(1 + len(spec.members) for spec in tiny_grid().specs.values())
 LONG, SHORT = RUNS["long"][2], RUNS["short"][2]

@@ -24,8 +24,8 @@ from capacity.artefacts.manifest import MANIFEST, content_digest, list_outputs, 
 from capacity.artefacts.spec import read_spec
 from capacity.errors import NotOurs, OtherSchema, Unlisted, UserError
 from capacity.plan import survey as planning
+from capacity.plan.fixed_paths import is_published, published
 from capacity.plan.grid import Grid
-from capacity.plan.published import is_published, published
 from capacity.plan.survey import (
     State,
     compile_cache,

@@ -28,8 +28,8 @@ from capacity.audit.report import Report
 from capacity.config.experiment import Config
 from capacity.environment import git_state
 from capacity.errors import UserError, printable
+from capacity.plan.fixed_paths import published
 from capacity.plan.grid import Grid
-from capacity.plan.published import published
 from capacity.plan.survey import HELD
 
 

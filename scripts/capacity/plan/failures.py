@@ -17,7 +17,7 @@ from capacity.artefacts.identity import SCRIPTS
 from capacity.artefacts.manifest import MANIFEST, write_atomically
 from capacity.artefacts.spec import Spec, spec_text
 from capacity.errors import unwritable
-from capacity.plan.published import published, published_id
+from capacity.plan.fixed_paths import published, published_id
 from capacity.plan.survey import Plan
 from capacity.plan.table_spec import table_spec
 from capacity.plan.used_by import NamedRun, runs_of_rows, tops, used_by

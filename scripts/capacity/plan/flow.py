@@ -15,7 +15,7 @@ from capacity.artefacts.spec import Spec, read_spec
 from capacity.errors import UserError
 from capacity.plan import estimates, requests
 from capacity.plan import snakemake_internals as engine
-from capacity.plan.published import figure_names
+from capacity.plan.fixed_paths import figure_names
 from capacity.plan.survey import (
     Plan,
     ending_where_unwritable,

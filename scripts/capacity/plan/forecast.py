@@ -18,7 +18,7 @@ from capacity.errors import UserError
 from capacity.jobs.gpus import visible_gpus
 from capacity.plan.estimates import STARTUP_SECONDS, core_rate, training_flops, training_parameters
 from capacity.plan.extraction_cost import answers_seconds, finetunes_seconds
-from capacity.plan.published import is_published, published
+from capacity.plan.fixed_paths import is_published, published
 from capacity.plan.rewriting_cost import rewriting_seconds
 from capacity.plan.roofline import A100, Card, card_of, gpu_seconds
 from capacity.plan.survey import Plan, State

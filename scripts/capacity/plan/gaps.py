@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 from capacity.artefacts.spec import closure
+from capacity.plan.fixed_paths import published
 from capacity.plan.forecast import wanted_names
-from capacity.plan.published import published
 from capacity.plan.survey import Plan, State
 
 

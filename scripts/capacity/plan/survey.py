@@ -28,8 +28,8 @@ from capacity.artefacts.store import VARIABLE
 from capacity.errors import NotOurs, Unlisted, UserError, unwritable
 from capacity.jobs.run_loggers import check_loggers
 from capacity.plan.context_checks import check_contexts
+from capacity.plan.fixed_paths import published, stamp_copy
 from capacity.plan.model_checks import check_models
-from capacity.plan.published import published, stamp_copy
 
 if TYPE_CHECKING:
     from capacity.plan.grid import Grid
