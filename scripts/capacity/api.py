@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capacity.artefacts.manifest import verify
-from capacity.config.load import load_config
+from capacity.config.load import load_asked
 from capacity.plan.grid import Grid, resolve
 
 if TYPE_CHECKING:  # each is imported where it is used, so that planning needs no torch
@@ -38,7 +38,7 @@ def plan(*files: Place, **overrides: Any) -> Grid:
 
     For example plan("config.yaml", "scales/paper.yaml", study=["base-law"]); `specs` has all by name.
     """
-    return resolve(load_config([Path(file) for file in files or ("config.yaml",)], overrides))
+    return resolve(load_asked([Path(file) for file in files or ("config.yaml",)], overrides))
 
 
 def read_table(path: Place = "results/capacity_table.csv") -> "pd.DataFrame":

@@ -599,3 +599,16 @@ def test_a_field_of_a_stages_settings_does_not_count_and_all_else_does(tmp_path:
         (tmp_path / name).write_text(f"{source}{line}\n")
         forget_sources()
         assert (code_digest("job.py", tmp_path) != before) == (counts or name == "other.py")
+
+
+RULES = [path for path in sorted((SCRIPTS.parent / "rules").glob("*.smk")) if "rule " in path.read_text()]
+
+
+@pytest.mark.parametrize("path", RULES, ids=lambda path: path.stem)
+def test_rules_say_nothing_by_which_the_engine_would_rerun_or_share_on_its_own(path: Path):
+    """Its own reruns by code and params, its cache and its checkpoints know nothing of specs."""
+    keys = set(re.findall(r"^    (\w+):", path.read_text(), re.MULTILINE))
+    assert keys <= {"input", "output", "log", "priority", "threads", "resources", "message", "shell", "localrule"}, path
+    commands = re.findall(r"^    shell:\n((?:        .*\n?)+)", path.read_text(), re.MULTILINE)
+    named = {name for command in commands for name in re.findall(r"\{(\w+)", command)}
+    assert named <= {"wildcards", "input", "output", "log"}, path

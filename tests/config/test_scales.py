@@ -7,7 +7,8 @@ import pytest
 
 from capacity.cli import show_plan as plan
 from capacity.config.experiment import Config
-from capacity.config.load import load_config, read_yaml
+from capacity.config.load import load_asked, load_config, read_yaml
+from capacity.errors import UserError
 from capacity.models.architectures import parameter_count
 from capacity.plan.estimates import published_rate, training_flops, vocabulary
 from capacity.plan.grid import Grid, resolve
@@ -127,3 +128,52 @@ def test_a_plan_is_held_against_a_whole_configuration_or_one_that_is_laid_over_t
     overlay.write_text("extractions: {questions: {steps: 7}}\n")
     changes = plan.edits(load_config(plan.files_of(overlay)), now)
     assert [change.partition(":")[0] for change in changes] == ["extraction questions"]
+
+
+def test_a_study_that_a_scale_does_not_state_is_refused_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its models would be the laptop's, its recipes the paper's."""
+    monkeypatch.chdir(ROOT)
+    files = [ROOT / "config.yaml", ROOT / "scales" / "paper.yaml"]
+    with pytest.raises(UserError, match=r"^study: 'chain-tokenizer' is not stated at scale paper, .*, chain,"):
+        load_asked(files, {"study": "chain,chain-tokenizer"})
+    assert load_asked(files, {"study": "chain"}).study == ["chain"]
+    own = tmp_path / "mine.yaml"
+    own.write_text("studies: {chain-tokenizer: {models: [gpt2-2-2]}}\n")
+    assert load_asked([*files, own], {"study": "chain-tokenizer"}).scale == "paper"
+    own.write_text("scale: workstation\n")
+    assert load_asked([files[0], own], {"study": "sizes"}).scale == "workstation", "the hardware alone mixes nothing"
+    assert load_asked(files[:1], {"study": "sizes", "scale": "workstation"}).scale == "workstation"
+
+
+# N: exposures, batch, weight decay, rates; arXiv 2404.05405, appendix A and E, of GPT-2, and of random junk.
+RECIPES = {
+    "e1000-10K": (1000, 24, 0.02, 1e-3),
+    "e1000-20K": (1000, 48, 0.02, 1e-3),
+    "e1000-50K": (1000, 96, 0.02, 1e-3),
+    "e1000-100K": (1000, 192, 0.02, 1e-3),
+    "e1000-200K": (1000, 192, 0.02, 1e-3),
+    "e1000-500K": (1000, 192, 0.01, 5e-4),
+    "e1000-1M": (1000, 192, 0.01, 5e-4),
+    "e1000-2M": (1000, 1536, 0.005, 3e-4),
+    "e1000-5M": (1000, 1536, 0.002, 3e-4),
+    "e1000-10M": (1000, 1536, 0.001, 3e-4),
+    "e100-50K": (100, 12, 0.01, 1e-3),
+    "e100-100K": (100, 24, 0.01, 1e-3),
+    "e100-200K": (100, 48, 0.01, 1e-3),
+    "e100-500K": (100, 96, 0.01, 5e-4),
+    "e100-1M": (100, 192, 0.01, 5e-4),
+    "e100-2M": (100, 384, 0.01, [3e-4, 5e-4, 1e-3]),
+    "e100-5M": (100, 768, 0.01, [3e-4, 5e-4]),
+    "e100-10M": (100, 1024, 0.01, [2e-4, 3e-4, 5e-4]),
+    "e100-20M": (100, 1280, 0.002, [2e-4, 3e-4, 5e-4]),
+    "e100-junk-500K": (100, 192, 0.005, [5e-5, 1e-4, 2e-4, 3e-4, 5e-4]),
+    "e100-junk-1M": (100, 192, 0.005, [5e-5, 1e-4, 2e-4, 3e-4, 5e-4]),
+}
+
+
+def test_recipes_are_the_published_ones() -> None:
+    regimes = load_config([ROOT / "config.yaml", ROOT / "scales" / "paper.yaml"]).regimes
+    for name, recipe in RECIPES.items():
+        regime = regimes[name]
+        assert (regime.exposures, regime.batch, regime.weight_decay, regime.lr) == recipe, name
+        assert (regime.context, regime.warmup_steps) == (512, 1000), name

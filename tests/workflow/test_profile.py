@@ -225,3 +225,16 @@ def test_arrays_are_off_where_jobs_would_be_lost(cluster: Checkout, tmp_path: Pa
     calls = submitted(cluster, tmp_path / "bin", *words)
     assert calls
     assert not any("--array" in call for call in calls)
+
+
+def test_what_cannot_be_seen_of_a_cluster_is_said(
+    cluster: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = commands(tmp_path / "bin", scontrol=CONFIG + "PreemptType = preempt/qos\n", sinfo=NODES, sacctmgr="lab")
+    monkeypatch.setenv("SLURM_CONF", "/opt/site/slurm.conf")
+    said = run(cluster, "--retries", "0", path=path).stderr
+    assert "preemption is by QOS here" in said
+    assert "SLURM_CONF" not in said, "this machine finds the cluster without it"
+    found = (path / "scontrol").read_text().replace("#!/bin/sh\n", '#!/bin/sh\ntest -n "$SLURM_CONF" || exit 1\n')
+    (path / "scontrol").write_text(found)
+    assert "SLURM_CONF is set, and jobs do not see it" in run(cluster, "--retries", "0", path=path).stderr

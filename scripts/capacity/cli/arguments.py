@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from capacity.config.experiment import Config
-from capacity.config.load import load_config, parse_overrides
+from capacity.config.load import load_asked, parse_overrides
 from capacity.plan.grid import Grid, resolve
 
 RESULTS, CONFIG_FILE = Path("results"), Path("config.yaml")
@@ -46,7 +46,7 @@ def config_values(args: argparse.Namespace) -> dict[str, str]:
 
 def read_config(args: argparse.Namespace) -> Config:
     """The configuration that the engine would use with the same options. Raises UserError."""
-    return load_config(config_files(args), config_values(args))
+    return load_asked(config_files(args), config_values(args))
 
 
 def read_grid(args: argparse.Namespace) -> Grid:

@@ -31,11 +31,39 @@ def load_config(files: list[Path], overrides: dict[str, Any] | None = None) -> C
 
     Raises UserError with a line for each mistake, which names the file that made it.
     """
-    sources = [(str(file), read_yaml(file)) for file in files]
+    return _checked(Config, _sources(files, overrides))
+
+
+def load_asked(files: list[Path], overrides: dict[str, Any] | None = None) -> Config:
+    """The same, of which the studies that it names can be built. Raises UserError where one would mix two scales."""
+    sources = _sources(files, overrides)
+    config: Config = _checked(Config, sources)
+    _check_stated(config, sources)
+    return config
+
+
+def _sources(files: list[Path], overrides: dict[str, Any] | None) -> list[Source]:
     changes = _typed_keys(overrides or {})
     if isinstance(changes.get("study"), str):  # --config study=name
         changes["study"] = changes["study"].split(",")
-    return _checked(Config, [*sources, ("--config", changes)])
+    return [*((str(file), read_yaml(file)) for file in files), ("--config", changes)]
+
+
+def _check_stated(config: Config, sources: list[Source]) -> None:
+    """Refuse what would mix two scales: a study that neither a scale's file nor one laid over it states.
+
+    Its datasets, models and regimes would be the first file's in part, its recipes the scale's. Raises UserError.
+    """
+    over = [content for _, content in sources[1:]]
+    if not any("scale" in content and content.get("studies") for content in over):
+        return
+    stated = dict.fromkeys(name for content in over for name in content.get("studies") or ())
+    for name in config.study:
+        if name in config.studies and name not in stated:
+            raise UserError(
+                f"study: {name!r} is not stated at scale {config.scale}, whose recipes it would mix with the sizes of "
+                f"{sources[0][0]}; state it in a file of your own, or take one of {', '.join(stated)}"
+            )
 
 
 def parse_overrides(words: Iterable[str], option: str = "--config") -> dict[str, Any]:

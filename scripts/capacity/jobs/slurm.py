@@ -5,11 +5,12 @@ what is wrong.
 """
 
 import getpass
+import os
 import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from capacity.errors import UserError
@@ -54,6 +55,7 @@ class Cluster:
     default: str
     accounts: frozenset[str]  # of this user; empty where there is no accounting
     max_array_size: int
+    notes: tuple[str, ...] = ()  # on what cannot be seen from here
 
     def status_command(self, first_look: int) -> str:
         """How the engine can follow its jobs here: squeue, or sacct where squeue drops them too soon.
@@ -165,7 +167,31 @@ def look() -> Cluster:
         default,
         _accounts() if accounting else frozenset(),
         int(config.get("MaxArraySize", "0")),
+        tuple(_notes(config)),
     )
+
+
+def _notes(config: dict[str, str]) -> Iterator[str]:
+    if "qos" in config.get("PreemptType", ""):
+        yield (
+            "preemption is by QOS here: a job whose QOS has PreemptMode=CANCEL is not seen to end, and the run would "
+            "wait for it; use one that requeues"
+        )
+    if os.environ.get("SLURM_CONF") and not _found_without(config.get("ClusterName", "")):
+        yield (
+            "SLURM_CONF is set, and jobs do not see it: see that compute nodes find slurm.conf without it, in its "
+            "default place or from the controller"
+        )
+
+
+def _found_without(cluster: str) -> bool:
+    """Whether SLURM's commands reach this cluster without SLURM_CONF on this machine."""
+    plain = {name: value for name, value in os.environ.items() if name != "SLURM_CONF"}
+    try:
+        answer = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, timeout=60, env=plain)
+    except subprocess.TimeoutExpired:
+        return False
+    return answer.returncode == 0 and _config(answer.stdout).get("ClusterName") == cluster
 
 
 def try_out(job: str, call: str) -> None:

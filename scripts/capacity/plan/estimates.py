@@ -1,6 +1,7 @@
 """What a training will cost, estimated from its spec alone, before anything exists.
 
-Estimates order jobs, size their resources and fill `make plan`; no number in a table comes from here.
+Estimates order jobs, size their resources and fill `make plan`. Of what is made, they decide only what `auto` means
+for compiling, loss and attention; that is in the spec, and changes numbers by rounding.
 """
 
 from capacity.models.architectures import sizes

@@ -39,7 +39,7 @@ def refuse(error: Exception | str) -> NoReturn:
 
 def make_plan(workflow: Any, results: Path) -> Plan:
     """The plan of the main process. Ends the process with one line for what it cannot plan."""
-    from capacity.config.load import load_config  # heavy, and not for jobs
+    from capacity.config.load import load_asked  # heavy, and not for jobs
     from capacity.plan.gaps import gap_messages
     from capacity.plan.grid import resolve
 
@@ -47,7 +47,7 @@ def make_plan(workflow: Any, results: Path) -> Plan:
     try:
         files = [Path("config.yaml"), *engine.config_files(workflow)]
         engine.forget_interruptions(results, Path(".snakemake/incomplete"))
-        plan = prepare_run(resolve(load_config(files, engine.config_values(workflow))), results)
+        plan = prepare_run(resolve(load_asked(files, engine.config_values(workflow))), results)
         use_store(os.environ, plan.grid.store)
         for line in gap_messages(plan, results):
             print(line, file=sys.stderr)
@@ -291,7 +291,7 @@ class Flow:
             refuse(error)
         settings.status_command = command
         engine.ask_again_where_slurm_is_silent()
-        print(cluster.describe(command), file=sys.stderr)
+        print("\n".join([cluster.describe(command), *cluster.notes]), file=sys.stderr)
         why = cluster.no_arrays(command, len(jobs), engine.most_jobs_at_once(self.workflow))
         if why and jobs and settings.array_jobs:
             print(f"job arrays are off: {why}", file=sys.stderr)
