@@ -120,7 +120,7 @@ def test_what_a_run_cannot_read_ends_it_in_one_line(
     def refuse(*_: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "results/capacity_table.csv")
 
-    monkeypatch.setattr("capacity.config.load.load_config", refuse)
+    monkeypatch.setattr("capacity.config.load.load_asked", refuse)
     monkeypatch.setattr(gc, "disable", lambda: None)
     workflow = SimpleNamespace(overwrite_configfiles=[], config_settings=SimpleNamespace(config={}, config_args=None))
     with pytest.raises(SystemExit):
