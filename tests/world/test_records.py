@@ -361,7 +361,7 @@ def test_a_table_without_a_row_is_refused_before_any_job(tmp_path: Path) -> None
     ("text", "says"),
     [
         ("country,capital\nFrance,Paris\n", r"\.file: .* has one row that can be used; give two or more"),
-        (COUNTRIES.replace("Seoul", '"Seoul'), "has one row|CSV parse error"),
+        (COUNTRIES.replace("Seoul", '"Seoul'), "has one row|in quotes that ends"),
         (COUNTRIES.replace("Seoul", "Se<|endoftext|>oul"), r"\.capital: 'Se<\|endoftext\|>oul' holds"),
     ],
 )

@@ -40,6 +40,7 @@ MOST_ATTRIBUTES = 250
 INDEX = re.compile(r"__index_level_\d+__")  # a column of pandas that has no name
 PARQUET_MARK = b"PAR1"
 FEWER = "use fewer rows by N, or fewer columns by attributes"
+PARSING = pv.ParseOptions(newlines_in_values=True)  # a column that is not used may have them
 TEXT = pa.dictionary(pa.int32(), pa.string())
 
 Parts = tuple[dict[str, NDArray[np.unsignedinteger]], Grammar, Account]
@@ -158,13 +159,21 @@ def forget_records() -> None:
 def column_names(path: Path) -> list[str]:
     """The columns of a CSV or parquet file. Raises UserError where a name is empty or stands twice."""
     try:
-        names = _parquet_columns(path) if _is_parquet(path) else pv.open_csv(path).schema.names
+        names = _parquet_columns(path) if _is_parquet(path) else _csv_columns(path)
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
         raise UserError(f"file: {path.name}: {_reason(error)}") from None
     for name in names:
         if not name.strip() or names.count(name) > 1:
             raise UserError(f"file: {path.name}: the column name {name!r} is empty or stands twice; rename it")
     return names
+
+
+def _csv_columns(path: Path) -> list[str]:
+    try:
+        return list(pv.open_csv(path, parse_options=PARSING).schema.names)
+    except pa.ArrowInvalid:
+        deque(_strict_rows(path), maxlen=0)  # says better what is wrong, if it is a quote
+        raise
 
 
 def _parquet_columns(path: Path) -> list[str]:
@@ -194,11 +203,10 @@ def _csv(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         null_values=[""],
         strings_can_be_null=True,
     )
-    parsing = pv.ParseOptions(newlines_in_values=True)  # a column that is not used may have them
     strict_rows = _strict_rows(path)
     next(strict_rows, None)  # the header
     try:
-        for block in pv.open_csv(path, parse_options=parsing, convert_options=options):
+        for block in pv.open_csv(path, parse_options=PARSING, convert_options=options):
             deque(islice(strict_rows, block.num_rows), maxlen=0)
             yield block
     except pa.ArrowInvalid:
