@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--extraction", help="an extraction of config.yaml: how much of it can be asked for")
     parser.add_argument("--offer", type=float, nargs="+", default=list(OFFERED), help="bits offered a parameter")
     parser.add_argument("--seeds", type=int, help="how many; otherwise as many as the budget allows, three at least")
-    add_options(parser)
+    add_options(parser, budget="30m")
     return parser
 
 

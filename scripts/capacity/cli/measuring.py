@@ -24,12 +24,12 @@ LONGEST_NAME = 32  # a study's is `measure-` and this one, 40 at most
 OF_THE_RUN = ("model", "settings", "name", "budget", "cores", "dry_run")  # in `section`, or no part of a study
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of every measure."""
+def add_options(parser: argparse.ArgumentParser, budget: str) -> None:
+    """Options of every measure. budget: the default."""
     parser.add_argument("--settings", help="keyword arguments of the factory, JSON or YAML")
     parser.add_argument("--name", help="what to call it; otherwise MODEL and a digest of what is asked")
     parser.add_argument("--scale", choices=RECIPES, help="whose recipe to use; otherwise of the nearest size")
-    parser.add_argument("--budget", default="30m", help="time that it may take: 30m, 8h")
+    parser.add_argument("--budget", default=budget, help=f"time that it may take: 30m, 8h (default: {budget})")
     parser.add_argument("--cores", type=int, default=usable_cores())
     parser.add_argument("--dry-run", action="store_true", help="say what it would cost")
 

@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--tag", action="store_true", help="also with a token of its own in front of what is useful")
     parser.add_argument("--fewer", action="store_true", help="also with half of the facts among the same share of junk")
     parser.add_argument("--seeds", type=int, default=LEAST_SEEDS)
-    add_options(parser)
+    add_options(parser, budget="2h")
     return parser
 
 
