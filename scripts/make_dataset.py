@@ -5,7 +5,8 @@ from dataclasses import asdict
 from capacity.jobs.job import Job, job_parser
 from capacity.world.facts import make_world, save_world
 from capacity.world.kinds import read_world
-from capacity.world.records import RecordsWorld, num_dropped
+from capacity.world.records import RecordsWorld
+from capacity.world.records_file import num_dropped
 
 
 def main() -> None:

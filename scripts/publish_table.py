@@ -5,7 +5,7 @@ from pathlib import Path
 
 from capacity.artefacts.manifest import MANIFEST, verify, write_atomically
 from capacity.errors import UserError, fail
-from capacity.plan.runs import runs_text
+from capacity.tables.run_costs import runs_text
 
 
 def main() -> None:

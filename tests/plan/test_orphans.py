@@ -13,9 +13,10 @@ from forked import run_module
 from planted import TINY, of_stage, plant, tiny, tiny_grid
 
 from capacity.artefacts.manifest import MANIFEST
+from capacity.jobs.activity import being_made, is_in_use, state_in_log
 from capacity.plan.grid import Grid
 from capacity.plan.orphans import damaged, folder_bytes, remove, unreached
-from capacity.plan.runs import being_made, is_in_use, run_states, state_in_log
+from capacity.plan.run_states import run_states
 from capacity.plan.survey import State, hold_against, lock_run
 
 

@@ -34,7 +34,7 @@ from capacity.errors import UserError
 from capacity.plan.forecast import forecast
 from capacity.plan.grid import Grid, resolve
 from capacity.plan.model_checks import check_models
-from capacity.plan.runs import run_states
+from capacity.plan.run_states import run_states
 from capacity.plan.survey import hold_against
 from capacity.rewriting.prompts import prompt
 from capacity.world.facts import World, load_world

@@ -15,7 +15,7 @@ from capacity.errors import UserError
 from capacity.figures.report_page import findings, write_report
 from capacity.plan.forecast import forecast
 from capacity.plan.grid import Grid, resolve
-from capacity.plan.runs import run_states
+from capacity.plan.run_states import run_states
 from capacity.plan.survey import hold_against
 from capacity.tables.naming import cell_names, run_names
 from capacity.tables.table import capacity_table, readable

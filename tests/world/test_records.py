@@ -29,7 +29,7 @@ from capacity.tokenizers.tokenization import build_tokenizer
 from capacity.world.facts import load_world, save_world
 from capacity.world.kinds import read_world
 from capacity.world.pieces import NAME
-from capacity.world.records import RecordsFile, forget_records, num_dropped, read_records
+from capacity.world.records_file import RecordsFile, forget_records, num_dropped, read_records
 from capacity.world.render import Renderer
 from capacity.world.sampling import probe_draws, training_draws
 
@@ -112,7 +112,7 @@ def test_a_file_is_read_no_further_than_the_rows_that_are_told(tmp_path: Path, m
     whole = spec_of(tmp_path, text.removesuffix("broken\n"), N=None)
     assert read({**whole, "missing": "drop"}).num_rows == 180_000
     forget_records()
-    monkeypatch.setattr("capacity.world.records.MOST_VALUES", 100_000)
+    monkeypatch.setattr("capacity.world.records_file.MOST_VALUES", 100_000)
     for N in (None, 150_000):
         with pytest.raises(UserError, match="has more than 100,000 rows; use the first so many by N"):
             read({**whole, "missing": "drop", "N": N})
@@ -140,7 +140,7 @@ def test_no_more_of_a_file_is_held_than_what_is_told_of_it(
         assert table.num_rows == rows
         assert pa.total_allocated_bytes() - before < most
     forget_records()
-    monkeypatch.setattr("capacity.world.records.MOST_BYTES", 20_000_000)
+    monkeypatch.setattr("capacity.world.records_file.MOST_BYTES", 20_000_000)
     assert read(few).num_rows == 200
     says = r"its first [\d,]+ rows take more than 0.02 GB; use fewer rows by N, or fewer columns by attributes"
     with pytest.raises(UserError, match=says):

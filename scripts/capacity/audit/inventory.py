@@ -7,7 +7,7 @@ from pathlib import Path
 from capacity.artefacts.manifest import MANIFEST, contents, outside_names
 from capacity.audit.findings import Level
 from capacity.audit.folder import Folder, is_plain_file
-from capacity.plan.runs import is_in_use
+from capacity.jobs.activity import is_in_use
 
 
 def check_inventory(folder: Folder, declared: Iterable[str], records: Path | None) -> Level:

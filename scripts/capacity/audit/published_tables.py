@@ -11,7 +11,7 @@ from typing import Any
 
 from capacity.audit.findings import Level
 from capacity.audit.folder import ID_SUFFIX, Artefact, Folder, is_plain_file
-from capacity.plan.runs import runs_text
+from capacity.tables.run_costs import runs_text
 
 Row = dict[str, str]
 RUNS = "runs.csv"

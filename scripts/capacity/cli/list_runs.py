@@ -7,8 +7,9 @@ from collections import Counter
 from typing import Any
 
 from capacity.cli.arguments import RESULTS, config_parser, read_grid
-from capacity.plan.runs import RUN_FIELDS, run_states
+from capacity.plan.run_states import run_states
 from capacity.plan.survey import hold_against
+from capacity.tables.run_costs import RUN_FIELDS
 
 SHORT = ("study", "name", "state", "stage", "R", "seconds", "ended", "commit", "note")
 FIELDS = ("name", "state", "stage", "R", *RUN_FIELDS, "note")

@@ -132,7 +132,7 @@ def write_card(study: MeasureStudy, path: Path) -> None:
 
     from capacity.measure.card import as_markdown, make_card
     from capacity.measure.figure import plot_card
-    from capacity.plan.runs import table_runs
+    from capacity.tables.run_costs import table_runs
     from capacity.tables.table import read_table
 
     table = read_table(path)

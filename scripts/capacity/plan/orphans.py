@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from capacity.jobs.activity import being_made, is_in_use
 from capacity.plan.fixed_paths import published, published_id
 from capacity.plan.reachable import artefacts, folders
-from capacity.plan.runs import being_made, is_in_use
 from capacity.plan.survey import Plan, State
 
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from capacity.world.dependence import repeated_columns
 from capacity.world.facts import World
-from capacity.world.records import RecordsWorld, column_entropy, num_dropped
+from capacity.world.records import RecordsWorld, column_entropy
+from capacity.world.records_file import num_dropped
 
 EMPTY_WORDS = {"na", "n/a", "#n/a", "nan", "null", "none", "nil", "-", "--", "?", "unknown", "missing"}
 LARGE_SHARE = 0.02  # of a person's bits, from which the notes say what frequencies alone tell

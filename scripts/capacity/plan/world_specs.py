@@ -25,7 +25,8 @@ from capacity.world.full_names import check_readings
 from capacity.world.grammar import EOS_TOKEN, Grammar
 from capacity.world.junk import check_names_left
 from capacity.world.kinds import WorldSettings, read_world
-from capacity.world.records import RecordsFile, RecordsWorld, forget_records, parts_of, read_records, status
+from capacity.world.records import RecordsWorld, parts_of
+from capacity.world.records_file import RecordsFile, forget_records, read_records, status
 
 POOLS = SCRIPTS / "capacity" / "world" / "value_lists"
 

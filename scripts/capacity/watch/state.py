@@ -12,9 +12,9 @@ from typing import Any
 
 from capacity.artefacts.manifest import MANIFEST
 from capacity.artefacts.stages import STAGES
+from capacity.jobs.activity import being_made
 from capacity.jobs.run_file import RunFile, RunJob
 from capacity.jobs.training_files import read_position
-from capacity.plan.runs import being_made
 
 LATE = 0.1  # of its age so far, that a job goes on at least which says nothing itself
 EARLIER = 60.0  # seconds before a job was first seen; clocks of two nodes may differ by so much
