@@ -14,7 +14,7 @@ from checkout import TARGETS, Checkout
 from planted import tiny_grid
 
 from capacity.artefacts.spec import spec_text
-from capacity.errors import unwritable
+from capacity.errors import UserError, unwritable
 from capacity.jobs.job import Job, job_parser
 from capacity.plan.flow import make_plan
 from capacity.plan.survey import STUDIES, lock_run, prepare_run, write_studies
@@ -80,6 +80,8 @@ def test_a_full_disk_is_told_in_the_words_of_every_library(tmp_path: Path) -> No
     for error in (plain.value, RuntimeError("I/O error: No space left on device (os error 28)")):
         assert told in str(unwritable(error, tmp_path))
     assert unwritable(ValueError("shapes differ"), tmp_path) is None
+    denied = UserError("datasets/a-1/facts.parquet: cannot be read (Permission denied); make it readable")
+    assert unwritable(denied, tmp_path) is None, "it says already which file and what to do"
     assert unwritable(FileNotFoundError(errno.ENOENT, "No such file"), tmp_path) is None
 
 

@@ -47,6 +47,8 @@ def unwritable(error: BaseException | None, place: Path) -> UserError | None:
 
     Libraries say it in different words, some not at all; a disk that is full is looked for then.
     """
+    if isinstance(error, UserError):  # it says already what is wrong
+        return None
     code = error.errno if isinstance(error, OSError) else None
     if code is None:
         code = next((each for each in UNWRITABLE if os.strerror(each) in str(error)), None)

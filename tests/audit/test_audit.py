@@ -201,6 +201,13 @@ def damaged_state(c: Checkout) -> None:
     state.write_bytes(state.read_bytes()[:-1])
 
 
+def link_to_a_pipe(c: Checkout) -> None:
+    folder = c.path / "results" / "resume" / "gpt2-other"
+    folder.mkdir(parents=True)
+    os.mkfifo(c.path / "pipe")
+    (folder / STATE).symlink_to(c.path / "pipe")
+
+
 def add_a_row(c: Checkout) -> None:
     identity = c.artefact("checkpoints", RUNS["words"][2]).name
     forge_table(c, lambda text: text + text.splitlines()[-1].replace(identity, "gpt2-none-000000000000") + "\n")
@@ -360,6 +367,13 @@ PLANTED: list[tuple[str, Callable[[Checkout], Any], str, str]] = [
         "unreadable spec",
         f"specs/{LONG}-*.json",
     ),
+    (
+        "a pipe for a spec",
+        lambda c: os.mkfifo(c.path / "results" / "specs" / "a.json"),
+        "unreadable spec",
+        "specs/a.json",
+    ),
+    ("link to a pipe for a state", link_to_a_pipe, "damaged state", "resume/gpt2-other/state"),
     ("missing copy", lambda c: (c.path / "results" / "capacity_table.csv").unlink(), "missing", "capacity_table.csv"),
 ]
 

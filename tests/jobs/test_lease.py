@@ -1,5 +1,6 @@
 """Promises of the lease: one holder at a time, nobody waits for the dead, nobody waits for ever."""
 
+import errno
 import json
 import os
 import socket
@@ -178,6 +179,28 @@ with held(Path(sys.argv[1]), lambda: False, beat=0.05):
     assert process.returncode == -15
     assert "the lease went to another process" in said
     assert json.loads(path.read_text())["host"] == "node7"
+
+
+def test_a_file_system_that_does_not_answer_for_a_while_costs_no_lease_and_no_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lease is refreshed as soon as it answers again; where it does not at the end, the work is done all the same."""
+
+    def silent(self: Lease) -> None:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    look, path = Lease._look, tmp_path / "id" / LEASE
+    with held(tmp_path / "id", never, beat=0.02) as mine:
+        assert mine
+        monkeypatch.setattr(Lease, "_look", silent)
+        time.sleep(0.2)
+        os.utime(path, (1, 1))
+        monkeypatch.setattr(Lease, "_look", look)
+        deadline = time.monotonic() + 10
+        while path.stat().st_mtime == 1 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert path.stat().st_mtime > 1
+        monkeypatch.setattr(Lease, "_look", silent)
 
 
 def test_letting_go_leaves_a_lease_that_went_to_another(tmp_path: Path) -> None:

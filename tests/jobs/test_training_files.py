@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from trainings import spec_of, stop_at, train
@@ -11,7 +12,7 @@ from capacity.jobs import progress
 from capacity.jobs.run_file import RUN_FILE
 from capacity.jobs.run_loggers import check_loggers, start_loggers
 from capacity.jobs.stop import Interrupted
-from capacity.jobs.training_files import CURVE, TrainingFiles, read_position
+from capacity.jobs.training_files import CURVE, POSITION, Position, TrainingFiles, read_position
 
 SETTINGS = spec_of(exposures=33, batch=1, lr=0.001)  # 660 steps, 200 rows
 
@@ -19,6 +20,10 @@ SETTINGS = spec_of(exposures=33, batch=1, lr=0.001)  # 660 steps, 200 rows
 def rows(path: Path) -> list[dict[str, str]]:
     with open(path, newline="") as file:
         return list(csv.DictReader(file))
+
+
+def at(step: int) -> Position:
+    return Position(step, 5, 100, 1.0, 1e3, None, 0.0)
 
 
 def without_exposures(path: Path) -> list[tuple[str, ...]]:
@@ -32,8 +37,8 @@ def test_the_curve_grows_by_whole_rows_and_the_position_is_the_latest(tmp_path: 
     files = TrainingFiles(tmp_path / "state", lambda first: made[first:known])
     assert read_position(tmp_path / "state") is None
     for known in (0, 2, 2, 5):
-        files.write({"step": known})
-        assert read_position(tmp_path / "state") == {"step": known}
+        files.write(at(known))
+        assert read_position(tmp_path / "state") == at(known)
         curve = tmp_path / "state" / CURVE
         assert [row["step"] for row in (rows(curve) if known else [])] == [str(step) for step in range(1, known + 1)]
     assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["metrics.csv", "progress.json"]
@@ -53,12 +58,30 @@ def test_after_a_stop_the_curve_has_every_row_once(tmp_path: Path, monkeypatch: 
     assert without_exposures(curve) == without_exposures(tmp_path / "checkpoint" / "metrics.csv")
     position = read_position(tmp_path / "resume")
     assert position is not None
-    assert (position["step"], position["steps"], position["seconds_left"]) == (660, 660, 0.0)
+    assert (position.step, position.steps, position.seconds_left) == (660, 660, 0.0)
 
 
 def test_a_disk_that_takes_nothing_stops_no_training(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file where a folder should be")
-    TrainingFiles(tmp_path / "state", lambda first: [{"step": 1, "loss": 1.0, "lr": 0.1}]).write({"step": 1})
+    TrainingFiles(tmp_path / "state", lambda first: [{"step": 1, "loss": 1.0, "lr": 0.1}]).write(at(1))
+
+
+def test_a_logger_gets_each_row_once_where_the_disk_takes_nothing_for_a_while(tmp_path: Path) -> None:
+    made = [{"step": step, "loss": 1.0 / step, "lr": 0.1} for step in range(1, 6)]
+    files, seen = TrainingFiles(tmp_path / "state", lambda first: made[first:]), []
+    files._loggers = [SimpleNamespace(log_metrics=lambda numbers, step: seen.append(step))]
+    (tmp_path / "state").write_text("a file where a folder should be")
+    files.write(at(3))
+    files.write(at(4))
+    (tmp_path / "state").unlink()
+    files.write(at(5))
+    assert seen == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("text", ["", "7", "[]", "{}", '{"step": 3}', '{"other": 1}'])
+def test_what_is_no_position_is_not_one(text: str, tmp_path: Path) -> None:
+    (tmp_path / POSITION).write_text(text)
+    assert read_position(tmp_path) is None
 
 
 def test_a_logger_whose_package_is_missing_is_refused() -> None:

@@ -161,6 +161,11 @@ def test_the_partial_table_goes_when_the_complete_one_is_published_and_not_befor
             "step 9 of 90\n",
             "ended without a word, as one does that is killed, for want of memory perhaps; before: step 9 of 90",
         ),
+        (
+            "batch 1,234 of 40,000  5 s left\n",
+            "ended without a word, as one does that is killed, for want of memory perhaps; "
+            "before: batch 1,234 of 40,000  5 s left",
+        ),
         ("x" * 100_000, "x" * failures.LINE),
     ],
 )

@@ -155,6 +155,8 @@ def test_a_run_is_running_only_while_a_job_makes_its_next_artefact(results: Path
         ("Traceback (most recent call last):\n  File\nKeyboardInterrupt\n", "stopped"),
         ("waiting for process 7 on node, which works on gpt2\n", "stopped"),
         ("\n", "stopped"),
+        ("batch 1,234 of 40,000  2 h 5 min left\n", "stopped"),
+        ("error: /r/lease: process 7 on node still works on it; this job's time is over\n", "stopped"),
         ("step 4,000 of 9,000\nerror: the loss is not a number\n", "failed"),
         ("Traceback (most recent call last):\nOSError: No space left on device\n", "failed"),
         ("/bin/sh: python: not found\n", "failed"),

@@ -136,6 +136,7 @@ def test_two_numbers_of_exposures_are_too_few():
         (("--facts", "atomic", "--exposures", "100"), "2.209e+04 bits, 100 exposures"),
         (("--facts", "countries", "--exposures", "1000"), "6154 bits, 1000 exposures"),
         (("--facts", "bioS-10M", "--exposures", "1000", "--configfile", "scales/paper.yaml"), "1.8 bits a parameter"),
+        (("--facts", "14e9", "--exposures", "1000.9"), "1.4e+10 bits, 1000.9 exposures"),
         (("--facts", "1", "--exposures", "inf"), "exposures: inf; give a positive number"),
         (("--facts", "atoms", "--exposures", "100"), "'atoms' is neither a number of bits nor one of"),
         (("--facts", "-1", "--exposures", "100"), "give a positive number"),

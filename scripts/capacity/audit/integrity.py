@@ -154,6 +154,9 @@ def _check_specs(folder: Folder, level: Level) -> None:
     count = 0
     for path in sorted((folder.results / "specs").glob("*.json")):
         where, count = f"specs/{path.name}", count + 1
+        if not is_plain_file(path):
+            level.fault("unreadable spec", where, f"is no plain file; {AGAIN}")
+            continue
         try:
             spec = read_spec(path)
         except UserError as error:
@@ -188,8 +191,10 @@ def _check_states(folder: Folder, level: Level) -> None:
 
 def _conditions(path: Path) -> dict[str, Any]:
     """What a saved training says of itself, read without torch: a digest, a line of JSON, tensors."""
+    if not is_plain_file(path):
+        raise ValueError("no plain file")
     stated, _, body = path.read_bytes().partition(b"\n")
-    if not is_plain_file(path) or stated.decode() != hashlib.sha256(body).hexdigest():
+    if stated.decode() != hashlib.sha256(body).hexdigest():
         raise ValueError("digest")
     return dict(json.loads(body.partition(b"\n")[0])["conditions"])
 

@@ -80,7 +80,7 @@ def main() -> None:
     print(f"by the law: {P:.3g} parameters{interval} ({bits / P:.2f} bits offered a parameter)")
     if fitted.unseen_error and not outside:
         print(f"the law itself is off by {fitted.unseen_error:.1%} of R, in the median over sizes that it has not seen")
-    rule = PAPER.get(int(args.exposures))
+    rule = PAPER.get(args.exposures)
     if rule and args.scheme == FULL_PRECISION:
         print(f"by the paper's rule of {rule} bits a parameter: {bits / rule:.3g}")
     print("\n".join(outside), end="\n" if outside else "")

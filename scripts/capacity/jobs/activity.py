@@ -1,5 +1,6 @@
 """Whether a job runs, by its scratch folder, and what the log of one that does not says of how it ended."""
 
+import os
 import re
 import socket
 import time
@@ -9,9 +10,12 @@ from capacity.jobs.lease import lives
 
 SILENT_SECONDS = 86_400  # without a sign of a job on another host, after which it counts as ended
 
-# The last line of a log: of a job that made its artefact, and of one that had no time to say more, or said so.
+LOG_END = 8192  # bytes of a log in which its last line is looked for
+
+# The last line of a log: of a job that made its artefact, that was stopped, or that had no time to say so.
 ENDED_WELL = re.compile(r": (made in [\d.]+ s|made by another process|taken from the store .*)$")
-STOPPED = re.compile(r"; the state is saved$|^KeyboardInterrupt|^step [\d,]+ of |^going on from |^waiting for ")
+STOPPED = re.compile(r"; the state is saved$|; this job's time is over$|^KeyboardInterrupt")
+AT_WORK = re.compile(r"(step|batch) [\d,]+ of |going on from |waiting for ")
 
 
 def state_in_log(log: Path) -> str:
@@ -21,13 +25,20 @@ def state_in_log(log: Path) -> str:
     and the artefact was removed since.
     """
     try:
-        lines = log.read_text(errors="replace").split("\n")
+        last = printed_last(log)
     except OSError:
         return "missing"
-    last = next((line for line in reversed(lines) if line.strip()), "")
     if ENDED_WELL.search(last):
         return "missing"
-    return "stopped" if not last or STOPPED.search(last) else "failed"
+    return "stopped" if not last or STOPPED.search(last) or AT_WORK.match(last) else "failed"
+
+
+def printed_last(log: Path) -> str:
+    """The last line of a log that is not empty, without blanks at its ends; nothing where nothing was printed."""
+    with open(log, "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_END))
+        lines = file.read().decode(errors="replace").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def being_made(results: Path) -> set[str]:

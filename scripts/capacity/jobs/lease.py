@@ -90,18 +90,18 @@ class Lease:
     def keep(self, stop: threading.Event, beat: float) -> None:
         """Refresh the lease until asked to stop; ask this process to end where the lease is another's."""
         while not stop.wait(beat):
-            if not self._is_mine():
-                _say(f"{self.path}: the lease went to another process while this one was paused; stopping")
-                os.kill(os.getpid(), signal.SIGTERM)
-                return
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # of a network file system that does not answer; it may the next time
+                if not self._is_mine():
+                    _say(f"{self.path}: the lease went to another process while this one was paused; stopping")
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    return
                 os.utime(self.path)
 
     def release(self) -> None:
         """Release the lease, and remove the folder where nothing else is in it."""
-        if self._is_mine():
-            self.path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
+            if self._is_mine():
+                self.path.unlink(missing_ok=True)
             self.path.parent.rmdir()
 
     def _create(self) -> bool:

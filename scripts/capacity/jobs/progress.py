@@ -4,7 +4,7 @@ import sys
 import time
 from typing import TextIO
 
-from capacity.jobs.training_files import SECONDS, TrainingFiles
+from capacity.jobs.training_files import SECONDS, Position, TrainingFiles
 
 TERMINAL_SECONDS, LOG_SECONDS = 0.5, 10.0
 
@@ -62,17 +62,9 @@ class Progress:
         self._line_due = now + self.every
         self.due = min(self._line_due, self._file_due)
 
-    def position(self, step: int, loss: float, rate: float) -> dict[str, float | None]:
+    def position(self, step: int, loss: float, rate: float) -> Position:
         """What the position file says. rate: tokens a second."""
-        return {
-            "step": step,
-            "steps": self.num_steps,
-            "exposures": self.exposures,
-            "loss": loss,
-            "tokens_per_second": rate,
-            "seconds_left": self._seconds_left(step),
-            "time": time.time(),
-        }
+        return Position(step, self.num_steps, self.exposures, loss, rate, self._seconds_left(step), time.time())
 
     def _seconds_left(self, step: int) -> float | None:
         """At the speed of this session; None before its first step."""

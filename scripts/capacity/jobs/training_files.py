@@ -10,8 +10,8 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from capacity.artefacts.manifest import write_atomically
 from capacity.jobs.run_loggers import start_loggers
@@ -20,6 +20,22 @@ POSITION, CURVE = "progress.json", "metrics.csv"
 SECONDS = 2.0  # between writes
 
 Row = dict[str, float]  # step, loss, lr; exposures and tokens where they are counted
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a training is. exposures: in all; None where they are not counted. loss: of the latest step, nats a token.
+
+    seconds_left: None before the first step of a session. time: time.time() of this position.
+    """
+
+    step: int
+    steps: int
+    exposures: int | None
+    loss: float
+    tokens_per_second: float
+    seconds_left: float | None
+    time: float
 
 
 class TrainingFiles:
@@ -32,7 +48,7 @@ class TrainingFiles:
         with contextlib.suppress(OSError):
             (folder / CURVE).unlink(missing_ok=True)
 
-    def write(self, position: dict[str, Any]) -> None:
+    def write(self, position: Position) -> None:
         """Replace the position, and append the rows that are new, whole lines at once."""
         new = self._rows(self._written)
         with contextlib.suppress(OSError):
@@ -41,8 +57,11 @@ class TrainingFiles:
                 with open(self.folder / CURVE, "a", encoding="utf-8") as file:
                     file.write(_lines(new, head=not self._written))
                 self._written += len(new)
-            write_atomically(self.folder / POSITION, json.dumps(position), durable=False)
-        for row in new:
+                self._log(new)
+            write_atomically(self.folder / POSITION, json.dumps(asdict(position)), durable=False)
+
+    def _log(self, rows: list[Row]) -> None:
+        for row in rows:
             for logger in self._loggers:
                 numbers = {name: value for name, value in row.items() if name != "step"}
                 logger.log_metrics(numbers, step=int(row["step"]))
@@ -62,10 +81,9 @@ def _lines(rows: list[Row], head: bool) -> str:
     return text.getvalue()
 
 
-def read_position(folder: Path) -> dict[str, Any] | None:
-    """Where a training is: step, steps, exposures, loss, tokens_per_second, seconds_left, time; None where unknown."""
+def read_position(folder: Path) -> Position | None:
+    """Where a training is; None where it has not said so, or not as this code does."""
     try:
-        position = json.loads((folder / POSITION).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return Position(**json.loads((folder / POSITION).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         return None
-    return position if isinstance(position, dict) else None

@@ -4,8 +4,6 @@ The table of the finished rows is an artefact like any other, of the same script
 a copy of it lies beside the published table under a name of its own, until the complete one is published.
 """
 
-import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -17,6 +15,7 @@ from capacity.artefacts.identity import SCRIPTS
 from capacity.artefacts.manifest import MANIFEST, write_atomically
 from capacity.artefacts.spec import Spec, spec_text
 from capacity.errors import unwritable
+from capacity.jobs.activity import AT_WORK, printed_last
 from capacity.plan.fixed_paths import published, published_id
 from capacity.plan.survey import Plan
 from capacity.plan.table_spec import table_spec
@@ -25,9 +24,7 @@ from capacity.plan.used_by import NamedRun, runs_of_rows, tops, used_by
 PARTIAL, PARTIAL_ID = "capacity_table.partial.csv", "capacity_table.partial.id"
 SHOWN = 20  # names that are listed
 SHOWN_ROWS = 60  # a longer table is not shown
-PROGRESS = re.compile(r"step [\d,]+ of |batch \d+ of |going on from ")  # what a job prints while all is well
 LINE = 300  # characters of a log's last line that are shown
-LOG_END = 8192  # bytes of a log in which its last line is looked for
 
 Row = dict[str, Any]
 
@@ -87,14 +84,11 @@ def forget_partial(results: Path) -> None:
 def last_line(log: Path) -> str:
     """What a job printed last, where an exception or a refusal says why; without control characters."""
     try:
-        with open(log, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_END))
-            text = file.read().decode(errors="replace")
+        last = printed_last(log) or "it printed nothing"
     except OSError as error:
         return f"its log cannot be read ({error.strerror})"
-    last = next((line for line in reversed(text.splitlines()) if line.strip()), "it printed nothing")
-    said = "".join(character for character in last.strip() if character.isprintable())
-    if PROGRESS.match(said):
+    said = "".join(character for character in last if character.isprintable())
+    if AT_WORK.match(said):
         return f"ended without a word, as one does that is killed, for want of memory perhaps; before: {said}"[:LINE]
     return said.removeprefix("error: ")[:LINE]
 

@@ -8,13 +8,12 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from capacity.artefacts.manifest import MANIFEST
 from capacity.artefacts.stages import STAGES
 from capacity.jobs.activity import being_made
 from capacity.jobs.run_file import RunFile, RunJob
-from capacity.jobs.training_files import read_position
+from capacity.jobs.training_files import Position, read_position
 
 LATE = 0.1  # of its age so far, that a job goes on at least which says nothing itself
 EARLIER = 60.0  # seconds before a job was first seen; clocks of two nodes may differ by so much
@@ -29,12 +28,13 @@ class Watched:
     id: str
     job: RunJob
     since: float
-    position: dict[str, Any] | None = None
+    position: Position | None = None
 
     def left(self, now: float) -> float | None:
         """Seconds to go, as its training says; None where nothing says it."""
-        said = self.position and self.position["seconds_left"]
-        return max(said - (now - self.position["time"]), 0.0) if self.position and said is not None else None
+        if self.position is None or self.position.seconds_left is None:
+            return None
+        return max(self.position.seconds_left - (now - self.position.time), 0.0)
 
 
 @dataclass
@@ -80,11 +80,11 @@ class RunState:
             watched.position = self._position(watched, making)
         self.lanes = max(self.lanes, len(self.running))
 
-    def _position(self, watched: Watched, making: set[str]) -> dict[str, Any] | None:
+    def _position(self, watched: Watched, making: set[str]) -> Position | None:
         """The latest position that a job under way has written; not that of an earlier attempt."""
         name = next((member for member in watched.job.tries if member in making), watched.id)
         position = read_position(self.results / "resume" / name)
-        return position if position and position["time"] > watched.since - EARLIER else watched.position
+        return position if position and position.time > watched.since - EARLIER else watched.position
 
     def begin(self, name: str) -> None:
         """The engine has started or submitted a job, perhaps once more."""

@@ -157,9 +157,8 @@ def job_in_words(watched: Watched, now: float, with_study: bool) -> tuple[str, .
     if position is None:
         trains = job.rule in ("train_checkpoint", "finetune_qa")
         return job.rule, label, "no step yet" if trains else "", "", "", duration(now - watched.since)
-    done = position["step"] / position["steps"]
-    exposures = position["exposures"]
+    done, exposures = position.step / position.steps, position.exposures
     where = f"exposure {exposures * done:.0f} of {exposures}" if exposures else f"{done:.0%}"
     left = watched.left(now)
-    rate = f"{position['tokens_per_second'] / 1e3:,.1f}k tokens/s"
-    return job.rule, label, where, f"loss {position['loss']:.3f}", rate, f"{duration(left)} left" if left else ""
+    rate = f"{position.tokens_per_second / 1e3:,.1f}k tokens/s"
+    return job.rule, label, where, f"loss {position.loss:.3f}", rate, f"{duration(left)} left" if left else ""
