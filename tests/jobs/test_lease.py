@@ -184,7 +184,7 @@ with held(Path(sys.argv[1]), lambda: False, beat=0.05):
 def test_a_file_system_that_does_not_answer_for_a_while_costs_no_lease_and_no_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The lease is refreshed as soon as it answers again; where it does not at the end, the work is done all the same."""
+    """The lease is refreshed as soon as it answers again; where it does not at the end, the work is done yet."""
 
     def silent(self: Lease) -> None:
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
