@@ -17,7 +17,8 @@ from capacity.artefacts.spec import spec_text
 from capacity.errors import UserError, unwritable
 from capacity.jobs.job import Job, job_parser
 from capacity.plan.flow import make_plan
-from capacity.plan.survey import STUDIES, lock_run, prepare_run, write_studies
+from capacity.plan.prepare import STUDIES, prepare_run, write_studies
+from capacity.plan.run_lock import lock_run
 
 ROOT = Path(__file__).resolve().parents[1]
 FULL = Path("/dev/full")  # every write to it fails as on a disk without room
@@ -108,7 +109,7 @@ def test_what_studies_ask_ends_a_run_in_one_line_where_it_finds_no_room(
 
     write_studies(tiny_grid(), results)
     (results / STUDIES).write_text("older")
-    monkeypatch.setattr("capacity.plan.survey.write_atomically", no_room)
+    monkeypatch.setattr("capacity.plan.prepare.write_atomically", no_room)
     with pytest.raises(SystemExit):
         write_studies(tiny_grid(), results)
     assert capsys.readouterr().err.splitlines() == [

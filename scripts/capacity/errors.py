@@ -1,8 +1,10 @@
 """Exceptions that are meant for the user's eyes."""
 
+import contextlib
 import errno
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -76,7 +78,20 @@ def _short(line: str) -> str:
     return line if len(line) <= LONGEST_LINE else f"{line[:half]} ... {line[-half:]}"
 
 
+@contextlib.contextmanager
+def ending_where_unwritable(results: Path) -> Iterator[None]:
+    """End the process with one line where the results folder takes nothing. Raises SystemExit."""
+    try:
+        yield
+    except OSError as error:
+        reason = unwritable(error, results)
+        if reason is None:
+            raise
+        fail(reason)
+
+
 def fail(error: UserError) -> NoReturn:
     """One line for the user, exit code 1."""
-    print("error:", printable(str(error), kept="\n"), file=sys.stderr, flush=True)
+    sys.stderr.write(f"error: {printable(str(error), kept=chr(10))}\n")  # at once: the engine has a thread that writes
+    sys.stderr.flush()
     raise SystemExit(1)

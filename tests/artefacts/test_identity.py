@@ -303,6 +303,7 @@ def test_no_job_reaches_the_configuration_or_the_plan(script: str):
     assert not [name for name in reached if name.startswith("capacity.config")]
     assert not reached.keys() & {
         "capacity.plan.survey",
+        "capacity.plan.prepare",
         "capacity.plan.forecast",
         "capacity.plan.run_states",
         "capacity.plan.orphans",

@@ -26,13 +26,14 @@ from capacity.audit.execution import Choice
 from capacity.audit.findings import Finding, Severity
 from capacity.audit.folder import read_folder
 from capacity.audit.report import Report
-from capacity.audit.run import Options, run_audit, still
+from capacity.audit.run import Options, run_audit
 from capacity.config.load import load_config
 from capacity.environment import usable_cores
 from capacity.errors import UserError
 from capacity.jobs.resume import STATE, save_state
 from capacity.plan.fixed_paths import published
 from capacity.plan.grid import resolve
+from capacity.plan.run_lock import still
 
 COUNT = sum(1 + len(spec.members) for spec in tiny_grid().specs.values())
 LONG, SHORT = RUNS["long"][2], RUNS["short"][2]

@@ -14,7 +14,8 @@ from capacity.config.load import load_config
 from capacity.errors import UserError
 from capacity.plan.forecast import forecast
 from capacity.plan.grid import resolve
-from capacity.plan.survey import hold_against, use_store
+from capacity.plan.job_environment import use_store
+from capacity.plan.survey import hold_against
 
 SECONDS = 10  # for any answer
 LONGEST_NAME = 200  # of a folder; file systems take 255, and scratch folders have longer names

@@ -16,8 +16,9 @@ from capacity.artefacts.manifest import MANIFEST
 from capacity.jobs.activity import being_made, is_in_use, state_in_log
 from capacity.plan.grid import Grid
 from capacity.plan.orphans import damaged, folder_bytes, remove, unreached
+from capacity.plan.run_lock import lock_run
 from capacity.plan.run_states import run_states
-from capacity.plan.survey import State, hold_against, lock_run
+from capacity.plan.survey import State, hold_against
 
 
 @pytest.fixture

@@ -26,15 +26,13 @@ from capacity.errors import NotOurs, OtherSchema, Unlisted, UserError
 from capacity.plan import survey as planning
 from capacity.plan.fixed_paths import is_published, published
 from capacity.plan.grid import Grid
+from capacity.plan.job_environment import compile_cache, set_job_environment
+from capacity.plan.prepare import prepare_run, write_specs
+from capacity.plan.run_lock import lock_run
 from capacity.plan.survey import (
     State,
-    compile_cache,
     hold_against,
-    lock_run,
-    prepare_run,
-    set_job_environment,
     survey,
-    write_specs,
 )
 
 

@@ -562,7 +562,7 @@ def test_ids_do_not_depend_on_the_process_and_resolving_imports_nothing_heavy():
     program = (
         "import sys; from pathlib import Path\n"
         "from capacity.config.load import load_config\nfrom capacity.plan.grid import resolve\n"
-        "from capacity.plan.survey import prepare_run\n"
+        "from capacity.plan.prepare import prepare_run\n"
         f"print(*resolve(load_config([Path({str(TINY)!r})])).specs)\n"
         "print(*sorted({name.split('.')[0] for name in sys.modules}))\n"
     )

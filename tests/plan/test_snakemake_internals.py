@@ -165,7 +165,7 @@ def test_a_job_that_runs_is_marked_where_marks_are_cleared(folder: Path, tmp_pat
 
 
 def test_marks_stay_while_a_run_is_under_way(tmp_path: Path) -> None:
-    from capacity.plan.survey import lock_run
+    from capacity.plan.run_lock import lock_run
 
     (tmp_path / "incomplete").mkdir()
     (tmp_path / "incomplete" / "bWFyaw==").write_text("")

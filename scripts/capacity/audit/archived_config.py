@@ -9,8 +9,9 @@ from typing import Any
 from capacity.audit.folder import is_inside
 from capacity.config.experiment import Config
 from capacity.errors import UserError
+from capacity.hub.public import PATHS
 
-PATHS = ("claims", "file", "folder", "model", "template_folder")  # keys whose value is a path from the project on
+CONFIG_PATHS = ("claims", *PATHS)  # keys whose value is a path from the project on
 FOLDERS = ("value_lists",)  # keys of mappings to paths
 
 
@@ -27,7 +28,7 @@ def _paths(value: Any, key: str, named: bool = False) -> Iterator[tuple[str, str
         yield key, value
     for inner, part in value.items() if isinstance(value, dict) else ():
         *above, last = inner.split(".")  # `vary` has dotted keys, and lists of values
-        below = not isinstance(part, dict) and (named or last in PATHS)
+        below = not isinstance(part, dict) and (named or last in CONFIG_PATHS)
         yield from _paths(part, f"{key}.{inner}".lstrip("."), below or not {last, *above}.isdisjoint(FOLDERS))
     for part in value if isinstance(value, list) else ():
         yield from _paths(part, key, named)

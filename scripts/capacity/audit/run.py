@@ -1,10 +1,8 @@
 """One audit from its options to its report: the levels in order, each with what earlier ones found."""
 
-import contextlib
-import fcntl
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,7 @@ from capacity.environment import git_state
 from capacity.errors import UserError, printable
 from capacity.plan.fixed_paths import published
 from capacity.plan.grid import Grid
-from capacity.plan.survey import HELD
+from capacity.plan.run_lock import still
 
 
 @dataclass(frozen=True)
@@ -214,22 +212,3 @@ def factories(specs: Iterable[Spec]) -> list[str]:
     """The functions, `package.module:factory`, that making these artefacts would call."""
     models = [each.settings.get("model") for spec in specs for each in (spec, *spec.members)]
     return sorted({model["python"] for model in models if isinstance(model, dict) and "python" in model})
-
-
-@contextlib.contextmanager
-def still(results: Path) -> Iterator[None]:
-    """Keep runs of this folder from beginning while it is looked at. Raises UserError where one is under way."""
-    path = results / "engine.lock"
-    if not path.is_file():
-        yield
-        return
-    with open(path) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # NFS refuses an exclusive one of a file opened to read
-        except OSError as error:
-            if error.errno not in HELD:
-                raise UserError(f"{path}: cannot be locked ({error.strerror}); audit a copy on another disk") from None
-            raise UserError(
-                f"{results}: a run is under way here ({file.read().strip()[:100]}); wait for it, or audit a copy"
-            ) from None
-        yield

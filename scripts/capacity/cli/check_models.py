@@ -1,10 +1,9 @@
 """Build models that are not of the paper, before any job, and say in one line what is wrong with them.
 
 Reads JSON from standard input: {"models": those to be trained, "quantised": {"model", "schemes"} of those to be
-quantised, "asked": those to be fine-tuned on questions, as
-`capacity.extraction.askable` takes them}. Prints what the first two count, in a line that begins with "counted: ", as
-JSON: [[model, parameters without words, parameters a word], ...]. Run by the main process in a process of its own,
-since it needs torch.
+quantised, "asked": those to be fine-tuned on questions, as `capacity.extraction.askable` takes them}. Prints what the
+first two count, in a line that begins with "counted: ", as JSON: [[model, parameters without words, parameters a word],
+...]. Run by the main process in a process of its own, since it needs torch.
 """
 
 import json

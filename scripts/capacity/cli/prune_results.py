@@ -13,7 +13,8 @@ from capacity.cli.arguments import RESULTS, config_files, config_parser, config_
 from capacity.errors import UserError
 from capacity.plan.orphans import Orphan, damaged, folder_bytes, remove, unreached
 from capacity.plan.reachable import artefacts, configurations, reached_by
-from capacity.plan.survey import hold_against, lock_run
+from capacity.plan.run_lock import lock_run
+from capacity.plan.survey import hold_against
 
 SCALES = Path("scales")
 

@@ -30,8 +30,9 @@ from capacity.plan.forecast import Cost, Forecast, assumed_card, compare, foreca
 from capacity.plan.gaps import gap_messages, gaps
 from capacity.plan.gpu_plan import assumptions, fit_of_a_day
 from capacity.plan.grid import Grid, resolve
+from capacity.plan.prepare import try_models
 from capacity.plan.roofline import gpu_seconds, in_words
-from capacity.plan.survey import hold_against, try_models
+from capacity.plan.survey import hold_against
 from capacity.rewriting.spec import read_dataset
 from capacity.tables.naming import run_names
 from capacity.tokenizers.spec import read_tokenizer

@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from capacity.config.load import check, read_yaml
+from capacity.config.load import check
 from capacity.config.validation import Count, Name, Names, Section, problem
+from capacity.config.yaml_files import read_yaml
 
 Patterns = Annotated[list[str], Field(min_length=1)]
 

@@ -131,8 +131,8 @@ class BioD(People):
         return self
 
 
-def _pool(description: str, shipped: int, minimum: int = 1) -> Any:
-    return Field(shipped, ge=minimum, le=shipped, description=f"{description} (the first so many of {shipped}).")
+def _pool(description: str, shipped: int) -> Any:
+    return Field(shipped, ge=1, le=shipped, description=f"{description} (the first so many of {shipped}).")
 
 
 class Pools(Section):

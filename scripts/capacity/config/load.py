@@ -34,7 +34,7 @@ def load_config(files: list[Path], overrides: dict[str, Any] | None = None) -> C
     return _checked(Config, _sources(files, overrides))
 
 
-def load_asked(files: list[Path], overrides: dict[str, Any] | None = None) -> Config:
+def load_asked(files: list[Path], overrides: dict[str, Any] | None) -> Config:
     """The same, of which the studies that it names can be built. Raises UserError where one would mix two scales."""
     sources = _sources(files, overrides)
     config: Config = _checked(Config, sources)

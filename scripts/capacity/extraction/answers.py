@@ -27,9 +27,7 @@ Model = Callable[[torch.Tensor], Any]  # token ids (rows, width) to anything wit
 Tokens = list[list[int]]
 
 
-def answer_texts(
-    model: Model, tokenizer: Tokenizer, texts: pa.Table, device: str = "cpu", batch_tokens: int | None = None
-) -> pa.Table:
+def answer_texts(model: Model, tokenizer: Tokenizer, texts: pa.Table, device: str = "cpu") -> pa.Table:
     """The texts with what the model makes of them: the columns said, exact, first_token and nats for the prompt.
 
     texts: as `capacity.extraction.questions.texts` gives them; the prompt and the answer are left out of what
@@ -38,7 +36,7 @@ def answer_texts(
     """
     if isinstance(model, torch.nn.Module):
         model.eval()
-    most = batch_tokens or BATCH_TOKENS["cpu" if device == "cpu" else "gpu"]
+    most = BATCH_TOKENS["cpu" if device == "cpu" else "gpu"]
     prompts, right = (encode(tokenizer, texts[column].to_pylist()) for column in ("prompt", "answer"))
     said = greedy(model, prompts, max(map(len, right)) + 1, device, most)
     spoken = tokenizer.decode_batch(said, skip_special_tokens=True)
@@ -55,11 +53,11 @@ def answer_texts(
 def greedy(model: Model, prompts: Tokens, num_new: int, device: str, batch_tokens: int) -> Tokens:
     """The most likely tokens after each prompt, one after another, without EOS and what would follow it."""
     answers: Tokens = [[] for _ in prompts]
-    spec = np.argsort([len(prompt) for prompt in prompts], kind="stable")
+    by_length = np.argsort([len(prompt) for prompt in prompts], kind="stable")
     first = 0
-    while first < len(spec):
-        width = len(prompts[spec[first]]) + 1 + num_new
-        rows = spec[first : first + max(1, batch_tokens // width)]
+    while first < len(by_length):
+        width = len(prompts[by_length[first]]) + 1 + num_new
+        rows = by_length[first : first + max(1, batch_tokens // width)]
         for row, tokens in zip(rows, _continued(model, [prompts[row] for row in rows], num_new, device), strict=True):
             ends = np.flatnonzero(tokens == EOS_ID)
             answers[row] = tokens[: ends[0] if len(ends) else num_new].tolist()

@@ -19,7 +19,7 @@ from capacity.world.grammar import EOS_TOKEN
 def write_task(world: World, tokenizer: Tokenizer, settings: QuestionSettings, name: str, folder: Path) -> int:
     """Write <name>.yaml and <name>.jsonl; the number of questions.
 
-    spec: as `capacity.extraction.questions.write_questions` takes it. A prompt begins with EOS, as every text of
+    settings: as `capacity.extraction.questions.write_questions` takes it. A prompt begins with EOS, as every text of
     training does. Answers may be one token longer than the longest right one, as our own probe lets them be.
     """
     held_out = groups_of(world, settings)[-1]

@@ -18,6 +18,7 @@ from markupsafe import Markup
 from capacity.artefacts.manifest import read_manifest
 from capacity.errors import UserError
 from capacity.figures.training_curves import plot_curves, read_curves
+from capacity.jobs.run_loggers import CURVES
 from capacity.tables.claims import number_and_interval, published_text, region_text
 from capacity.tables.naming import cell_names
 from capacity.tables.summary import summarise
@@ -105,7 +106,7 @@ def _curves(name: str, rows: pd.DataFrame, results: Path) -> str:
     curves, _ = read_curves(rows.to_dict("records"), results)
     if curves.empty:
         return ""
-    folder = results / "curves"
+    folder = results / CURVES
     folder.mkdir(exist_ok=True)
     plot_curves(curves, name, folder)
     return _image(folder / f"{name}.png")

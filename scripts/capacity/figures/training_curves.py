@@ -18,11 +18,11 @@ from matplotlib.lines import Line2D
 from capacity.artefacts.spec import read_spec
 from capacity.errors import UserError
 from capacity.figures.drawing import COLOURS, LINES, literal, save, style
+from capacity.jobs.training_files import CURVE
 from capacity.tables.loss_lower_bound import loss_in_bits
 from capacity.tables.naming import cell_names, run_names
 from capacity.tables.rows import TRAINING
 
-CURVE = "metrics.csv"  # in a checkpoint, and in the resume folder of a training that is under way
 BITS = {"R_at_least": "bits stored a parameter, at least", "bits_a_person_at_least": "bits stored a person, at least"}
 COLUMNS = ("run", "cell", "seed", "state", "step", "exposures", "tokens", "loss", "lr", *BITS)
 ON_ONE_LINE = 0.002  # of the range of bits: biographies are a little longer for one seed than for another
@@ -38,6 +38,7 @@ def read_curves(rows: Sequence[dict[str, Any]], results: Path) -> tuple[pd.DataF
     runs["cell"] = cell_names(runs.to_dict("records"))
     found, missing = [], []
     for run in runs.itertuples():
+        # of a checkpoint, and of a training that is under way
         done, begun = (results / stage / str(run.checkpoint_id) / CURVE for stage in ("checkpoints", "resume"))
         path = done if done.is_file() else begun
         curve = _curve(path)

@@ -12,9 +12,9 @@ from huggingface_hub import DatasetCardData
 from capacity.artefacts.identity import file_digest
 from capacity.artefacts.manifest import MANIFEST, verify
 from capacity.artefacts.new_folder import new_folder
-from capacity.hub.public import PROVENANCE, copy_public
+from capacity.hub.public import OWN, PROVENANCE, copy_public
 
-CROISSANT, GRAMMAR, OWN = "croissant.json", "grammar.json", "records"
+CROISSANT, GRAMMAR = "croissant.json", "grammar.json"
 PAPER = "https://arxiv.org/abs/2404.05405"  # whose worlds ours are
 TERMS = (
     *("citeAs", "column", "extract", "field", "fileProperty", "fileObject", "fileSet", "format", "includes"),

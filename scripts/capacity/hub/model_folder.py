@@ -20,7 +20,7 @@ from transformers import pipeline
 from capacity.artefacts.manifest import MANIFEST, verify
 from capacity.artefacts.new_folder import new_folder
 from capacity.errors import UserError
-from capacity.hub.public import PROVENANCE, copy_public
+from capacity.hub.public import OWN, PROVENANCE, copy_public
 from capacity.tokenizers.tokenization import TOKENIZER_FILE, load_tokenizer
 from capacity.world.facts import load_world
 from capacity.world.grammar import EOS_TOKEN
@@ -36,7 +36,6 @@ METRICS = {
     "accuracy": ("accuracy", "share of values given right by greedy decoding"),
     "accuracy_name": ("accuracy_name", "share of names given right by greedy decoding"),
 }
-OWN = "records"  # the kind of a table of the user's own
 CARD = """---
 {data}
 ---

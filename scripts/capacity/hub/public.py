@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 PROVENANCE = "provenance.json"  # an artefact's manifest, in a folder for the hub
+OWN = "records"  # the kind of a table of the user's own
 PATHS = ("file", "folder", "template_folder", "model")  # settings that are a path
 
 

@@ -6,6 +6,8 @@ import socket
 import time
 from pathlib import Path
 
+from capacity.artefacts.spec import Spec
+from capacity.artefacts.stages import STAGES
 from capacity.jobs.lease import lives
 
 SILENT_SECONDS = 86_400  # without a sign of a job on another host, after which it counts as ended
@@ -16,6 +18,11 @@ LOG_END = 8192  # bytes of a log in which its last line is looked for
 ENDED_WELL = re.compile(r": (made in [\d.]+ s|made by another process|taken from the store .*)$")
 STOPPED = re.compile(r"; the state is saved$|; this job's time is over$|^KeyboardInterrupt")
 AT_WORK = re.compile(r"(step|batch) [\d,]+ of |going on from |waiting for ")
+
+
+def log_of(spec: Spec, results: Path) -> Path:
+    """Where a job's output goes."""
+    return results / "logs" / STAGES[spec.stage].rule / f"{spec.id}.log"
 
 
 def state_in_log(log: Path) -> str:

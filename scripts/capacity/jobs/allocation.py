@@ -20,6 +20,6 @@ def time_budget(variables: Mapping[str, str] = os.environ) -> float | None:
     return left - min(max(left * MARGIN, LEAST_MARGIN), MOST_MARGIN)
 
 
-def follows(variables: Mapping[str, str] = os.environ) -> bool:
+def follows() -> bool:
     """Whether this process was started by another, on the same node, to do a share of its training."""
-    return variables.get("LOCAL_RANK", "0") != "0"
+    return os.environ.get("LOCAL_RANK", "0") != "0"

@@ -116,8 +116,8 @@ class Job(Making, Generic[T]):
         for name in member.parent_names():
             if name not in self.inputs:
                 self.add_input(name)
-        ordered = replace(member, remake=self.spec.remake)  # made again with its set
-        return Making(ordered, self.results, {name: self.inputs[name] for name in member.parent_names()})
+        again = replace(member, remake=self.spec.remake)  # made again with its set
+        return Making(again, self.results, {name: self.inputs[name] for name in member.parent_names()})
 
     def add_input(self, name: str, files: Sequence[str] | None = None) -> Path:
         """Verify an artefact that a parent or this job made, and chain its content into the manifest.

@@ -126,9 +126,13 @@ def _peaks(rows: pd.DataFrame) -> dict[str, Array]:
     """R of each model in the world in which it keeps most, one value a seed."""
     peaks = {}
     for label, part in rows.groupby("who"):
-        N = part.groupby("N")["R"].mean().idxmax()
-        peaks[str(label)] = _by_seed(part[part["N"] == N])
+        peaks[str(label)] = _by_seed(part[part["N"] == _best_world(part)])
     return peaks
+
+
+def _best_world(rows: pd.DataFrame) -> int:
+    """N of the world of which most is kept in the mean over seeds."""
+    return int(rows.groupby("N")["R"].mean().idxmax())
 
 
 def _kept(best: pd.DataFrame, scheme: str) -> dict[str, Mean]:
@@ -136,7 +140,7 @@ def _kept(best: pd.DataFrame, scheme: str) -> dict[str, Mean]:
     longest = best[best["exposures"] == best["exposures"].max()]
     kept = {}
     for label, part in longest.groupby("who"):
-        N = part[part["scheme"] == FULL_PRECISION].groupby("N")["R"].mean().idxmax()
+        N = _best_world(part[part["scheme"] == FULL_PRECISION])
         R = {name: _by_seed(part[(part["N"] == N) & (part["scheme"] == name)]) for name in (FULL_PRECISION, scheme)}
         kept[str(label)] = Mean.of(R[scheme] / R[FULL_PRECISION])
     return kept
@@ -148,7 +152,7 @@ def _extractable(full: pd.DataFrame) -> dict[str, Mean]:
         return {}
     longest = full[full["exposures"] == full["exposures"].max()]
     return {
-        str(label): Mean.of(_by_seed(part[part["N"] == part.groupby("N")["R"].mean().idxmax()], "R_extractable"))
+        str(label): Mean.of(_by_seed(part[part["N"] == _best_world(part)], "R_extractable"))
         for label, part in longest.groupby("who")
     }
 

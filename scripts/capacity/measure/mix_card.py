@@ -57,17 +57,17 @@ class MixCard:
         return asdict(self)
 
 
-def crossing(exposures: Array, kept: Array, level: float = HALF) -> float:
-    """Exposures at which a curve first reaches a level, linear in log exposures between two points.
+def crossing(exposures: Array, kept: Array) -> float:
+    """Exposures at which a curve first reaches a half, linear in log exposures between two points.
 
     0 where the first point is there already, infinity where none is.
     """
-    above = np.flatnonzero(kept >= level)
+    above = np.flatnonzero(kept >= HALF)
     if not above.size or above[0] == 0:
         return 0.0 if above.size else math.inf
     right = above[0]
     low, high = kept[right - 1], kept[right]
-    part = (level - low) / (high - low)
+    part = (HALF - low) / (high - low)
     return float(exposures[right - 1] * (exposures[right] / exposures[right - 1]) ** part)
 
 

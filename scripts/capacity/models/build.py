@@ -5,7 +5,6 @@ others.
 """
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,11 @@ from transformers import (
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.utils import logging as transformers_logging
 
-from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 from capacity.kernels import library
 from capacity.models.architectures import mlp_width
 from capacity.models.external import POSITIONS, build_external
-from capacity.models.factories import source_digests
+from capacity.models.factories import find_factories, source_digests
 from capacity.models.modeling_switched import SwitchedConfig, SwitchedForCausalLM
 from capacity.models.modeling_wrapped import WrappedForCausalLM
 from capacity.models.short_attention import SHORT
@@ -154,7 +152,7 @@ def load_model(folder: Path, accelerator: str = "cpu") -> PreTrainedModel:
     config = json.loads((folder / "config.json").read_text())
     architecture = config["architectures"][0]
     _check_sources(config)
-    sys.path.insert(0, str(REPOSITORY))  # where users' factories are
+    find_factories()
     kind: Any = OWN_CLASSES.get(architecture) or getattr(transformers, architecture)
     model, report = kind.from_pretrained(folder, attn_implementation="eager", output_loading_info=True)
     if report["missing_keys"] or report["mismatched_keys"]:

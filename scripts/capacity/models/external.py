@@ -1,15 +1,13 @@
 """Models that are not of the paper: any causal LM of transformers, or a factory of the user's own."""
 
 import difflib
-import sys
 from typing import Any
 
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL_MODELS
 
-from capacity.environment import REPOSITORY
 from capacity.errors import UserError
-from capacity.models.factories import source_digests
+from capacity.models.factories import find_factories, source_digests
 from capacity.models.modeling_wrapped import WrappedConfig, WrappedForCausalLM
 from capacity.models.spec import ExternalModel, TransformersModel
 
@@ -26,7 +24,7 @@ def build_external(model: ExternalModel, vocab_size: int, context: int) -> PreTr
         if isinstance(model, TransformersModel):
             config = hf_config(model.hf, vocab_size, context)
             return AutoModelForCausalLM.from_config(config, attn_implementation="eager")
-        sys.path.insert(0, str(REPOSITORY))
+        find_factories()
         settings: dict[str, Any] = {"vocab_size": vocab_size, "max_position_embeddings": context, **TOKENS}
         sources = source_digests(model.python)
         return WrappedForCausalLM(

@@ -1,6 +1,7 @@
 """A model that config.yaml names as `python: package.module:factory`: the files that its source lies in."""
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,12 @@ def source_digests(factory: str) -> dict[str, str]:
             package = name if path.stem == "__init__" else name.rpartition(".")[0]
             waiting += [file for imported in _imports(tree, package) for file in _files_of(imported)]
     return {path.relative_to(REPOSITORY).as_posix(): digest for path, digest in sorted(found.items())}
+
+
+def find_factories() -> None:
+    """Have modules of the project's folder be found first by import statements."""
+    if sys.path[0] != str(REPOSITORY):
+        sys.path.insert(0, str(REPOSITORY))
 
 
 def _files_of(module: str) -> Iterator[tuple[str, Path]]:

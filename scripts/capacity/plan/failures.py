@@ -15,7 +15,7 @@ from capacity.artefacts.identity import SCRIPTS
 from capacity.artefacts.manifest import MANIFEST, write_atomically
 from capacity.artefacts.spec import Spec, spec_text
 from capacity.errors import unwritable
-from capacity.jobs.activity import AT_WORK, printed_last
+from capacity.jobs.activity import AT_WORK, log_of, printed_last
 from capacity.plan.fixed_paths import published, published_id
 from capacity.plan.survey import Plan
 from capacity.plan.table_spec import table_spec
@@ -135,7 +135,7 @@ def _partial_spec(plan: Plan, there: list[Row], made: set[str]) -> Spec:
 
 def _publish_partial(spec: Spec, results: Path) -> None:
     """Make the table of the finished rows as the engine's job would, copy it, and show it."""
-    settings, log = results / "specs" / f"{spec.id}.json", results / "logs" / "tabulate_capacity" / f"{spec.id}.log"
+    settings, log = results / "specs" / f"{spec.id}.json", log_of(spec, results)
     if not (results / spec.name / MANIFEST).is_file():
         write_atomically(settings, spec_text(spec), durable=False)
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -9,32 +9,20 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from capacity.artefacts.spec import Spec, read_spec
-from capacity.errors import UserError
+from capacity.errors import UserError, ending_where_unwritable, fail
 from capacity.plan import estimates, requests
 from capacity.plan import snakemake_internals as engine
 from capacity.plan.fixed_paths import figure_names
-from capacity.plan.survey import (
-    Plan,
-    ending_where_unwritable,
-    lock_run,
-    prepare_run,
-    set_job_environment,
-    use_store,
-    write_specs,
-    write_studies,
-)
+from capacity.plan.job_environment import set_job_environment, use_store
+from capacity.plan.prepare import prepare_run, write_specs, write_studies
+from capacity.plan.run_lock import lock_run
+from capacity.plan.survey import Plan
 from capacity.training.spec import TrainingRegime
 
 Amount = int | Callable[..., int]
-
-
-def refuse(error: Exception | str) -> NoReturn:
-    """End the process with one line."""
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(1)
 
 
 def make_plan(workflow: Any, results: Path) -> Plan:
@@ -52,9 +40,9 @@ def make_plan(workflow: Any, results: Path) -> Plan:
         for line in gap_messages(plan, results):
             print(line, file=sys.stderr)
     except UserError as error:
-        refuse(error)
+        fail(error)
     except OSError as error:
-        refuse(f"{error.filename or results}: {error.strerror or error}; nothing was started")
+        fail(UserError(f"{error.filename or results}: {error.strerror or error}; nothing was started"))
     return plan
 
 
@@ -231,7 +219,7 @@ class Flow:
         most = max(asking, key=lambda job: asking[job])
         by = f"scale {self.plan.grid.scale} (accelerator: gpu): {engine.name_of(most)}"
         if lack := lack_of_gpus(asking[most], by, self.plan.grid.cpu_scales):
-            refuse(lack)
+            fail(UserError(lack))
         return int(asking[most])
 
     def _deal_out_gpus(self, most: int) -> None:
@@ -288,7 +276,7 @@ class Flow:
             for call, name in engine.submissions_of(jobs, settings, partition_of).items():
                 try_out(name, call)
         except (UserError, WorkflowError) as error:
-            refuse(error)
+            fail(error)
         settings.status_command = command
         engine.ask_again_where_slurm_is_silent()
         print("\n".join([cluster.describe(command), *cluster.notes]), file=sys.stderr)

@@ -246,7 +246,7 @@ def _flops_a_second(settings: TrainingSettings) -> float:
     return GPU_FLOPS if settings.hardware.accelerator == "gpu" else CPU_FLOPS
 
 
-def world_bytes(num_people: int, num_texts: int = 0) -> int:
+def world_bytes(num_people: int, num_texts: int) -> int:
     """Memory that a world of so many written texts a person takes while it is read or rendered."""
     return (PERSON_BYTES + TEXT_BYTES * num_texts) * num_people
 

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from capacity.artefacts.spec import Spec
-from capacity.artefacts.stages import STAGES
 from capacity.errors import UserError
-from capacity.jobs.activity import being_made, state_in_log
+from capacity.jobs.activity import being_made, log_of, state_in_log
 from capacity.plan.failures import PARTIAL
 from capacity.plan.survey import Plan, State
 from capacity.tables.naming import run_names
@@ -68,11 +67,6 @@ def _state(plan: Plan, chain: list[Spec], making: set[str], results: Path) -> tu
             state = "running" if spec.id in making else state_in_log(log)
             return state, spec.stage, "" if state == "missing" else str(log)
     return "missing", chain[-1].stage, ""
-
-
-def log_of(spec: Spec, results: Path) -> Path:
-    """Where a job's output goes."""
-    return results / "logs" / STAGES[spec.stage].rule / f"{spec.id}.log"
 
 
 def _tabulated_R(results: Path) -> dict[str, float]:

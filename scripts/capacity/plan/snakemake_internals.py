@@ -5,7 +5,6 @@ None of it is their public interface: tests/plan/test_snakemake_internals.py fai
 """
 
 import contextlib
-import fcntl
 import gc
 import inspect
 import logging
@@ -19,6 +18,7 @@ from typing import Any, TypeVar
 from snakemake.io import ancient
 
 from capacity.jobs.slurm import Request
+from capacity.plan.run_lock import alone
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Job = Any  # of the engine
@@ -75,13 +75,10 @@ def forget_interruptions(results: Path, engine_records: Path) -> None:
     """
     if not engine_records.is_dir() or not any(engine_records.iterdir()):
         return
-    with contextlib.suppress(OSError):  # held by another run, or nothing can be written here
-        results.mkdir(exist_ok=True)
-        with open(results / "engine.lock", "a+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for mark in engine_records.rglob("*"):
-                if mark.is_file() and mark.name != "migration_underway":
-                    mark.unlink(missing_ok=True)
+    with contextlib.suppress(OSError), alone(results):  # held by another run, or nothing can be written here
+        for mark in engine_records.rglob("*"):
+            if mark.is_file() and mark.name != "migration_underway":
+                mark.unlink(missing_ok=True)
 
 
 def lift_job_rate(workflow: Any) -> None:

@@ -44,7 +44,6 @@ def score_people(
     world: World,
     probe: ProbeDraws,
     device: str = "cpu",
-    batch_tokens: int | None = None,
     halves: HalfLosses | None = None,
 ) -> pa.Table:
     """Scores of a world, one row a person and item; people in order, the name first, then the value items.
@@ -58,7 +57,7 @@ def score_people(
     """
     if isinstance(model, torch.nn.Module):
         model.eval()
-    batch_tokens = batch_tokens or BATCH_TOKENS["cpu" if device == "cpu" else "gpu"]
+    batch_tokens = BATCH_TOKENS["cpu" if device == "cpu" else "gpu"]
     items = _items(world)
 
     def mean_scores(render: Render, num_draws: int, halves: HalfLosses | None = None) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom, ttest_ind
 
-from capacity.tables.claims import CELL_COLUMNS, Claim, judge
+from capacity.tables.claims import CELL_COLUMNS, NOT_RUN, Claim, judge
 from capacity.tables.scores import CONFIDENCE
 
 SAME, OTHER, OPEN = "agrees", "differs", "too few seeds"
@@ -64,4 +64,4 @@ def compare_claims(claims: Sequence[Claim], mine: pd.DataFrame, reference: pd.Da
     same_studies = reference[reference["study"].isin(set(mine["study"]))]
     ours, theirs = (judge(claims, table, "")[["id", "measured", "verdict"]] for table in (mine, same_studies))
     both = ours.merge(theirs, on="id", suffixes=("", "_reference"))
-    return both[(both["verdict"] != "not run") & (both["verdict_reference"] != "not run")]
+    return both[(both["verdict"] != NOT_RUN) & (both["verdict_reference"] != NOT_RUN)]

@@ -21,6 +21,7 @@ from scipy.optimize import brentq, least_squares
 
 from capacity.errors import UserError
 from capacity.tables.bits import Array
+from capacity.tables.scores import CONFIDENCE
 
 FULL_PRECISION = "none"
 UNIT = 10_000  # parameters of a model whose E_half is E_half
@@ -31,7 +32,6 @@ SIZE = {"P_half": (2000.0, 1.0, 1e6), "beta": (1.0, 0.1, 4.0), "delta": (0.2, 0.
 LARGEST = 1e15  # parameters
 RESAMPLES = 200
 SEED = 240405405
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,6 @@
 """The device of a training, by Lightning Fabric, and what of a machine decides its numbers' last bits."""
 
 import os
-import resource
-import sys
 from typing import Any, Literal
 
 import torch
@@ -10,6 +8,7 @@ from lightning.fabric import Fabric
 from lightning.fabric.plugins.environments import LightningEnvironment
 
 from capacity.environment import hardware as describe_hardware
+from capacity.environment import usage
 from capacity.errors import UserError
 from capacity.models.build import device_of
 from capacity.training.spec import Hardware
@@ -64,4 +63,4 @@ def peak_memory_bytes(device: torch.device) -> int:
     """Of the GPU's memory, or of this process's resident memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return int(usage()["peak_memory_bytes"])
