@@ -18,7 +18,7 @@ from capacity.audit.findings import Level
 from capacity.audit.folder import ID_SUFFIX, Artefact, Folder, parents_first
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
-from capacity.plan.forecast import compare
+from capacity.plan.changes import compare, show
 from capacity.plan.grid import Grid
 
 ARTEFACT = re.compile(rf"(?:{'|'.join(STAGES)})/[^/]+-[0-9a-f]{{12}}")
@@ -147,7 +147,7 @@ def _against_configuration(folder: Folder, grid: Grid, level: Level) -> None:
         unmatched = [settings for settings in made[slug] if settings not in wanted[slug]]
         for settings in unmatched:
             nearest = min(wanted[slug], key=lambda other: len(compare(settings, other)))
-            changes = [f"{key} {_show(old)} -> {_show(new)}" for key, old, new in compare(settings, nearest)]
+            changes = [f"{key} {show(old)} -> {show(new)}" for key, old, new in compare(settings, nearest)]
             more = f" and {len(changes) - 5} others" if len(changes) > 5 else ""
             level.warn("other configuration", slug, "; ".join(changes[:5]) + more)
 
@@ -171,8 +171,3 @@ def without_ids(settings: Any) -> Any:
 
 def _is_name(key: str, value: Any) -> bool:
     return isinstance(value, str) and (key.endswith(ID_SUFFIX) or bool(ARTEFACT.fullmatch(value)))
-
-
-def _show(value: Any) -> str:
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= 40 else text[:37] + "..."

@@ -18,20 +18,20 @@ from capacity.config.experiment import Config
 from capacity.config.load import load_config
 from capacity.config.yaml_files import read_yaml
 from capacity.jobs.gpus import lack_of_gpus, visible_gpus
+from capacity.plan.changes import compare
 from capacity.plan.estimates import (
     PUBLISHED_DAYS,
     PUBLISHED_FLOPS,
     PUBLISHED_GPUS,
-    core_rate,
     published_rate,
     training_flops,
 )
-from capacity.plan.forecast import Cost, Forecast, assumed_card, compare, forecast
+from capacity.plan.forecast import Cost, Forecast, assumed_card, assumed_rate, forecast
 from capacity.plan.gaps import gap_messages, gaps
 from capacity.plan.gpu_plan import assumptions, fit_of_a_day
 from capacity.plan.grid import Grid, resolve
 from capacity.plan.prepare import try_models
-from capacity.plan.roofline import gpu_seconds, in_words
+from capacity.plan.roofline import in_words
 from capacity.plan.survey import hold_against
 from capacity.rewriting.spec import read_dataset
 from capacity.tables.naming import run_names
@@ -131,11 +131,8 @@ def training_costs(grid: Grid, pattern: str) -> list[str]:
             dataset, tokenizer = (grid.specs[str(spec.parents[role])].settings for role in ("dataset", "tokenizer"))
             training = TrainingSettings.read(spec.settings)
             made_from = read_dataset(dataset), read_tokenizer(tokenizer)
-            flops, rate = training_flops(*made_from, training), core_rate(*made_from, training)
-            device, how = "core", "assumed"
-            if training.hardware.accelerator == "gpu":
-                seconds, bound = gpu_seconds(*made_from, training, assumed_card())
-                rate, device, how = flops / seconds, "GPU", f"bound by {bound} ({in_words(assumed_card())})"
+            flops, (rate, bound) = training_flops(*made_from, training), assumed_rate(*made_from, training)
+            device, how = ("GPU", f"bound by {bound} ({in_words(assumed_card())})") if bound else ("core", "assumed")
             cost = f"at {rate:.1e} FLOP/s of one {device}, {how}: {duration(flops / rate, device)}"
             lines.append(f"{', '.join(names)} ({spec.id.rpartition('-')[0]}): {flops:.3g} FLOPs; {cost}")
     paper = (

@@ -16,14 +16,15 @@ from capacity.artefacts.spec import Spec
 from capacity.artefacts.stages import STAGES
 from capacity.errors import UserError
 from capacity.jobs.gpus import visible_gpus
+from capacity.plan.changes import differences
 from capacity.plan.estimates import STARTUP_SECONDS, core_rate, training_flops, training_parameters
 from capacity.plan.extraction_cost import answers_seconds, finetunes_seconds
 from capacity.plan.fixed_paths import is_published, published
 from capacity.plan.rewriting_cost import rewriting_seconds
 from capacity.plan.roofline import A100, Card, card_of, gpu_seconds
 from capacity.plan.survey import Plan, State
-from capacity.rewriting.spec import RewritingSettings, read_dataset
-from capacity.tokenizers.spec import read_tokenizer
+from capacity.rewriting.spec import DatasetSettings, RewritingSettings, read_dataset
+from capacity.tokenizers.spec import TokenizerSettings, read_tokenizer
 from capacity.training.spec import TrainingSettings
 
 OTHER_STAGE_SECONDS = 4.0  # a stage that only starts up and reads, where nothing similar has run
@@ -184,13 +185,9 @@ class Past:
         P = training_parameters(*made_from, settings)
         if same:
             return replace(cost, P=P)
-        hardware = spec.settings["hardware"]
-        measured = self.rate(spec.settings, P)
-        flops, bound, rate = training_flops(*made_from, settings), "", measured or core_rate(*made_from, settings)
-        if hardware["accelerator"] == "gpu" and not measured:
-            held, bound = gpu_seconds(*made_from, settings, assumed_card())
-            rate = flops / held
-        seconds = STARTUP_SECONDS * _devices(hardware) + flops / rate
+        measured, flops = self.rate(spec.settings, P), training_flops(*made_from, settings)
+        rate, bound = (measured, "") if measured else assumed_rate(*made_from, settings)
+        seconds = STARTUP_SECONDS * _devices(spec.settings["hardware"]) + flops / rate
         basis = Basis.RATE if measured else Basis.ASSUMED
         return replace(cost, seconds=seconds, basis=basis, P=P, rate=rate, flops=flops, bound=bound)
 
@@ -208,6 +205,16 @@ class Past:
             if size and rate:
                 found[_conditions(manifest["settings"])].append((size, rate))
         return found
+
+
+def assumed_rate(
+    dataset: DatasetSettings, tokenizer: TokenizerSettings, training: TrainingSettings
+) -> tuple[float, str]:
+    """FLOP/s of one core or GPU that nothing was measured of, and what bounds a GPU."""
+    if training.hardware.accelerator == "cpu":
+        return core_rate(dataset, tokenizer, training), ""
+    seconds, bound = gpu_seconds(dataset, tokenizer, training, assumed_card())
+    return training_flops(dataset, tokenizer, training) / seconds, bound
 
 
 @functools.cache
@@ -298,40 +305,3 @@ def _shape(name: str, settings: dict[str, Any]) -> str:
     """What decides a job's cost, as text: all of its name and spec but digest and seed; people are in the name."""
     slug = [part for part in name.split("-")[:-1] if not re.fullmatch(r"s\d+", part)]
     return canonical_json([slug, {key: value for key, value in settings.items() if key != "seed"}])
-
-
-def differences(spec: Spec, manifest: dict[str, Any]) -> list[str]:
-    """What differs between a spec and a made artefact: spec keys, code modules, packages; in words."""
-    words = [_words(key, old, new) for key, old, new in compare(manifest["settings"], spec.settings)]
-    if manifest["code"]["digest"] != spec.code:
-        now, then = spec.present_modules(), manifest["code"]["modules"]
-        changed = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
-        words += [f"code of {name.replace('__main__', spec.script)} changed" for name in changed]
-    words += [
-        f"{package} {manifest['packages'].get(package)} -> {version}"
-        for package, version in spec.packages.items()
-        if manifest["packages"].get(package) != version
-    ]
-    return words
-
-
-def compare(old: Any, new: Any, key: str = "") -> list[tuple[str, Any, Any]]:
-    """Dotted keys whose values differ, with both values."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = [*old, *(name for name in new if name not in old)]
-        return [
-            change
-            for name in keys
-            for change in compare(old.get(name), new.get(name), f"{key}.{name}" if key else name)
-        ]
-    return [] if old == new else [(key, old, new)]
-
-
-def _words(key: str, old: Any, new: Any) -> str:
-    rows = isinstance(new, list) and any(isinstance(item, dict) for item in new)
-    return f"{key} changed" if rows else f"{key} {_show(old)} -> {_show(new)}"
-
-
-def _show(value: Any) -> str:
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= 40 else text[:37] + "..."
