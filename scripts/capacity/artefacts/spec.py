@@ -41,12 +41,21 @@ class Spec:
         return f"{self.stage}/{self.id}"
 
     @property
+    def slug(self) -> str:
+        """The readable part of its id."""
+        return self.id.rpartition("-")[0]
+
+    @property
     def script(self) -> str:
         return STAGES[self.stage].script
 
     def present_modules(self) -> dict[str, str]:
         """Module name to source digest of the code that makes this artefact, as it is now."""
         return module_digests(self.script, for_model=tuple(self.for_model))
+
+    def with_members(self) -> list["Spec"]:
+        """This spec and its members: all artefacts that its job makes or reuses."""
+        return [self, *self.members]
 
     def parent_names(self) -> list[str]:
         """All parents in a fixed order."""
@@ -157,7 +166,7 @@ def _refuse_constant(text: str) -> None:
 
 def check_present(spec: Spec) -> None:
     """Refuse to make an artefact of another spec, code, packages or files than its name says. Raises UserError."""
-    for each in (spec, *spec.members):
+    for each in spec.with_members():
         if not each.id.endswith(f"-{spec_digest(each)}"):
             raise UserError(f"{each.name}: its spec was edited by hand; change config.yaml and start the run again")
     forget_sources()
@@ -170,7 +179,7 @@ def check_present(spec: Spec) -> None:
                 f"{spec.name}: {package} {installed[package]} is installed here, the run began with {version}; "
                 "use one environment for the whole run"
             )
-    files = [item for each in (spec, *spec.members) for item in each.settings.get("files", {}).items()]
+    files = [item for each in spec.with_members() for item in each.settings.get("files", {}).items()]
     for file, expected in files:
         path = REPOSITORY / file
         if not path.is_file() or input_digest(path) != expected:

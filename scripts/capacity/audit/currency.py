@@ -132,7 +132,7 @@ def _against_configuration(folder: Folder, grid: Grid, level: Level) -> None:
 
     Digests change with code, which is reported elsewhere; so artefacts are matched by stage and readable slug.
     """
-    specs = [each for spec in grid.specs.values() for each in (spec, *spec.members)]
+    specs = [each for spec in grid.specs.values() for each in spec.with_members()]
     wanted = _by_slug((spec.stage, spec.id, spec.settings) for spec in specs)
     made = _by_slug((a.stage, a.id, a.manifest.settings) for a in folder.behind_published())
     if not made:

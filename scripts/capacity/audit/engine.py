@@ -153,7 +153,7 @@ def check_engine(folder: Folder, grid: Grid, config: Config, damaged: set[str], 
         who, other = ("the engine", "the plan") if (rule, identity) in its else ("the plan", "the engine")
         level.fault("engine differs", identity or rule, f"{who} would run {rule}, {other} would not")
     again = {identity for _, identity in its}
-    wanted = {name for spec in grid.specs.values() for name in (spec.name, *(m.name for m in spec.members))}
+    wanted = {each.name for spec in grid.specs.values() for each in spec.with_members()}
     sets = {member.name: spec.name for spec in grid.specs.values() for member in spec.members}
     for name in sorted(damaged & wanted):
         if not {name.partition("/")[2], sets.get(name, name).partition("/")[2]} & again:

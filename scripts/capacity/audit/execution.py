@@ -58,7 +58,7 @@ class Counterparts:
 
     def __init__(self, folder: Folder, grid: Grid):
         self.folder, self.grid = folder, grid
-        self.specs = {each.name: each for spec in grid.specs.values() for each in (spec, *spec.members)}
+        self.specs = {each.name: each for spec in grid.specs.values() for each in spec.with_members()}
         self.by_meaning = {self.meaning_of_spec(name): spec for name, spec in self.specs.items()}
         self.sets = {member.name: spec for spec in grid.specs.values() for member in spec.members}
         self.meanings: dict[str, str] = {}
@@ -92,7 +92,7 @@ class Counterparts:
         spec = self.specs[name]
         above = dict.fromkeys([*spec.parent_names(), *(member.name for member in spec.members)])
         parents = sorted(self.meaning_of_spec(parent) for parent in above)
-        return digest([spec.stage, spec.id.rpartition("-")[0], without_ids(spec.settings), parents])
+        return digest([spec.stage, spec.slug, without_ids(spec.settings), parents])
 
 
 def units(folder: Folder) -> list[str]:

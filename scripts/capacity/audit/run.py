@@ -149,7 +149,7 @@ class Work:
     def inventory(self) -> Level:
         grid, release = self.options.grid, self.options.release
         specs = grid.specs.values() if grid and not release else ()
-        declared = [name for spec in specs for name in (spec.name, *(m.name for m in spec.members))]
+        declared = [each.name for spec in specs for each in spec.with_members()]
         level = check_inventory(self.folder, declared, self.options.records)
         if release:
             level.findings += release.level.findings
@@ -210,5 +210,5 @@ class Work:
 
 def factories(specs: Iterable[Spec]) -> list[str]:
     """The functions, `package.module:factory`, that making these artefacts would call."""
-    models = [each.settings.get("model") for spec in specs for each in (spec, *spec.members)]
+    models = [each.settings.get("model") for spec in specs for each in spec.with_members()]
     return sorted({model["python"] for model in models if isinstance(model, dict) and "python" in model})

@@ -52,7 +52,7 @@ class Job(Making, Generic[T]):
         self.resume = self.results / "resume" / spec.id
 
     def __enter__(self) -> Self:
-        take_gpus([self.spec.settings, *(member.settings for member in self.spec.members)])
+        take_gpus([each.settings for each in self.spec.with_members()])
         try:
             super().__enter__()
             fetched = self.fetched()

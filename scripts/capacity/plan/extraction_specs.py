@@ -58,7 +58,7 @@ def specs_of(asked: RunToAsk) -> tuple[list[Spec], dict[str, Any]]:
     """
     tries = [_try(asked, attempt) for attempt in asked.extraction.tries()]
     check(asked)
-    checkpoint, slug = asked.checkpoint, asked.checkpoint.id.rpartition("-")[0]
+    checkpoint, slug = asked.checkpoint, asked.checkpoint.slug
     world = {role: str(checkpoint.parents[role]) for role in ("dataset", "tokenizer")}
     wanted = question_settings(asked.extraction, checkpoint.settings["seed"])
     questions = make_spec("questions", str(world["dataset"]).split("/")[1].rpartition("-")[0], wanted.plain(), world)

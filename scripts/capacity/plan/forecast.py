@@ -90,7 +90,7 @@ def forecast(plan: Plan, results: Path) -> Forecast:
     """The jobs that the engine would run now, in the order of the flow."""
     wanted = wanted_names(plan, results)
     past = functools.cache(lambda stage: Past(results, stage))
-    again = {name for key in plan.remake for name in (key, *(member.name for member in plan.specs[key].members))}
+    again = {each.name for key in plan.remake for each in plan.specs[key].with_members()}
     answer = Forecast(reused=sum(state == State.DONE for name, state in plan.states.items() if name not in again))
     for spec in plan.specs.values():
         if spec.name in wanted:

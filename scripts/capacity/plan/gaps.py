@@ -13,7 +13,7 @@ def gaps(plan: Plan, results: Path) -> list[str]:
     """Names of artefacts and members of sets that are missing and that no job of this run would make."""
     wanted = wanted_names(plan, results)
     made = [spec for spec in plan.specs.values() if spec.name not in wanted]
-    names = [each.name for spec in made for each in (spec, *spec.members)]
+    names = [each.name for spec in made for each in spec.with_members()]
     return [name for name in dict.fromkeys(names) if plan.states[name] == State.MISSING]
 
 
@@ -27,7 +27,7 @@ def gap_messages(plan: Plan, results: Path) -> list[str]:
     if not missing:
         return lines
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    spec = next(s for s in plan.specs.values() if missing[0] in (s.name, *(m.name for m in s.members)))
+    spec = next(s for s in plan.specs.values() if missing[0] in (each.name for each in s.with_members()))
     remedy = f'make table ARGS="--force {results}/{spec.name}/manifest.json"'
     lines += [
         f"missing from {results}/: {missing[0]}{more}; what follows is there, so no job makes it; `{remedy}` does"
@@ -48,4 +48,4 @@ def _new_store(store: str | None) -> list[str]:
 def ancestry(plan: Plan, name: str) -> set[str]:
     """An artefact and all that it rests on, members of sets included."""
     specs = [plan.specs[name] for name in closure([name], lambda each: plan.specs[each].parent_names())]
-    return {each.name for spec in specs for each in (spec, *spec.members)}
+    return {each.name for spec in specs for each in spec.with_members()}

@@ -20,8 +20,8 @@ def probes_spec(variants: Spec, checkpoint: Spec, draws: int) -> tuple[Spec, dic
     world = {role: checkpoint.parents[role] for role in ("dataset", "tokenizer")}
     spec = functools.partial(make_spec, for_model=checkpoint.for_model)
     probe_of = {
-        variant.name: spec("probes", variant.id.rsplit("-", 1)[0], settings, {**world, "variant": variant.name})
+        variant.name: spec("probes", variant.slug, settings, {**world, "variant": variant.name})
         for variant in variants.members
     }
-    slug, parents = variants.id.rsplit("-", 1)[0], {**world, "variants": variants.name}
+    slug, parents = variants.slug, {**world, "variants": variants.name}
     return spec("probes", slug, settings, parents, list(probe_of.values())), probe_of

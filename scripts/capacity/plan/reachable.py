@@ -88,7 +88,7 @@ class Reached:
     def add(self, grid: Grid, why: str) -> None:
         """What one grid reaches. why: what is said of it in messages."""
         for spec in grid.specs.values():
-            for each in (spec, *spec.members):
+            for each in spec.with_members():
                 self.why.setdefault(each.name, why)
             if spec.stage in TOGETHER:
                 self._parts[spec.stage].update(_parts(spec.stage, spec.settings))

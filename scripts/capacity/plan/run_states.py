@@ -56,7 +56,7 @@ def _chain(plan: Plan, row: dict[str, Any]) -> list[Spec]:
 def _state(plan: Plan, chain: list[Spec], making: set[str], results: Path) -> tuple[str, str, str]:
     """State of a run, the stage that decides it, and a note. making: ids of artefacts that jobs are making."""
     for spec in chain:
-        for name in (spec.name, *(member.name for member in spec.members)):
+        for name in (each.name for each in spec.with_members()):
             if plan.states[name] == State.DAMAGED:
                 return "damaged", spec.stage, plan.faults[name]
     if plan.states[chain[-1].name] == State.DONE:

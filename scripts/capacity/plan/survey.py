@@ -86,7 +86,7 @@ def survey(specs: Iterable[Spec], results: Path) -> tuple[dict[str, State], dict
     watch = Survey(results)
     states: dict[str, State] = {}
     refused: list[Unlisted] = []
-    for name in (name for spec in specs for name in (spec.name, *(m.name for m in spec.members))):
+    for name in (each.name for spec in specs for each in spec.with_members()):
         try:
             states[name] = watch.state(name)
         except Unlisted as error:
@@ -131,7 +131,7 @@ def to_remake(
     reasons: dict[str, str] = {}
     needed = {p for spec in specs.values() if states[spec.name] != State.DONE for p in spec.parent_names()}
     for name, spec in specs.items():
-        bad = next((m for m in (name, *(m.name for m in spec.members)) if states[m] == State.DAMAGED), None)
+        bad = next((each.name for each in spec.with_members() if states[each.name] == State.DAMAGED), None)
         lost = next((m.name for m in spec.members if states[m.name] == State.MISSING), None)
         parent = next((p for p in spec.parent_names() if p in reasons), None)
         if bad:
