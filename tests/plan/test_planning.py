@@ -633,7 +633,7 @@ def test_models_are_checked_before_any_spec_is_written(tmp_path, monkeypatch):
         seen.append((specs, done))
         raise UserError("no such model")
 
-    monkeypatch.setattr(planning, "check_models", refuse)
+    monkeypatch.setattr("capacity.plan.prepare.check_models", refuse)
     grid = tiny_grid()
     plant(of_stage(grid, "datasets"), tmp_path)
     with pytest.raises(UserError, match="no such model"):
