@@ -159,7 +159,7 @@ audit: env ## can this table be trusted? (LEVELS=1-3 SAMPLE=10% SEED=1 TARGET=pl
 	  $(call option,SEED,seed) $(call option,TARGET,target) $(call option,JOBS,jobs) $(call option,RESULTS,results) \
 	  $(call option,ARCHIVE,archive) $(call option,SIGNERS,signers) $(call option,TRUST,trust)
 
-release: env ## one archive to be audited elsewhere (WITH=probes,datasets or all; KEY=ssh-key OUTPUT=file)
+release: env ## one archive to be audited elsewhere (WITH=probes,datasets,variants or all; KEY=ssh-key OUTPUT=file)
 	@$(WITH_ARGS) capacity release $(CHOSEN) $(call option,RESULTS,results) $(call option,WITH,with) \
 	  $(call option,KEY,key) $(call option,OUTPUT,output)
 

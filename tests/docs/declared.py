@@ -151,7 +151,7 @@ WAYS: dict[str, Way] = {
     "make lineage CELL=study=base-law,N=400,exposures=1000,seed=1,scheme=int8:R": Run(
         "make lineage CELL=study=base-law,N=6,exposures=2,seed=1,scheme=int8:R", says="checkpoints"
     ),
-    "make release WITH=probes,datasets": Run(makes="results/release.tar.gz"),
+    "make release WITH=probes,datasets,variants": Run(makes="results/release.tar.gz"),
     "make release KEY=~/.ssh/id_ed25519": Run(
         "make release KEY=id_ed25519", first="ssh-keygen -q -t ed25519 -N '' -f id_ed25519", says="signed"
     ),

@@ -115,6 +115,7 @@ def test_the_figure_has_its_data_beside_it(card: MixCard, tmp_path: Path):
     ("words", "said"),
     [
         (("--shares", "1.5"), "--shares: 1.5; give shares of junk above 0 and below 1"),
+        (("--shares", "nan"), "--shares: nan; give shares of junk above 0 and below 1"),
         (("--exposures", "50"), "--exposures: 50; give two numbers or more"),
         (("--exposures", "0", "5"), "--exposures: 0 5; give two numbers or more, each 1 or more"),
         (("--seeds", "0"), "--seeds: 0; give 1 or more"),

@@ -7,6 +7,7 @@ import pytest
 from checkout import Checkout
 from planted import of_stage, tiny_grid
 
+from capacity.errors import UserError
 from capacity.plan.forecast import forecast
 from capacity.plan.gaps import gap_messages, gaps
 from capacity.plan.survey import hold_against
@@ -34,6 +35,11 @@ def test_a_store_that_is_not_there_yet_is_named(results: Path, tmp_path: Path):
     plan = hold_against(tiny_grid(), results)
     plan.grid.store = str(tmp_path / "stroe")
     assert gap_messages(plan, results)[0].startswith(f"store: {tmp_path / 'stroe'}: there is no such folder yet")
+    (tmp_path / "file").write_text("")
+    plan.grid.store = str(tmp_path / "file" / "store")
+    with pytest.raises(UserError, match="file is no folder; name one"):
+        gap_messages(plan, results)
+    plan.grid.store = str(tmp_path / "stroe")
     (tmp_path / "stroe").mkdir()
     assert gap_messages(plan, results) == []
 

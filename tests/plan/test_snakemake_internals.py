@@ -126,6 +126,12 @@ def test_it_is_known_while_rules_are_read_where_jobs_will_run(seen: dict[str, An
     assert "here False" in run.stdout, run.stdout + run.stderr
 
 
+def test_a_run_on_no_core_is_refused_where_the_engine_would_wait_for_ever() -> None:
+    words = ["--cores", "0", "--quiet", "rules", "--dry-run"]
+    run = subprocess.run([sys.executable, "-m", "snakemake", *words], cwd=REPOSITORY, capture_output=True, text=True)
+    assert run.stderr.splitlines()[-1] == "error: --cores: 0; give 1 or more, or all"
+
+
 def test_it_is_known_whether_a_run_is_watched(seen: dict[str, Any]) -> None:
     assert seen["watched"] is True
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from capacity.cli.fit_law import as_text
+from capacity.cli.fit_law import as_text, fitted_rows
 from capacity.cli.main import main
 from capacity.errors import UserError
 from capacity.tables.scaling_law import FittedLaw, Law, each_size_held_out, fit_law, held_out
@@ -62,6 +62,18 @@ def test_a_planted_size_is_found_again_and_tells_sizes_that_were_held_out():
 def test_with_fewer_than_three_sizes_size_changes_nothing():
     law = fit_law(rows(law=SIZED, sizes=(3000, 34_000), seeds=1), resamples=1).law
     assert law.capacity(1000, 3000) == law.capacity(1000, 34_000)
+
+
+def test_exposures_of_one_size_alone_are_not_what_a_law_of_sizes_was_fitted_to():
+    table = rows(law=SIZED, sizes=(3000, 9000, 34_000), seeds=1)
+    alone = table[(table["exposures"] != 30) | (table["P"] == 9000)]
+    assert fit_law(table, resamples=1).E_range == (30, 1000)
+    assert fit_law(alone, resamples=1).E_range == (100, 1000)
+
+
+def test_a_study_that_no_scale_has_is_refused():
+    with pytest.raises(UserError, match="--studies: 'laddr' is none of architectures, "):
+        fitted_rows(ROOT / "results" / "reference", ["base-law", "laddr"])
 
 
 def test_seeds_that_one_size_alone_has_are_resampled_among_themselves():
@@ -158,8 +170,8 @@ def test_the_command_answers_in_one_breath(monkeypatch, capsys, words: tuple[str
     [
         ((9232, 9232), "1000", ["P = 9,232 alone"]),
         ((9_000, 18_000), "1000", []),
-        ((9_000, 18_000), "2000", ["exposures from 30 to 1,000"]),
-        ((9_000, 10_000), "20", ["P from 9,000 to 10,000", "exposures from 30 to 1,000"]),
+        ((9_000, 18_000), "2000", ["exposures from 30 to 1,000 of several sizes"]),
+        ((9_000, 10_000), "20", ["P from 9,000 to 10,000", "exposures from 30 to 1,000 of several sizes"]),
     ],
 )
 def test_an_interval_is_printed_only_for_sizes_and_exposures_that_the_law_was_fitted_to(

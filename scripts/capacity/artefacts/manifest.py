@@ -21,7 +21,7 @@ from capacity.errors import OtherSchema, Unlisted, UserError, printable
 
 SCHEMA = 2
 MANIFEST = "manifest.json"
-REMEDY = "replace it with `make prune DAMAGED=1` and a rerun"
+REMEDY = "replace it with `make prune DAMAGED=1` (and the CONFIG and STUDY that you ran) and a rerun"
 
 
 def write_atomically(path: Path, text: str, durable: bool = True, time: float | None = None) -> None:

@@ -25,6 +25,8 @@ def read_rows(path: Path) -> list[Row]:
     try:
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file, strict=True))
+    except FileNotFoundError:
+        raise ValueError(f"no {path.name}") from None
     except (OSError, csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{path.name} is not a table ({type(error).__name__})") from None
     if any(None in row or None in row.values() for row in rows):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from capacity.cli.arguments import plain_parser
+from capacity.errors import UserError
 from capacity.tables.reference import read_tables, scales_of
 from capacity.tables.scaling_law import CURVE, FEWEST_SIZES, SIZE, FittedLaw, each_size_held_out, fit_law
 
@@ -27,8 +28,14 @@ STUDIES = [
 
 
 def fitted_rows(reference: Path, studies: list[str]) -> pd.DataFrame:
-    """The rows of some studies at every scale that counted: of the best learning rate, each checkpoint once."""
+    """The rows of some studies at every scale that counted: of the best learning rate, each checkpoint once.
+
+    Raises UserError for a study that no scale has.
+    """
     tables = pd.concat([read_tables(scale) for scale in scales_of(reference)], ignore_index=True)
+    for study in studies:
+        if studies is not STUDIES and study not in (known := sorted(tables["study"].unique())):
+            raise UserError(f"--studies: {study!r} is none of {', '.join(known)}")
     counted = tables[tables["study"].isin(studies) & tables["chosen"]]
     return counted.drop_duplicates(["checkpoint_id", "scheme"])
 

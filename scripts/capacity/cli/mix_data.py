@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
 def study_of(args: argparse.Namespace) -> MixStudy:
     """What is asked. Raises UserError."""
     check_counts(args)
+    arms = arms_of(args.shares, args.tag, args.fewer)
     if min(args.exposures) < 1 or len(set(args.exposures)) < 2:
         raise UserError(f"--exposures: {' '.join(map(str, args.exposures))}; give two numbers or more, each 1 or more")
     config = load_config([CONFIG_FILE])
@@ -52,7 +53,7 @@ def study_of(args: argparse.Namespace) -> MixStudy:
         recipe,
         section,
         size_of(model, recipe),
-        arms_of(args.shares, args.tag, args.fewer),
+        arms,
         tuple(sorted(set(args.exposures))),
         args.seeds,
         timed(model, recipe),

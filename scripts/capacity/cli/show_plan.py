@@ -17,7 +17,9 @@ from capacity.cli.arguments import RESULTS, config_parser, read_config
 from capacity.config.experiment import Config
 from capacity.config.load import load_config
 from capacity.config.yaml_files import read_yaml
+from capacity.errors import UserError
 from capacity.jobs.gpus import lack_of_gpus, visible_gpus
+from capacity.jobs.run_loggers import check_loggers
 from capacity.plan.changes import compare
 from capacity.plan.estimates import (
     PUBLISHED_DAYS,
@@ -212,11 +214,14 @@ def main() -> None:
     config = read_config(args)
     changes = edits(load_config(files_of(args.against)), config) if args.against else []
     grid = resolve(config)
+    if args.trainings and (args.json or args.against or args.rate):
+        raise UserError("--trainings: a list of its own, without --json, --against and --rate; leave them out")
     if args.trainings:
         print("\n".join(training_costs(grid, args.trainings)))
         return
     plan = hold_against(grid, RESULTS)
     try_models(plan)
+    check_loggers(grid.loggers)
     answer, missing = forecast(plan, RESULTS), gaps(plan, RESULTS)
     runs = new_runs(grid, answer)
     if args.json:

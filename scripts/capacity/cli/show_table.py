@@ -18,4 +18,5 @@ def main() -> None:
     print(printable(readable(table), kept="\n"))
     if others := int((~table["chosen"].astype(bool)).sum()):
         print(f"\n{others} rows of learning rates that were tried and store less are not shown")
-    print(f"\n{args.table} has every column; figures are in {args.table.parent / 'figures'}")
+    figures = args.table.parent / "figures"
+    print(f"\n{args.table} has every column" + (f"; figures are in {figures}" if figures.is_dir() else ""))

@@ -11,7 +11,7 @@ from capacity.errors import UserError
 from capacity.plan.preview import sample_world
 from capacity.plan.world_specs import counted, world_settings
 from capacity.tables.bits import bits_offered
-from capacity.tables.scaling_law import FULL_PRECISION, FittedLaw
+from capacity.tables.scaling_law import FULL_PRECISION, LARGEST, FittedLaw
 
 PAPER = {1000: 1.8, 100: 1.0}  # bits a parameter: R = R_max holds up to 1.8 (Result 1); a peak of at least 1 (Result 4)
 
@@ -67,12 +67,15 @@ def main() -> None:
     )
     print(f"{bits:.4g} bits, {args.exposures:g} exposures, {100 * args.share:g} % stored, scheme {args.scheme}")
     if float("inf") == P:
-        print("no size holds them: the scheme leaves too little")
+        full = args.scheme == FULL_PRECISION
+        print(f"no size holds them: {f'more than {LARGEST:g} parameters' if full else 'the scheme leaves too little'}")
         return
     outside = [
-        f"extrapolated, so without an interval: the law was fitted to {name} {_range(*known)}"
-        for name, value, known in (
-            ("P", P, fitted.P_range), ("exposures", args.exposures, fitted.E_range), ("bits", bits, fitted.bits_range)
+        f"extrapolated, so without an interval: the law was fitted to {name} {_range(*known)}{of}"
+        for name, value, known, of in (
+            ("P", P, fitted.P_range, ""),
+            ("exposures", args.exposures, fitted.E_range, " of several sizes"),
+            ("bits", bits, fitted.bits_range, ""),
         )
         if not known[0] <= value <= known[1]
     ] + ([OTHER_FACTS] if other else [])  # fmt: skip

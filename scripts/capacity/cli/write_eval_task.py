@@ -32,7 +32,7 @@ def parse() -> argparse.Namespace:
         help="a name from `tokenizers`, for the length of answers; else what the studies use with the dataset",
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="an option as a study varies it"
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="an option of the dataset: N=300"
     )
     parser.add_argument("--seed", type=natural, default=1, help="of the world and of the split")
     parser.add_argument("--output", type=Path, required=True, help="the folder to write")
@@ -44,7 +44,7 @@ def world_and_spec(config: Config, args: argparse.Namespace) -> tuple[World, Que
     """The world, and how it is asked. Raises UserError for unknown names and for datasets that cannot be asked."""
     dataset = known(config.datasets, args.dataset, "dataset", "datasets")
     extraction = known(config.extractions, args.extraction, "--extraction", "extractions")
-    values = parse_overrides(args.set, "--set")
+    values = parse_overrides(args.set, "--set", "names='[16, 16]'")
     dataset = check(type(dataset), {**dataset.model_dump(exclude_unset=True), **values}, "--set")
     settings = world_settings(counted(dataset, args.dataset), args.seed)
     check_questions(extraction, args.extraction, "--extraction", settings, args.dataset)

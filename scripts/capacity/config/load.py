@@ -12,6 +12,7 @@ from capacity.config.validation import shown
 from capacity.config.yaml_files import parse_yaml, read_yaml
 from capacity.errors import UserError
 
+CHANGE = "regimes='{long: {lr: 2e-2}}'"
 MOST_MISTAKES = 20  # that are shown at once
 
 Source = tuple[str, dict[str, Any]]  # what a part of the configuration is called in messages, and what it says
@@ -66,16 +67,13 @@ def _check_stated(config: Config, sources: list[Source]) -> None:
             )
 
 
-def parse_overrides(words: Iterable[str], option: str = "--config") -> dict[str, Any]:
+def parse_overrides(words: Iterable[str], option: str = "--config", example: str = CHANGE) -> dict[str, Any]:
     """The values of `--config KEY=VALUE ...`, by key. Raises UserError for what the engine does not take either."""
     overrides = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key.isidentifier():
-            raise UserError(
-                f"{option} {word}: not KEY=VALUE; a key is one word, and one below it is changed by a mapping: "
-                "regimes='{long: {lr: 2e-2}}'"
-            )
+            raise UserError(f"{option} {word}: not KEY=VALUE; a key is one word, what is below it a mapping: {example}")
         overrides[key] = value
     return _typed_keys(overrides, option)
 

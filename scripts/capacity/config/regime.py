@@ -20,7 +20,7 @@ class Regime(Section):
     batch: Annotated[int, Field(gt=0, le=1_000_000)] = Field(description="Rows or windows a step.")
     lr: OneRateOrMore = Field(
         description="Peak learning rate. A list: every rate is trained and stays in the table, where `chosen` marks "
-        "the one that stores most bits a parameter as trained, in the mean over seeds."
+        "the one that stores most bits a parameter as trained (else of most bits a weight), in the mean over seeds."
     )
     packing: Literal["rows", "windows"] = Field(
         "windows", description="rows: one biography a row. windows: biographies end to end, cut every `context` tokens."

@@ -34,6 +34,7 @@ def make_plan(workflow: Any, results: Path) -> Plan:
     engine.pause_garbage_collection()
     try:
         files = [Path("config.yaml"), *engine.config_files(workflow)]
+        engine.check_cores(workflow)
         engine.forget_interruptions(results, Path(".snakemake/incomplete"))
         plan = prepare_run(resolve(load_asked(files, engine.config_values(workflow))), results)
         use_store(os.environ, plan.grid.store)

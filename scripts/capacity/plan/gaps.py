@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from capacity.artefacts.spec import closure
+from capacity.errors import UserError
 from capacity.plan.fixed_paths import published
 from capacity.plan.forecast import wanted_names
 from capacity.plan.survey import Plan, State
@@ -40,8 +41,14 @@ def gap_messages(plan: Plan, results: Path) -> list[str]:
 
 
 def _new_store(store: str | None) -> list[str]:
-    if store is None or os.path.isdir(os.path.expanduser(store)):
+    """What to say of a store that is not there yet. Raises UserError for one that cannot be made."""
+    if store is None or os.path.isdir(path := os.path.abspath(os.path.expanduser(store))):
         return []
+    above = next(place for place in (Path(path), *Path(path).parents) if place.exists())
+    if not above.is_dir():
+        raise UserError(f"store: {store}: {above} is no folder; name one, or a path at which one can be made")
+    if not os.access(above, os.W_OK):
+        raise UserError(f"store: {store}: nothing can be written in {above}; name another folder")
     return [f"store: {store}: there is no such folder yet; a run makes it and puts what it makes there"]
 
 

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from snakemake.io import ancient
 
+from capacity.errors import UserError
 from capacity.jobs.slurm import Request
 from capacity.plan.run_lock import alone
 
@@ -64,6 +65,12 @@ def config_values(workflow: Any) -> dict[str, Any]:
     settings = workflow.config_settings
     studies = [word.removeprefix("study=") for word in settings.config_args or () if word.startswith("study=")]
     return dict(settings.config) | ({"study": studies[-1]} if studies else {})
+
+
+def check_cores(workflow: Any) -> None:
+    """Raises UserError for fewer than one core: the engine would wait for ever, without a word."""
+    if (cores := workflow.resource_settings.cores) is not None and cores < 1:
+        raise UserError(f"--cores: {cores}; give 1 or more, or all")
 
 
 def forget_interruptions(results: Path, engine_records: Path) -> None:

@@ -94,7 +94,7 @@ class FittedLaw:
     rows: int
     seeds: int
     P_range: tuple[int, int]
-    E_range: tuple[int, int]
+    E_range: tuple[int, int]  # of exposures that three sizes have, or all
     bits_range: tuple[int, int]  # offered
     unseen_error: float | None = None  # median over cells, relative, by the law of the other sizes
 
@@ -146,7 +146,9 @@ def fit_law(table: pd.DataFrame, resamples: int = RESAMPLES) -> FittedLaw:
         raise UserError("a law needs models of at least three numbers of exposures; run the study `exposures`")
     generator = np.random.Generator(np.random.Philox(SEED))
     resampled = [_fit(_redrawn(table, generator)) for _ in range(resamples)]
-    known = (full["P"], full["exposures"], full["R_max"] * full["P"])
+    sizes = full.groupby("exposures")["P"].nunique()
+    of_many = sizes[sizes >= min(FEWEST_SIZES, full["P"].nunique())].index  # one size says nothing of the others
+    known = (full["P"], of_many, full["R_max"] * full["P"])
     P_range, E_range, bits_range = ((int(values.min()), int(values.max())) for values in known)
     return FittedLaw(_fit(table), resampled, len(full), table["seed"].nunique(), P_range, E_range, bits_range)
 

@@ -111,7 +111,7 @@ def _check_ends(column: str, texts: list[str], mark: str) -> None:
     ended = sorted(text + mark for text in texts)
     for one, other in pairwise(ended):
         if other.startswith(one):
-            raise UserError(f"{column}: {other[:-1]!r} goes on after {one!r}; write it without {mark!r}")
+            raise UserError(f"{column}: {other[:-1]!r} goes on after {one[:-1]!r}; write it without {mark!r}")
 
 
 def _grammar(settings: RecordsWorld, values: dict[str, list[str]]) -> Grammar:
