@@ -136,3 +136,8 @@ def test_what_can_be_asked_for_is_of_the_world_that_each_model_holds_most_of():
         for seed in (1, 2, 3)
     ]
     assert {who: mean.mean for who, mean in _extractable(pd.DataFrame(rows)).items()} == {"mine": 2.0, "GPT-2": 1.0}
+
+
+def test_one_seed_has_no_interval_and_two_have_their_range() -> None:
+    assert str(Mean.of(np.array([1.2]))) == "1.2"
+    assert str(Mean.of(np.array([1.2, 1.3]))) == "1.25 (1.2 to 1.3)"

@@ -18,7 +18,7 @@ from capacity.audit.findings import Level
 from capacity.audit.folder import ID_SUFFIX, Artefact, Folder, parents_first
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
-from capacity.plan.changes import compare, show
+from capacity.plan.changes import compare, in_words
 from capacity.plan.grid import Grid
 
 ARTEFACT = re.compile(rf"(?:{'|'.join(STAGES)})/[^/]+-[0-9a-f]{{12}}")
@@ -147,7 +147,7 @@ def _against_configuration(folder: Folder, grid: Grid, level: Level) -> None:
         unmatched = [settings for settings in made[slug] if settings not in wanted[slug]]
         for settings in unmatched:
             nearest = min(wanted[slug], key=lambda other: len(compare(settings, other)))
-            changes = [f"{key} {show(old)} -> {show(new)}" for key, old, new in compare(settings, nearest)]
+            changes = [in_words(*change) for change in compare(settings, nearest)]
             more = f" and {len(changes) - 5} others" if len(changes) > 5 else ""
             level.warn("other configuration", slug, "; ".join(changes[:5]) + more)
 

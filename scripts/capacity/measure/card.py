@@ -22,7 +22,7 @@ MOST_ADVISED = 30  # seeds
 
 @dataclass(frozen=True)
 class Mean:
-    """Over seeds, with Student's 95 % interval, or the range of two seeds."""
+    """Over seeds, with Student's 95 % interval, or the range of two seeds; low = high = mean of one."""
 
     mean: float
     low: float
@@ -35,7 +35,8 @@ class Mean:
         return cls(float(values.mean()), low, high)
 
     def __str__(self) -> str:
-        return f"{self.mean:.3g} ({self.low:.3g} to {self.high:.3g})"
+        interval = f" ({self.low:.3g} to {self.high:.3g})" if self.low < self.high else ""
+        return f"{self.mean:.3g}{interval}"
 
 
 @dataclass(frozen=True)

@@ -35,10 +35,9 @@ def compare(old: Any, new: Any, key: str = "") -> list[tuple[str, Any, Any]]:
 def in_words(key: str, old: Any, new: Any) -> str:
     """One change of a key; of rows only that they changed."""
     rows = isinstance(new, list) and any(isinstance(item, dict) for item in new)
-    return f"{key} changed" if rows else f"{key} {show(old)} -> {show(new)}"
+    return f"{key} changed" if rows else f"{key} {_show(old)} -> {_show(new)}"
 
 
-def show(value: Any) -> str:
-    """A value, cut where it is long."""
+def _show(value: Any) -> str:
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return text if len(text) <= 40 else text[:37] + "..."
