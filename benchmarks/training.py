@@ -23,7 +23,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from capacity.plan.survey import ALLOCATOR
+from capacity.plan.job_environment import ALLOCATOR
 
 ENVIRONMENT = {  # as the workflow's jobs have it; glibc and OpenMP read theirs when the process starts
     "OMP_NUM_THREADS": "1",

@@ -1,6 +1,7 @@
 """The folders of the library are layers: a module imports its own folder and lower ones, never a later one."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from collections import defaultdict
@@ -89,6 +90,15 @@ def test_a_configuration_is_checked_without_large_libraries() -> None:
     code = "import sys, capacity.plan.grid; print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert large & set(result.stdout.split()) == set()
+
+
+@pytest.mark.parametrize("script", sorted((LIBRARY.parents[1] / "benchmarks").glob("*.py")), ids=lambda path: path.stem)
+def test_a_benchmark_imports_what_there_is(script: Path) -> None:
+    """They run seldom, and no test runs them."""
+    for node in ast.walk(ast.parse(script.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("capacity"):
+            names = vars(importlib.import_module(str(node.module)))
+            assert names.keys() >= {alias.name for alias in node.names}, node.module
 
 
 def test_modules_do_not_import_each_other_in_a_circle() -> None:
