@@ -125,7 +125,11 @@ def test_what_a_run_cannot_read_ends_it_in_one_line(
 
     monkeypatch.setattr("capacity.config.load.load_asked", refuse)
     monkeypatch.setattr(gc, "disable", lambda: None)
-    workflow = SimpleNamespace(overwrite_configfiles=[], config_settings=SimpleNamespace(config={}, config_args=None))
+    settings = {
+        "config_settings": SimpleNamespace(config={}, config_args=None),
+        "resource_settings": SimpleNamespace(cores=1),
+    }
+    workflow = SimpleNamespace(overwrite_configfiles=[], **settings)
     with pytest.raises(SystemExit):
         make_plan(workflow, tmp_path)
     assert capsys.readouterr().err.splitlines() == [
