@@ -136,7 +136,7 @@ def training_costs(grid: Grid, pattern: str) -> list[str]:
             flops, (rate, bound) = training_flops(*made_from, training), assumed_rate(*made_from, training)
             device, how = ("GPU", f"bound by {bound} ({in_words(assumed_card())})") if bound else ("core", "assumed")
             cost = f"at {rate:.1e} FLOP/s of one {device}, {how}: {duration(flops / rate, device)}"
-            lines.append(f"{', '.join(names)} ({spec.id.rpartition('-')[0]}): {flops:.3g} FLOPs; {cost}")
+            lines.append(f"{', '.join(names)} ({spec.slug}): {flops:.3g} FLOPs; {cost}")
     paper = (
         f"the paper: {PUBLISHED_DAYS} days on {PUBLISHED_GPUS} A100 for gpt2-20-16 on bioS(10M), {PUBLISHED_FLOPS:.3g} "
         f"FLOPs, which implies {published_rate():.1e} FLOP/s of each"
