@@ -253,12 +253,14 @@ def compare(name: str, width: int, commit: str, args: argparse.Namespace) -> Non
         git = ["git", "-C", str(ROOT), "worktree"]
         subprocess.run([*git, "add", "--detach", "--quiet", folder, commit], check=True)
         stack.callback(subprocess.run, [*git, "remove", "--force", folder], check=True)
-        settings = name, width, args.precision, args.steps
-        theirs, ours = (stack.enter_context(one_commit(path, *settings)) for path in (Path(folder), ROOT))
+        their_precision = args.against_precision or args.precision
+        theirs = stack.enter_context(one_commit(Path(folder), name, width, their_precision, args.steps))
+        ours = stack.enter_context(one_commit(ROOT, name, width, args.precision, args.steps))
         rounds = [(theirs(), ours()) for _ in range(args.rounds)]
     before, now = (statistics.median(column) for column in zip(*rounds, strict=True))
     ratio = statistics.median(a / b for a, b in rounds)
-    print(f"{name:20}{width or 16:6}{args.precision:>6}{before:10.2f}{now:10.2f} ms a step {ratio:6.2f}x", flush=True)
+    precisions = f"{their_precision} {args.precision}"
+    print(f"{name:20}{width or 16:6}{precisions:>11}{before:10.2f}{now:10.2f} ms a step {ratio:6.2f}x", flush=True)
 
 
 def main() -> None:
@@ -271,6 +273,8 @@ def main() -> None:
     parser.add_argument("--against", metavar="COMMIT", help="another commit, to be compared with on our loop alone")
     parser.add_argument("--widths", type=int, nargs="+", default=[0], help="with --against (default: the models' own)")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="with --against")
+    their_precision = "that of the other commit, with --against (default: --precision)"
+    parser.add_argument("--against-precision", choices=["fp32", "bf16"], help=their_precision)
     args = parser.parse_args()
     transformers_logging.set_verbosity_error()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
