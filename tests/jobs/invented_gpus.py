@@ -23,6 +23,10 @@ def nvmlShutdown():
     pass
 
 
+def nvmlSystemGetDriverVersion():
+    return "550.54.15"
+
+
 def nvmlDeviceGetCount():
     return len(GPUS)
 

@@ -11,6 +11,7 @@ from checkout import Checkout
 from invented_gpus import TWO, invent
 
 from capacity.artefacts.identity import SCRIPTS
+from capacity.audit import machine
 from capacity.jobs.gpus import HIDING, Gpu, installed_gpus, lack_of_gpus, visible_gpus
 
 
@@ -49,6 +50,12 @@ def test_the_gpus_that_a_job_sees_are_those_that_the_variable_leaves(two_gpus: N
 
 def test_a_gpu_has_a_model_and_memory(two_gpus: None) -> None:
     assert installed_gpus() == [Gpu(uuid, "NVIDIA A100-SXM4-40GB", 40_000) for uuid in TWO]
+
+
+def test_an_audit_tells_the_models_and_the_driver(two_gpus: None) -> None:
+    machine._gpus.cache_clear()
+    assert machine._gpus() == "NVIDIA A100-SXM4-40GB; NVIDIA A100-SXM4-40GB; driver 550.54.15"
+    machine._gpus.cache_clear()
 
 
 def test_a_gpu_that_is_cut_is_its_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

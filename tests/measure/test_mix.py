@@ -2,6 +2,7 @@
 
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from capacity.cli.main import main
 from capacity.cli.mix_data import parser, study_of
 from capacity.config.load import load_config
+from capacity.errors import UserError
 from capacity.measure.mix import CLEAN, MixStudy, arms_of
 from capacity.measure.mix_card import MixCard, crossing, limits, make_mix_card, mix_markdown
 from capacity.measure.mix_figure import plot_mix
@@ -44,6 +46,20 @@ def test_every_arm_is_trained_with_every_number_of_exposures_rate_and_seed(study
 def test_shares_that_are_near_each_other_are_told_apart():
     labels = [arm.label for arm in arms_of([0.875, 0.8751, 0.5], tagged=True, fewer=True)]
     assert len(set(labels)) == len(labels) == 1 + 3 * 3
+
+
+def test_shares_that_would_be_one_world_are_refused():
+    with pytest.raises(UserError, match=r"--shares: 0.875 and 0.8750001 are one in six digits; leave one of them out"):
+        arms_of([0.8750001, 0.875], tagged=False, fewer=False)
+
+
+def test_a_card_says_where_junk_people_are_told_more_often_than_in_the_paper(study: MixStudy):
+    told = study.junk_told(study.arms[1], 100)
+    assert told == pytest.approx(7 * 100 * study.people(study.arms[1]) / 500_000)
+    many = replace(study, exposures=(100, 3000))
+    said = list(limits(make_mix_card(many, planted(many, {"clean": 200, "junk": 500, "tagged": 300, "fewer": 200}))))
+    assert [line.partition(":")[0] for line in said] == [str(arm) for arm in study.arms[1:]]
+    assert f"the most in the paper: {30 * told:.0f} after 3,000 exposures; a smaller --scale" in said[0]
 
 
 def test_the_crossing_is_linear_in_the_logarithm_of_exposures():

@@ -242,10 +242,10 @@ def test_numbers_and_many_blocks_are_read_as_text(tmp_path: Path) -> None:
         (COUNTRIES.replace("euro", "euro ").replace("franc", "f ranc"), {}, ["'euro '", "blanks"]),
         ("country,capital\nFrance,Paris\nChad,Paris\n", {"attributes": ["capital"], "N": 2}, ["'Paris' in every row"]),
         (COUNTRIES.replace("won", '"euro; a sort"'), {}, ["'euro; a sort' goes on after 'euro'; write"]),
-        (COUNTRIES.encode("utf-16"), {}, ["facts.csv"]),
+        (COUNTRIES.encode("utf-16"), {}, ["facts.csv", "is in UTF-16; save it in UTF-8"]),
         (COUNTRIES.replace("Paris", "Par\xe9s").encode("latin-1"), {}, ["invalid UTF8", "save it in UTF-8"]),
         (COUNTRIES.replace("code", "cod\xe9").encode("latin-1"), {}, ["facts.csv"]),
-        (COUNTRIES + "Chad,Ndjamena\n", {"N": 5}, ["Expected 4 columns, got 2"]),
+        (COUNTRIES + "Chad,Ndjamena\n", {"N": 5}, ["Expected 4 columns, got 2", "in quotes"]),
         (COUNTRIES + f"Chad,{'x' * 5_000_000},franc,TD\n", {"N": 5}, ["facts.csv"]),
         ("x" * 5_000_000, {}, ["facts.csv"]),
         ("", {}, ["facts.csv", "mpty"]),
@@ -268,6 +268,14 @@ def test_a_table_that_cannot_be_told_is_named_in_one_line(
     message = str(refusal.value)
     assert "\n" not in message
     assert all(word in message for word in says), message
+
+
+@pytest.mark.parametrize("values", [[["a"], ["b"]], [{"x": "a"}, {"x": "b"}]], ids=["lists", "structures"])
+def test_a_parquet_column_of_more_than_one_value_a_cell_is_refused(tmp_path: Path, values: list[Any]) -> None:
+    pd.DataFrame({"country": ["Chad", "Mali"], "x": values}).to_parquet(tmp_path / "t.parquet")
+    settings = RecordsFile(file=str(tmp_path / "t.parquet"), entity="country", attributes=None, missing="error", N=None)
+    with pytest.raises(UserError, match=r"column 'x' holds (list|struct)<.*>; give one value a cell, as a text"):
+        read_records(settings)
 
 
 def test_what_pandas_writes_of_an_index_is_no_column_and_zero_has_no_sign(tmp_path: Path) -> None:

@@ -5,8 +5,6 @@ numbers within tolerance.
 """
 
 import functools
-import shutil
-import subprocess
 from collections import Counter
 from importlib import metadata
 from pathlib import PurePath
@@ -15,6 +13,7 @@ from typing import Any
 from capacity.audit.findings import Level
 from capacity.audit.folder import Folder, Manifest
 from capacity.environment import REPOSITORY, environment, hardware
+from capacity.jobs.gpus import driver_version, installed_gpus
 
 LOCK = REPOSITORY / "envs" / "requirements.txt"
 FORMATS = {".parquet": "pyarrow", ".safetensors": "safetensors"}  # which note their own version in a file
@@ -76,15 +75,9 @@ def differences(folder: Folder) -> list[str]:
 
 @functools.cache
 def _gpus() -> str:
-    """Names and driver of the GPUs, or nothing."""
-    if shutil.which("nvidia-smi") is None:
-        return ""
-    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return "; ".join(answer.stdout.split("\n")).strip("; ") if answer.returncode == 0 else ""
+    """Models and driver of the GPUs, or nothing."""
+    models = [gpu.model for gpu in installed_gpus() if gpu.model]
+    return "; ".join([*models, f"driver {driver_version()}"]) if models else ""
 
 
 def _against_lock(level: Level) -> None:

@@ -72,6 +72,8 @@ def main() -> None:
     parser.add_argument("--damaged", action="store_true", help="damaged artefacts and what followed from them instead")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     args = parser.parse_args()
+    if not args.damaged and sys.stderr.isatty():
+        print("looking at what every study at every scale reaches (up to a minute)", file=sys.stderr, flush=True)
     why = None if args.damaged else reached(args)
     orphans = found(args, why)
     if why is not None:

@@ -69,6 +69,19 @@ def driver_gpus() -> Iterator[Gpu]:
         raise OSError(str(error)) from error
 
 
+def driver_version() -> str:
+    """The version of the NVIDIA driver, as NVML tells it. Raises OSError where there is none."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        version = str(pynvml.nvmlSystemGetDriverVersion())
+        pynvml.nvmlShutdown()
+    except pynvml.NVMLError as error:
+        raise OSError(str(error)) from error
+    return version
+
+
 def _parts(pynvml: Any, card: Any) -> Iterator[Any]:
     """The instances that a GPU is cut into, none where it is whole."""
     try:

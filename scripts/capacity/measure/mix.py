@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Self
 
 from capacity.errors import UserError
@@ -9,7 +10,8 @@ from capacity.measure.recipe import ON_THIS_CPU, Recipe
 
 CLEAN, JUNK, TAGGED, FEWER = "clean", "junk", "tagged", "fewer"
 NAMES = 128  # of each part: useful and junk people together leave most names alone
-JUNK_PEOPLE = 500_000  # each is told a few times at most
+JUNK_PEOPLE = 500_000  # with few useful people and exposures each is told a few times at most: `junk_told`
+MOST_TOLD = 3.5  # times that the paper tells a person of its random junk, at most
 OFFERED = 1.3  # bits a parameter: the model can keep nearly all of it
 
 
@@ -62,6 +64,10 @@ class MixStudy:
         N = self.recipe.people(self.P, OFFERED)
         return N // 2 if arm.kind == FEWER else N
 
+    def junk_told(self, arm: Arm, exposures: int) -> float:
+        """How often a junk person is told on average while a useful fact is told `exposures` times."""
+        return self.people(arm) * exposures * arm.share / (1 - arm.share) / JUNK_PEOPLE
+
     def rates(self) -> list[float]:
         """Around the recipe's, and further down: the best rate among junk lies lower."""
         return [self.recipe.lr * factor for factor in (0.25, 0.5, 1, 2)]
@@ -104,8 +110,12 @@ def arms_of(shares: Sequence[float], tagged: bool, fewer: bool) -> tuple[Arm, ..
     for share in shares:
         if not 0 < share < 1:
             raise UserError(f"--shares: {share:g}; give shares of junk above 0 and below 1, such as 0.5 0.875")
+    distinct = sorted(set(shares))
+    for share, next_ in pairwise(distinct):
+        if Arm(JUNK, share).label == Arm(JUNK, next_).label:
+            raise UserError(f"--shares: {share!r} and {next_!r} are one in six digits; leave one of them out")
     kinds = [JUNK, *([TAGGED] if tagged else []), *([FEWER] if fewer else [])]
-    return (Arm(CLEAN, 0), *(Arm(kind, share) for share in sorted(set(shares)) for kind in kinds))
+    return (Arm(CLEAN, 0), *(Arm(kind, share) for share in distinct for kind in kinds))
 
 
 def mix_recipe(recipe: Recipe) -> Recipe:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from capacity.measure.card import Mean, seeds_text
-from capacity.measure.mix import CLEAN, MixStudy
+from capacity.measure.mix import CLEAN, MOST_TOLD, Arm, MixStudy
 from capacity.tables.bits import Array
 from capacity.tables.summary import seed_interval
 
@@ -18,10 +18,13 @@ HALF = 0.5  # of the bits on offer
 
 @dataclass(frozen=True)
 class MixCell:
-    """kept: R over R_max. lr: the best rate. at_end: whether it is the lowest or highest that was tried."""
+    """kept: R over R_max. lr: the best rate. at_end: whether it is the lowest or highest that was tried.
+    junk_told: how often a junk person was told, on average.
+    """
 
     exposures: int
     N: int
+    junk_told: float
     kept: Mean
     lr: float
     at_end: bool
@@ -83,7 +86,7 @@ def make_mix_card(study: MixStudy, table: pd.DataFrame) -> MixCard:
         seeds=int(best["seed"].nunique()),
         arms=[
             ArmResult(
-                str(arm), arm.kind, arm.share, list(_cells(rows, study.rates())), _mean(needed[arm]),
+                str(arm), arm.kind, arm.share, list(_cells(study, arm, rows)), _mean(needed[arm]),
                 None if arm.kind == CLEAN or _mean(clean) is None else _mean(needed[arm] / clean),
                 early=int((needed[arm] == 0).sum()), late=int(np.isinf(needed[arm]).sum()),
             )
@@ -111,13 +114,15 @@ def _mean(values: Array) -> Mean | None:
     return Mean(float(np.exp(logarithms.mean())), float(np.exp(low)), float(np.exp(high)))
 
 
-def _cells(rows: pd.DataFrame, rates: list[float]) -> Iterator[MixCell]:
+def _cells(study: MixStudy, arm: Arm, rows: pd.DataFrame) -> Iterator[MixCell]:
+    rates = study.rates()
     for exposures, part in rows.groupby("exposures"):
         part = part.sort_values("seed")
         lr = float(part["lr"].iloc[0])
         ends = any(math.isclose(lr, end, rel_tol=1e-3) for end in (min(rates), max(rates)))
         kept = Mean.of((part["R"] / part["R_max"]).to_numpy(float))
-        yield MixCell(int(exposures), int(part["N"].iloc[0]), kept, lr, ends)
+        told = study.junk_told(arm, int(exposures))
+        yield MixCell(int(exposures), int(part["N"].iloc[0]), told, kept, lr, ends)
 
 
 def mix_markdown(card: MixCard, command: str) -> str:
@@ -169,3 +174,9 @@ def limits(card: MixCard) -> Iterator[str]:
         at_end = [f"{cell.exposures:,} ({cell.lr:g})" for cell in arm.cells if cell.at_end]
         if at_end:
             yield f"{arm.arm}: the best rate is the lowest or highest tried after {', '.join(at_end)} exposures"
+        told = [f"{cell.junk_told:.0f} after {cell.exposures:,}" for cell in arm.cells if cell.junk_told > MOST_TOLD]
+        if told:
+            often = (
+                f"a junk person is told more than {MOST_TOLD} times, the most in the paper: {', '.join(told)} exposures"
+            )
+            yield f"{arm.arm}: {often}; a smaller --scale, or fewer --exposures"

@@ -1,5 +1,6 @@
 """The file of own facts, read: of a CSV or parquet table the columns and rows that are used, and no more."""
 
+import codecs
 import csv
 import functools
 import re
@@ -91,14 +92,28 @@ def _read(
     try:
         table, dropped = _rows_and_dropped(path.name, schema, blocks_of(path, wanted), missing, N)
     except (pa.ArrowInvalid, pa.ArrowKeyError, pa.ArrowNotImplementedError, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"file: {path.name}: {_reason(error)}") from None
+        raise UserError(f"file: {path.name}: {_reason(path, error)}") from None
     return table, dropped
 
 
-def _reason(error: Exception) -> str:
+def _reason(path: Path, error: Exception) -> str:
+    """What Arrow says, in one line, and what to do."""
     text = " ".join(str(error).split())[:200]
-    is_other = isinstance(error, UnicodeDecodeError) or "UTF8" in text
-    return f"{text}; save it in UTF-8" if is_other else text
+    if _is_utf16(path):
+        return "is in UTF-16; save it in UTF-8"
+    if isinstance(error, UnicodeDecodeError) or "UTF8" in text:
+        return f"{text}; save it in UTF-8"
+    if re.search(r"Expected \d+ columns, got", text):
+        return f"{text}; give each row as many cells as the first, and a value with a comma in quotes"
+    return text
+
+
+def _is_utf16(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    except OSError:
+        return False
 
 
 def forget_records() -> None:
@@ -111,7 +126,7 @@ def column_names(path: Path) -> list[str]:
     try:
         names = _parquet_columns(path) if _is_parquet(path) else _csv_columns(path)
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"file: {path.name}: {_reason(error)}") from None
+        raise UserError(f"file: {path.name}: {_reason(path, error)}") from None
     for name in names:
         if not name.strip() or names.count(name) > 1:
             raise UserError(f"file: {path.name}: the column name {name!r} is empty or stands twice; rename it")
@@ -185,6 +200,10 @@ def _parquet(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         arrays = []
         for column in columns:
             values = block[column]
+            if pa.types.is_nested(values.type):
+                raise UserError(
+                    f"file: {path.name}: column {column!r} holds {values.type}; give one value a cell, as a text"
+                )
             if pa.types.is_floating(values.type):
                 values = pc.if_else(pc.is_nan(values), None, values)
             texts = pc.cast(values, pa.string())
