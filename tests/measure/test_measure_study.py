@@ -180,11 +180,12 @@ def test_the_same_command_is_the_same_measure_whatever_is_made_by_now(study: Mea
     budget = running.hours_of(replace(study, offered=(1.3, 2.6)), 2) * 1.01
     chosen, _ = within(study, budget, 2, seeds_given=False)
     assert chosen.left_out == (5.2,)
-    keep_choice(AskedMeasure.of(study, budget, seeds_given=False), chosen, folder_of(study))
+    keep_choice(AskedMeasure.of(study, 2 * budget, seeds_given=False), chosen, folder_of(study))
     as_if_made(monkeypatch, chosen)
     again, hours = within(study, budget, 2, seeds_given=False)
     assert (again, hours < 0.05) == (chosen, True)
     assert within(study, 2 * budget, 2, seeds_given=False)[0].left_out == (), "another budget is another question"
+    assert within(study, budget, 4, seeds_given=False)[0].left_out == (), "so are more cores"
     muon = replace(study, training=(("optimizer", "muon"),))
     with pytest.raises(UserError, match="budget"):
         within(muon, budget / 1000, 2, seeds_given=False)

@@ -101,6 +101,15 @@ def test_cells_that_may_mean_none_and_texts_that_look_alike_are_named(tmp_path: 
     ]
 
 
+@pytest.mark.parametrize(("one", "other"), [("1", "1.0"), ("2.50", "2.5"), ("7", "+7"), ("3", "03")])
+def test_a_number_that_is_written_in_two_ways_is_named(tmp_path: Path, one: str, other: str) -> None:
+    cells = [one, other, "12", "1.2"]
+    spec = records(tmp_path, "e,size\n" + "".join(f"e{i},{cells[i % 4]}\n" for i in range(24)))
+    assert table_notes(make_world(spec)) == [
+        f"size: {one!r} and {other!r} are two values; write them alike if they are one"
+    ]
+
+
 def test_what_controls_a_terminal_is_written_out(tmp_path: Path) -> None:
     world = make_world(records(tmp_path, "e,ci\x1b[31mty\nP1,a\x1b]0;x\x07\nP2,b\u202ec\n"))
     tokenizer = made_tokenizer({"kind": "word"}, world)

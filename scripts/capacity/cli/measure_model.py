@@ -110,7 +110,7 @@ def main() -> None:
     args = parser().parse_args()
     study, budget = first_study(args), seconds_of(args.budget) / 3600
     refuse_other_models(study)
-    asked = AskedMeasure.of(study, budget, bool(args.seeds))
+    asked = AskedMeasure.of(study, budget * args.cores, bool(args.seeds))
     study, hours = within(study, budget, args.cores, bool(args.seeds))
     worlds = ", ".join(f"{N:,} ({offered:g} bits a parameter)" for offered, N in study.worlds().items())
     print(

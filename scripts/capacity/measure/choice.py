@@ -13,19 +13,19 @@ CHOICE = "choice.json"  # beside the configuration and the card
 
 @dataclass(frozen=True)
 class AskedMeasure:
-    """What worlds and seeds are chosen from. seeds: None where the budget decides. hours: the budget.
+    """What worlds and seeds are chosen from. seeds: None where the budget decides. core_hours: the budget on all cores.
 
     sections: of the configuration, with all worlds and the first rates: models, recipe, schemes and questions.
     """
 
     sections: dict[str, Any]
     seeds: int | None
-    hours: float
+    core_hours: float
 
     @classmethod
-    def of(cls, study: MeasureStudy, hours: float, seeds_given: bool) -> "AskedMeasure":
+    def of(cls, study: MeasureStudy, core_hours: float, seeds_given: bool) -> "AskedMeasure":
         """study: before anything is chosen."""
-        return cls(study.config(), study.seeds if seeds_given else None, hours)
+        return cls(study.config(), study.seeds if seeds_given else None, core_hours)
 
     def plain(self) -> dict[str, Any]:
         """As it comes back from JSON."""

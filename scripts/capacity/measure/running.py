@@ -76,7 +76,7 @@ def within(study: MeasureStudy, budget: float, cores: int, seeds_given: bool) ->
 
     Raises UserError where the least is too long.
     """
-    before = chosen_before(AskedMeasure.of(study, budget, seeds_given), study, folder_of(study))
+    before = chosen_before(AskedMeasure.of(study, budget * cores, seeds_given), study, folder_of(study))
     if before:
         return before, hours_of(before, cores)
     hours = hours_of(study, cores)

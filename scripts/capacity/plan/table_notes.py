@@ -1,7 +1,9 @@
 """What a table of one's own has that its user may not mean: each a line of the preview, nothing of it an error."""
 
+import re
 import unicodedata
 from collections.abc import Iterator
+from decimal import Decimal
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from capacity.world.records import RecordsWorld, column_entropy
 from capacity.world.records_file import num_dropped
 
 EMPTY_WORDS = {"na", "n/a", "#n/a", "nan", "null", "none", "nil", "-", "--", "?", "unknown", "missing"}
+NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+")
 LARGE_SHARE = 0.02  # of a person's bits, from which the notes say what frequencies alone tell
 
 
@@ -62,5 +65,7 @@ def _look_alikes(world: World, settings: RecordsWorld) -> Iterator[str]:
 
 
 def _seen_as(text: str) -> str:
-    """Without case, and without characters that are not seen."""
+    """Without case, and without characters that are not seen; a number by its value, however it is written."""
+    if NUMBER.fullmatch(text):
+        return str(Decimal(text).normalize())
     return "".join(sign for sign in text.casefold() if unicodedata.category(sign) not in ("Cc", "Cf"))
