@@ -49,7 +49,6 @@ CHOSEN = $(LAID_OVER) $(call option,STUDY,study)
 WITH_ARGS := python scripts/capacity/cli/with_args.py
 ENGINE = $(WITH_ARGS) snakemake $(LAID_OVER) $${STUDY:+--config "study=$$STUDY"}
 WATCHED = $$([ "$${LIVE:-0}" = 0 ] || echo --logger capacity)
-INDEX = $(call option,PIP_INDEX,index-url)
 
 .DEFAULT_GOAL := help
 .PHONY: crosscheck harness task help env table audit release lineage report compare size law reference plan export preview runs curves orphans prune
@@ -67,42 +66,23 @@ table: env ## the capacity table of config.yaml (STUDY=name, SCALE=workstation, 
 	@$(ENGINE) $(WATCHED) --quiet rules host --cores "$$CORES"
 	@[ ! -f results/capacity_table.csv ] || capacity table
 
-$(CRATE)/requirements.txt: envs/crate.txt
-	@echo "Setting up $(CRATE), which checks releases (some seconds)"
-	@"$$PYTHON" -m venv $(CRATE)
-	@$(CRATE)/bin/pip install --quiet --disable-pip-version-check $(INDEX) -r envs/crate.txt
-	@cp envs/crate.txt $@
+$(CRATE)/requirements.txt: envs/crate.txt envs/install
+	@envs/install $(CRATE) crate.txt
 
-$(SITE)/requirements.txt: envs/docs.txt
-	@echo "Setting up $(SITE), which makes the website (some seconds)"
-	@"$$PYTHON" -m venv $(SITE)
-	@$(SITE)/bin/pip install --quiet --disable-pip-version-check $(INDEX) -r envs/docs.txt
-	@cp envs/docs.txt $@
+$(SITE)/requirements.txt: envs/docs.txt envs/install
+	@envs/install $(SITE) docs.txt
 
-$(CROISSANT)/requirements.txt: envs/croissant.txt
-	@echo "Setting up $(CROISSANT), which checks the metadata of datasets (some seconds)"
-	@"$$PYTHON" -m venv $(CROISSANT)
-	@$(CROISSANT)/bin/pip install --quiet --disable-pip-version-check $(INDEX) -r envs/croissant.txt
-	@cp envs/croissant.txt $@
+$(CROISSANT)/requirements.txt: envs/croissant.txt envs/install
+	@envs/install $(CROISSANT) croissant.txt
 
-$(CROSSCHECK)/requirements.txt: envs/crosscheck.txt
-	@echo "Setting up $(CROSSCHECK) with torchao and llm-compressor (a few minutes)"
-	@"$$PYTHON" -m venv $(CROSSCHECK)
-	@$(if $(TORCH_INDEX),$(CROSSCHECK)/bin/pip install --quiet --index-url "$$TORCH_INDEX" $$(grep '^torch==' envs/crosscheck.txt))
-	@$(CROSSCHECK)/bin/pip install --quiet --disable-pip-version-check $(INDEX) \
-	  -r envs/crosscheck.txt
-	@cp envs/crosscheck.txt $@
+$(CROSSCHECK)/requirements.txt: envs/crosscheck.txt envs/install
+	@envs/install $(CROSSCHECK) crosscheck.txt
 
 crosscheck: $(CROSSCHECK)/requirements.txt ## torchao and llm-compressor again, against the numbers that the tests use
 	@HF_HUB_OFFLINE=1 $(CROSSCHECK)/bin/python tests/crosscheck/references.py 2> $(CROSSCHECK)/log | tail -n 1
 
-$(HARNESS)/requirements.txt: envs/harness.txt
-	@echo "Setting up $(HARNESS) with lm-evaluation-harness (a few minutes)"
-	@"$$PYTHON" -m venv $(HARNESS)
-	@$(if $(TORCH_INDEX),$(HARNESS)/bin/pip install --quiet --index-url "$$TORCH_INDEX" $$(grep '^torch==' envs/harness.txt))
-	@$(HARNESS)/bin/pip install --quiet --disable-pip-version-check $(INDEX) \
-	  -r envs/harness.txt
-	@cp envs/harness.txt $@
+$(HARNESS)/requirements.txt: envs/harness.txt envs/install
+	@envs/install $(HARNESS) harness.txt
 
 harness: env $(HARNESS)/requirements.txt ## lm-evaluation-harness on a tiny model of ours, against our own probe
 	@python -m pytest -q tests/extraction/test_harness.py

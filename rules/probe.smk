@@ -1,8 +1,8 @@
 """Probe scores.
 
 In: a dataset, a tokenizer and a set of variants. Out: a set of scores, one artefact a variant in results/probes/, reused by its
-identity: scores.parquet, nats of each item of each person, and temperatures.parquet, nats of each half of the people at other
-temperatures. A set itself holds nothing but its manifest.
+identity: scores.parquet, nats of each item of each person, temperatures.parquet, nats of each half of the people at other
+temperatures, and junk.parquet, nats of junk people where there is junk. A set itself holds nothing but its manifest.
 """
 
 

@@ -70,7 +70,7 @@ def load_world(row: Row, results: Place = RESULTS) -> "World":
 
 
 def load_scores(row: Row, results: Place = RESULTS) -> "pd.DataFrame":
-    """What the probe measured, a row a person: nats of its name and values, and which were given right."""
+    """What the probe measured, a row a person and item: nats of its name and values, and which were given right."""
     import pandas as pd
 
     return pd.read_parquet(_folder("probes", row["probe_id"], results) / "scores.parquet")

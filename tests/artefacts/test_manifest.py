@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planted import plant, tiny_grid
+from planted import keeping_times, plant, tiny_grid
 
 from capacity.artefacts import manifest
 from capacity.artefacts.identity import file_digest
@@ -102,12 +102,6 @@ def spec() -> Spec:
 def folder(spec: Spec, tmp_path: Path) -> Path:
     """A planted artefact with one file, content.txt."""
     return plant(spec, tmp_path)
-
-
-def keeping_times(path: Path, change: Callable[[bytes], bytes]) -> None:
-    stat = path.stat()
-    path.write_bytes(change(path.read_bytes()))
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
 def in_manifest(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:

@@ -17,7 +17,7 @@ import pytest
 import torch
 from checkout import Checkout
 from edits import RUNS
-from planted import TINY, tiny_grid
+from planted import TINY, keeping_times, tiny_grid
 
 from capacity.artefacts.identity import file_digest, package_version
 from capacity.artefacts.manifest import DIGEST, MANIFEST, content_digest, manifest_digest
@@ -67,12 +67,6 @@ def audit_of(
 
 def findings(report: Report, least: Severity = WARNING) -> list[Finding]:
     return [finding for level in report.levels for finding in level.findings if finding.severity >= least]
-
-
-def keep_time(path: Path, change: Callable[[bytes], bytes]) -> None:
-    stat = path.stat()
-    path.write_bytes(change(path.read_bytes()))
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
 def edit_manifest(folder: Path, **changes: Any) -> None:
@@ -126,11 +120,11 @@ def test_a_clean_folder_gives_no_finding_and_the_audit_changes_nothing_in_it(che
 
 
 def flip_bit(c: Checkout) -> None:
-    keep_time(c.artefact("checkpoints", LONG) / "model.safetensors", lambda old: old[:-1] + bytes([old[-1] ^ 1]))
+    keeping_times(c.artefact("checkpoints", LONG) / "model.safetensors", lambda old: old[:-1] + bytes([old[-1] ^ 1]))
 
 
 def truncate(c: Checkout) -> None:
-    keep_time(c.artefact("probes", f"{LONG}-rtn8") / "scores.parquet", lambda old: old[:-9])
+    keeping_times(c.artefact("probes", f"{LONG}-rtn8") / "scores.parquet", lambda old: old[:-9])
 
 
 def swap_specs(c: Checkout) -> None:
@@ -227,7 +221,7 @@ def other_label(c: Checkout) -> None:
 
 
 def edit_the_copy(c: Checkout) -> None:
-    keep_time(c.path / "results" / "capacity_table.csv", last_digit)
+    keeping_times(c.path / "results" / "capacity_table.csv", last_digit)
 
 
 def last_digit(content: bytes) -> bytes:
@@ -239,7 +233,7 @@ def last_digit(content: bytes) -> bytes:
 
 
 def other_host(c: Checkout) -> None:
-    keep_time(c.path / "results" / "runs.csv", lambda old: old.replace(b",1,", b",2,", 1))
+    keeping_times(c.path / "results" / "runs.csv", lambda old: old.replace(b",1,", b",2,", 1))
 
 
 def plant_pickle(c: Checkout) -> None:

@@ -9,10 +9,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from waiting import wait
 
 from capacity.jobs import fork_server
 from capacity.jobs.startup import ACCEPTED, FORK_SERVER
@@ -55,14 +56,6 @@ def server() -> Iterator[tuple[str, subprocess.Popen]]:
     yield path, process
     process.stdin.close()
     assert process.wait(20) is not None
-
-
-def wait(condition: Callable[[], bool], seconds: float = 20) -> None:
-    """Until a condition holds. Raises AssertionError where it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to be"
-        time.sleep(0.02)
 
 
 def start(folder: Path, body: str, path: str | None, *words: str, python: str = sys.executable) -> subprocess.Popen:

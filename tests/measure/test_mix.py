@@ -15,7 +15,7 @@ from capacity.cli.mix_data import parser, study_of
 from capacity.config.load import load_config
 from capacity.errors import UserError
 from capacity.measure.mix import CLEAN, MixStudy, arms_of
-from capacity.measure.mix_card import MixCard, crossing, limits, make_mix_card, mix_markdown
+from capacity.measure.mix_card import MixCard, crossing, make_mix_card, mix_markdown
 from capacity.measure.mix_figure import plot_mix
 from capacity.plan.grid import resolve
 
@@ -57,7 +57,7 @@ def test_a_card_says_where_junk_people_are_told_more_often_than_in_the_paper(stu
     told = study.junk_told(study.arms[1], 100)
     assert told == pytest.approx(7 * 100 * study.people(study.arms[1]) / 500_000)
     many = replace(study, exposures=(100, 3000))
-    said = list(limits(make_mix_card(many, planted(many, {"clean": 200, "junk": 500, "tagged": 300, "fewer": 200}))))
+    said = make_mix_card(many, planted(many, {"clean": 200, "junk": 500, "tagged": 300, "fewer": 200})).limits
     assert [line.partition(":")[0] for line in said] == [str(arm) for arm in study.arms[1:]]
     assert f"the most in the paper: {30 * told:.0f} after 3,000 exposures; a smaller --scale" in said[0]
 
@@ -103,7 +103,7 @@ def test_a_planted_threshold_is_found_with_its_interval(card: MixCard):
 def test_the_card_says_what_was_not_reached(card: MixCard):
     text = mix_markdown(card, "capacity mix")
     assert "| 87.5% junk | more than 200 |  |" in text
-    assert list(limits(card)) == [
+    assert card.limits == [
         "87.5% junk: half of the bits are reached outside of the exposures tried with 3 of 3 seeds; "
         "--exposures with more"
     ]

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from modelled import build_model, model_of
+from modelled import build_model, model_of, shaken
 from torch import Tensor
 from trainings import SPEC, batches_of, checkpoint_bytes, spec_of, train, training_of
-from transformers import PreTrainedModel
 
 from capacity.errors import UserError
 from capacity.jobs.stop import Interrupted
@@ -25,18 +24,8 @@ def spec_with(**experts: Any) -> dict[str, Any]:
     return {"family": "gpt2", "l": 2, "h": 2, "head_dim": 4, "mlp_ratio": 0.25, "experts": chosen}
 
 
-def shaken(settings: dict[str, Any]) -> PreTrainedModel:
-    """A model whose routers decide: every parameter is well away from 0."""
-    model = build_model(settings, 40, 12, seed=1)
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.5)
-    return model
-
-
 def layer_of(**experts: Any) -> SwitchedExperts:
-    return shaken(spec_with(**experts)).model.layers[0].mlp
+    return shaken(spec_with(**experts), 40, 12, by=0.5).model.layers[0].mlp
 
 
 def tokens(N: int = 30, d: int = 8) -> Tensor:
@@ -145,7 +134,7 @@ def test_the_papers_ratio_of_all_to_active_parameters_of_a_layer() -> None:
 
 @pytest.mark.parametrize("top", [1, 2])
 def test_saving_and_loading_loses_no_expert(top: int, tmp_path: Path) -> None:
-    model = shaken(spec_with(top=top, test_capacity=1.0)).eval()
+    model = shaken(spec_with(top=top, test_capacity=1.0), 40, 12, by=0.5).eval()
     model.save_pretrained(tmp_path)
     inputs = torch.arange(24).view(2, 12)
     assert torch.equal(load_model(tmp_path)(inputs).logits, model(inputs).logits)
@@ -154,13 +143,13 @@ def test_saving_and_loading_loses_no_expert(top: int, tmp_path: Path) -> None:
 def test_gradient_is_of_the_loss_and_the_weighted_imbalance() -> None:
     inputs = torch.randint(0, 40, (5, 12), generator=torch.Generator().manual_seed(4))
     targets = inputs.roll(-1, 1)
-    model = shaken(spec_with())
+    model = shaken(spec_with(), 40, 12, by=0.5)
     routing: list = []
     logits = model(input_ids=inputs, use_cache=False, routing=routing).logits
     loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
     (loss + 0.3 * sum(layer.imbalance for layer in routing)).backward()
     expected = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
-    objective = Objective(shaken(spec_with()), 12, "fp32", compiled=False, balance=0.3)
+    objective = Objective(shaken(spec_with(), 40, 12, by=0.5), 12, "fp32", compiled=False, balance=0.3)
     gradient, reported = objective.gradient(objective.initial_vector(), inputs, targets)
     torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(reported, loss.detach(), rtol=1e-6, atol=0)  # without the imbalance
@@ -267,7 +256,7 @@ def test_the_balance_of_stock_experts_balances_and_is_refused_where_it_would_be_
 
 
 def test_saving_and_loading_stock_experts_loses_none(tmp_path: Path) -> None:
-    model = shaken(mixtral(num_experts_per_tok=2)).eval()
+    model = shaken(mixtral(num_experts_per_tok=2), 40, 12, by=0.5).eval()
     model.save_pretrained(tmp_path)
     inputs = torch.arange(24).view(2, 12)
     assert torch.equal(load_model(tmp_path)(inputs).logits, model(inputs).logits)

@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers.dynamic_module_utils
 from decoder import reference_logits, weights_of
-from modelled import build_model, model_of
+from modelled import build_model, model_of, shaken
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from capacity.errors import UserError
@@ -65,16 +65,6 @@ EXPERTS = [
 
 def spec_with(family: str, change: dict, l: int = 2, h: int = 4, head_dim: int = 8) -> dict:
     return {"family": family, "l": l, "h": h, "head_dim": head_dim} | change
-
-
-def shaken(settings: dict, V: int = 50, context: int = 20) -> PreTrainedModel:
-    """A model whose every parameter matters: biases and norms are not at their start."""
-    model = build_model(settings, V, context, seed=1)
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
-    return model
 
 
 @pytest.mark.parametrize(("family", "change"), [*VARIATIONS, ("gpt2", ALL_AT_ONCE), *EXPERTS])

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from waiting import wait
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "workflow"))
 
@@ -53,14 +55,6 @@ studies:
     seeds: [1, 2, 3]
 """
 SLOW = [f"gpt2-1-2-bioD-N6-e4000-s{seed}" for seed in (1, 2, 3)]
-
-
-def wait(what: str, condition: Callable[[], object], seconds: float, describe: Callable[[], str] = str) -> None:
-    """Wait for a condition; what happened meanwhile is in the message of a failure."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not after {seconds} seconds: {what}\n{describe()}"
-        time.sleep(0.2)
 
 
 @dataclass
@@ -162,7 +156,7 @@ class Engine:
         def happened() -> object:
             return condition() or self.process.poll() is not None
 
-        wait(what, happened, seconds, self.describe)
+        wait(happened, seconds, what, self.describe)
         assert condition(), f"the run ended before: {what}\n{self.describe()}"
 
     def wait_until_training(self, *trainings: Training) -> None:
@@ -172,7 +166,7 @@ class Engine:
 
     def end(self, seconds: float = 240) -> int:
         """Its exit status, once it has ended."""
-        wait("the run has ended", lambda: self.process.poll() is not None, seconds, self.describe)
+        wait(lambda: self.process.poll() is not None, seconds, "the run has ended", self.describe)
         return self.process.returncode
 
     def succeed(self, seconds: float = 240) -> None:

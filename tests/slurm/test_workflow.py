@@ -175,7 +175,7 @@ def test_a_training_lives_through_a_restart_of_slurmd_and_ends_before_a_terminat
     node = node_of(slurm, job_of(slurm, one) or "")
     daemon = int((STATE / f"{node}.process").read_text().split()[0])
     os.kill(daemon, signal.SIGTERM)
-    wait("slurmd has ended", lambda: not Path(f"/proc/{daemon}/exe").exists(), 20)
+    wait(lambda: not Path(f"/proc/{daemon}/exe").exists(), 20, "slurmd has ended")
     slurm.manage("up")
     engine.stop(signal.SIGTERM)
     engine.end()
@@ -400,7 +400,7 @@ def test_a_controller_that_is_down_is_named_in_one_line(unbuilt: Checkout, slurm
     daemon = int((STATE / "slurmctld.process").read_text().split()[0])
     os.kill(daemon, signal.SIGTERM)
     try:
-        wait("slurmctld has ended", lambda: not Path(f"/proc/{daemon}/exe").exists(), 20)
+        wait(lambda: not Path(f"/proc/{daemon}/exe").exists(), 20, "slurmctld has ended")
         engine = Engine(unbuilt)
         assert engine.end(120) != 0
         assert re.search("error: SLURM: .*; is the controller up\\?", engine.said())

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from modelled import build_model
+from modelled import build_model, shaken
 from quantizers import scheme_of
 from torch import Tensor
 from torch.nn import functional
@@ -19,13 +19,8 @@ V, B, T = 40, 5, 12
 
 
 def model_of() -> PreTrainedModel:
-    """A small model whose every parameter matters: biases and norms are not at their start."""
-    model = build_model(SPEC, V, T, seed=1)
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
-    return model
+    """A small model whose every parameter matters."""
+    return shaken(SPEC, V, T)
 
 
 def batch_of() -> tuple[Tensor, Tensor]:

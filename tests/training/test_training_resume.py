@@ -13,6 +13,7 @@ import torch
 from quantizers import scheme_of
 from torch._dynamo.utils import counters
 from trainings import NUM_STEPS, SPEC, batches_of, checkpoint_bytes, spec_of, stop_at, train, training_settings
+from waiting import wait
 
 from capacity.jobs.resume import STATE, forget, load_state, save_state
 from capacity.jobs.stop import Interrupted
@@ -154,13 +155,6 @@ def in_child(work: Callable[[], object]) -> int:
     return child
 
 
-def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} did not appear"
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize(
     ("number", "exit_code"),
     [(signal.SIGTERM, os.EX_TEMPFAIL), (signal.SIGINT, os.EX_TEMPFAIL), (signal.SIGKILL, -9)],
@@ -173,7 +167,7 @@ def test_a_process_that_is_stopped_or_killed_leaves_a_state_that_goes_on(
         patch.setattr(session_module, "SAVE_SECONDS", 0.0)
         patch.setattr(Optimizer, "step", lambda *arguments: time.sleep(0.05) or update(*arguments))
         child = in_child(lambda: train(tmp_path, SPEC))
-        wait_for(tmp_path / "resume" / STATE)
+        wait((tmp_path / "resume" / STATE).exists)
         time.sleep(0.2)
         os.kill(child, number)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

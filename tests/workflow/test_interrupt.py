@@ -6,11 +6,11 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from checkout import TARGETS, Checkout
+from waiting import wait
 
 
 def working_in(folder: Path) -> list[int]:
@@ -23,14 +23,6 @@ def working_in(folder: Path) -> list[int]:
         except OSError:
             continue
     return found
-
-
-def wait(condition, seconds: float) -> None:
-    """Until a condition holds. Raises AssertionError where it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to be"
-        time.sleep(0.1)
 
 
 @pytest.mark.long

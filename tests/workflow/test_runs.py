@@ -5,12 +5,12 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from checkout import TARGETS, Checkout
 from edits import RUNS
+from waiting import wait
 
 
 def start_engine(checkout: Checkout) -> subprocess.Popen[str]:
@@ -26,19 +26,11 @@ def start_engine(checkout: Checkout) -> subprocess.Popen[str]:
     )
 
 
-def wait_for(path: Path, seconds: float = 60) -> None:
-    """Until a file appears."""
-    deadline = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} did not appear"
-        time.sleep(0.05)
-
-
 @pytest.mark.long
 def test_neither_an_edit_nor_a_second_engine_disturbs_a_run(built: Checkout, tmp_path: Path):
     checkout = Checkout.new(tmp_path / "checkout")
     engine = start_engine(checkout)
-    wait_for(checkout.path / "results" / "engine.lock")
+    wait((checkout.path / "results" / "engine.lock").exists)
     checkout.replace("config.yaml", "draws: 1", "draws: 3")
     checkout.edit("config.yaml", lambda text: text.replace("lr: 1e-2", "lr: 5e-3"))
     second = checkout.engine()

@@ -106,7 +106,10 @@ def check_bytecode_by_hash(scripts: Path = SCRIPTS) -> None:
 
 @functools.cache
 def package_version(name: str) -> str:
-    """The installed version of a package, without a local part such as +cpu (hardware is in the spec)."""
+    """The installed version of a package, without a local part such as +cpu (hardware is in the spec).
+
+    Raises UserError where it is not installed.
+    """
     try:
         return metadata.version(name).split("+")[0]
     except metadata.PackageNotFoundError:

@@ -66,7 +66,10 @@ class Unpacked:
 
 
 def pack(folder: Folder, config: Config, kept: list[str], target: Path, key: Path | None, scratch: Path) -> int:
-    """Write a release; how many files it has. kept: stages whose files go in besides what is published, or "all"."""
+    """Write a release; how many files it has. kept: stages whose files go in besides what is published, or "all".
+
+    Raises UserError for what is no stage.
+    """
     from capacity.audit.crate import RunCrate  # imported late: an audit needs no crate
 
     unknown = [stage for stage in kept if stage not in STAGES and stage != ALL]

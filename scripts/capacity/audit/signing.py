@@ -21,7 +21,10 @@ def _ssh_keygen(*words: str, data: bytes = b"") -> subprocess.CompletedProcess[b
 
 
 def sign(path: Path, key: Path) -> None:
-    """Write a signature beside a file. key: a private key, or a public one whose private half an agent holds."""
+    """Write a signature beside a file. key: a private key, or a public one whose private half an agent holds.
+
+    Raises UserError where there is no key or ssh-keygen cannot sign with it.
+    """
     if not key.is_file():
         raise UserError(f"KEY={key}: no such file; `ssh-keygen -t ed25519 -f {key}` makes a key")
     answer = _ssh_keygen("sign", "-q", "-f", str(key), "-n", NAMESPACE, str(path))

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from capacity.config.experiment import Config
 from capacity.config.load import load_asked, parse_overrides
+from capacity.plan.fixed_paths import CONFIG_FILE, RESULTS
 from capacity.plan.grid import Grid, resolve
 
-RESULTS, CONFIG_FILE = Path("results"), Path("config.yaml")
+TABLE, REFERENCE = RESULTS / "capacity_table.csv", RESULTS / "reference"
 
 
 def plain_parser(description: str | None) -> argparse.ArgumentParser:

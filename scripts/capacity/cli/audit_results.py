@@ -19,11 +19,12 @@ from capacity.audit.findings import LEVELS
 from capacity.audit.release import CONFIG, unpack
 from capacity.audit.report import Report
 from capacity.audit.run import Options, run_audit
-from capacity.cli.arguments import CONFIG_FILE, RESULTS, config_parser, natural, read_config
+from capacity.cli.arguments import config_parser, natural, read_config
 from capacity.config.load import load_config
 from capacity.config.study import Audit
 from capacity.environment import usable_cores
 from capacity.errors import UserError
+from capacity.plan.fixed_paths import CONFIG_FILE, RESULTS
 from capacity.plan.grid import resolve
 
 

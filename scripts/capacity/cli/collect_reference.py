@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from capacity.cli.arguments import plain_parser
+from capacity.cli.arguments import REFERENCE, plain_parser
 from capacity.config.claim import read_claims
 from capacity.config.load import load_config
 from capacity.config.study import Study
@@ -20,6 +20,7 @@ from capacity.figures.figure1 import plot_figure_one
 from capacity.figures.storage import plot_storage
 from capacity.figures.studies import plot_study
 from capacity.measure.gallery import gallery_markdown, plot_gallery, read_gallery
+from capacity.plan.fixed_paths import CONFIG_FILE
 from capacity.tables.claims import as_markdown, judge
 from capacity.tables.claims_by_scale import heads_in_order_of_size, of_record, scales_markdown
 from capacity.tables.reference import read_tables, scales_of
@@ -71,10 +72,10 @@ def hang(folder: Path) -> None:
 def main() -> None:
     """Collect every scale, then all of them side by side."""
     parser = plain_parser(__doc__)
-    parser.add_argument("--reference", type=Path, default=Path("results/reference"), help="a folder of scales")
+    parser.add_argument("--reference", type=Path, default=REFERENCE, help="a folder of scales")
     parser.add_argument("--claims", type=Path, default=Path("claims.yaml"))
     parser.add_argument("--readme", type=Path, help="a README whose table of main claims is replaced")
-    parser.add_argument("--configfile", type=Path, default=Path("config.yaml"), help="what the studies ask")
+    parser.add_argument("--configfile", type=Path, default=CONFIG_FILE, help="what the studies ask")
     args = parser.parse_args()
     studies = load_config([args.configfile]).studies
     claims = read_claims(args.claims)

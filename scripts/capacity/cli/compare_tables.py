@@ -5,7 +5,7 @@ Exit status 1 where more cells differ than chance explains, or a verdict is anot
 
 from pathlib import Path
 
-from capacity.cli.arguments import plain_parser
+from capacity.cli.arguments import REFERENCE, TABLE, plain_parser
 from capacity.config.claim import read_claims
 from capacity.errors import UserError
 from capacity.tables.compare import OPEN, OTHER, compare_cells, compare_claims, too_many_differ
@@ -18,9 +18,9 @@ SHOWN = ["N", "exposures", "model", "setting", "scheme", "R", "R_reference", "di
 def main() -> None:
     """Print the comparison."""
     parser = plain_parser(__doc__)
-    parser.add_argument("table", type=Path, nargs="?", default=Path("results/capacity_table.csv"))
+    parser.add_argument("table", type=Path, nargs="?", default=TABLE)
     parser.add_argument("--scale", default="laptop", help="the folder of tables below --reference")
-    parser.add_argument("--reference", type=Path, default=Path("results/reference"), help="a folder of scales")
+    parser.add_argument("--reference", type=Path, default=REFERENCE, help="a folder of scales")
     parser.add_argument("--claims", type=Path, default=Path("claims.yaml"))
     args = parser.parse_args()
     mine, reference = read_table(args.table), read_tables(args.reference / args.scale)

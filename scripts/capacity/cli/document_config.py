@@ -17,7 +17,7 @@ from capacity.config.validation import MOST
 from capacity.environment import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
-HEAD = """# Configuration
+HEAD = f"""# Configuration
 
 Made by `make docs` from the models that check `config.yaml`; a test holds the two together. Unknown keys, wrong types
 and impossible values end the run before any job starts, with a line for each that names file, key, value and what is
@@ -25,15 +25,13 @@ allowed.
 
 Later files and options win: `config.yaml`, then each `--configfile`, then `--config key=value`. Mappings merge, lists
 and values are replaced. Files are YAML 1.2: `1e-3` is a number, `074` is 74, `1:00`, `yes` and `2026-01-01` are text. A
-key may stand once in a mapping; merge keys (`<<`) are not read. No count is above 1,000,000,000.
+key may stand once in a mapping; merge keys (`<<`) are not read. No count is above {MOST:,}.
 """
 
 CLAIMS_HEAD = """# A file of claims
 
-What `claims.yaml`, or another file that the key `claims` names, may say. The verdict follows by rule from Student's
-95 % interval over seeds: reproduced where it lies within the tolerance, not reproduced where it lies outside,
-inconclusive where it straddles the border, seeds are too few, or what a ratio is divided by cannot be told from zero,
-not run where no row fits.
+What `claims.yaml`, or another file that the key `claims` names, may say. How a verdict follows is in
+[table.md](table.md#the-other-tables).
 """
 
 

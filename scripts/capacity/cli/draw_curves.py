@@ -2,9 +2,10 @@
 
 import sys
 
-from capacity.cli.arguments import RESULTS, config_parser, read_grid
+from capacity.cli.arguments import config_parser, read_grid
 from capacity.errors import UserError
 from capacity.jobs.run_loggers import CURVES
+from capacity.plan.fixed_paths import RESULTS
 
 
 def main() -> None:

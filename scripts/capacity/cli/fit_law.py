@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from capacity.cli.arguments import plain_parser
+from capacity.cli.arguments import REFERENCE, plain_parser
 from capacity.errors import UserError
 from capacity.tables.reference import read_tables, scales_of
 from capacity.tables.scaling_law import CURVE, FEWEST_SIZES, SIZE, FittedLaw, each_size_held_out, fit_law
@@ -61,7 +61,7 @@ def as_text(fitted: FittedLaw) -> str:
 def main() -> None:
     """Fit, check, write."""
     parser = plain_parser(__doc__)
-    parser.add_argument("--reference", type=Path, default=Path("results/reference"), help="a folder of scales")
+    parser.add_argument("--reference", type=Path, default=REFERENCE, help="a folder of scales")
     parser.add_argument("--studies", nargs="+", default=STUDIES, help="what to fit")
     parser.add_argument("--output", type=Path, help="default: law.json in the reference folder")
     args = parser.parse_args()

@@ -6,7 +6,8 @@ import sys
 from collections import Counter
 from typing import Any
 
-from capacity.cli.arguments import RESULTS, config_parser, read_grid
+from capacity.cli.arguments import config_parser, read_grid
+from capacity.plan.fixed_paths import RESULTS
 from capacity.plan.run_states import run_states
 from capacity.plan.survey import hold_against
 from capacity.tables.run_costs import RUN_FIELDS

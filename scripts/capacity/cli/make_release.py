@@ -8,8 +8,9 @@ from capacity.audit.integrity import check_integrity
 from capacity.audit.inventory import check_inventory
 from capacity.audit.release import pack
 from capacity.audit.run import fixed_paths
-from capacity.cli.arguments import RESULTS, config_parser, read_config
+from capacity.cli.arguments import config_parser, read_config
 from capacity.errors import UserError
+from capacity.plan.fixed_paths import RESULTS
 from capacity.plan.grid import resolve
 from capacity.plan.run_lock import still
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
-from capacity.cli.arguments import CONFIG_FILE, RESULTS, plain_parser
+from capacity.cli.arguments import plain_parser
 from capacity.cli.measuring import add_options, candidate, check_counts, name_of, seconds_of, timed, write_files
 from capacity.config.load import check, load_config
 from capacity.config.model import Model
@@ -26,6 +26,7 @@ from capacity.measure.choice import AskedMeasure, keep_choice
 from capacity.measure.pair import BASELINE, CANDIDATE, SCHEMES, MeasureStudy
 from capacity.measure.recipe import LEAST_SEEDS, OFFERED, RECIPES, Recipe, recipe_for
 from capacity.measure.running import bracket, build, folder_of, refuse_other_models, within
+from capacity.plan.fixed_paths import CONFIG_FILE, RESULTS
 
 
 def parser() -> argparse.ArgumentParser:

@@ -11,6 +11,7 @@ import yaml
 
 from capacity.artefacts.identity import digest
 from capacity.config.model import Model
+from capacity.config.validation import NAME_PATTERN
 from capacity.config.yaml_files import parse_yaml
 from capacity.environment import usable_cores
 from capacity.errors import UserError
@@ -64,7 +65,7 @@ def name_of(args: argparse.Namespace, section: dict[str, Any]) -> str:
     So two that ask for something else have two names, and the same one has its name again. Raises UserError.
     """
     if args.name:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", args.name) or len(args.name) > LONGEST_NAME:
+        if not re.fullmatch(NAME_PATTERN, args.name) or len(args.name) > LONGEST_NAME:
             raise UserError(
                 f"--name: {args.name!r}; give up to {LONGEST_NAME} letters, digits, - and _, a letter or digit first"
             )

@@ -11,7 +11,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from capacity.cli.arguments import CONFIG_FILE, plain_parser
+from capacity.cli.arguments import plain_parser
 from capacity.cli.measuring import add_options, candidate, check_counts, name_of, seconds_of, timed, write_files
 from capacity.config.load import check, load_config
 from capacity.config.model import Model
@@ -20,6 +20,7 @@ from capacity.measure.baseline import size_of
 from capacity.measure.mix import MixStudy, arms_of, mix_recipe
 from capacity.measure.recipe import LEAST_SEEDS, RECIPES, recipe_for
 from capacity.measure.running import build, folder_of, hours_of, refuse_other_models
+from capacity.plan.fixed_paths import CONFIG_FILE
 
 SHARES, EXPOSURES = [0.5, 0.875], [50, 100, 200, 400]
 

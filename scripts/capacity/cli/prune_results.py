@@ -9,8 +9,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from capacity.cli.arguments import RESULTS, config_files, config_parser, config_values, read_grid
+from capacity.cli.arguments import config_files, config_parser, config_values, read_grid
 from capacity.errors import UserError
+from capacity.plan.fixed_paths import RESULTS
 from capacity.plan.orphans import Orphan, damaged, folder_bytes, remove, unreached
 from capacity.plan.reachable import artefacts, configurations, reached_by
 from capacity.plan.run_lock import lock_run

@@ -9,8 +9,9 @@ from pathlib import Path
 from capacity.audit.folder import read_folder
 from capacity.audit.lineage import as_text, draw, find_cell, lineage_of
 from capacity.audit.run import fixed_paths
-from capacity.cli.arguments import RESULTS, config_parser, read_grid
+from capacity.cli.arguments import config_parser, read_grid
 from capacity.errors import UserError, printable
+from capacity.plan.fixed_paths import RESULTS
 
 
 def main() -> None:

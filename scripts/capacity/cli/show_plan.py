@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from capacity.cli.arguments import RESULTS, config_parser, read_config
+from capacity.cli.arguments import config_parser, read_config
 from capacity.config.experiment import Config
 from capacity.config.load import load_config
 from capacity.config.yaml_files import read_yaml
@@ -21,26 +21,19 @@ from capacity.errors import UserError
 from capacity.jobs.gpus import lack_of_gpus, visible_gpus
 from capacity.jobs.run_loggers import check_loggers
 from capacity.plan.changes import compare
-from capacity.plan.estimates import (
-    PUBLISHED_DAYS,
-    PUBLISHED_FLOPS,
-    PUBLISHED_GPUS,
-    published_rate,
-    training_flops,
-)
+from capacity.plan.estimates import DAY, PUBLISHED_FLOPS, PUBLISHED_RUN, published_rate, training_flops
+from capacity.plan.fixed_paths import CONFIG_FILE, RESULTS
 from capacity.plan.forecast import Cost, Forecast, assumed_card, assumed_rate, forecast
 from capacity.plan.gaps import gap_messages, gaps
 from capacity.plan.gpu_plan import assumptions, fit_of_a_day
 from capacity.plan.grid import Grid, resolve
 from capacity.plan.prepare import try_models
+from capacity.plan.requests import made_from
 from capacity.plan.roofline import in_words
 from capacity.plan.survey import hold_against
-from capacity.rewriting.spec import read_dataset
 from capacity.tables.naming import run_names
-from capacity.tokenizers.spec import read_tokenizer
 from capacity.training.spec import TrainingSettings
 
-DAY = 86_400  # seconds
 SECTIONS = {
     "scales": "scale",
     "datasets": "dataset",
@@ -124,22 +117,19 @@ def duration(seconds: float, device: str) -> str:
 def training_costs(grid: Grid, pattern: str) -> list[str]:
     """A line for each training whose artefact or run fits a pattern: its FLOPs, the rate that is assumed, the time."""
     lines, runs = [], dict[str, set[str]]()
-    rows = grid.table.settings["rows"]
+    rows, by_id = grid.table.settings["rows"], {spec.id: spec for spec in grid.specs.values()}
     for row, name in zip(rows, run_names(rows), strict=True):
         runs.setdefault(row["checkpoint_id"], set()).add(name)
     for spec in grid.specs.values():
         names = sorted(runs.get(spec.id, ()))
         if spec.stage == "checkpoints" and any(fnmatchcase(name, pattern) for name in (spec.id, *names)):
-            dataset, tokenizer = (grid.specs[str(spec.parents[role])].settings for role in ("dataset", "tokenizer"))
-            training = TrainingSettings.read(spec.settings)
-            made_from = read_dataset(dataset), read_tokenizer(tokenizer)
-            flops, (rate, bound) = training_flops(*made_from, training), assumed_rate(*made_from, training)
+            parts, training = made_from(spec, by_id.__getitem__), TrainingSettings.read(spec.settings)
+            flops, (rate, bound) = training_flops(*parts, training), assumed_rate(*parts, training)
             device, how = ("GPU", f"bound by {bound} ({in_words(assumed_card())})") if bound else ("core", "assumed")
             cost = f"at {rate:.1e} FLOP/s of one {device}, {how}: {duration(flops / rate, device)}"
             lines.append(f"{', '.join(names)} ({spec.slug}): {flops:.3g} FLOPs; {cost}")
     paper = (
-        f"the paper: {PUBLISHED_DAYS} days on {PUBLISHED_GPUS} A100 for gpt2-20-16 on bioS(10M), {PUBLISHED_FLOPS:.3g} "
-        f"FLOPs, which implies {published_rate():.1e} FLOP/s of each"
+        f"the paper: {PUBLISHED_RUN}, {PUBLISHED_FLOPS:.3g} FLOPs, which implies {published_rate():.1e} FLOP/s of each"
     )
     return [*lines, paper] if lines else [f"no training fits {pattern!r}"]
 
@@ -161,7 +151,7 @@ def as_text(changes: list[str], runs: list[str], answer: Forecast) -> str:
     if not answer.jobs:
         return "\n".join([*lines, f"nothing to do: {answer.reused} artefacts are current"])
     for rule, count in Counter(job.rule for job in answer.jobs).items():
-        lines.append(f"\n{rule}: {count} job{'s' if count > 1 else ''}{_long(answer, rule)}")
+        lines.append(f"\n{rule}: {count} job{'s' if count > 1 else ''}{_cost_of(answer, rule)}")
         reasons = Counter(job.reason for job in answer.jobs if job.rule == rule)
         lines += [f"  {number} x {reason}" for reason, number in reasons.most_common(5)]
         if len(reasons) > 5:
@@ -182,7 +172,7 @@ def as_text(changes: list[str], runs: list[str], answer: Forecast) -> str:
     return "\n".join(lines)
 
 
-def _long(answer: Forecast, rule: str) -> str:
+def _cost_of(answer: Forecast, rule: str) -> str:
     """What a rule's jobs take, where that is minutes; trainings have a table of their own."""
     costs = [job.cost for job in answer.jobs if job.rule == rule]
     seconds = sum(cost.seconds for cost in costs)
@@ -192,7 +182,7 @@ def _long(answer: Forecast, rule: str) -> str:
 def files_of(against: Path) -> list[Path]:
     """The files of another configuration: one that lacks a section that each one needs is laid over config.yaml."""
     needed = {name for name, field in Config.model_fields.items() if field.is_required()}
-    return [against] if needed <= set(read_yaml(against)) else [Path("config.yaml"), against]
+    return [against] if needed <= set(read_yaml(against)) else [CONFIG_FILE, against]
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from capacity.cli.arguments import plain_parser
+from capacity.cli.arguments import TABLE, plain_parser
 from capacity.errors import UserError, printable
 from capacity.tables.table import read_table, readable
 
@@ -10,7 +10,7 @@ from capacity.tables.table import read_table, readable
 def main() -> None:
     """Print the table."""
     parser = plain_parser(__doc__)
-    parser.add_argument("table", type=Path, nargs="?", default=Path("results/capacity_table.csv"))
+    parser.add_argument("table", type=Path, nargs="?", default=TABLE)
     args = parser.parse_args()
     table = read_table(args.table)
     if table.empty:

@@ -6,12 +6,13 @@ FACTS is a number of bits (1e6, 14e9) or the name of a dataset of the configurat
 import argparse
 from pathlib import Path
 
-from capacity.cli.arguments import config_parser, read_config
+from capacity.cli.arguments import REFERENCE, config_parser, read_config
 from capacity.errors import UserError
 from capacity.plan.preview import sample_world
 from capacity.plan.world_specs import counted, world_settings
 from capacity.tables.bits import bits_offered
-from capacity.tables.scaling_law import FULL_PRECISION, LARGEST, FittedLaw
+from capacity.tables.naming import FULL_PRECISION
+from capacity.tables.scaling_law import LARGEST, FittedLaw
 
 PAPER = {1000: 1.8, 100: 1.0}  # bits a parameter: R = R_max holds up to 1.8 (Result 1); a peak of at least 1 (Result 4)
 
@@ -52,7 +53,7 @@ def main() -> None:
     parser.add_argument("--exposures", type=float, required=True, help="how often training shows each fact")
     parser.add_argument("--scheme", default=FULL_PRECISION, help="quantisation scheme that the law knows")
     parser.add_argument("--share", type=float, default=0.95, help="share of the facts that is to be stored")
-    parser.add_argument("--law", type=Path, default=Path("results/reference/law.json"), help="a fitted law")
+    parser.add_argument("--law", type=Path, default=REFERENCE / "law.json", help="a fitted law")
     args = parser.parse_args()
     if not 0 < args.share < 1:
         raise UserError(f"share: {args.share}; give a number between 0 and 1")

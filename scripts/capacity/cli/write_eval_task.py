@@ -12,6 +12,7 @@ from capacity.cli.arguments import config_parser, natural, read_config
 from capacity.cli.preview_dataset import chosen
 from capacity.config.experiment import Config
 from capacity.config.load import check, parse_overrides
+from capacity.config.validation import NAME_PATTERN
 from capacity.errors import UserError
 from capacity.extraction.harness import write_task
 from capacity.extraction.spec import QuestionSettings
@@ -55,7 +56,7 @@ def main() -> None:
     """Write the task."""
     args = parse()
     name = args.name or f"{args.dataset}-{args.extraction}"
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+    if not re.fullmatch(NAME_PATTERN, name):
         raise UserError(f"--name: {name!r}; give letters, digits, - and _, a letter or digit first")
     config = read_config(args)
     world, settings = world_and_spec(config, args)

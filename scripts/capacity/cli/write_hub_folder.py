@@ -3,11 +3,11 @@
 import re
 from pathlib import Path
 
-from capacity.cli.arguments import RESULTS, plain_parser
+from capacity.cli.arguments import TABLE, plain_parser
 from capacity.errors import UserError
 from capacity.jobs.startup import lean_imports
+from capacity.plan.fixed_paths import RESULTS
 
-TABLE = RESULTS / "capacity_table.csv"
 LICENSE = "apache-2.0"  # of what is drawn and trained here
 
 

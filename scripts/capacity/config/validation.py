@@ -22,7 +22,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 MOST = 10**9  # of anything that is counted: none is made that large, and folders can still be named by it
 DEEPEST = 20  # levels of settings within settings
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=40)]
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_-]*"
+Name = Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN}$", max_length=40)]
 Count = Annotated[int, Field(gt=0, le=MOST)]
 
 

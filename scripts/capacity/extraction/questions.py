@@ -253,7 +253,7 @@ def check_reads(tokenizer: Tokenizer, known: Tokenizer, table: pa.Table, names: 
 
 
 def encode(tokenizer: Tokenizer, some: Sequence[str]) -> list[list[int]]:
-    """Token ids of texts; a prompt and its answer are read apart."""
+    """Token ids of texts; a prompt and its answer are read apart. Raises UserError where the tokenizer cannot."""
     try:
         return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(some), add_special_tokens=False)]
     except Exception as error:  # tokenizers raises plain Exception

@@ -28,6 +28,7 @@ from capacity.figures.drawing import (
     draw_guide,
     finish,
     finish_ratio,
+    hollow_handle,
     label_ticks,
     plot_points,
     style,
@@ -121,6 +122,7 @@ def _plot_schemes(axes: Axes, summary: pd.DataFrame, schemes: list[str], series:
 
 
 def rows_of(summary: pd.DataFrame, series: Series) -> Iterator[tuple[tuple[str, int], pd.DataFrame]]:
+    """Each series that has rows, with them."""
     for name in series:
         rows = summary[(summary["regime"] == name[0]) & (summary["exposures"] == name[1])]
         if len(rows):
@@ -128,12 +130,11 @@ def rows_of(summary: pd.DataFrame, series: Series) -> Iterator[tuple[tuple[str, 
 
 
 def legend(series: Series) -> list[Line2D]:
+    """The series, the paper's points, and points that stand at an edge."""
     handles = [
         Line2D([], [], label=f"{regime}, {count} exposures", **style) for (regime, count), style in series.items()
     ]
     published = "paper: GPT-2, bioS, 1000 exposures"
     paper = Line2D([], [], label=published, **PAPER)
-    hollow: dict[str, Any] = {"marker": "o", "linestyle": "none", "color": "0.3"}
-    hollow |= {"markerfacecolor": "white", "markeredgecolor": "0.3"}
     below = f"hollow: {R} below {LOWEST_R:g}, among schemes below −{-LOWEST_R_BY_SCHEME:g}"
-    return [*handles, paper, Line2D([], [], label=below, **hollow)]
+    return [*handles, paper, hollow_handle(below)]

@@ -91,6 +91,11 @@ def plot_points(
     axes.plot(x[hollow], y[hollow], **(style | {"linestyle": "none", "markerfacecolor": "white"}), zorder=3)
 
 
+def hollow_handle(label: str) -> Line2D:
+    """The legend of points that stand hollow at an edge."""
+    return Line2D([], [], label=label, color="0.3", marker="o", markersize=5, markerfacecolor="white", linestyle="none")
+
+
 def finish_ratio(axes: Axes) -> None:
     """What a panel of R against R_max has besides its points: the paper's own behind them, labels, the diagonal.
 

@@ -25,6 +25,7 @@ from capacity.figures.drawing import (
     draw_guide,
     finish,
     finish_ratio,
+    hollow_handle,
     label_ticks,
     plot_points,
     style,
@@ -42,7 +43,7 @@ PALE: dict[str, Any] = {"markersize": 2.5, "alpha": 0.45, "zorder": 2}
 TITLE = "Bits of knowledge stored, from models of 3,000 parameters to the paper's"
 
 
-def plot_figure_one(table: pd.DataFrame, folder: Path, title: str = TITLE) -> None:
+def plot_figure_one(table: pd.DataFrame, folder: Path) -> None:
     """Writes figure1.png, .svg and .csv into the folder; equal tables give equal bytes."""
     summary = summarise(plain_models(table))
     summary = summary[summary["exposures"].isin(list(LOOKS))]
@@ -52,7 +53,7 @@ def plot_figure_one(table: pd.DataFrame, folder: Path, title: str = TITLE) -> No
         bits, ratio = figure.subplots(1, 2)
         _plot_bits(bits, summary)
         _plot_ratios(ratio, summary)
-        finish(figure, _legend(summary), 3, title, folder, "figure1", _data(summary))
+        finish(figure, _legend(summary), 3, TITLE, folder, "figure1", _data(summary))
 
 
 def plain_models(table: pd.DataFrame) -> pd.DataFrame:
@@ -110,9 +111,7 @@ def _legend(summary: pd.DataFrame) -> list[Line2D]:
     pale.set(markersize=2.5)
     if not (summary.loc[summary["most"] | summary["most_of_offer"], "R"] < LOWEST_R).any():
         return [*ours, paper, pale]
-    hollow = Line2D([], [], label=f"hollow: {R} below {LOWEST_R:g}", color="0.3", marker="o", linestyle="none")
-    hollow.set(markersize=5, markerfacecolor="white")
-    return [*ours, paper, pale, hollow]
+    return [*ours, paper, pale, hollow_handle(f"hollow: {R} below {LOWEST_R:g}")]
 
 
 def _data(summary: pd.DataFrame) -> pd.DataFrame:

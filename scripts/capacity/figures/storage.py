@@ -23,6 +23,8 @@ from capacity.figures.drawing import (
     MARKERS,
     R,
     finish,
+    hollow_handle,
+    plot_points,
     style,
 )
 from capacity.tables.summary import summarise
@@ -82,16 +84,11 @@ def _plot(axes: Axes, rows: pd.DataFrame, looks: dict[int, tuple[str, str]]) -> 
     """R against the size of the weights, with intervals; points below the edge stand hollow at it."""
     for count, series in rows.groupby("exposures", sort=False):
         series = series.sort_values("size")
-        x = series["size"].to_numpy(float)
-        y, low, high = (
-            np.maximum(series[part].to_numpy(float), LOWEST_R_BY_SCHEME) for part in ("R", "R_low", "R_high")
-        )
         colour, marker = looks[int(str(count))]
-        axes.plot(x, y, color=colour, marker=marker, markersize=5, linewidth=0.9)
-        axes.vlines(x, low, high, color=colour, linewidth=0.9)
-        hollow = series["R"].to_numpy(float) < LOWEST_R_BY_SCHEME
-        axes.plot(x[hollow], y[hollow], marker, color=colour, markersize=5, markerfacecolor="white", zorder=3)
-        axes.plot(x, series["R_calibrated"].astype(float), color=colour, marker=".", markersize=4, linestyle=":")
+        look = {"color": colour, "marker": marker, "markersize": 5, "linewidth": 0.9}
+        plot_points(axes, series["size"], series, look, lowest=LOWEST_R_BY_SCHEME)
+        x, calibrated = series["size"].to_numpy(float), series["R_calibrated"].astype(float)
+        axes.plot(x, calibrated, color=colour, marker=".", markersize=4, linestyle=":")
     names = list(dict.fromkeys(rows.sort_values("bits_per_weight", ascending=False)["scheme"]))
     axes.set_title(" … ".join(dict.fromkeys([names[0], names[-1]])), fontsize=9)
     axes.axhline(0, **GUIDE)
@@ -114,7 +111,6 @@ def _handles(looks: dict[int, tuple[str, str]], calibrated: bool) -> list[Line2D
     handles.append(Line2D([], [], color="0.3", linestyle="--", linewidth=0.8, label="not quantised"))
     if calibrated:
         handles.append(Line2D([], [], color="0.3", marker=".", markersize=4, linestyle=":", label="calibrated"))
-    hollow = Line2D([], [], color="0.3", marker="o", markersize=5, markerfacecolor="white", linestyle="none")
-    hollow.set_label(f"hollow: {R} below −{-LOWEST_R_BY_SCHEME:g}")
+    hollow = hollow_handle(f"hollow: {R} below −{-LOWEST_R_BY_SCHEME:g}")
     guide = Line2D([], [], label="0.1 and 0.2 bits stored a bit of weights", **GUIDE)
     return [*handles, hollow, guide]

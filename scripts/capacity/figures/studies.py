@@ -25,6 +25,7 @@ from capacity.figures.drawing import (
     R_MAX,
     R,
     finish,
+    hollow_handle,
     literal,
     style,
 )
@@ -159,8 +160,7 @@ def _handles(cells: pd.DataFrame, looks: Looks, curves: bool) -> list[Line2D]:
     ]
     mark = "_" if curves else "|"
     offered = Line2D([], [], color="0.6", marker=mark, linestyle="none", markersize=10, label=f"offered, {R_MAX}")
-    below = Line2D([], [], color="0.3", marker="o", linestyle="none", markersize=5, markerfacecolor="white")
-    below.set_label(f"hollow: {R} below −{-LOWEST_R_BY_SCHEME:g}")
+    below = hollow_handle(f"hollow: {R} below −{-LOWEST_R_BY_SCHEME:g}")
     return [*shown, offered, *([below] if (cells["R"] < LOWEST_R_BY_SCHEME).any() else [])]
 
 

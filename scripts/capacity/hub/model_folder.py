@@ -21,6 +21,7 @@ from capacity.artefacts.manifest import MANIFEST, verify
 from capacity.artefacts.new_folder import new_folder
 from capacity.errors import UserError
 from capacity.hub.public import OWN, PROVENANCE, copy_public
+from capacity.tables.naming import FULL_PRECISION
 from capacity.tokenizers.tokenization import TOKENIZER_FILE, load_tokenizer
 from capacity.world.facts import load_world
 from capacity.world.grammar import EOS_TOKEN
@@ -158,7 +159,7 @@ def _card(row: Mapping[str, Any], output: Path, prompt: Prompt, license: str, da
     (answer,) = generate(words, max_new_tokens=prompt.value_tokens, do_sample=False)
     own = row["kind"] == OWN
     title = f"{row['model']} on {row['dataset']}, {row['regime']}" + (f", {row['setting']}" if row["setting"] else "")
-    title += f", {row['scheme']}" if row["scheme"] != "none" else ""
+    title += f", {row['scheme']}" if row["scheme"] != FULL_PRECISION else ""
     data = ModelCardData(
         model_name=title,
         language=None if own else "en",

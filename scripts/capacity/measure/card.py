@@ -4,16 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from capacity.measure.baseline import TOLERANCE
 from capacity.measure.pair import BASELINE, CANDIDATE, MeasureStudy
 from capacity.tables.bits import Array
-from capacity.tables.scaling_law import FULL_PRECISION
-from capacity.tables.scores import CONFIDENCE
-from capacity.tables.summary import seed_interval
+from capacity.tables.naming import FULL_PRECISION
+from capacity.tables.summary import half_width, seed_interval
 
 NEARLY_ALL = 0.95  # of what is offered: more might be kept where more is offered
 WIDE = 0.1  # half an interval of a ratio, relative to it
@@ -189,15 +186,10 @@ def _imprecise(exposures: int, ratio: Mean, baseline: Mean, seeds: int) -> str:
     if half <= WIDE * abs(ratio.mean):
         return ""
     known = f"the ratio after {exposures} exposures is known to {half:.2g} of {ratio.mean:.2g}"
-    spread = half / _in_spreads(seeds)  # of one seed
-    enough = (n for n in range(seeds, MOST_ADVISED + 1) if spread * _in_spreads(n) <= WIDE * abs(ratio.mean))
+    spread = half / half_width(seeds)  # of one seed
+    enough = (n for n in range(seeds, MOST_ADVISED + 1) if half_width(n, spread) <= WIDE * abs(ratio.mean))
     wanted = next(enough, None)
     return f"{known}; {f'about {wanted}' if wanted else f'more than {MOST_ADVISED}'} seeds would make it 10 %"
-
-
-def _in_spreads(seeds: int) -> float:
-    """Half of Student's interval over so many seeds, in standard deviations of one."""
-    return float(stdtrit(seeds - 1, (1 + CONFIDENCE) / 2) / np.sqrt(seeds))
 
 
 def _listed(values: Sequence[float]) -> str:
@@ -232,9 +224,13 @@ def as_markdown(card: MeasureCard, command: str) -> str:
             f"Answers prove {card.extractable[CANDIDATE]} bits a parameter, "
             f"the baseline's {card.extractable[BASELINE]}.",
         ]
-    lines += ["", "## What limits this answer", ""]
-    lines += [f"- {limit}" for limit in card.limits] or ["Nothing that was looked for."]
-    return "\n".join([*lines, "", f"{seeds_text(card.seeds)} Made by `{command}`.", ""])
+    return "\n".join([*lines, *foot(card.limits, card.seeds, command)])
+
+
+def foot(limits: Sequence[str], seeds: int, command: str) -> list[str]:
+    """The last lines of a card: what limits the answer, what the numbers are, what made it."""
+    listed = [f"- {limit}" for limit in limits] or ["Nothing that was looked for."]
+    return ["", "## What limits this answer", "", *listed, "", f"{seeds_text(seeds)} Made by `{command}`.", ""]
 
 
 def _offered(cell: BothModels) -> str:

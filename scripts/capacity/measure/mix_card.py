@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from capacity.measure.card import Mean, seeds_text
+from capacity.measure.card import Mean, foot
 from capacity.measure.mix import CLEAN, MOST_TOLD, Arm, MixStudy
 from capacity.tables.bits import Array
 from capacity.tables.summary import seed_interval
@@ -48,12 +48,13 @@ class ArmResult:
 
 @dataclass(frozen=True)
 class MixCard:
-    """The arms in the order of the study."""
+    """The arms in the order of the study. limits: what keeps the answer from being a better one, with what to do."""
 
     name: str
     P: int
     seeds: int
     arms: list[ArmResult]
+    limits: list[str] = field(default_factory=list)
 
     def plain(self) -> dict[str, Any]:
         """As JSON data."""
@@ -80,7 +81,7 @@ def make_mix_card(study: MixStudy, table: pd.DataFrame) -> MixCard:
     of_arm = {arm: best[best["dataset"] == f"mix-{arm.label}"] for arm in study.arms}
     needed = {arm: _needed(rows) for arm, rows in of_arm.items()}
     clean = next(crossings for arm, crossings in needed.items() if arm.kind == CLEAN)
-    return MixCard(
+    card = MixCard(
         name=study.name,
         P=int(best["P"].iloc[0]),
         seeds=int(best["seed"].nunique()),
@@ -93,6 +94,8 @@ def make_mix_card(study: MixStudy, table: pd.DataFrame) -> MixCard:
             for arm, rows in of_arm.items()
         ],
     )  # fmt: skip
+    card.limits.extend(_limits(card))
+    return card
 
 
 def _needed(rows: pd.DataFrame) -> Array:
@@ -145,10 +148,7 @@ def mix_markdown(card: MixCard, command: str) -> str:
     ]
     for arm in card.arms:
         lines.append(f"| {arm.arm} | " + " | ".join(str(cell.kept) for cell in arm.cells) + " |")
-    lines += ["", "## What limits this answer", "", *(f"- {limit}" for limit in limits(card))]
-    if not any(limits(card)):
-        lines.append("Nothing that was looked for.")
-    return "\n".join([*lines, "", f"{seeds_text(card.seeds)} Made by `{command}`.", ""])
+    return "\n".join([*lines, *foot(card.limits, card.seeds, command)])
 
 
 def _needed_text(arm: ArmResult, seeds: int) -> str:
@@ -162,7 +162,7 @@ def _needed_text(arm: ArmResult, seeds: int) -> str:
     return ", ".join(parts)
 
 
-def limits(card: MixCard) -> Iterator[str]:
+def _limits(card: MixCard) -> Iterator[str]:
     """What keeps the answer from being a better one, each with what to do."""
     for arm in card.arms:
         for number, more in ((arm.early, "fewer"), (arm.late, "more")):

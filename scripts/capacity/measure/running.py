@@ -18,13 +18,14 @@ from capacity.measure.pair import MOST_RATES, MeasureStudy
 from capacity.measure.recipe import SHORT
 from capacity.models.spec import PaperModel
 from capacity.plan.estimates import STARTUP_SECONDS, training_tokens
+from capacity.plan.fixed_paths import CONFIG_FILE, RESULTS
 from capacity.plan.forecast import Basis, forecast
 from capacity.plan.grid import Grid, resolve
 from capacity.plan.survey import hold_against
 from capacity.rewriting.spec import read_dataset
+from capacity.tables.naming import FULL_PRECISION
 from capacity.training.spec import TrainingSettings
 
-CONFIG_FILE, RESULTS = Path("config.yaml"), Path("results")
 MOST_SEEDS = 8
 
 
@@ -148,7 +149,7 @@ def bracket(study: MeasureStudy, cores: int) -> MeasureStudy:
 
     while True:
         table = read_table(build(study, cores))
-        short = table[(table["exposures"] == SHORT) & (table["scheme"] == "none")]
+        short = table[(table["exposures"] == SHORT) & (table["scheme"] == FULL_PRECISION)]
         wider = study
         best = {}
         for label, rates in study.rates.items():

@@ -46,7 +46,7 @@ def _listen(event: str, args: tuple[Any, ...]) -> None:
             opened.append(os.fsdecode(args[0]))
 
 
-def hidden(opened: list[str], counted: set[str], root: Path = REPOSITORY) -> list[str]:
+def hidden(opened: list[str], counted: set[str]) -> list[str]:
     """Of files that were opened, those of the project that do not count, as paths in it; of bytecode its source.
 
     counted: paths in the project, as `capacity.models.factories.source_digests` gives them.
@@ -58,7 +58,7 @@ def hidden(opened: list[str], counted: set[str], root: Path = REPOSITORY) -> lis
             with contextlib.suppress(ValueError):
                 path = Path(importlib.util.source_from_cache(str(path)))
         with contextlib.suppress(ValueError):
-            place = path.relative_to(root)
+            place = path.relative_to(REPOSITORY)
             own = place.parts[0] not in LIBRARY and not place.parts[0].startswith(".")
             if own and path.is_file() and place.as_posix() not in counted:
                 found[place.as_posix()] = True

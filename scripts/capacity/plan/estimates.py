@@ -28,11 +28,13 @@ GPU_FLOPS = 2e13  # of one GPU, where time is asked for: less than the published
 # What the paper says of one training: GPT2-20-16 (255.3 million parameters) on bioS(10M), 1000 exposures of 74 tokens.
 PUBLISHED_FLOPS = 6 * 255.3e6 * 10e6 * 1000 * 74
 PUBLISHED_GPUS, PUBLISHED_DAYS = 64, 8.5
+PUBLISHED_RUN = f"{PUBLISHED_DAYS} days on {PUBLISHED_GPUS} A100 for gpt2-20-16 on bioS(10M)"
+DAY = 86_400  # seconds
 
 
 def published_rate() -> float:
     """FLOP/s of one A100 that the published cost implies."""
-    return PUBLISHED_FLOPS / (PUBLISHED_GPUS * PUBLISHED_DAYS * 86_400)
+    return PUBLISHED_FLOPS / (PUBLISHED_GPUS * PUBLISHED_DAYS * DAY)
 
 
 def biography_tokens(dataset: DatasetSettings) -> int:

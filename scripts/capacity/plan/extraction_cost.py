@@ -10,17 +10,21 @@ from capacity.plan.estimates import (
     training_flops,
     training_parameters,
 )
-from capacity.plan.requests import QUESTION_TOKENS, QUESTIONS_A_PERSON, SpecOf, parent, tuned_training, world
-from capacity.rewriting.spec import DatasetSettings
-from capacity.tokenizers.spec import TokenizerSettings
+from capacity.plan.requests import (
+    QUESTION_TOKENS,
+    QUESTIONS_A_PERSON,
+    MadeFrom,
+    SpecOf,
+    made_from,
+    parent,
+    tuned_training,
+)
 from capacity.training.spec import TrainingSettings
-
-World = tuple[DatasetSettings, TokenizerSettings]
 
 
 def finetunes_seconds(finetunes: Spec, spec_of: SpecOf) -> float:
     """Of all tries of one checkpoint, on one core or one GPU: 6 P a token, start-up included."""
-    asked = world(parent(finetunes, "questions", spec_of), spec_of)
+    asked = made_from(parent(finetunes, "questions", spec_of), spec_of)
     training, seconds = tuned_training(finetunes, spec_of), STARTUP_SECONDS
     for member in finetunes.members:
         attempt = read_try(member.settings)
@@ -34,23 +38,23 @@ def finetunes_seconds(finetunes: Spec, spec_of: SpecOf) -> float:
 def answers_seconds(answers: Spec, spec_of: SpecOf) -> float:
     """Of asking every model of a set every question once."""
     finetunes = parent(answers, "finetunes", spec_of)
-    asked, training = world(parent(finetunes, "questions", spec_of), spec_of), tuned_training(finetunes, spec_of)
+    asked, training = made_from(parent(finetunes, "questions", spec_of), spec_of), tuned_training(finetunes, spec_of)
     tokens = len(answers.members) * asked[0].N * QUESTIONS_A_PERSON * QUESTION_TOKENS
     return STARTUP_SECONDS + _seconds(asked, training, 0, tokens)
 
 
-def _mixed_seconds(asked: World, attempt: MixedTraining) -> float:
+def _mixed_seconds(asked: MadeFrom, attempt: MixedTraining) -> float:
     """Biographies as without, and between them the share of questions."""
     flops = training_flops(*asked, attempt)
     rate = GPU_FLOPS if attempt.hardware.accelerator == "gpu" else core_rate(*asked, attempt)
     return flops / rate / (1 - attempt.share)
 
 
-def _question_seconds(asked: World, training: TrainingSettings, attempt: Tuning) -> float:
+def _question_seconds(asked: MadeFrom, training: TrainingSettings, attempt: Tuning) -> float:
     return _seconds(asked, training, attempt.steps, attempt.steps * attempt.batch * QUESTION_TOKENS)
 
 
-def _seconds(asked: World, training: TrainingSettings, steps: int, tokens: int) -> float:
+def _seconds(asked: MadeFrom, training: TrainingSettings, steps: int, tokens: int) -> float:
     flops = 6.0 * training_parameters(*asked, training) * tokens
     on_gpu = training.hardware.accelerator == "gpu"
     return flops / GPU_FLOPS if on_gpu else core_seconds(flops, steps, tokens)

@@ -35,7 +35,10 @@ class RunToAsk:
 def run_to_ask(
     config: Config, run: Run, people: Spec, checkpoint: Spec, schemes: Mapping[str, Scheme]
 ) -> tuple[RunToAsk, str] | None:
-    """A run of a study with an extraction, and the scheme in whose row the answers stand: the checkpoint's own."""
+    """A run of a study with an extraction, and the scheme in whose row the answers stand: the checkpoint's own.
+
+    Raises UserError where it cannot be asked.
+    """
     label = config.studies[run.study].extraction
     if label is None:
         return None

@@ -13,6 +13,7 @@ from capacity.errors import UserError, unwritable
 if TYPE_CHECKING:
     from capacity.plan.grid import Grid
 
+RESULTS, CONFIG_FILE = Path("results"), Path("config.yaml")  # below the checkout, in which every command runs
 WRITTEN_BESIDE = {"tables": ("runs.csv",)}  # by publishing, of executions: no file of the artefact
 
 

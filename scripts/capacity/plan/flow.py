@@ -15,10 +15,11 @@ from capacity.artefacts.spec import Spec, read_spec
 from capacity.errors import UserError, ending_where_unwritable, fail
 from capacity.plan import estimates, requests
 from capacity.plan import snakemake_internals as engine
-from capacity.plan.fixed_paths import figure_names
+from capacity.plan.fixed_paths import CONFIG_FILE, figure_names
 from capacity.plan.job_environment import set_job_environment, use_store
 from capacity.plan.prepare import prepare_run, write_specs, write_studies
 from capacity.plan.run_lock import lock_run
+from capacity.plan.run_start import check_cluster, deal_out_gpus, serve_forks
 from capacity.plan.survey import Plan
 from capacity.training.spec import TrainingRegime
 
@@ -33,7 +34,7 @@ def make_plan(workflow: Any, results: Path) -> Plan:
 
     engine.pause_garbage_collection()
     try:
-        files = [Path("config.yaml"), *engine.config_files(workflow)]
+        files = [CONFIG_FILE, *engine.config_files(workflow)]
         engine.check_cores(workflow)
         engine.forget_interruptions(results, Path(".snakemake/incomplete"))
         plan = prepare_run(resolve(load_asked(files, engine.config_values(workflow))), results)
@@ -117,7 +118,7 @@ class Flow:
         def training_tokens(wildcards: Any) -> int:
             """Tokens to train on: as a priority, the longest trainings start first."""
             training = self.spec(wildcards[0])
-            dataset, _ = requests.world(training, self.spec)
+            dataset, _ = requests.made_from(training, self.spec)
             return estimates.training_tokens(dataset, TrainingRegime.read(training.settings["regime"]))
 
         @functools.cache
@@ -173,11 +174,11 @@ class Flow:
         with ending_where_unwritable(self.results):
             write_specs(self.plan, self.results)
             self._write_run_file()
-        self._check_cluster()
+        check_cluster(self.workflow)
         if self.here:
-            self._deal_out_gpus(self._most_gpus())
+            deal_out_gpus(self.plan, self.workflow)
             engine.lift_job_rate(self.workflow)
-            self._serve_forks()
+            self.held += serve_forks(self.plan)
 
     def _write_run_file(self) -> None:
         """Tell the jobs, and those who watch, what this run does."""
@@ -210,78 +211,3 @@ class Flow:
             for job in engine.failed_jobs(self.workflow)
         ]
         after_failure(self.plan, self.results, failed)
-
-    def _most_gpus(self) -> int:
-        """GPUs of the largest job; ends the process with one line where this machine has fewer."""
-        from capacity.jobs.gpus import lack_of_gpus
-
-        assert self.plan is not None
-        asking = {job: job.resources.get("gpu", 0) for job in engine.jobs_to_run(self.workflow)}
-        most = max(asking, key=lambda job: asking[job])
-        by = f"scale {self.plan.grid.scale} (accelerator: gpu): {engine.name_of(most)}"
-        if lack := lack_of_gpus(asking[most], by, self.plan.grid.cpu_scales):
-            fail(UserError(lack))
-        return int(asking[most])
-
-    def _deal_out_gpus(self, most: int) -> None:
-        """Let jobs find a GPU each, or a share of one, and the engine start no more than find one."""
-        from capacity.jobs.gpu_locks import deal_out
-        from capacity.jobs.gpus import visible_gpus
-        from capacity.plan.gpu_sharing import trainings_a_gpu
-
-        assert self.plan is not None
-        gpus = visible_gpus() if most else []
-        if gpus:
-            trainings = [spec for spec in self.specs.values() if spec.stage == "checkpoints"]
-            rewritings = [spec for spec in self.specs.values() if spec.stage == "rewritings" and requests.gpus(spec)]
-            share = trainings_a_gpu(self.plan.grid.gpu_share, gpus, trainings, self.spec, rewritings)
-            engine.limit_resource(self.workflow, "gpu", len(gpus) * share)
-            names = ", ".join(gpu.name for gpu in gpus)
-            print(f"GPUs: {names}; jobs that share one: {share}", file=sys.stderr)
-            deal_out(os.environ, [gpu.name for gpu in gpus], share)
-        else:
-            deal_out(os.environ, [], 1)
-
-    def _serve_forks(self) -> None:
-        """Let jobs of this machine start as forks of one process that has torch in memory; not where a GPU is used.
-
-        A process that has looked for GPUs must not fork, and importing torch's friends may look. A server that the
-        environment names already serves these jobs too.
-        """
-        from capacity.jobs.startup import FORK_SERVER
-
-        if any(map(requests.gpus, self.specs.values())):
-            os.environ.pop(FORK_SERVER, None)
-        elif sys.platform == "linux" and FORK_SERVER not in os.environ:
-            from capacity.jobs.fork_server import start_server
-
-            os.environ[FORK_SERVER], server = start_server()
-            self.held.append(server)
-
-    def _check_cluster(self) -> None:
-        """On SLURM: say what was found, choose how jobs are followed, refuse what would never end."""
-        settings = engine.slurm_settings(self.workflow)
-        if settings is None:
-            return
-        from snakemake.exceptions import WorkflowError
-
-        from capacity.jobs.slurm import look, try_out
-
-        jobs = [job for job in engine.jobs_to_run(self.workflow) if not job.is_local]
-        try:
-            cluster = look()
-            command = cluster.status_command(settings.init_seconds_before_status_checks)
-            partitions = engine.plugin_partitions(self.workflow, jobs[0]) if jobs else None
-            partition_of = engine.partition_chooser(partitions)
-            cluster.check(engine.cluster_requests(jobs, partition_of))
-            for call, name in engine.submissions_of(jobs, settings, partition_of).items():
-                try_out(name, call)
-        except (UserError, WorkflowError) as error:
-            fail(error)
-        settings.status_command = command
-        engine.ask_again_where_slurm_is_silent()
-        print("\n".join([cluster.describe(command), *cluster.notes]), file=sys.stderr)
-        why = cluster.no_arrays(command, len(jobs), engine.most_jobs_at_once(self.workflow))
-        if why and jobs and settings.array_jobs:
-            print(f"job arrays are off: {why}", file=sys.stderr)
-            engine.switch_arrays_off(self.workflow, jobs[0])

@@ -20,11 +20,12 @@ from capacity.plan.changes import differences
 from capacity.plan.estimates import STARTUP_SECONDS, core_rate, training_flops, training_parameters
 from capacity.plan.extraction_cost import answers_seconds, finetunes_seconds
 from capacity.plan.fixed_paths import is_published, published
+from capacity.plan.requests import made_from
 from capacity.plan.rewriting_cost import rewriting_seconds
 from capacity.plan.roofline import A100, Card, card_of, gpu_seconds
 from capacity.plan.survey import Plan, State
-from capacity.rewriting.spec import DatasetSettings, RewritingSettings, read_dataset
-from capacity.tokenizers.spec import TokenizerSettings, read_tokenizer
+from capacity.rewriting.spec import DatasetSettings, RewritingSettings
+from capacity.tokenizers.spec import TokenizerSettings
 from capacity.training.spec import TrainingSettings
 
 OTHER_STAGE_SECONDS = 4.0  # a stage that only starts up and reads, where nothing similar has run
@@ -179,14 +180,12 @@ class Past:
         return Cost(seconds, size, device, Basis.JOB if same else Basis.ASSUMED)
 
     def _training_cost(self, spec: Spec, plan: Plan, cost: Cost, same: tuple[float, int] | None) -> Cost:
-        dataset, tokenizer = (plan.specs[str(spec.parents[role])].settings for role in ("dataset", "tokenizer"))
-        made_from = read_dataset(dataset), read_tokenizer(tokenizer)
-        settings = TrainingSettings.read(spec.settings)
-        P = training_parameters(*made_from, settings)
+        parts, settings = made_from(spec, plan.by_id.__getitem__), TrainingSettings.read(spec.settings)
+        P = training_parameters(*parts, settings)
         if same:
             return replace(cost, P=P)
-        measured, flops = self.rate(spec.settings, P), training_flops(*made_from, settings)
-        rate, bound = (measured, "") if measured else assumed_rate(*made_from, settings)
+        measured, flops = self.rate(spec.settings, P), training_flops(*parts, settings)
+        rate, bound = (measured, "") if measured else assumed_rate(*parts, settings)
         seconds = STARTUP_SECONDS * _devices(spec.settings["hardware"]) + flops / rate
         basis = Basis.RATE if measured else Basis.ASSUMED
         return replace(cost, seconds=seconds, basis=basis, P=P, rate=rate, flops=flops, bound=bound)

@@ -2,11 +2,10 @@
 
 from collections import Counter
 
-from capacity.plan.estimates import PUBLISHED_DAYS, PUBLISHED_GPUS, published_rate
+from capacity.plan.estimates import DAY, PUBLISHED_RUN, published_rate
 from capacity.plan.forecast import Forecast, PlannedJob
 from capacity.plan.roofline import Card, in_words
 
-DAY = 86_400  # seconds
 MOST_DAYS = 10  # of a plan that is told what to leave out; a longer one is a cluster's
 MOST_NAMED = 8  # trainings to leave out
 
@@ -25,7 +24,7 @@ def assumptions(answer: Forecast, card: Card, rate: float | None) -> list[str]:
         f"assumed for {len(assumed)} trainings whose like was never measured: {in_words(card)}; bound {said}",
         f"  so: {_long(sum(cost.seconds for cost in assumed))} for {flops:.3g} FLOPs",
         f"  at the published rate: {_long(flops / published_rate())}, by {published_rate():.1e} FLOP/s of "
-        f"one A100: {PUBLISHED_DAYS} days on {PUBLISHED_GPUS} for gpt2-20-16 on bioS(10M)",
+        f"each: {PUBLISHED_RUN}",
     ]
     if rate:
         lines.append(f"  at the rate given: {_long(flops / rate)}, by {rate:.1e} FLOP/s of one GPU")

@@ -6,10 +6,9 @@ from typing import Literal
 
 from capacity.artefacts.spec import Spec
 from capacity.jobs.gpus import Gpu
-from capacity.models.architectures import sizes
 from capacity.plan.estimates import biography_tokens, vocabulary
-from capacity.plan.model_sizes import parameters
-from capacity.plan.requests import UNKNOWN_LAYERS, UNKNOWN_WIDTH, SpecOf, world
+from capacity.plan.model_sizes import assumed_shape, parameters
+from capacity.plan.requests import SpecOf, made_from
 from capacity.plan.rewriting_cost import model_mb
 from capacity.rewriting.spec import DatasetSettings, RewritingSettings
 from capacity.tokenizers.spec import TokenizerSettings
@@ -31,7 +30,7 @@ def trainings_a_gpu(
     """How many share one GPU. auto: what fits if all were like the largest; 1 where memory is unknown."""
     if asked != "auto":
         return asked
-    needs = [training_gpu_mb(*world(spec, spec_of), TrainingSettings.read(spec.settings)) for spec in trainings]
+    needs = [training_gpu_mb(*made_from(spec, spec_of), TrainingSettings.read(spec.settings)) for spec in trainings]
     needs += [model_mb(RewritingSettings.read(spec.settings)) for spec in rewritings]
     memory = min(gpu.memory_mb for gpu in gpus)
     return max(1, min(MOST, math.floor(USABLE * memory / max(needs, default=math.inf))))
@@ -56,8 +55,7 @@ def bytes_a_token(dataset: DatasetSettings, tokenizer: TokenizerSettings, settin
 
     The logits, about 34 numbers a layer and channel, and three a layer, head and position where attention is eager.
     """
-    hardware, known = settings.hardware, sizes(settings.model)
-    l, d, h = known["l"] or UNKNOWN_LAYERS, known["d"] or UNKNOWN_WIDTH, known["h"] or UNKNOWN_LAYERS
+    hardware, (l, d, h) = settings.hardware, assumed_shape(settings.model)
     scores = 3 * h * (settings.regime.context or biography_tokens(dataset)) if hardware.attention == "eager" else 0
     number = 2 if hardware.precision == "bf16" else 4  # bytes
     return LOGIT_BYTES * vocabulary(dataset, tokenizer) + number * l * (34 * d + scores)

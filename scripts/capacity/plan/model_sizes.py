@@ -1,7 +1,9 @@
 """How many parameters a model has, for estimates: one of the paper by its formula, another one as it was built."""
 
-from capacity.models.architectures import parameter_count
+from capacity.models.architectures import parameter_count, sizes
 from capacity.models.spec import ModelSettings
+
+UNKNOWN_LAYERS, UNKNOWN_WIDTH = 12, 768  # of a model that does not say: assumed
 
 _BUILT: dict[str, tuple[float, float]] = {}  # an external model -> parameters without words, and those of a word
 
@@ -17,3 +19,9 @@ def parameters(model: ModelSettings, vocab_size: int) -> int:
     if built is None:
         return parameter_count(model, vocab_size)
     return round(built[0] + built[1] * vocab_size)
+
+
+def assumed_shape(model: ModelSettings) -> tuple[int, int, int]:
+    """Layers, channels and heads, as far as the model says them."""
+    known = sizes(model)
+    return known["l"] or UNKNOWN_LAYERS, known["d"] or UNKNOWN_WIDTH, known["h"] or UNKNOWN_LAYERS

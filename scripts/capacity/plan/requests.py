@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from capacity.artefacts.spec import Spec
 from capacity.extraction.spec import MixedTraining, read_try
 from capacity.jobs.gpus import gpus_asked
-from capacity.models.architectures import sizes
 from capacity.plan.estimates import (
     CPU_FLOPS,
     GPU_FLOPS,
@@ -22,7 +21,7 @@ from capacity.plan.estimates import (
     training_steps,
     vocabulary,
 )
-from capacity.plan.model_sizes import parameters
+from capacity.plan.model_sizes import assumed_shape, parameters
 from capacity.plan.rewriting_cost import model_mb, rewriting_seconds
 from capacity.probe.spec import ProbeSettings
 from capacity.rewriting.spec import DatasetSettings, RewritingSettings, read_dataset
@@ -30,11 +29,11 @@ from capacity.tokenizers.spec import TokenizerSettings, read_tokenizer
 from capacity.training.spec import TrainingSettings
 
 SpecOf = Callable[[str], Spec]  # the spec of an id
+MadeFrom = tuple[DatasetSettings, TokenizerSettings]
 
 ROOM = 3.0  # times the estimated seconds
 BASE_MB = 1500  # interpreter, torch and transformers: 600 measured on a CPU
 GPU_BASE_MB = 8000  # the same with CUDA: assumed
-UNKNOWN_LAYERS, UNKNOWN_WIDTH = 12, 768  # of a model that does not say: assumed
 PERSON_BYTES = 400  # facts and what is drawn from them
 GPU_STEP_SECONDS = 0.01  # a small model on a GPU waits for its host: assumed
 TEXT_BYTES = 700  # a written text of 75 tokens, its tokens and labels
@@ -84,7 +83,7 @@ def parent(child: Spec, role: str, spec_of: SpecOf) -> Spec:
     return spec_of(str(child.parents[role]).split("/")[1])
 
 
-def world(child: Spec, spec_of: SpecOf) -> tuple[DatasetSettings, TokenizerSettings]:
+def made_from(child: Spec, spec_of: SpecOf) -> MadeFrom:
     """The settings of the dataset and the tokenizer that an artefact is made from."""
     dataset, tokenizer = (parent(child, role, spec_of).settings for role in ("dataset", "tokenizer"))
     return read_dataset(dataset), read_tokenizer(tokenizer)
@@ -96,6 +95,7 @@ def gpus(spec: Spec) -> int:
 
 
 def dataset_needs(dataset: Spec, spec_of: SpecOf) -> Needs:
+    """Of drawing the facts of a world."""
     settings = read_dataset(dataset.settings)
     return Needs(world_mb(settings), world_minutes(settings))
 
@@ -106,31 +106,35 @@ def rendered_needs(child: Spec, spec_of: SpecOf) -> Needs:
 
 
 def rewriting_needs(rewriting: Spec, spec_of: SpecOf) -> Needs:
+    """Of writing all texts of a dataset anew."""
     settings = RewritingSettings.read(rewriting.settings)
     return Needs(rewriting_mb(settings), rewriting_minutes(settings), gpus=gpus(rewriting))
 
 
 def training_needs(training: Spec, spec_of: SpecOf) -> Needs:
-    made_from, settings = world(training, spec_of), TrainingSettings.read(training.settings)
+    """Of one training, on all its devices."""
+    parts, settings = made_from(training, spec_of), TrainingSettings.read(training.settings)
     devices = settings.hardware.devices
-    return Needs(training_mb(*made_from, settings), training_minutes(*made_from, settings), devices, gpus(training))
+    return Needs(training_mb(*parts, settings), training_minutes(*parts, settings), devices, gpus(training))
 
 
 def variants_needs(variants: Spec, spec_of: SpecOf) -> Needs:
+    """Of all schemes of one checkpoint."""
     quantized = parent(variants, "checkpoint", spec_of)
     settings = TrainingSettings.read(quantized.settings)
-    return Needs(scoring_mb(*world(quantized, spec_of), settings), QUANTIZING_MINUTES)
+    return Needs(scoring_mb(*made_from(quantized, spec_of), settings), QUANTIZING_MINUTES)
 
 
 def probes_needs(probes: Spec, spec_of: SpecOf) -> Needs:
+    """Of scoring all variants of one checkpoint."""
     probed = TrainingSettings.read(parent(parent(probes, "variants", spec_of), "checkpoint", spec_of).settings)
-    made_from, texts = world(probes, spec_of), len(probes.members) * ProbeSettings.read(probes.settings).draws
-    return Needs(scoring_mb(*made_from, probed), scoring_minutes(*made_from, probed, texts), gpus=gpus(probes))
+    parts, texts = made_from(probes, spec_of), len(probes.members) * ProbeSettings.read(probes.settings).draws
+    return Needs(scoring_mb(*parts, probed), scoring_minutes(*parts, probed, texts), gpus=gpus(probes))
 
 
 def finetunes_needs(finetunes: Spec, spec_of: SpecOf) -> Needs:
     """Of all tries of one checkpoint, one after another."""
-    asked = world(parent(finetunes, "questions", spec_of), spec_of)
+    asked = made_from(parent(finetunes, "questions", spec_of), spec_of)
     tuned = tuned_training(finetunes, spec_of)
     if isinstance(tuned, MixedTraining):
         minutes = training_minutes(*asked, tuned) / (1 - tuned.share)
@@ -138,14 +142,15 @@ def finetunes_needs(finetunes: Spec, spec_of: SpecOf) -> Needs:
         tries = [read_try(member.settings) for member in finetunes.members]
         sizes_of = [(a.steps, a.batch) for a in tries if not isinstance(a, MixedTraining)]
         minutes = question_minutes(*asked, tuned, sum(steps * batch for steps, batch in sizes_of))
-        largest = max(batch for _, batch in sizes_of)
-        tuned = tuned.model_copy(update={"regime": tuned.regime.model_copy(update={"batch": largest})})
+        widest = max(batch for _, batch in sizes_of)
+        tuned = tuned.model_copy(update={"regime": tuned.regime.model_copy(update={"batch": widest})})
     return Needs(training_mb(*asked, tuned), minutes, gpus=gpus(finetunes.members[0]))
 
 
 def answers_needs(answers: Spec, spec_of: SpecOf) -> Needs:
+    """Of asking every fine-tuned model of one checkpoint every question."""
     finetunes = parent(answers, "finetunes", spec_of)
-    asked, tuned = world(parent(finetunes, "questions", spec_of), spec_of), tuned_training(finetunes, spec_of)
+    asked, tuned = made_from(parent(finetunes, "questions", spec_of), spec_of), tuned_training(finetunes, spec_of)
     texts = len(answers.members) * asked[0].N * QUESTIONS_A_PERSON
     return Needs(training_mb(*asked, tuned), question_minutes(*asked, tuned, texts), gpus=gpus(answers))
 
@@ -198,8 +203,7 @@ def training_mb(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings
     if settings.hardware.accelerator == "gpu":
         return processes * math.ceil(GPU_BASE_MB + fixed / 1e6)
     context = regime.context or biography_tokens(dataset)
-    known = sizes(settings.model)
-    l, d = known["l"] or UNKNOWN_LAYERS, known["d"] or UNKNOWN_WIDTH
+    l, d, _ = assumed_shape(settings.model)
     step = 4 * regime.batch // processes * context * (3 * V + 34 * l * d)
     return processes * math.ceil(BASE_MB + (fixed + step) / 1e6)
 

@@ -7,11 +7,9 @@ and that of starting kernels, for which a small model waits. A measured rate is 
 from dataclasses import dataclass
 
 from capacity.jobs.gpus import Gpu
-from capacity.models.architectures import sizes
 from capacity.plan.estimates import biography_tokens, training_steps, vocabulary
 from capacity.plan.gpu_sharing import bytes_a_token
-from capacity.plan.model_sizes import parameters
-from capacity.plan.requests import UNKNOWN_LAYERS, UNKNOWN_WIDTH
+from capacity.plan.model_sizes import assumed_shape, parameters
 from capacity.rewriting.spec import DatasetSettings
 from capacity.tokenizers.spec import TokenizerSettings
 from capacity.training.spec import TrainingSettings
@@ -54,8 +52,7 @@ def step_seconds(
 ) -> dict[str, float]:
     """Seconds of one step on each GPU of a training, by what bounds them: "products", "memory" or "kernels"."""
     regime, hardware, V = settings.regime, settings.hardware, vocabulary(dataset, tokenizer)
-    context, known = regime.context or biography_tokens(dataset), sizes(settings.model)
-    l, d = known["l"] or UNKNOWN_LAYERS, known["d"] or UNKNOWN_WIDTH
+    context, (l, d, _) = regime.context or biography_tokens(dataset), assumed_shape(settings.model)
     P, tokens = parameters(settings.model, V), regime.batch * context / hardware.devices
     bf16 = hardware.precision == "bf16"
     kept = tokens * bytes_a_token(dataset, tokenizer, settings)

@@ -9,7 +9,7 @@ from capacity.errors import UserError
 from capacity.jobs.activity import being_made, log_of, state_in_log
 from capacity.plan.failures import PARTIAL
 from capacity.plan.survey import Plan, State
-from capacity.tables.naming import run_names
+from capacity.tables.naming import FULL_PRECISION, run_names
 from capacity.tables.run_costs import table_runs
 
 
@@ -17,7 +17,8 @@ def run_states(plan: Plan, results: Path) -> list[dict[str, Any]]:
     """One row a run of the present configuration: its name, state, stage, R, cost, log or fault.
 
     state: done, missing, running, stopped or failed (with the log's path), damaged. R is that of the scheme `none`,
-    from the published capacity table or that of the finished rows, else from the scores themselves.
+    else of the run's first one, from the published capacity table or that of the finished rows, else from the scores
+    themselves.
     """
     rows = plan.grid.table.settings["rows"]
     rows_of: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -32,10 +33,10 @@ def run_states(plan: Plan, results: Path) -> list[dict[str, Any]]:
         chain = _chain(plan, mine[0])
         state, stage, note = _state(plan, chain, making, results)
         run.update(name=names[run["study"], run["checkpoint_id"]], state=state, stage=stage, note=note)
-        plain = next((row for row in mine if row["scheme"] == "none"), None)
-        run["R"] = R.get(plain["probe_id"]) if plain else None
-        if plain and run["R"] is None and state == "done":
-            run["R"] = _scored_R(plain, results)
+        shown = next((row for row in mine if row["scheme"] == FULL_PRECISION), mine[0])
+        run["R"] = R.get(shown["probe_id"])
+        if run["R"] is None and state == "done":
+            run["R"] = _scored_R(shown, results)
     return runs
 
 

@@ -39,23 +39,25 @@ def export_packed(variant: Path, output: Path) -> None:
     except FileNotFoundError:
         raise UserError(f"{variant}: no quantization.json; name a folder of results/variants") from None
     integers = _packable(variant, scheme)
-    if output.exists():
-        raise UserError(f"{output}: exists already; name another folder")
+    with new_folder(output) as folder:
+        _write_packed(variant, integers, folder)
+
+
+def _write_packed(variant: Path, integers: Integers, folder: Path) -> None:
     model = load_model(variant)
     if type(model) in OWN_CLASSES.values():
         raise UserError(f"{variant}: {type(model).__name__} is this project's own class, which no other tool loads")
     state, packed = _pack(model, integers, load_file(variant / "quantization.safetensors"))
     config = json.loads((variant / "config.json").read_text())
-    with new_folder(output) as folder:
-        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-        (folder / "model.safetensors").chmod(0o644)  # safetensors makes files that only their owner may read
-        (folder / "config.json").write_text(
-            json.dumps(config | _described(model, integers, packed), indent=1) + "\n", encoding="utf-8"
-        )
-        for path in variant.iterdir():
-            if path.is_file() and path.name not in WRITTEN and path.suffix != ".safetensors":
-                shutil.copyfile(path, folder / path.name)
-        _check_loads(folder, model)
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)  # safetensors makes files that only their owner may read
+    (folder / "config.json").write_text(
+        json.dumps(config | _described(model, integers, packed), indent=1) + "\n", encoding="utf-8"
+    )
+    for path in variant.iterdir():
+        if path.is_file() and path.name not in WRITTEN and path.suffix != ".safetensors":
+            shutil.copyfile(path, folder / path.name)
+    _check_loads(folder, model)
 
 
 def _packable(variant: Path, scheme: Scheme) -> Integers:

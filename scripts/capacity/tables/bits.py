@@ -42,7 +42,8 @@ def bits_stored(nats: Array, prior_bits: float | Array) -> Array:
 def item_bits(nats: Array, account: Account, people: Array | float = 1.0) -> Array:
     """Bits stored by row and item, float (rows, 1 + items); column 0 is the name, then the account's order.
 
-    nats: float (rows, 1 + items), the same columns, of a person or summed over so many people, (rows,).
+    nats: float (rows, 1 + items), the same columns, of a person or summed over so many people, (rows,). Raises
+    ValueError for another number of columns.
     """
     priors = np.array([account.name_prior_bits, *(prior for _, prior in account.items)])
     if nats.shape[1:] != priors.shape:

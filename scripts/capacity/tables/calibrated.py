@@ -46,7 +46,10 @@ def calibrate(halves: pd.DataFrame, account: Account) -> Calibrated:
 
 
 def half_bits(halves: pd.DataFrame, account: Account) -> tuple[Array, Array]:
-    """The temperatures, (T,), and the bits that each half stores at each of them, (2, T)."""
+    """The temperatures, (T,), and the bits that each half stores at each of them, (2, T).
+
+    Raises UserError where the rows are not halves by temperatures by the account's items.
+    """
     items = ["name", *(name for name, _ in account.items)]
     temperatures = halves["temperature"].unique()
     rows = pd.MultiIndex.from_product([(0, 1), temperatures, items])

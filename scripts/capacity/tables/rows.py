@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from capacity.errors import UserError
-from capacity.tables.bits import bits_offered, person_bits
+from capacity.tables.bits import Array, bits_offered, person_bits
 from capacity.tables.calibrated import calibrate
 from capacity.tables.exposure_bands import band_rows
 from capacity.tables.extraction_rows import choose, extraction_columns, tried
@@ -146,6 +146,7 @@ def variant_row(
     R_calibrated, temperature: R and what logits are divided by for it, from `capacity.tables.calibrated.calibrate`.
     R_name_only: R with each value scored in a paragraph of its one sentence, after the full name alone.
     bits_a_junk_person: stored of a junk person's name and values, mean over `junk`, from `score_junk` there.
+    Raises ValueError where columns are missing or unknown, UserError where scores are not of N people.
     """
     if set(given) != set(GIVEN_COLUMNS):
         raise ValueError(f"columns of a variant: {sorted(set(given) ^ set(GIVEN_COLUMNS))} missing or unknown")
@@ -156,12 +157,23 @@ def variant_row(
             f"scores of variant {given['variant_id']}: {num_people} people for N = {given['N']}; "
             "delete its probe folder and run again"
         )
+    measured = _measured(matrices, halves, account, P, num_resamples)
+    measured["bits_per_weight_bit"] = measured["bits_stored"] / given["weight_bits"]
+    measured["bits_a_junk_person"] = math.nan if junk is None else mean_bits(junk, account)
+    columns = [column for column in COLUMNS if column != "chosen"]
+    return {column: measured[column] if column in measured else given[column] for column in columns}
+
+
+def _measured(
+    matrices: Mapping[str, Array], halves: pd.DataFrame, account: Account, P: int, num_resamples: int
+) -> Columns:
+    """The columns that come from the scores of people alone."""
     bits = person_bits(matrices["nats"], matrices["first_chunk_nats"], account)
     name_only = person_bits(matrices["nats_name_only"], matrices["first_chunk_nats"], account)
     low, high = bootstrap_interval(bits.total, num_resamples)
     calibrated = calibrate(halves, account)
-    offered = bits_offered(num_people, account)
-    measured = {
+    offered = bits_offered(len(bits.total), account)
+    return {
         "P": P,
         "bits_offered": offered,
         "bits_stored": bits.total.sum(),
@@ -177,8 +189,4 @@ def variant_row(
         "R_name_only": name_only.total.sum() / P,
         "accuracy": matrices["exact"][:, 1:].mean(),
         "accuracy_name": matrices["exact"][:, 0].mean(),
-        "bits_per_weight_bit": bits.total.sum() / given["weight_bits"],
-        "bits_a_junk_person": math.nan if junk is None else mean_bits(junk, account),
     }
-    columns = [column for column in COLUMNS if column != "chosen"]
-    return {column: measured[column] if column in measured else given[column] for column in columns}

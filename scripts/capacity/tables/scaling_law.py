@@ -21,9 +21,9 @@ from scipy.optimize import brentq, least_squares
 
 from capacity.errors import UserError
 from capacity.tables.bits import Array
+from capacity.tables.naming import FULL_PRECISION
 from capacity.tables.scores import CONFIDENCE
 
-FULL_PRECISION = "none"
 UNIT = 10_000  # parameters of a model whose E_half is E_half
 FEWEST_SIZES = 3  # that show a curve; with fewer, size changes nothing
 # Where the search starts, and its bounds.
@@ -58,7 +58,10 @@ class Law:
         return kept * self.share(exposures, scheme)
 
     def share(self, exposures: Any, scheme: str) -> Any:
-        """What a scheme leaves of R; 1 in full precision, negative where it is worse than knowing nothing."""
+        """What a scheme leaves of R; 1 in full precision, negative where it is worse than knowing nothing.
+
+        Raises UserError for a scheme that the law was not fitted to.
+        """
         if scheme == FULL_PRECISION:
             return 1.0
         if scheme not in self.damage:

@@ -13,7 +13,10 @@ FLOATS_A_CHUNK = 2**22
 
 
 def score_matrices(scores: pd.DataFrame, account: Account) -> dict[str, Array]:
-    """Each score column as float (N, 1 + items), the name first; first_chunk_nats as (N, K), values only."""
+    """Each score column as float (N, 1 + items), the name first; first_chunk_nats as (N, K), values only.
+
+    Raises UserError where the rows are not people by the account's items.
+    """
     items = ["name", *(name for name, _ in account.items)]
     num_people = len(scores) // len(items)
     same_items = scores["item"].to_numpy() == np.tile(np.array(items, dtype=object), num_people + 1)[: len(scores)]

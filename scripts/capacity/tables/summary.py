@@ -35,8 +35,14 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=order)
 
 
-def seed_interval(R: Array) -> tuple[float, float, str]:
-    if len(R) < 3:
-        return float(R.min()), float(R.max()), "range" if len(R) == 2 else "single"
-    half_width = stdtrit(len(R) - 1, (1 + CONFIDENCE) / 2) * R.std(ddof=1) / np.sqrt(len(R))
-    return float(R.mean() - half_width), float(R.mean() + half_width), "t95"
+def seed_interval(values: Array) -> tuple[float, float, str]:
+    """Low and high of the interval of a mean, and its kind as `summarise` names it. values: (seeds,), one a seed."""
+    if len(values) < 3:
+        return float(values.min()), float(values.max()), "range" if len(values) == 2 else "single"
+    half = half_width(len(values), values.std(ddof=1))
+    return float(values.mean() - half), float(values.mean() + half), "t95"
+
+
+def half_width(seeds: int, deviation: float = 1.0) -> float:
+    """Half of Student's interval of a mean over so many seeds. deviation: the standard deviation of one seed."""
+    return float(stdtrit(seeds - 1, (1 + CONFIDENCE) / 2) * deviation / np.sqrt(seeds))

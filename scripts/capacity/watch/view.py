@@ -21,9 +21,9 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from capacity.jobs.progress import duration
 from capacity.jobs.run_file import read_run
 from capacity.plan.failures import last_line
+from capacity.plan.fixed_paths import RESULTS
 from capacity.watch.state import Outlook, RunState, Watched
 
-RESULTS = Path("results")
 SHARE = 0.01  # of a core, at most
 SECONDS = 1.0  # between looks, at least
 LINE_SECONDS, MOST_LINE_SECONDS = 10.0, 300.0  # between plain lines: a fiftieth of the run so far, within these

@@ -44,7 +44,7 @@ def make_parts(settings: RecordsWorld) -> Parts:
 
 
 def parts_of(table: pa.Table, settings: RecordsWorld) -> Parts:
-    """The same of a table that was read, of the columns and rows of the spec."""
+    """The same of a table that was read, of the columns and rows of the spec. Raises UserError."""
     if table.num_rows < settings.N:
         raise UserError(f"N: {settings.N} records, but {settings.file} has {table.num_rows} that can be used")
     if not table.num_rows:
