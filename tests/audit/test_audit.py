@@ -547,6 +547,13 @@ def test_engine_records_are_counted_and_their_absence_is_no_finding(checkout: Ch
     assert level.findings == []
 
 
+def test_copies_that_this_configuration_does_not_publish_are_told(checkout: Checkout, quick: None):
+    (checkout.path / "results" / "claims.id").write_text("capacity-000000000000\n")
+    options = Options(checkout.path / "results", load_config([TINY]), tiny_grid(), (1,))
+    (finding,) = run_audit(options).levels[0].findings
+    assert (finding.kind, finding.where, finding.severity) == ("left behind", "claims.id", Severity.WARNING)
+
+
 def test_a_folder_in_which_a_run_is_under_way_is_refused(checkout: Checkout, quick: None):
     with open(checkout.path / "results" / "engine.lock", "w") as lock:
         lock.write("process 1 on host\n")

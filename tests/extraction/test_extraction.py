@@ -314,6 +314,14 @@ def test_means_over_seeds_keep_worlds_apart_and_have_students_interval():
     assert means["ratio"].tolist()[:2] == pytest.approx([0.75] * 2)
 
 
+def test_a_ratio_that_one_seed_has_not_is_none():
+    """Nothing was memorised there; a mean over the others would not be of as many seeds as the row says."""
+    table = planted_study()
+    means = seed_means(table.assign(memorised=table["memorised"].where(table["seed"] != 2, 0.0)))
+    assert means["ratio"].isna().all()
+    assert means["memorised"].notna().all()
+
+
 @pytest.mark.parametrize(
     "other",
     [{"model": "m2"}, {"regime": "r2", "exposures": 7}, {"tokenizer": "t2"}, {"setting": " regime.betas=[0.9,0.98]"}],

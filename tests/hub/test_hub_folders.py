@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -25,7 +26,7 @@ from capacity.api import read_table
 from capacity.cli import write_hub_folder
 from capacity.errors import UserError
 from capacity.hub.dataset_folder import write_dataset_folder
-from capacity.hub.model_folder import write_model_folder
+from capacity.hub.model_folder import prompt_of, write_model_folder
 from capacity.hub.public import copy_public, public
 from capacity.hub.push import push
 from capacity.tokenizers.tokenization import save_tokenizer
@@ -130,6 +131,19 @@ def test_a_model_of_written_texts_is_asked_with_one_of_them(written: dict[str, A
     texts = pd.read_parquet(tmp_path / "results" / "rewritings" / "texts" / "texts.parquet")["text"]
     assert any(text.strip().startswith(taught) for text in texts)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a-model"]
+
+
+def test_a_prompt_is_of_a_text_that_has_a_value(tmp_path: Path) -> None:
+    world = rewritten(tmp_path, corruption=0.8, W=2)
+    assert world.rewritings is not None
+    counts, _ = world.rewritings.marks(0, len(world.rewritings))
+    assert (counts[:10] == 0).any()
+    save_world(world, tmp_path)
+    scores = pd.DataFrame({"person": range(world.N), "exact": 0.0})
+    scores.to_parquet(tmp_path / "scores.parquet")
+    tokenizer = made_tokenizer({"kind": "word"}, world)
+    prompt = prompt_of(tmp_path, tmp_path, tokenizer)
+    assert any((prompt.text + prompt.value).strip() in text for text in world.rewritings.texts(slice(None)))
 
 
 def test_a_folder_that_could_not_be_written_is_not_there_the_next_time(written: dict[str, Any], tmp_path: Path) -> None:
@@ -245,6 +259,24 @@ def test_a_hub_that_cannot_be_reached_is_told_in_one_line(tmp_path: Path, monkey
         UserError, match=r"^me/facts: http\S+ did not take it \(.*Connection refused\); look at it there"
     ):
         push(tmp_path, "me/facts", private=False, dry_run=False)
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["private", "public"])
+def test_what_shall_be_private_is_not_sent_to_a_public_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    """The hub answers that the repository exists; only asking it tells who can see it."""
+    (tmp_path / "README.md").write_text("---\nlicense: other\n---\n")
+    sent = []
+    monkeypatch.setattr(HfApi, "create_repo", lambda *_, **__: None)
+    monkeypatch.setattr(HfApi, "repo_info", lambda *_, **__: SimpleNamespace(private=there))
+    monkeypatch.setattr(HfApi, "upload_folder", lambda *_, **__: sent.append(1) or SimpleNamespace(commit_url="there"))
+    if there:
+        push(tmp_path, "me/facts", private=True, dry_run=False)
+    else:
+        with pytest.raises(UserError, match="me/facts: is there already, and public; nothing was sent"):
+            push(tmp_path, "me/facts", private=True, dry_run=False)
+    assert len(sent) == there
 
 
 def test_a_model_of_ones_own_module_is_refused_before_a_licence_is_asked_for(

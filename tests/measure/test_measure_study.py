@@ -1,12 +1,14 @@
 """What a measure builds: worlds that offer what they say, a baseline of equal size, one line for each mistake."""
 
 import json
+import math
 import re
 import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from capacity.cli.main import main
@@ -16,10 +18,11 @@ from capacity.config.load import load_config
 from capacity.config.model import Model
 from capacity.config.yaml_files import read_yaml
 from capacity.errors import UserError
+from capacity.jobs.activity import log_of
 from capacity.measure import running
 from capacity.measure.baseline import equal_baseline, size_of
 from capacity.measure.choice import CHOICE, AskedMeasure, chosen_before, keep_choice
-from capacity.measure.pair import BASELINE, CANDIDATE, MeasureStudy
+from capacity.measure.pair import BASELINE, CANDIDATE, MOST_RATES, MeasureStudy
 from capacity.measure.recipe import OFFERED, RECIPES, Recipe, recipe_for
 from capacity.measure.running import folder_of, refuse_other_models, within
 from capacity.models.spec import PaperModel
@@ -192,6 +195,60 @@ def test_the_same_command_is_the_same_measure_whatever_is_made_by_now(study: Mea
     assert chosen_before(AskedMeasure.of(muon, budget, False), muon, folder_of(study)) is None, "so is an optimizer"
     (folder_of(study) / CHOICE).write_text("{")
     assert within(study, budget, 2, seeds_given=False)[0] != chosen
+
+
+def planted_table(study: MeasureStudy, best: dict[str, float]) -> pd.DataFrame:
+    """Of the short trainings of each model; it stores most at a rate."""
+    rows = [
+        {"model": f"measure-{label}", "lr": rate, "R": 1 - abs(math.log(rate / best[label]))}
+        for label, rates in study.rates.items()
+        for rate in rates
+    ]
+    return pd.DataFrame(rows).assign(exposures=100, scheme="none")
+
+
+class DivergingEngine:
+    """Stands in for the engine: trainings at a rate or above leave a log as such jobs do, and the run fails."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, least: dict[int, float]):
+        self.least, self.tables, self.failed = least, {}, 0
+        monkeypatch.setattr(running, "build", self.build)
+        monkeypatch.setattr("capacity.tables.table.read_table", lambda path: self.tables[path])
+
+    def build(self, study: MeasureStudy, cores: int) -> Path:
+        grid, lost = running.grid_of(study), False
+        for row in grid.table.settings["rows"]:
+            if row["model"] == f"measure-{CANDIDATE}" and row["lr"] >= self.least[row["exposures"]]:
+                log = log_of(grid.specs[f"checkpoints/{row['checkpoint_id']}"], running.RESULTS)
+                log.parent.mkdir(parents=True, exist_ok=True)
+                log.write_text(f"error: lr: {row['lr']}; the loss is nan by step 7; lower lr\n")
+                lost = True
+        self.failed += lost
+        if lost:
+            raise SystemExit(1)
+        path = Path(grid.table.id)
+        self.tables[path] = planted_table(study, dict.fromkeys(study.rates, 1.0))
+        return path
+
+
+def test_a_rate_at_which_a_training_diverges_is_left_out_and_the_next_lower_one_is_the_best(study, monkeypatch):
+    """With few exposures at four times the recipe's rate, with many at twice that rate; the highest rate would win."""
+    lr = study.recipe.lr
+    engine = DivergingEngine(monkeypatch, {100: 4 * lr, 1000: 2 * lr})
+    trained, _ = running.train(replace(study, offered=(1.3,)), 2)
+    assert trained.best[CANDIDATE] == lr
+    assert trained.diverged == ((CANDIDATE, 2 * lr), (CANDIDATE, 4 * lr))
+    assert len(trained.rates[BASELINE]) == MOST_RATES, "the other model goes on"
+    failed = engine.failed
+    again, _ = running.train(replace(study, offered=(1.3,)), 2)
+    assert again == trained
+    assert engine.failed == failed == 2, "what diverged is not tried again"
+
+
+def test_a_model_that_diverges_at_every_rate_is_told_in_one_line(study, monkeypatch):
+    DivergingEngine(monkeypatch, {100: 0.0, 1000: 0.0})
+    with pytest.raises(UserError, match=r"candidate: the loss is no number at any rate tried \(.*\); start with"):
+        running.train(replace(study, offered=(1.3,)), 2)
 
 
 def test_what_is_laid_over_has_the_types_that_were_asked_for(study: MeasureStudy):

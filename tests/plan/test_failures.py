@@ -6,8 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from planted import of_stage, plant, tiny_grid, write_spec
+from planted import of_stage, plant, publish, tiny, tiny_grid, write_spec
 from test_extraction import asking, grid_of
+from test_forecast import CLAIMS
 
 from capacity.artefacts.spec import Spec
 from capacity.artefacts.stages import STAGES
@@ -146,6 +147,26 @@ def test_the_partial_table_goes_when_the_complete_one_is_published_and_not_befor
     (results / "capacity_table.id").write_text(tiny_grid().table.id + "\n")
     after_success(plan_of(results), results)
     assert not (results / PARTIAL).exists()
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["as published", "changed by hand"])
+def test_verdicts_on_another_table_go_with_the_publishing_of_one_without_claims(
+    results: Path, tmp_path: Path, changed: bool
+):
+    (tmp_path / "claims.yaml").write_text(CLAIMS)
+    with_claims = tiny(claims=str(tmp_path / "claims.yaml"))
+    plant(with_claims.claims, results)
+    publish(with_claims, results)
+    names = [results / name for name in ("claims.csv", "claims.md", "claims.id")]
+    after_success(hold_against(with_claims, results), results)
+    (results / "capacity_table.id").write_text("capacity-of-another-configuration\n")
+    after_success(plan_of(results), results)
+    assert all(path.is_file() for path in names), "this run did not publish its table"
+    (results / "capacity_table.id").write_text(tiny_grid().table.id + "\n")
+    if changed:
+        (results / "claims.md").write_text("my notes")
+    after_success(plan_of(results), results)
+    assert [path.exists() for path in names] == [False, changed, False]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from forked import run_module
-from planted import TINY, of_stage, plant, tiny, tiny_grid
+from planted import TINY, of_stage, plant, publish, tiny, tiny_grid
 
 from capacity.artefacts.manifest import MANIFEST
 from capacity.jobs.activity import being_made, is_in_use, state_in_log
@@ -67,7 +67,23 @@ def test_exactly_what_another_configuration_reaches_alone_is_listed(results: Pat
             plant(spec, results)
     mine, theirs = names_of(tiny_grid()), names_of(other)
     assert listed(tiny_grid(), results) == dict.fromkeys(theirs - mine, "unreached")
-    assert listed(other, results) == dict.fromkeys(mine - theirs, "unreached")
+    artefacts = {path: kind for path, kind in listed(other, results).items() if kind != "copy"}
+    assert artefacts == dict.fromkeys(mine - theirs, "unreached")
+
+
+def test_copies_of_figures_go_with_them_but_for_those_that_stay_or_were_changed(results: Path):
+    """Without the artefact nobody could tell them from a person's own files."""
+    both, base = tiny_grid(), tiny(study="base")
+    for spec in (base.table, base.figures):
+        plant(spec, results)
+    publish(both, results)
+    (results / "figures" / "study-prose.png").write_text("drawn over")
+    (results / "figures" / "study-base.svg").write_bytes((results / base.figures.name / "study-base.svg").read_bytes())
+    copies = [path for path, kind in listed(base, results).items() if kind == "copy"]
+    names = {Path(path).name for path in copies}
+    kept = {"study-prose.png", "study-base.svg"}
+    assert names == {path.name for path in (results / "figures").iterdir() if path.is_file()} - kept
+    assert unreached(names_of(both) | names_of(base), results) == []
 
 
 def test_an_artefact_in_the_folder_of_another_stage_is_listed(results: Path):

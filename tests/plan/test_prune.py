@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from forked import run_module
-from planted import TINY, plant
+from planted import TINY, plant, tiny
 
 from capacity.artefacts.manifest import MANIFEST
 from capacity.cli import prune_results
@@ -66,6 +66,23 @@ def test_what_a_study_that_is_not_asked_for_reaches_is_kept_and_its_study_named(
         "study prose, scale laptop",
         "several studies together",
     ]
+
+
+@pytest.mark.parametrize("folder", ["measures", "mixes"])
+def test_what_a_measure_or_a_mix_rests_on_is_kept(place: Path, folder: str):
+    other = {"regimes": {"long": {"lr": 0.25}}, "study": ["base"]}
+    names = add(tiny(**other), place)
+    own = place / "results" / folder / "mine"
+    own.parent.mkdir()
+    write(own / "config.yaml", other)
+    answer = prune(place, "--yes")
+    assert "no orphans" in answer.stdout, answer.stdout + answer.stderr
+    assert f"results/{folder}/mine" in answer.stdout
+    assert all_there(place, names)
+    write(own / "config.yaml", {**other, "nonsense": 1})
+    answer = prune(place, "--list")
+    assert f"left out, since it is no configuration: results/{folder}/mine/config.yaml (" in answer.stderr
+    assert all(name in answer.stdout for name in names)
 
 
 def test_what_any_scale_reaches_is_kept_whether_the_configuration_or_a_scale_file_has_it(place: Path):

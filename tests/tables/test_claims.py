@@ -230,6 +230,29 @@ def test_a_scheme_is_held_against_the_training_that_it_rounds(verdict, regimes):
     assert verdict(rows, **RATIO, **SIDES)["measured"] == pytest.approx(0.25, abs=1e-3)
 
 
+@pytest.mark.parametrize("lr", [1e-2, 5e-3], ids=["of one rate", "of which one has lost"])
+def test_regimes_of_a_study_that_tried_one_rate_train_otherwise_and_stay_apart(verdict, lr):
+    """As where one rounds in training: unrounded it stores less, rounded more."""
+    rounded = {"scheme": "int4", "bits_per_weight": 4}
+    rows = seeds(2.0, 2.01, 1.99, regime="long", lr=1e-2) + seeds(0.3, 0.31, 0.29, regime="long", lr=1e-2, **rounded)
+    rows += seeds(1.4, 1.41, 1.39, regime="long-int4", lr=lr)
+    rows += seeds(1.7, 1.71, 1.69, regime="long-int4", lr=lr, **rounded)
+    if lr != 1e-2:
+        rows += seeds(0.1, 0.11, 0.09, regime="long-int4", lr=1e-2)
+    of = {"study": ["base"], "scheme": ["int4"]}
+    assert verdict(rows, of=of)["measured"] == pytest.approx(1.7)
+    assert verdict(rows, of={**of, "regime": ["long"]})["measured"] == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    "varied", [{"setting": "dataset.junk.share=0.9"}, {"setting": "dataset.paragraphs=1"}, {"tokenizer": "bpe"}]
+)
+def test_the_lowest_share_is_of_each_world_and_tokenizer(verdict, varied):
+    rows = seeds(1.94, 1.95, 1.93, R_max=2.0) + seeds(0.25, 0.26, 0.24, R_max=2.0, **varied)
+    row = verdict(rows, statistic="lowest share", published=1.0, tolerance=0.1)
+    assert (row["measured"], row["verdict"]) == (pytest.approx(0.125), NOT_REPRODUCED)
+
+
 def test_regimes_of_one_cell_are_seen_where_one_study_varies_what_another_fixes(verdict):
     """As in the case above, the better of each seed would be 2."""
     studies = {"of": {"study": ["base", "rates"]}}

@@ -1,6 +1,7 @@
 """Bits from the loss of a training: what models of known knowledge get, and where a loss does not say."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,16 @@ def test_who_knows_nothing_but_the_wording_has_no_bits_and_who_knows_all_has_all
     nothing, everything = world.N * world.bits(np.array([ignorant, knowing]) / tokens, tokens)
     assert nothing == pytest.approx(0, abs=1e-6)
     assert everything == pytest.approx(bits_offered(world.N, made.account))
+
+
+def test_a_template_that_stands_several_times_comes_as_much_more_often():
+    grammar = make_world(SMALL_BIOS | {"sentences": "in_order"}).grammar
+    first, *others = grammar.attributes
+    one, other = first.templates[:2]
+    often = replace(first, templates=(one, one, one, other))
+    alone = [replace(attribute, templates=attribute.templates[:1]) for attribute in others]
+    nats = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
+    assert wording_nats(replace(grammar, attributes=(often, *alone))) == pytest.approx(nats)
 
 
 def test_random_strings_have_no_wording(tmp_path: Path):

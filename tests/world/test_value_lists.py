@@ -115,6 +115,8 @@ def test_official_lists_make_a_round_trip_through_the_configuration(tmp_path: Pa
         ({"cities": "Bern\nBasel \n"}, "line 2: 'Basel ' is empty or has stray blanks"),
         ({"cities": "Bern\nBasel\nBern\n"}, "line 3: 'Bern' stands in line 1 too"),
         ({"cities": ""}, "is empty; give one a line"),
+        ({"cities": "Bern\nOak\u2028dale\n"}, "line 2: 'Oak.u2028dale' is empty or has stray blanks"),
+        ({"cities": "Bern\nOak\x0cdale\n"}, "line 2: 'Oak.x0cdale' is empty or has stray blanks"),
         ({"employers": "Acme, Bern\n"}, "'Acme, Bern'; write each as `name; city`"),
         ({"first_names": "Ann\n", "middle_names": "Lee\n"}, r"N: 400 people, but the name pools \[1, 1, 30\]"),
     ],

@@ -40,12 +40,15 @@ def stale_copies(folder: Path, place: Path) -> list[Path]:
     What a person put there, or changed, matches no manifest and is none of them.
     """
     mine = read_manifest(folder)["outputs"]
-    stale = set()
-    for other in folder.parent.glob(f"*/{MANIFEST}"):
-        try:
-            outputs = read_manifest(other.parent)["outputs"]
-            copies = {place / name: entry["sha256"] for name, entry in outputs.items() if name not in mine}
-        except (UserError, KeyError, TypeError, AttributeError):  # damaged, or no job's
-            continue
-        stale |= {path for path, sha256 in copies.items() if path.is_file() and file_digest(path) == sha256}
-    return sorted(stale)
+    others = (manifest.parent for manifest in folder.parent.glob(f"*/{MANIFEST}"))
+    return sorted({path for other in others for path in copies(other, place) if path.name not in mine})
+
+
+def copies(folder: Path, place: Path) -> set[Path]:
+    """Files in a place that are byte for byte those of an artefact, by its manifest; none of a damaged one."""
+    try:
+        outputs = read_manifest(folder)["outputs"]
+        digests = {place / name: entry["sha256"] for name, entry in outputs.items()}
+    except (UserError, KeyError, TypeError, AttributeError):  # damaged, or no job's
+        return set()
+    return {path for path, sha256 in digests.items() if path.is_file() and file_digest(path) == sha256}

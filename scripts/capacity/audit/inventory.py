@@ -8,6 +8,7 @@ from capacity.artefacts.manifest import MANIFEST, contents, outside_names
 from capacity.audit.findings import Level
 from capacity.audit.folder import Folder, is_plain_file
 from capacity.jobs.activity import is_in_use
+from capacity.plan.failures import PARTIAL_ID
 
 
 def check_inventory(folder: Folder, declared: Iterable[str], records: Path | None) -> Level:
@@ -35,6 +36,11 @@ def _published(folder: Folder, level: Level) -> None:
         for path in each.files.values():
             if not is_plain_file(folder.results / path):
                 level.fault("missing", path, "a fixed path holds no file")
+
+    wanted = {each.id_file for each in folder.published}
+    for identity in sorted(folder.results.glob("*.id")):
+        if identity.name not in wanted and identity.name != PARTIAL_ID:
+            level.warn("left behind", identity.name, "the copies that it is about are not of this configuration")
 
 
 def _artefacts(folder: Folder, lineage: list[str], declared: set[str], level: Level) -> None:

@@ -25,7 +25,7 @@ from capacity.measure.baseline import TOLERANCE, equal_baseline, size_of
 from capacity.measure.choice import AskedMeasure, keep_choice
 from capacity.measure.pair import BASELINE, CANDIDATE, SCHEMES, MeasureStudy
 from capacity.measure.recipe import LEAST_SEEDS, OFFERED, RECIPES, Recipe, recipe_for
-from capacity.measure.running import bracket, build, folder_of, refuse_other_models, within
+from capacity.measure.running import folder_of, refuse_other_models, train, within
 from capacity.plan.fixed_paths import CONFIG_FILE, RESULTS
 
 
@@ -122,9 +122,7 @@ def main() -> None:
     if args.dry_run:
         return
     keep_choice(asked, study, folder_of(study))
-    study = bracket(study, args.cores)
-    path = build(study, args.cores)
-    write_card(study, path)
+    write_card(*train(study, args.cores))
 
 
 def write_card(study: MeasureStudy, path: Path) -> None:

@@ -1,8 +1,8 @@
 """List, and remove when asked to, the artefacts that no study at any scale of the configuration reaches.
 
 Reached is what any of `studies` needs under config.yaml alone, under each file of scales/, at each of `scales`, and
-with the given files and values laid over them. What else there is are results of other configurations and of older
-code: going back to those makes them useful again.
+with the given files and values laid over them, and what the measures and mixes that lie in results rest on. What else
+there is are results of other configurations and of older code: going back to those makes them useful again.
 """
 
 import argparse
@@ -10,14 +10,17 @@ import sys
 from pathlib import Path
 
 from capacity.cli.arguments import config_files, config_parser, config_values, read_grid
+from capacity.config.load import load_config
 from capacity.errors import UserError
-from capacity.plan.fixed_paths import RESULTS
+from capacity.plan.fixed_paths import CONFIG_FILE, RESULTS
+from capacity.plan.grid import resolve
 from capacity.plan.orphans import Orphan, damaged, folder_bytes, remove, unreached
 from capacity.plan.reachable import artefacts, configurations, reached_by
 from capacity.plan.run_lock import lock_run
 from capacity.plan.survey import hold_against
 
 SCALES = Path("scales")
+OWN_CONFIGS = ("measures", "mixes")  # below results: of the commands that lay a study of theirs over config.yaml
 
 
 def listing(orphans: list[Orphan]) -> str:
@@ -41,7 +44,14 @@ def studies_that_reach(args: argparse.Namespace) -> dict[str, str]:
     """Artefact to the study that reaches it, of every configuration. Raises UserError where one is wrong."""
     read_grid(args)  # what is asked for must be right before anything is said to be of no use
     values = {key: value for key, value in config_values(args).items() if key != "study"}
-    return reached_by(configurations(config_files(args), values, sorted(SCALES.glob("*.yaml"))), RESULTS).why
+    reached = reached_by(configurations(config_files(args), values, sorted(SCALES.glob("*.yaml"))), RESULTS)
+    for path in sorted(file for folder in OWN_CONFIGS for file in RESULTS.glob(f"{folder}/*/config.yaml")):
+        try:
+            reached.add(resolve(load_config([CONFIG_FILE, path])), f"{path.parent}")
+        except UserError as error:
+            print(f"left out, since it is no configuration: {path} ({error})", file=sys.stderr)
+    reached.add_selections(RESULTS)
+    return reached.why
 
 
 def reached(args: argparse.Namespace) -> dict[str, str]:

@@ -17,7 +17,8 @@ class Selection(Section):
 
     study: Names = Field(
         description="Studies whose rows count; a run that several of them share counts once. Of regimes with the same "
-        "exposures and batch that train the same, as where another study tries more rates, the best in the mean counts."
+        "exposures and batch one counts, the best in the mean, as where another study tries more rates; regimes of one "
+        "study that tried the same rate differ in something else and stay apart."
     )
     scheme: Patterns = Field(["none"], description="Quantisation schemes.")
     exposures: list[Count] | None = Field(None, description="Exposures.")

@@ -26,7 +26,7 @@ from capacity.tokenizers.tokenization import TOKENIZER_FILE, load_tokenizer
 from capacity.world.facts import load_world
 from capacity.world.grammar import EOS_TOKEN
 from capacity.world.pieces import EOS_ID, FILLER
-from capacity.world.sampling import training_draws
+from capacity.world.sampling import probe_draws, training_draws
 from capacity.world.text_renderer import renderer_of
 
 # Column of the table -> its metric on the hub: name, and what it is.
@@ -134,18 +134,26 @@ def for_people(tokenizer: Tokenizer, blank: bool) -> Tokenizer:
 
 
 def prompt_of(dataset: Path, probe: Path, tokenizer: Tokenizer) -> Prompt:
-    """A biography of training up to its last value, of the person of whom the model gives most right."""
+    """A biography of training up to its last value, of the person of whom the model gives most right.
+
+    Of written texts one with most facts right, of a person of whom any is.
+    """
     world = load_world(dataset)
-    draws = training_draws(world, world.seed, 0, 0)
+    whole = world.rewritings is not None
+    draws = probe_draws(world, world.seed, 0, 0, world.N) if whole else training_draws(world, world.seed, 0, 0)
     scores = pd.read_parquet(probe / "scores.parquet")
     known = scores.groupby("person")["exact"].mean().reindex(draws.people, fill_value=0.0)
-    place = int(np.argmax(known.to_numpy()))
-    rendering = renderer_of(world, tokenizer, all_rows=True).tokens(draws[place : place + 1], labels=True)
-    assert rendering.labels is not None
-    tokens, scored = rendering.tokens.tolist(), np.flatnonzero(rendering.labels > FILLER)
-    stop = int(scored[-1]) + 1
+    renderer = renderer_of(world, tokenizer, all_rows=True)
+    best_first = np.argsort(-known.to_numpy(), kind="stable")
+    rendered = (renderer.tokens(draws[place : place + 1], labels=True) for place in best_first)
+    tokens, labels = next(
+        (each.tokens.tolist(), each.labels)
+        for each in rendered
+        if each.labels is not None and (each.labels > FILLER).any()
+    )
+    stop = int(np.flatnonzero(labels > FILLER)[-1]) + 1
     start = stop
-    while rendering.labels[start - 1] == rendering.labels[stop - 1]:
+    while labels[start - 1] == labels[stop - 1]:
         start -= 1
     text, value = (tokenizer.decode(part) for part in (tokens[:start], tokens[start:stop]))
     return Prompt(text, value, stop - start)

@@ -40,6 +40,11 @@ def push(folder: Path, repository: str, private: bool, dry_run: bool) -> list[st
     api = HfApi()
     try:
         api.create_repo(repository, repo_type=kind, private=private, exist_ok=True)
+        if private and not api.repo_info(repository, repo_type=kind).private:
+            raise UserError(
+                f"{repository}: is there already, and public; nothing was sent; make it private on the hub, or give "
+                "another name"
+            )
         commit = api.upload_folder(repo_id=repository, repo_type=kind, folder_path=folder)
     except (OSError, HTTPError) as error:
         reason = " ".join(str(error).split())

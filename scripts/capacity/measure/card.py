@@ -1,5 +1,6 @@
 """The card of a measure: how much a candidate remembers beside a GPT-2, from its table, and what limits that."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -162,8 +163,11 @@ def _limits(study: MeasureStudy, card: MeasureCard) -> Iterator[str]:
         yield f"worlds that offer {_listed(study.left_out)} bits a parameter did not fit the budget; --budget more"
     if abs(P[CANDIDATE] / P[BASELINE] - 1) > TOLERANCE:
         yield f"the models differ in size: {P[CANDIDATE]:,} and {P[BASELINE]:,} parameters; name another --baseline"
+    for label, rate in study.diverged:
+        yield f"{label}: a training diverged at a learning rate of {rate:g}; the others count"
     for label, rates in study.rates.items():
-        at_end = {cell.lr[label] for cell in card.cells if cell.exposures == min(card.peak)} & {rates[0], rates[-1]}
+        ends = {rates[0], *(rates[-1:] if math.isinf(study.too_high(label)) else [])}
+        at_end = {cell.lr[label] for cell in card.cells if cell.exposures == min(card.peak)} & ends
         for rate in sorted(at_end):
             yield f"{label}: the best of the learning rates {_listed(rates)} is {rate:g}, at the end of the list"
     for E, peak in card.peak.items():

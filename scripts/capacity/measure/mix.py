@@ -48,6 +48,7 @@ class MixStudy:
     exposures: tuple[int, ...]
     seeds: int
     seconds_a_token: float | None = None
+    diverged: tuple[float, ...] = ()  # rates that gave no number in some cell
     folder: str = "mixes"
 
     def whole(self) -> Self:
@@ -70,7 +71,17 @@ class MixStudy:
 
     def rates(self) -> list[float]:
         """Around the recipe's, and further down: the best rate among junk lies lower."""
-        return [self.recipe.lr * factor for factor in (0.25, 0.5, 1, 2)]
+        tried = (self.recipe.lr * factor for factor in (0.25, 0.5, 1, 2))
+        return [rate for rate in tried if rate not in self.diverged]
+
+    def without(self, lost: set[tuple[str, float]]) -> Self:
+        """Without rates at which a training diverged, in all cells. Raises UserError where none is left."""
+        left = replace(self, diverged=tuple(sorted({*self.diverged, *(rate for _, rate in lost)})))
+        if not left.rates():
+            raise UserError(
+                f"{self.name}: the loss is no number at any rate that was tried; start with smaller weights"
+            )
+        return left
 
     def config(self) -> dict[str, Any]:
         """What is laid over config.yaml."""

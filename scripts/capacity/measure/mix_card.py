@@ -94,7 +94,7 @@ def make_mix_card(study: MixStudy, table: pd.DataFrame) -> MixCard:
             for arm, rows in of_arm.items()
         ],
     )  # fmt: skip
-    card.limits.extend(_limits(card))
+    card.limits.extend(_limits(study, card))
     return card
 
 
@@ -162,8 +162,10 @@ def _needed_text(arm: ArmResult, seeds: int) -> str:
     return ", ".join(parts)
 
 
-def _limits(card: MixCard) -> Iterator[str]:
+def _limits(study: MixStudy, card: MixCard) -> Iterator[str]:
     """What keeps the answer from being a better one, each with what to do."""
+    for rate in study.diverged:
+        yield f"a training diverged at a learning rate of {rate:g}; the others count"
     for arm in card.arms:
         for number, more in ((arm.early, "fewer"), (arm.late, "more")):
             if number:

@@ -1,8 +1,10 @@
 """The study of a measure as sections that are laid over config.yaml: two models, the same worlds, orders and rates."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from capacity.errors import UserError
 from capacity.measure.recipe import LEAST_SEEDS, LONG, OFFERED, ON_THIS_CPU, SHORT, Recipe
 
 SCHEMES = {"none": {"method": "none"}, "int8": {"method": "rtn", "bits": 8}, "int4": {"method": "rtn", "bits": 4}}
@@ -14,7 +16,8 @@ MOST_RATES = 6
 class MeasureStudy:
     """models: label to a section of `models`. rates: tried with 100 exposures. best: the one with 1000, by model.
 
-    training: further keys of the candidate's regimes, such as optimizer. schemes: further quantizers.
+    training: further keys of the candidate's regimes, such as optimizer. schemes: further quantizers. diverged: models
+    and rates that gave no number.
     """
 
     name: str
@@ -30,6 +33,7 @@ class MeasureStudy:
     schemes: tuple[tuple[str, Any], ...] = ()
     extraction: str | None = None
     seconds_a_token: float | None = None  # of the candidate's training, where it was timed
+    diverged: tuple[tuple[str, float], ...] = ()
     folder: str = "measures"
     against: str = "a GPT-2 of the same size"
 
@@ -50,6 +54,26 @@ class MeasureStudy:
     def with_rate(self, label: str, rate: float) -> Self:
         """With one more rate for a model."""
         return replace(self, rates={**self.rates, label: sorted([*self.rates[label], rate])})
+
+    def without(self, lost: set[tuple[str, float]]) -> Self:
+        """Without rates at which models, by their names in the table, diverged, and without what rests on them.
+
+        Raises UserError where a model has no rate left.
+        """
+        diverged = {*self.diverged, *((model.removeprefix("measure-"), rate) for model, rate in lost)}
+        rates = {
+            label: [each for each in rates if (label, each) not in diverged] for label, rates in self.rates.items()
+        }
+        if empty := [label for label, left in rates.items() if not left]:
+            tried = ", ".join(f"{rate:g}" for label, rate in sorted(diverged) if label == empty[0])
+            raise UserError(
+                f"{empty[0]}: the loss is no number at any rate tried ({tried}); start with smaller weights"
+            )
+        return replace(self, rates=rates, best={}, diverged=tuple(sorted(diverged)))
+
+    def too_high(self, label: str) -> float:
+        """The lowest rate at which a model diverged, infinity where it did at none."""
+        return min((rate for model, rate in self.diverged if model == label), default=math.inf)
 
     def worlds(self) -> dict[float, int]:
         """Bits offered a parameter to people."""

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 from capacity.artefacts.manifest import write_atomically
 from capacity.artefacts.spec import Spec
@@ -14,6 +14,7 @@ from capacity.config.load import load_config
 from capacity.config.yaml_files import read_yaml
 from capacity.errors import UserError
 from capacity.measure.choice import AskedMeasure, chosen_before
+from capacity.measure.diverged import diverged
 from capacity.measure.pair import MOST_RATES, MeasureStudy
 from capacity.measure.recipe import SHORT
 from capacity.models.spec import PaperModel
@@ -40,6 +41,10 @@ class Overlaid(Protocol):
     def seconds_a_token(self) -> float | None: ...
     def config(self) -> dict[str, Any]: ...
     def whole(self) -> Self: ...
+    def without(self, lost: set[tuple[str, float]]) -> Self: ...
+
+
+S = TypeVar("S", bound=Overlaid)
 
 
 def folder_of(study: Overlaid) -> Path:
@@ -143,20 +148,48 @@ def build(study: Overlaid, cores: int) -> Path:
     return table
 
 
+def settle(study: S, cores: int) -> tuple[S, Path]:
+    """Its table, without the rates at which a training diverged, now or when the same was trained before.
+
+    Raises UserError where a model has no rate left, SystemExit where the engine does not succeed for another reason.
+    """
+    while True:
+        if lost := diverged(grid_of(study), RESULTS):
+            for model, rate in sorted(lost):
+                print(f"{model}: diverged at a learning rate of {rate:g}; the others count", file=sys.stderr)
+            study = study.without(lost)
+        try:
+            return study, build(study, cores)
+        except SystemExit:
+            if not diverged(grid_of(study), RESULTS):
+                raise
+
+
+def train(study: MeasureStudy, cores: int) -> tuple[MeasureStudy, Path]:
+    """Trains with few exposures, then with many at each model's best rate; of the rates left where these diverge."""
+    while True:
+        study, table = settle(bracket(study, cores), cores)
+        if study.best:
+            return study, table
+
+
 def bracket(study: MeasureStudy, cores: int) -> MeasureStudy:
     """Trains with few exposures, at more rates where the best one is at an end; then the best rates are known."""
     from capacity.tables.table import read_table  # pandas
 
     while True:
-        table = read_table(build(study, cores))
+        study, path = settle(study, cores)
+        table = read_table(path)
         short = table[(table["exposures"] == SHORT) & (table["scheme"] == FULL_PRECISION)]
         wider = study
         best = {}
         for label, rates in study.rates.items():
             stored = short[short["model"] == f"measure-{label}"].groupby("lr")["R"].mean()
             best[label] = float(stored.idxmax())
-            if best[label] in (rates[0], rates[-1]) and len(rates) < MOST_RATES:
-                wider = wider.with_rate(label, best[label] * (2 if best[label] == rates[-1] else 0.5))
+            further = best[label] * (2 if best[label] == rates[-1] else 0.5)
+            at_end = best[label] in (rates[0], rates[-1])
+            if at_end and len(rates) < MOST_RATES and further < study.too_high(label):
+                wider = wider.with_rate(label, further)
         if wider == study:
             return replace(study, best=best)
         study = wider

@@ -16,7 +16,7 @@ from capacity.artefacts.manifest import MANIFEST, write_atomically
 from capacity.artefacts.spec import Spec, spec_text
 from capacity.errors import unwritable
 from capacity.jobs.activity import AT_WORK, log_of, printed_last
-from capacity.plan.fixed_paths import published, published_id
+from capacity.plan.fixed_paths import published, published_id, withdraw_claims
 from capacity.plan.survey import Plan
 from capacity.plan.table_spec import table_spec
 from capacity.plan.used_by import NamedRun, runs_of_rows, tops, used_by
@@ -70,9 +70,11 @@ def after_failure(plan: Plan, results: Path, failed: Sequence[FailedJob]) -> Non
 
 
 def after_success(plan: Plan, results: Path) -> None:
-    """Remove the table of finished rows where the complete one is published."""
+    """Where the table is published, remove that of finished rows, and verdicts on another one where none are wanted."""
     if published_id(results / published(plan.grid)[0][2]) == plan.grid.table.id:
         forget_partial(results)
+        if plan.grid.claims is None:
+            withdraw_claims(results)
 
 
 def forget_partial(results: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from capacity.artefacts.identity import file_digest
 from capacity.artefacts.manifest import read_manifest, write_atomically
+from capacity.artefacts.publishing import copies
 from capacity.artefacts.spec import Spec
 from capacity.errors import UserError, unwritable
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from capacity.plan.grid import Grid
 
 RESULTS, CONFIG_FILE = Path("results"), Path("config.yaml")  # below the checkout, in which every command runs
+CLAIMS, CLAIMS_ID = ("claims.csv", "claims.md"), "claims.id"
 WRITTEN_BESIDE = {"tables": ("runs.csv",)}  # by publishing, of executions: no file of the artefact
 
 
@@ -30,7 +32,7 @@ def published(grid: "Grid") -> list[tuple[Spec, dict[str, str], str]]:
         (grid.figures, figures, "figures/capacity_figures.id"),
     ]
     if grid.claims:
-        fixed.append((grid.claims, {"claims.csv": "claims.csv", "claims.md": "claims.md"}, "claims.id"))
+        fixed.append((grid.claims, {name: name for name in CLAIMS}, CLAIMS_ID))
     return fixed
 
 
@@ -42,6 +44,17 @@ def figure_names(figures: Spec) -> list[str]:
 def published_id(identity: Path) -> str:
     """Id of the artefact that a fixed path is a copy of, by the file that says so; empty where none does."""
     return identity.read_text(encoding="utf-8", errors="replace").strip() if identity.is_file() else ""
+
+
+def withdraw_claims(results: Path) -> None:
+    """Remove the published verdicts: they are of an earlier table. What a person changed in them stays."""
+    identity = results / CLAIMS_ID
+    if not identity.is_file():
+        return
+    made = results / "claims" / published_id(identity)
+    for path in copies(made, results) if made.is_dir() else [results / name for name in CLAIMS]:
+        path.unlink(missing_ok=True)
+    identity.unlink()
 
 
 def is_published(artefact: Spec, files: dict[str, str], id_file: str, results: Path) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from capacity.artefacts.publishing import copies
 from capacity.jobs.activity import being_made, is_in_use
 from capacity.plan.fixed_paths import published, published_id
 from capacity.plan.reachable import artefacts, folders
@@ -30,6 +31,7 @@ def folder_bytes(path: Path) -> int:
 def unreached(reached: Collection[str], results: Path) -> list[Orphan]:
     """Artefacts that are not reached, resume states of none that is, and scratch folders that no job works in.
 
+    With figures the copies of them that lie beside: without the artefact nobody could tell them from a person's files.
     reached: names of artefacts. What a job is making now, for whichever configuration, is left out.
     """
     making = being_made(results)
@@ -39,6 +41,7 @@ def unreached(reached: Collection[str], results: Path) -> list[Orphan]:
         for name in artefacts(results)
         if name not in reached and name.split("/")[1] not in making
     ]
+    orphans += [Orphan(path, "copy", folder_bytes(path)) for path in _figures_left(orphans, reached, results)]
     for folder in folders(results / "resume"):
         if folder.name not in kept:
             orphans.append(Orphan(folder, "resume state", folder_bytes(folder)))
@@ -46,6 +49,17 @@ def unreached(reached: Collection[str], results: Path) -> list[Orphan]:
         if not is_in_use(folder):
             orphans.append(Orphan(folder, "scratch", folder_bytes(folder)))
     return orphans
+
+
+def _figures_left(orphans: list[Orphan], reached: Collection[str], results: Path) -> list[Path]:
+    """Copies of figures that go, but of none that stays as well, and the file that says whose they are."""
+    place = results / "figures"
+    gone = [orphan.path for orphan in orphans if orphan.path.parent == place]
+    stay = [folder for folder in folders(place) if f"figures/{folder.name}" in reached]
+    kept = set().union(*(copies(folder, place) for folder in stay))
+    left = set().union(*(copies(folder, place) for folder in gone)) - kept
+    identity = place / "capacity_figures.id"
+    return sorted(left | ({identity} if published_id(identity) in {folder.name for folder in gone} else set()))
 
 
 def damaged(plan: Plan, results: Path) -> list[Orphan]:

@@ -72,7 +72,8 @@ def select(table: pd.DataFrame, selection: Mapping[str, Any]) -> pd.DataFrame:
 
     Where several regimes of as many exposures and of one batch stand for a cell, as where a study tries rates that
     another did not, one counts, for every seed and scheme: of those with most seeds that of the highest mean R of the
-    weights as they were trained. Of two trainings of one regime and seed the first in the table counts.
+    weights as they were trained. Regimes of one study that tried the same rate differ in something else, and are cells
+    of their own. Of two trainings of one regime and seed the first in the table counts.
     """
     keep = table["chosen"].astype(bool)
     if selection.get("exposures") is not None:
@@ -82,7 +83,7 @@ def select(table: pd.DataFrame, selection: Mapping[str, Any]) -> pd.DataFrame:
     for column in PATTERNS:
         if column != "scheme":
             keep &= _fits(table[column], selection.get(column))
-    rows = _of_best_regimes(table[keep])
+    rows = _of_best_regimes(table.assign(cell=_cells(table))[keep])
     return rows[_fits(rows["scheme"], selection.get("scheme"))]
 
 
@@ -90,18 +91,29 @@ def _fits(texts: pd.Series, patterns: Sequence[str] | None) -> pd.Series:
     return texts.map(lambda text: patterns is None or any(fnmatchcase(text, each) for each in patterns)).astype(bool)
 
 
+# Columns of a cell whose regimes are compared; what it varies is its column `cell`.
+OF_CELL = [*(column for column in CELL_COLUMNS if column not in ("setting", "regime", *SCHEME_COLUMNS)), "cell"]
+
+
+def _cells(table: pd.DataFrame) -> pd.Series:
+    """What each row's study varies, in words; with the regime where another of the study has tried a rate of its."""
+    varied = table["setting"].str.replace(HAVE_COLUMNS, "", regex=True).str.strip()  # one may vary what another fixes
+    rows = table.assign(cell=varied)
+    at_rate = rows.groupby([*OF_CELL, "study", "lr"], dropna=False)["regime"].transform("nunique")
+    apart = at_rate.groupby([rows[key] for key in (*OF_CELL, "study", "regime")], dropna=False).transform("max") > 1
+    return varied.where(~apart, varied + " " + table["regime"])
+
+
 def _of_best_regimes(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of one regime a cell, one a seed and scheme, as `select` says; with the cell in words as a column."""
-    parts = [*(column for column in CELL_COLUMNS if column not in ("setting", "regime", *SCHEME_COLUMNS)), "cell"]
-    settings = rows["setting"].str.replace(HAVE_COLUMNS, "", regex=True)  # a study may vary what another fixes
-    rows = rows.assign(cell=settings.str.strip())
-    rows = rows.drop_duplicates([*parts, "regime", *SCHEME_COLUMNS, "seed"])
-    bits = rows["bits_per_weight"].groupby([rows[part] for part in [*parts, "regime"]], dropna=False)
+    """The rows of one regime a cell, one a seed and scheme, as `select` says."""
+    keys = [*OF_CELL, "regime"]
+    rows = rows.drop_duplicates([*keys, *SCHEME_COLUMNS, "seed"])
+    bits = rows["bits_per_weight"].groupby([rows[key] for key in keys], dropna=False)
     trained = rows[rows["bits_per_weight"] == bits.transform("max")]
-    tried = trained.groupby([*parts, "regime"], dropna=False)["R"].agg(["count", "mean"]).reset_index()
+    tried = trained.groupby(keys, dropna=False)["R"].agg(["count", "mean"]).reset_index()
     for number in ("count", "mean"):
-        tried = tried[tried[number] == tried.groupby(parts, dropna=False)[number].transform("max")]
-    return rows.merge(tried[[*parts, "regime"]], on=[*parts, "regime"])
+        tried = tried[tried[number] == tried.groupby(OF_CELL, dropna=False)[number].transform("max")]
+    return rows.merge(tried[keys], on=keys)
 
 
 def _in_words(selection: Mapping[str, Any]) -> str:
@@ -143,7 +155,8 @@ def _statistic(name: str, column: str, rows: pd.DataFrame) -> float:
             return float(rows.groupby([rows["dataset"], rows["setting"].map(_world)])[column].max().min())
         case "lowest share":  # a learning rate that fits less well is no model of its own
             share = rows[column] / rows["R_max"]
-            return float(share.groupby([rows["dataset"], rows["exposures"], rows["model"], rows["R_max"]]).max().min())
+            columns = [rows[name] for name in ("dataset", "exposures", "model", "tokenizer", "R_max")]
+            return float(share.groupby([*columns, rows["setting"].map(_world)]).max().min())
     raise ValueError(name)
 
 

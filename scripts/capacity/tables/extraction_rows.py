@@ -123,7 +123,7 @@ def seed_means(table: pd.DataFrame) -> pd.DataFrame:
         row |= {"series": _series(cell, several[cell["study"]]), "N": cell["N"], "seeds": len(group)}
         row["R_max"] = group["R_max"].mean()
         for name in ("memorised", "extractable", "ratio"):
-            row[name] = group[name].mean()
+            row[name] = group[name].mean(skipna=False)  # over all of `seeds`, or not at all
             row[f"{name}_low"], row[f"{name}_high"], _ = seed_interval(group[name].to_numpy(float))
         for name in ("extractable_first_token", "memorised_after", "R_extractable"):
             row[name] = group[name].mean()

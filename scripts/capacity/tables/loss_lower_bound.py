@@ -8,6 +8,7 @@ where there is no wording, as in random strings, or where the model predicts the
 
 import json
 import math
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,4 +51,10 @@ def loss_in_bits(spec: Spec, results: Path) -> LossInBits | None:
 def wording_nats(grammar: Grammar) -> float:
     """Nats in the choice of a biography's templates and of the order of its sentences."""
     orders = math.lgamma(len(grammar.attributes) + 1) if grammar.shuffled else 0.0
-    return orders + math.fsum(math.log(len(set(attribute.templates))) for attribute in grammar.attributes)
+    return orders + math.fsum(_entropy(Counter(attribute.templates)) for attribute in grammar.attributes)
+
+
+def _entropy(counts: Counter[tuple[str, str]]) -> float:
+    """Nats of a draw where a template that stands several times comes as much more often."""
+    total = counts.total()
+    return math.log(total) - math.fsum(count * math.log(count) for count in counts.values()) / total

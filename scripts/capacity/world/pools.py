@@ -57,13 +57,13 @@ def _own_lines(key: str, path: Path) -> list[str]:
     if os.path.lexists(path) and not os.path.isfile(path):
         raise UserError(f"{key}: {path} is no regular file; give a text file in UTF-8, one a line")
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise UserError(f"{key}: {path}: {reason}; give a text file in UTF-8, one a line") from None
-    if not lines:
+    if not text:
         raise UserError(f"{key}: {path} is empty; give one a line")
-    return lines
+    return text.removesuffix("\n").split("\n")  # at no other break, which then is a stray blank
 
 
 def num_beginnings(values: Iterable[str]) -> int:
