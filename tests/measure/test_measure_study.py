@@ -245,6 +245,13 @@ def test_a_rate_at_which_a_training_diverges_is_left_out_and_the_next_lower_one_
     assert engine.failed == failed == 2, "what diverged is not tried again"
 
 
+def test_a_model_whose_one_rate_is_left_is_tried_at_lower_ones(study, monkeypatch):
+    lr = study.recipe.lr
+    DivergingEngine(monkeypatch, {100: lr, 1000: lr / 4})
+    trained, _ = running.train(replace(study, offered=(1.3,)), 2)
+    assert trained.best[CANDIDATE] == lr / 8
+
+
 def test_a_model_that_diverges_at_every_rate_is_told_in_one_line(study, monkeypatch):
     DivergingEngine(monkeypatch, {100: 0.0, 1000: 0.0})
     with pytest.raises(UserError, match=r"candidate: the loss is no number at any rate tried \(.*\); start with"):

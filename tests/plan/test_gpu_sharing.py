@@ -13,7 +13,7 @@ from capacity.errors import UserError
 from capacity.jobs.gpus import Gpu
 from capacity.plan.gpu_sharing import MOST, training_gpu_mb, trainings_a_gpu
 from capacity.plan.grid import Grid, resolve
-from capacity.plan.requests import world
+from capacity.plan.requests import made_from
 from capacity.training.spec import TrainingSettings
 
 CARD = Gpu("GPU-a", "NVIDIA L4", 20_000)
@@ -38,7 +38,7 @@ def test_as_many_share_a_gpu_as_are_asked_for_or_fit_the_smallest():
     trainings = [spec for spec in grid.specs.values() if spec.stage == "checkpoints"]
     specs = {spec.id: spec for spec in grid.specs.values()}
     needs = [
-        training_gpu_mb(*world(spec, specs.__getitem__), TrainingSettings.read(spec.settings)) for spec in trainings
+        training_gpu_mb(*made_from(spec, specs.__getitem__), TrainingSettings.read(spec.settings)) for spec in trainings
     ]
     fitting = int(0.9 * 20_000 / max(needs))
     assert 1 < fitting < MOST
@@ -73,5 +73,5 @@ def test_logits_in_chunks_take_the_memory_of_one_chunk():
     for grid in (whole, chunked):
         specs = {spec.id: spec for spec in grid.specs.values()}
         spec = next(spec for spec in specs.values() if spec.stage == "checkpoints" and "bioS-N50000-e1000" in spec.id)
-        sizes.append(training_gpu_mb(*world(spec, specs.__getitem__), TrainingSettings.read(spec.settings)))
+        sizes.append(training_gpu_mb(*made_from(spec, specs.__getitem__), TrainingSettings.read(spec.settings)))
     assert sizes[0] - sizes[1] == pytest.approx(14 * (96 * 512 * 3275 - 2**24) / 1e6, abs=1)

@@ -55,6 +55,15 @@ class MeasureStudy:
         """With one more rate for a model."""
         return replace(self, rates={**self.rates, label: sorted([*self.rates[label], rate])})
 
+    def next_rates(self, label: str, best: float) -> list[float]:
+        """Half or twice the best rate, where it is the lowest or highest tried and the model did not diverge there."""
+        rates, wider = self.rates[label], []
+        if best == rates[0]:
+            wider.append(best / 2)
+        if best == rates[-1] and 2 * best < self.too_high(label):
+            wider.append(2 * best)
+        return wider
+
     def without(self, lost: set[tuple[str, float]]) -> Self:
         """Without rates at which models, by their names in the table, diverged, and without what rests on them.
 

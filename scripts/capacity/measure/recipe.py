@@ -35,14 +35,15 @@ class Recipe:
     def regime(self, exposures: int, lr: float | Sequence[float], fewest: int) -> dict[str, object]:
         """A section of `regimes`; a number of exposures without a batch of its own has that of 100.
 
-        fewest: people of the smallest world; its warm-up takes a quarter at most.
+        lr: a rate, or those to be tried. fewest: people of the smallest world; its warm-up takes a quarter at most.
         """
         batch = self.batch.get(exposures, self.batch[SHORT])
+        rates = [lr] if isinstance(lr, float) else list(lr)
         return {
             "exposures": exposures,
             "packing": "rows",
             "batch": batch,
-            "lr": lr if isinstance(lr, float) else list(lr),
+            "lr": rates if len(rates) > 1 else rates[0],
             "warmup_steps": min(WARM_UP, fewest * exposures // batch // 4),
         }
 

@@ -186,10 +186,9 @@ def bracket(study: MeasureStudy, cores: int) -> MeasureStudy:
         for label, rates in study.rates.items():
             stored = short[short["model"] == f"measure-{label}"].groupby("lr")["R"].mean()
             best[label] = float(stored.idxmax())
-            further = best[label] * (2 if best[label] == rates[-1] else 0.5)
-            at_end = best[label] in (rates[0], rates[-1])
-            if at_end and len(rates) < MOST_RATES and further < study.too_high(label):
-                wider = wider.with_rate(label, further)
+            if len(rates) < MOST_RATES:
+                for rate in study.next_rates(label, best[label]):
+                    wider = wider.with_rate(label, rate)
         if wider == study:
             return replace(study, best=best)
         study = wider
