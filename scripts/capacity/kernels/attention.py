@@ -3,8 +3,7 @@
 A vector holds one number of each of 16 queries of a row and head, so that scores, softmax and its gradient are made for
 all of them at once, key by key; what is summed over keys or queries is in vectors of eight channels, the last filled up
 with zeros. Every sum has one order: bits are equal from run to run. Rotary positions are applied to what is read and
-taken back from the gradients: slices of a few channels, which a kernel of its own would not fill a vector with. Numbers
-are float32; those of bfloat16 are read and written as they stand, so that nothing need be cast before or after.
+taken back from the gradients: slices of a few channels, which a kernel of its own would not fill a vector with.
 """
 
 MAX_TOKENS, MAX_CHANNELS = 64, 64  # of a row and of a head
@@ -15,21 +14,20 @@ constexpr int MAX_TOKENS = {MAX_TOKENS}, MAX_CHANNELS = {MAX_CHANNELS};"""
     r"""
 constexpr int BLOCK = LANES, GROUP = 8;
 typedef Floats Queries;
-typedef Vectors<GROUP>::Numbers Channels;
+typedef float Channels __attribute__((vector_size(4 * GROUP)));
 
 // Of one tensor (B, H, T, D): where it is, and how far apart its rows, heads and tokens are.
-template <typename S>
 struct View {
-  S* data;
+  float* data;
   int64_t row, head, token;
   View(const Tensor& t, int heads, int tokens)
-      : data((S*)t.data_ptr()), row(t.stride(0)), head(t.stride(heads)), token(t.stride(tokens)) {}
+      : data((float*)t.data_ptr()), row(t.stride(0)), head(t.stride(heads)), token(t.stride(tokens)) {}
   View later(int64_t numbers) const {
     View other = *this;
     other.data += numbers;
     return other;
   }
-  S* of(int64_t b, int64_t h) const { return data + b * row + h * head; }
+  float* of(int64_t b, int64_t h) const { return data + b * row + h * head; }
 };
 
 // Rotary positions: channel d of a token turns with channel d + half, by cos and sin (T, 2 half); others stay.
@@ -85,27 +83,27 @@ struct Rotation {
 template <int C>
 struct Tokens {
   Channels token[MAX_TOKENS][C];
-  template <typename S>
-  Tokens(const S* from, int64_t stride, int T, int D) {
+  Tokens(const float* from, int64_t stride, int T, int D) {
     for (int t = 0; t < T; ++t) {
-      S whole[C * GROUP] = {};
-      const S* channels = from + t * stride;
-      if (D != C * GROUP) channels = (const S*)memcpy(whole, channels, D * sizeof(S));
-      for (int c = 0; c < C; ++c) token[t][c] = load<GROUP>(channels + c * GROUP);
+      if (D == C * GROUP) {
+        memcpy(token[t], from + t * stride, sizeof token[t]);
+        continue;
+      }
+      for (int c = 0; c < C; ++c) token[t][c] = Channels{};
+      memcpy(token[t], from + t * stride, D * sizeof(float));
     }
   }
-  template <typename S>
-  Tokens(const S* from, int64_t stride, int T, int D, const Rotation& rotation) : Tokens(from, stride, T, D) {
+  Tokens(const float* from, int64_t stride, int T, int D, const Rotation& rotation) : Tokens(from, stride, T, D) {
     for (int t = 0; t < T; ++t) rotation.turn(token[t], t);
   }
 };
 
-template <int C, typename S>
-inline void write(const Channels* sum, S* to, int D) {
-  S whole[C * GROUP];
-  S* channels = D == C * GROUP ? to : whole;
-  for (int c = 0; c < C; ++c) store<GROUP>(sum[c], channels + c * GROUP);
-  if (D != C * GROUP) memcpy(to, whole, D * sizeof(S));
+template <int C>
+inline void write(const Channels* sum, float* to, int D) {
+  if (D == C * GROUP)
+    memcpy(to, sum, C * sizeof(Channels));
+  else
+    memcpy(to, sum, D * sizeof(float));
 }
 
 // sums[j][i] = the product of token j and query first + i, over channels.
@@ -127,10 +125,10 @@ inline void scores(const Tokens<C>& tokens, const Tokens<C>& queries, int first,
 }
 
 // weights[j][i]: what query i takes of token j, in rows of whole blocks.
-template <int C, typename S>
-void forward_one(const S* q, const S* k, const S* v, S* out, float* weights, int64_t q_stride, int64_t k_stride,
-                 int64_t v_stride, int64_t out_stride, const Rotation& rotation, int T, int D, int width,
-                 float scale) {
+template <int C>
+void forward_one(const float* q, const float* k, const float* v, float* out, float* weights, int64_t q_stride,
+                 int64_t k_stride, int64_t v_stride, int64_t out_stride, const Rotation& rotation, int T, int D,
+                 int width, float scale) {
   const Tokens<C> queries(q, q_stride, T, D, rotation), keys(k, k_stride, T, D, rotation), values(v, v_stride, T, D);
   for (int first = 0; first < T; first += BLOCK) {
     const int last = first + BLOCK < T ? first + BLOCK : T;
@@ -160,10 +158,10 @@ void forward_one(const S* q, const S* k, const S* v, S* out, float* weights, int
   }
 }
 
-template <int C, typename S>
-void backward_one(const S* g, const S* q, const S* k, const S* v, const float* weights, S* dq, S* dk, S* dv,
-                  int64_t g_stride, int64_t q_stride, int64_t k_stride, int64_t v_stride, int64_t out_stride,
-                  const Rotation& rotation, int T, int D, int width, float scale) {
+template <int C>
+void backward_one(const float* g, const float* q, const float* k, const float* v, const float* weights, float* dq,
+                  float* dk, float* dv, int64_t g_stride, int64_t q_stride, int64_t k_stride, int64_t v_stride,
+                  int64_t out_stride, const Rotation& rotation, int T, int D, int width, float scale) {
   const Tokens<C> queries(q, q_stride, T, D, rotation), keys(k, k_stride, T, D, rotation);
   const Tokens<C> slopes(g, g_stride, T, D), values(v, v_stride, T, D);
   float score_slopes[MAX_TOKENS * MAX_TOKENS];  // as `weights`
@@ -203,9 +201,9 @@ void backward_one(const S* g, const S* q, const S* k, const S* v, const float* w
   }
 }
 
-template <int C, typename S>
-void forward_all(const View<S>& q, const View<S>& k, const View<S>& v, const View<S>& out,
-                 const View<float>& weights, const Rotation& rotation, const Tensor& shape, float scale) {
+template <int C>
+void forward_all(const View& q, const View& k, const View& v, const View& out, const View& weights,
+                 const Rotation& rotation, const Tensor& shape, float scale) {
   const int B = shape.size(0), H = shape.size(1), T = shape.size(2), D = shape.size(3);
   for (int b = 0; b < B; ++b)
     for (int h = 0; h < H; ++h)
@@ -213,15 +211,18 @@ void forward_all(const View<S>& q, const View<S>& k, const View<S>& v, const Vie
                      out.token, rotation, T, D, weights.token, scale);
 }
 
-template <int C, typename S>
-void backward_all(const View<S>& g, const View<S>& q, const View<S>& k, const View<S>& v, const View<float>& weights,
-                  const View<S>& dq, const View<S>& dk, const View<S>& dv, const Rotation& rotation,
-                  const Tensor& shape, float scale) {
+template <int C>
+void backward_all(const View& g, const View& q, const View& k, const View& v, const View& weights, const View& dq,
+                  const View& dk, const View& dv, const Rotation& rotation, const Tensor& shape, float scale) {
   const int B = shape.size(0), H = shape.size(1), T = shape.size(2), D = shape.size(3);
   for (int b = 0; b < B; ++b)
     for (int h = 0; h < H; ++h)
       backward_one<C>(g.of(b, h), q.of(b, h), k.of(b, h), v.of(b, h), weights.of(b, h), dq.of(b, h), dk.of(b, h),
                       dv.of(b, h), g.token, q.token, k.token, v.token, dq.token, rotation, T, D, weights.token, scale);
+}
+
+Tensor empty(const Tensor& like, int64_t a, int64_t b, int64_t c, int64_t d) {
+  return torch::stable::new_empty(like, {a, b, c, d});
 }
 
 // The function for heads of D channels: in 1, 2, 4 or 8 vectors.
@@ -233,10 +234,7 @@ F of_size(int64_t D, F one, F two, F four, F eight) {
 // A tensor whose channels stand together: the same one, or a copy.
 Tensor together(const Tensor& t) { return t.stride(3) == 1 ? t : torch::stable::contiguous(t); }
 
-void check(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cos, const Tensor& sin) {
-  for (const Tensor& t : {q, k, v})
-    STD_TORCH_CHECK(t.scalar_type() == q.scalar_type() && (is_bfloat16(q) || q.scalar_type() == ScalarType::Float),
-                    "numbers that are neither all float nor all bfloat16");
+void check(const Tensor& q, const Tensor& cos, const Tensor& sin) {
   STD_TORCH_CHECK(q.size(2) <= MAX_TOKENS && q.size(3) <= MAX_CHANNELS, "too many tokens or channels");
   for (const Tensor& table : {cos, sin})
     STD_TORCH_CHECK(table.is_contiguous() && table.size(0) >= q.size(2) && table.size(1) == cos.size(1) &&
@@ -244,44 +242,29 @@ void check(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cos,
                     "rotary positions of another shape");
 }
 
-template <typename S>
-void forward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& out, const Tensor& weights,
-             const Rotation& rotation, float scale) {
-  of_size(q.size(3), forward_all<1, S>, forward_all<2, S>, forward_all<4, S>, forward_all<8, S>)(
-      View<S>(q, 1, 2), View<S>(k, 1, 2), View<S>(v, 1, 2), View<S>(out, 2, 1), View<float>(weights, 1, 2), rotation,
-      q, scale);
-}
-
 std::tuple<Tensor, Tensor> attention(Tensor q, Tensor k, Tensor v, Tensor cos, Tensor sin, double scale) {
-  check(q, k, v, cos, sin);
+  check(q, cos, sin);
   q = together(q), k = together(k), v = together(v);
-  const int64_t B = q.size(0), H = q.size(1), T = q.size(2), D = q.size(3), width = (T + BLOCK - 1) / BLOCK * BLOCK;
-  Tensor out = torch::stable::new_empty(q, {B, T, H, D});
-  Tensor weights = torch::stable::new_empty(q, {B, H, T, width}, ScalarType::Float);
-  (is_bfloat16(q) ? forward<uint16_t> : forward<float>)(q, k, v, out, weights, Rotation(cos, sin), scale);
+  const int64_t B = q.size(0), H = q.size(1), T = q.size(2), D = q.size(3);
+  Tensor out = empty(q, B, T, H, D), weights = empty(q, B, H, T, (T + BLOCK - 1) / BLOCK * BLOCK);
+  of_size(D, forward_all<1>, forward_all<2>, forward_all<4>, forward_all<8>)(
+      View(q, 1, 2), View(k, 1, 2), View(v, 1, 2), View(out, 2, 1), View(weights, 1, 2),
+      Rotation(cos, sin), q, scale);
   return {out, weights};
-}
-
-template <typename S>
-void backward(const Tensor& g, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& weights,
-              const Tensor& slopes, bool in_heads, const Rotation& rotation, float scale) {
-  const View<S> dq(slopes, in_heads ? 2 : 3, 1);
-  const int64_t apart = slopes.stride(in_heads ? 3 : 2);
-  of_size(q.size(3), backward_all<1, S>, backward_all<2, S>, backward_all<4, S>, backward_all<8, S>)(
-      View<S>(g, 2, 1), View<S>(q, 1, 2), View<S>(k, 1, 2), View<S>(v, 1, 2), View<float>(weights, 1, 2), dq,
-      dq.later(apart), dq.later(2 * apart), rotation, q, scale);
 }
 
 // The gradients of all three in one: as parts of each head (B, T, H, 3, D), or else as (B, T, 3, H, D).
 Tensor attention_backward(Tensor g, Tensor q, Tensor k, Tensor v, Tensor weights, Tensor cos, Tensor sin, double scale,
                           bool in_heads) {
-  check(q, k, v, cos, sin);
-  check(q, g, g, cos, sin);
+  check(q, cos, sin);
   g = together(g), q = together(q), k = together(k), v = together(v);
   const int64_t B = q.size(0), H = q.size(1), T = q.size(2), D = q.size(3);
   Tensor slopes = torch::stable::new_empty(q, {B, T, in_heads ? H : 3, in_heads ? 3 : H, D});
-  (is_bfloat16(q) ? backward<uint16_t> : backward<float>)(
-      g, q, k, v, weights, slopes, in_heads, Rotation(cos, sin), scale);
+  const View dq(slopes, in_heads ? 2 : 3, 1);
+  const int64_t apart = slopes.stride(in_heads ? 3 : 2);
+  of_size(D, backward_all<1>, backward_all<2>, backward_all<4>, backward_all<8>)(
+      View(g, 2, 1), View(q, 1, 2), View(k, 1, 2), View(v, 1, 2), View(weights, 1, 2), dq, dq.later(apart),
+      dq.later(2 * apart), Rotation(cos, sin), q, scale);
   return slopes;
 }
 """

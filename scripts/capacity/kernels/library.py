@@ -18,12 +18,9 @@ _FRAME = r"""
 
 #include <cmath>
 #include <cstring>
-#include <type_traits>
-#include <vector>
 
 namespace {
 
-using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 %s
 }  // namespace
@@ -82,8 +79,7 @@ def _define(name: str) -> None:
     @torch.library.register_fake(f"{name}::attention")
     def _(query_BHTD: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
         B, H, T, D = query_BHTD.shape
-        weights = query_BHTD.new_empty(B, H, T, -(-T // 16) * 16, dtype=torch.float32)
-        return query_BHTD.new_empty(B, T, H, D), weights
+        return query_BHTD.new_empty(B, T, H, D), query_BHTD.new_empty(B, H, T, -(-T // 16) * 16)
 
     @torch.library.register_fake(f"{name}::attention_backward")
     def _(slope_BTHD: Tensor, *others: Any) -> Tensor:
@@ -102,7 +98,7 @@ def _define(name: str) -> None:
 
     @torch.library.register_fake(f"{name}::mean_loss")
     def _(logits_NV: Tensor, targets_N: Tensor, ignored: int) -> tuple[Tensor, Tensor]:
-        return logits_NV.new_empty((), dtype=torch.float32), logits_NV.new_empty(logits_NV.shape)
+        return logits_NV.new_empty(()), logits_NV.new_empty(logits_NV.shape)
 
     @torch.library.register_fake(f"{name}::embedding_gradient")
     def _(slopes_ND: Tensor, tokens_N: Tensor, V: int) -> Tensor:

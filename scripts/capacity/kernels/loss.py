@@ -28,8 +28,7 @@ struct Row {
     for (int lane = 0; lane < LANES; ++lane) fresh[lane] = lane >= LANES - V % LANES;
   }
 
-  template <typename S>
-  float largest(const S* row) const {
+  float largest(const float* row) const {
     Floats top = read(row + V - LANES);
     for (int64_t v = 0; v + LANES <= V; v += LANES) {
       const Floats some = read(row + v);
@@ -39,8 +38,7 @@ struct Row {
   }
 
   // e^(logit - top), and their sum.
-  template <typename S>
-  float powers(const S* row, float* to, float top) const {
+  float powers(const float* row, float* to, float top) const {
     const Floats last = power(read(row + V - LANES) - top);
     Floats sum = last * fresh;
     for (int64_t v = 0; v + LANES <= V; v += LANES) {
@@ -57,74 +55,45 @@ struct Row {
     for (int64_t v = 0; v + LANES <= V; v += LANES) write(read(row + v) * by, row + v);
     write(last, row + V - LANES);
   }
-
-  void copy(const float* row, uint16_t* to) const {
-    const Floats last = read(row + V - LANES);
-    for (int64_t v = 0; v + LANES <= V; v += LANES) write(read(row + v), to + v);
-    write(last, to + V - LANES);
-  }
-  void copy(const float*, float*) const {}  // it is there already
 };
 
-inline float number(float x) { return x; }
-inline float number(uint16_t half) {
-  const uint32_t bits = (uint32_t)half << 16;
-  float x;
-  memcpy(&x, &bits, sizeof x);
-  return x;
-}
-
-// Where the gradients of some rows are made: in their place, or beside it where that is of bfloat16.
-inline float* workplace(float* slope, float*) { return slope; }
-inline float* workplace(uint16_t*, float* beside) { return beside; }
-
-template <typename S>
-double add_up(const S* logit, const int64_t* target, S* slope, int64_t N, int64_t V, int64_t ignored, float weight) {
-  const Row row(V);
-  std::vector<float> beside(sizeof(S) == sizeof(float) ? 0 : ROWS * V);
-  double nats = 0;
-  for (int64_t first = 0; first < N; first += ROWS) {
-    const int rows = N - first < ROWS ? N - first : ROWS;
-    float top[ROWS], total[ROWS], *work = workplace(slope + first * V, beside.data());
-    for (int r = 0; r < rows; ++r) top[r] = row.largest(logit + (first + r) * V);
-    for (int r = 0; r < rows; ++r) total[r] = row.powers(logit + (first + r) * V, work + r * V, top[r]);
-    for (int r = 0; r < rows; ++r) {
-      const int64_t n = first + r;
-      if (target[n] == ignored) {
-        memset(slope + n * V, 0, V * sizeof(S));
-        continue;
-      }
-      row.multiply(work + r * V, weight / total[r]);
-      work[r * V + target[n]] -= weight;
-      row.copy(work + r * V, slope + n * V);
-      nats += top[r] - number(logit[n * V + target[n]]) + logf(total[r]);
-    }
-  }
-  return nats;
-}
-
 // Of logits (N, V) and targets (N): the mean cross-entropy in nats over the targets that are not `ignored`, NaN where
-// none is left, and its gradient (N, V), of the logits' own type.
+// none is left, and its gradient (N, V).
 std::tuple<Tensor, Tensor> mean_loss(Tensor logits, Tensor targets, int64_t ignored) {
   const int64_t N = logits.size(0), V = logits.size(1);
   STD_TORCH_CHECK(targets.size(0) == N && V >= LANES, "not rows of logits and a target for each");
   if (!logits.is_contiguous()) logits = torch::stable::contiguous(logits);
   if (!targets.is_contiguous()) targets = torch::stable::contiguous(targets);
-  Tensor loss = torch::stable::new_empty(logits, {}, ScalarType::Float);
-  Tensor gradient = torch::stable::new_empty(logits, {N, V});
+  Tensor loss = torch::stable::new_empty(logits, {}), gradient = torch::stable::new_empty(logits, {N, V});
+  const float* logit = (const float*)logits.data_ptr();
   const int64_t* target = (const int64_t*)targets.data_ptr();
+  float* slope = (float*)gradient.data_ptr();
   int64_t scored = 0;
   for (int64_t n = 0; n < N; ++n) {
     STD_TORCH_CHECK(target[n] == ignored || (0 <= target[n] && target[n] < V), "a target that is no token");
     scored += target[n] != ignored;
   }
+  const Row row(V);
   const float weight = 1.0f / scored;
-  const auto nats_of = [&](auto* logit) {
-    using S = std::remove_pointer_t<decltype(logit)>;
-    return add_up<S>(logit, target, (S*)gradient.data_ptr(), N, V, ignored, weight);
-  };
-  void* logit = logits.data_ptr();
-  *(float*)loss.data_ptr() = (is_bfloat16(logits) ? nats_of((uint16_t*)logit) : nats_of((float*)logit)) / scored;
+  double nats = 0;
+  for (int64_t first = 0; first < N; first += ROWS) {
+    const int rows = N - first < ROWS ? N - first : ROWS;
+    float top[ROWS], total[ROWS];
+    for (int r = 0; r < rows; ++r) top[r] = row.largest(logit + (first + r) * V);
+    for (int r = 0; r < rows; ++r)
+      total[r] = row.powers(logit + (first + r) * V, slope + (first + r) * V, top[r]);
+    for (int r = 0; r < rows; ++r) {
+      const int64_t n = first + r;
+      if (target[n] == ignored) {
+        memset(slope + n * V, 0, V * sizeof(float));
+        continue;
+      }
+      row.multiply(slope + n * V, weight / total[r]);
+      slope[n * V + target[n]] -= weight;
+      nats += top[r] - logit[n * V + target[n]] + logf(total[r]);
+    }
+  }
+  *(float*)loss.data_ptr() = nats / scored;
   return {loss, gradient};
 }
 """

@@ -1,67 +1,19 @@
-"""Vectors of the processor in C++, for GCC and Clang, whose types these are, and e^x for all numbers of one at once.
-
-In memory numbers are float32, or bfloat16, the upper half of it, as `uint16_t`; vectors hold float32.
-"""
+"""Vectors of the processor in C++, for GCC and Clang, whose types these are, and e^x for all numbers of one at once."""
 
 SOURCE = r"""
-template <int N>
-struct Vectors {
-  typedef float Numbers __attribute__((vector_size(4 * N)));
-  typedef uint32_t Bits __attribute__((vector_size(4 * N)));
-  typedef uint16_t Halves __attribute__((vector_size(2 * N)));
-};
-
-template <int N>
-inline typename Vectors<N>::Numbers load(const float* from) {
-  typename Vectors<N>::Numbers some;
-  memcpy(&some, from, sizeof some);
-  return some;
-}
-
-template <int N>
-inline typename Vectors<N>::Numbers load(const uint16_t* from) {
-  typename Vectors<N>::Halves some;
-  memcpy(&some, from, sizeof some);
-  const typename Vectors<N>::Bits bits = __builtin_convertvector(some, typename Vectors<N>::Bits) << 16;
-  typename Vectors<N>::Numbers numbers;
-  memcpy(&numbers, &bits, sizeof numbers);
-  return numbers;
-}
-
-template <int N>
-inline void store(const typename Vectors<N>::Numbers& numbers, float* to) {
-  memcpy(to, &numbers, sizeof numbers);
-}
-
-// To the nearest, of two to the even one, as torch rounds; NaN stays NaN.
-template <int N>
-inline void store(const typename Vectors<N>::Numbers& numbers, uint16_t* to) {
-  typedef typename Vectors<N>::Bits Bits;
-  Bits bits;
-  memcpy(&bits, &numbers, sizeof bits);
-  const Bits nearest = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-  const Bits nan = (Bits)(numbers != numbers);
-  const auto some = __builtin_convertvector((nan & 0x7fc0) | (~nan & nearest), typename Vectors<N>::Halves);
-  memcpy(to, &some, sizeof some);
-}
-
 constexpr int LANES = 16;
-typedef Vectors<LANES>::Numbers Floats;
+typedef float Floats __attribute__((vector_size(4 * LANES)));
 typedef int32_t Integers __attribute__((vector_size(4 * LANES)));
 
 inline Floats all(float x) { return Floats{} + x; }
 
-template <typename S>
-inline Floats read(const S* from) {
-  return load<LANES>(from);
+inline Floats read(const float* from) {
+  Floats some;
+  memcpy(&some, from, sizeof some);
+  return some;
 }
 
-template <typename S>
-inline void write(const Floats& some, S* to) {
-  store<LANES>(some, to);
-}
-
-inline bool is_bfloat16(const Tensor& t) { return t.scalar_type() == ScalarType::BFloat16; }
+inline void write(const Floats& some, float* to) { memcpy(to, &some, sizeof some); }
 
 // e^x for x <= 0, to 2 units in the last place; 0 below -87. NaN stays NaN.
 inline Floats power(Floats x) {

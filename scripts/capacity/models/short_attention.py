@@ -43,16 +43,12 @@ def attend(
 
     rotation: of queries and keys, before their product. in_heads: the three of a head are parts of one product, and so
     are their gradients; otherwise those of all heads stand together. At most MAX_TOKENS tokens and MAX_CHANNELS
-    channels, on a CPU. Of three in bfloat16 the result is rounded to it. Differentiable once, not by the rotation.
-    `library.load` must have been called.
+    channels, on a CPU. Differentiable once, not by the rotation. `library.load` must have been called.
     """
     if rotation is None:  # none of the channels
         T = query_BHTD.shape[2]
         rotation = Rotation(*(query_BHTD.new_empty(T, 0, dtype=torch.float32) for _ in ("cos", "sin")))
-    parts = query_BHTD, key_BHTD, value_BHTD
-    if any(part.dtype != torch.bfloat16 for part in parts):
-        parts = query_BHTD.float(), key_BHTD.float(), value_BHTD.float()
-    return _Attend.apply(*parts, *rotation, scale, in_heads)[0]
+    return _Attend.apply(query_BHTD, key_BHTD, value_BHTD, *rotation, scale, in_heads)[0]
 
 
 def rotating_files(model: nn.Module) -> list[ModuleType]:
@@ -84,7 +80,7 @@ class _Attend(torch.autograd.Function):
     def forward(
         query: Tensor, key: Tensor, value: Tensor, cos: Tensor, sin: Tensor, scale: float, in_heads: bool
     ) -> tuple[Tensor, Tensor]:
-        return library.operators.attention(query, key, value, cos, sin, scale)
+        return library.operators.attention(query.float(), key.float(), value.float(), cos, sin, scale)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -94,7 +90,10 @@ class _Attend(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, slope_BTHD: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        slopes = library.operators.attention_backward(slope_BTHD, *ctx.saved_tensors, ctx.scale, ctx.in_heads)
+        query, key, value, *others = ctx.saved_tensors
+        parts_of_product = query.float(), key.float(), value.float()
+        slopes = library.operators.attention_backward(slope_BTHD, *parts_of_product, *others, ctx.scale, ctx.in_heads)
+        slopes = slopes.to(query.dtype)
         if ctx.in_heads:  # put together again, these are one tensor without a copy
             parts = slopes.flatten(3).transpose(1, 2).split([slopes.shape[-1]] * 3, dim=3)
         else:

@@ -12,7 +12,7 @@ from capacity.training.spec import CHUNK_LOGITS
 
 def stock_loss(logits_NV: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
     """The mean cross-entropy in nats over the targets that are not IGNORED, and a zero that has its gradient."""
-    loss = functional.cross_entropy(logits_NV.float(), targets_N, ignore_index=IGNORED)
+    loss = functional.cross_entropy(logits_NV, targets_N, ignore_index=IGNORED)
     return loss.detach(), loss - loss.detach()
 
 
@@ -22,7 +22,6 @@ def compilable_loss(logits_NV: Tensor, targets_N: Tensor) -> tuple[Tensor, Tenso
     Compiled, torch's takes half again as long: it raises e to every logit twice, and adds up a gradient with one entry
     a row over the vocabulary. Here the compiler sees what loss and gradient share, and drops the zero.
     """
-    logits_NV = logits_NV.float()
     fixed_NV = logits_NV.detach()
     scored_N1 = (targets_N != IGNORED)[:, None]
     loss, gradient_NV = _loss_and_gradient(fixed_NV, targets_N, scored_N1, scored_N1.sum())
@@ -30,14 +29,9 @@ def compilable_loss(logits_NV: Tensor, targets_N: Tensor) -> tuple[Tensor, Tenso
 
 
 def kernel_loss(logits_NV: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
-    """`compilable_loss` on one thread of a CPU, by a kernel of this project's own; `library.load` is to be called.
-
-    It reads logits of bfloat16 as they stand, and gives their gradient rounded to it.
-    """
+    """`compilable_loss` on one thread of a CPU, by a kernel of this project's own; `library.load` is to be called."""
     if logits_NV.shape[1] < FEWEST_LOGITS:
         return compilable_loss(logits_NV, targets_N)
-    if logits_NV.dtype != torch.bfloat16:
-        logits_NV = logits_NV.float()
     fixed_NV = logits_NV.detach()
     loss, gradient_NV = library.operators.mean_loss(fixed_NV, targets_N, IGNORED)
     return loss, ((logits_NV - fixed_NV) * gradient_NV).sum()

@@ -223,7 +223,7 @@ class _Loss(nn.Module):
             kind = torch.bfloat16 if self._autocast else torch.float32
             loss, zero = chunked_loss(output.last_hidden_state.flatten(0, 1), head_VD, targets_BT.flatten(), kind)
         else:
-            logits = output.logits.flatten(0, 1)
+            logits = output.logits.float().flatten(0, 1)
             loss, zero = self._mean_loss(logits, targets_BT.flatten())
         if not routing:
             none_dropped = torch.zeros((), dtype=torch.int64, device=loss.device)
