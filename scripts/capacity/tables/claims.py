@@ -96,7 +96,7 @@ OF_CELL = [*(column for column in CELL_COLUMNS if column not in ("setting", "reg
 
 
 def _cells(table: pd.DataFrame) -> pd.Series:
-    """What each row's study varies, in words; with the regime where another of the study has tried a rate of its."""
+    """What each row's study varies, in words; with the regime where another of the study has tried one of its rates."""
     varied = table["setting"].str.replace(HAVE_COLUMNS, "", regex=True).str.strip()  # one may vary what another fixes
     rows = table.assign(cell=varied)
     at_rate = rows.groupby([*OF_CELL, "study", "lr"], dropna=False)["regime"].transform("nunique")
