@@ -14,6 +14,7 @@ from torch.fx import GraphModule
 
 from capacity.errors import UserError
 from capacity.kernels import library
+from capacity.training.joined_products import join_products
 
 Tensors = Sequence[Tensor]
 _EMBEDDING = torch.ops.aten.embedding_dense_backward.default
@@ -89,6 +90,8 @@ class Compiled:
         return results
 
     def _backend(self, module: GraphModule, examples: list[Any]) -> Callable[..., Tensors]:
+        if self._on_cpu:
+            join_products(module)
         graph: Any = compile_fx(module, examples, config_patches=self._options)
 
         def recording(*inputs: Tensor) -> Tensors:
