@@ -132,29 +132,28 @@ class SwitchedExperts(nn.Module):
     def forward(self, hidden: Tensor) -> tuple[Tensor, Routing]:
         hidden_Nd = hidden.flatten(0, -2)
         N, E, K = len(hidden_Nd), self.config.num_local_experts, self.config.num_experts_per_tok
-        probability_NE = self.router(hidden_Nd).float().softmax(-1)
-        chosen_KNE = self._choices(probability_NE)
-        gate_KN = (chosen_KNE * probability_NE).sum(-1)
+        probability_EN = self.router(hidden_Nd).float().T.contiguous().softmax(0)
+        expert_KN = self._choices(probability_EN)
+        gate_KN = torch.stack([(_is_chosen(expert_N, E) * probability_EN).sum(0) for expert_N in expert_KN])
         if K > 1:
             gate_KN = gate_KN / gate_KN.sum(0)
         C = self.capacity(N)
-        slot_M, choice_S = _slots(chosen_KNE.flatten(0, 1), C)
+        slot_M, choice_S = _slots(expert_KN.flatten(), E, C)
         input_Sd = Moved.apply(hidden_Nd.repeat(K, 1), choice_S, slot_M)
         output_ECd = self._experts(input_Sd.view(E, C, -1))
         output_KNd = Moved.apply(output_ECd.flatten(0, 1), slot_M, choice_S).view(K, N, -1) * gate_KN[..., None]
-        load_E = chosen_KNE[0].sum(0)
-        imbalance = E * (load_E / N * probability_NE.mean(0)).sum()
+        load_E = _is_chosen(expert_KN[0], E).sum(1)
+        imbalance = E * (load_E / N * probability_EN.mean(1)).sum()
         routing = Routing(imbalance, num_dropped=(slot_M == E * C).sum(), load_E=load_E)
         return output_KNd.sum(0).to(hidden.dtype).view_as(hidden), routing
 
-    def _choices(self, probability_NE: Tensor) -> Tensor:
-        """The experts that tokens choose, K times one of E, most probable first."""
-        left_NE = probability_NE.detach()
-        expert_E = torch.arange(left_NE.shape[1], device=left_NE.device)
+    def _choices(self, probability_EN: Tensor) -> Tensor:
+        """The experts that tokens choose, K of each, most probable first: (K, N)."""
+        left_EN = probability_EN.detach()
         choices = []
         for _ in range(self.config.num_experts_per_tok):
-            choices.append(left_NE.argmax(-1, keepdim=True) == expert_E)
-            left_NE = left_NE.masked_fill(choices[-1], -1.0)
+            choices.append(left_EN.argmax(0))
+            left_EN = left_EN.masked_fill(_is_chosen(choices[-1], len(left_EN)), -1.0)
         return torch.stack(choices)
 
     def _experts(self, input_ECd: Tensor) -> Tensor:
@@ -169,17 +168,22 @@ class SwitchedExperts(nn.Module):
         return output_ECd
 
 
-def _slots(chosen_ME: Tensor, C: int) -> tuple[Tensor, Tensor]:
+def _is_chosen(expert_M: Tensor, E: int) -> Tensor:
+    """Whether a choice is of an expert: (E, M)."""
+    return expert_M == torch.arange(E, device=expert_M.device)[:, None]
+
+
+def _slots(expert_M: Tensor, E: int, C: int) -> tuple[Tensor, Tensor]:
     """The slot of each of M choices among S = E C, or S where it is dropped; and the choice of each slot, or M.
 
-    An expert's slots are filled in the order of choices.
+    An expert's slots are filled in the order of choices. expert_M: what each chooses.
     """
-    M, E = chosen_ME.shape
-    place_M = ((chosen_ME.cumsum(0) - 1) * chosen_ME).sum(1)
-    slot_M = torch.where(place_M < C, chosen_ME.long().argmax(1) * C + place_M, E * C)
-    choice_M = torch.arange(M, device=chosen_ME.device)
+    M, chosen_EM = len(expert_M), _is_chosen(expert_M, E)
+    place_M = ((chosen_EM.cumsum(1) - 1) * chosen_EM).sum(0)
+    slot_M = torch.where(place_M < C, expert_M * C + place_M, E * C)
+    choice_M = torch.arange(M, device=expert_M.device)
     place_M = slot_M + torch.where(slot_M == E * C, choice_M, 0)  # those that are dropped apart, behind all slots
-    choice_S = torch.full((E * C + M,), M, device=chosen_ME.device).scatter(0, place_M, choice_M)[: E * C]
+    choice_S = torch.full((E * C + M,), M, device=expert_M.device).scatter(0, place_M, choice_M)[: E * C]
     return slot_M, choice_S
 
 
