@@ -128,6 +128,11 @@ WAYS: dict[str, Way] = {
     "make table SCALE=desktop-large STUDY=ladder-top-short": Run(
         "make plan SCALE=desktop-large STUDY=ladder-top-short", place="clone", says="430,208"
     ),
+    "make table SCALE=desktop-large STUDY=precision-32 CONFIG=results/reference/precision/models.yaml": Run(
+        "make plan SCALE=desktop-large STUDY=precision-32 CONFIG=results/reference/precision/models.yaml",
+        place="clone",
+        says="41,376",
+    ),
     "make table SCALE=desktop-large": Run(
         "make plan SCALE=desktop-large STUDY=base-law", place="clone", says="116,800"
     ),
