@@ -1,5 +1,6 @@
 """What may be removed: all that the present configuration does not name, and never what a job is making."""
 
+import json
 import multiprocessing
 import os
 import shutil
@@ -12,7 +13,8 @@ import pytest
 from forked import run_module
 from planted import TINY, of_stage, plant, publish, tiny, tiny_grid
 
-from capacity.artefacts.manifest import MANIFEST
+from capacity.artefacts.manifest import DIGEST, MANIFEST, manifest_digest
+from capacity.artefacts.publishing import copies
 from capacity.jobs.activity import being_made, is_in_use, state_in_log
 from capacity.plan.grid import Grid
 from capacity.plan.orphans import damaged, folder_bytes, remove, unreached
@@ -84,6 +86,20 @@ def test_copies_of_figures_go_with_them_but_for_those_that_stay_or_were_changed(
     kept = {"study-prose.png", "study-base.svg"}
     assert names == {path.name for path in (results / "figures").iterdir() if path.is_file()} - kept
     assert unreached(names_of(both) | names_of(base), results) == []
+
+
+def test_a_manifest_that_leads_elsewhere_makes_nothing_there_a_copy(results: Path):
+    """As that of an artefact from elsewhere may: whoever removes copies would remove it."""
+    figures = tiny_grid().figures
+    target = results / "mine.txt"
+    target.write_bytes((results / figures.name / "capacity.png").read_bytes())
+    path = results / figures.name / MANIFEST
+    manifest = json.loads(path.read_text())
+    outputs = {"../mine.txt": manifest["outputs"]["capacity.png"]}
+    changed = {**manifest, "outputs": outputs}
+    path.write_text(json.dumps({**changed, DIGEST: manifest_digest(changed)}))
+    assert copies(results / figures.name, results / "figures") == set()
+    assert not any("mine" in path for path in listed(tiny(study="base"), results))
 
 
 def test_an_artefact_in_the_folder_of_another_stage_is_listed(results: Path):

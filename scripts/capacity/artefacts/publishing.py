@@ -45,10 +45,13 @@ def stale_copies(folder: Path, place: Path) -> list[Path]:
 
 
 def copies(folder: Path, place: Path) -> set[Path]:
-    """Files in a place that are byte for byte those of an artefact, by its manifest; none of a damaged one."""
+    """Files that stand in a place itself and are byte for byte those of an artefact, by its manifest.
+
+    None of a damaged artefact, and none that a manifest leads to elsewhere.
+    """
     try:
         outputs = read_manifest(folder)["outputs"]
-        digests = {place / name: entry["sha256"] for name, entry in outputs.items()}
+        digests = {place / name: entry["sha256"] for name, entry in outputs.items() if Path(name).name == name}
     except (UserError, KeyError, TypeError, AttributeError):  # damaged, or no job's
         return set()
     return {path for path, sha256 in digests.items() if path.is_file() and file_digest(path) == sha256}

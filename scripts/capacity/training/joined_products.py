@@ -16,9 +16,13 @@ _LINEAR = (torch._C._nn.linear, torch.nn.functional.linear)
 
 
 def join_products(module: GraphModule) -> None:
-    """Change a graph as `torch.compile` hands it to its backend."""
+    """Change a graph as `torch.compile` hands it to its backend.
+
+    Layers stay apart where a weight is made after the first of them, as one that is rounded in training may be.
+    """
+    order = {node: number for number, node in enumerate(module.graph.nodes)}
     for tensor, layers in _readers(module).items():
-        if len(layers) > 1 and _known_before(module, [_weight(layer) for layer in layers], layers[0]):
+        if len(layers) > 1 and all(order[_weight(layer)] < order[layers[0]] for layer in layers):
             _join(module, tensor, layers)
     module.recompile()
 
@@ -36,12 +40,6 @@ def _weight(layer: Node) -> Node:
     weight = layer.args[1]
     assert isinstance(weight, Node)
     return weight
-
-
-def _known_before(module: GraphModule, wanted: Sequence[Node], place: Node) -> bool:
-    """Whether all of some nodes stand before a place: weights that are rounded in training may not."""
-    order = {node: number for number, node in enumerate(module.graph.nodes)}
-    return all(order[node] < order[place] for node in wanted)
 
 
 def _join(module: GraphModule, tensor: Node, layers: Sequence[Node]) -> None:
