@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import os
 import subprocess
 import sys
 from collections import defaultdict
@@ -100,6 +101,9 @@ def test_a_benchmark_imports_what_there_is(script: Path) -> None:
             module, there = str(node.module), modules()
             asked = {each.name for each in node.names if f"{module}.{each.name}".removeprefix("capacity.") not in there}
             assert vars(importlib.import_module(module)).keys() >= asked, module
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    helped = subprocess.run([sys.executable, script, "--help"], env=environment, capture_output=True, text=True)
+    assert helped.returncode == 0, helped.stderr
 
 
 def test_modules_do_not_import_each_other_in_a_circle() -> None:

@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from waiting import wait
-
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "workflow"))
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "workflow")]
 
 from checkout import Checkout  # noqa: E402
+from waiting import wait  # noqa: E402
 
 TABLE = "results/capacity_table.csv"
 # The first look at the jobs; nothing else of the profile is changed.
