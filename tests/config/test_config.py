@@ -120,6 +120,8 @@ SCHEDULE_FREE = {"exposures": 8, "batch": 4, "lr": 0.1, "optimizer": "schedule-f
         ("quantizers.int8.bits", 1, ["quantizers.int8.bits", "1", "greater than or equal to 2"]),
         ("quantizers.int8.format", "fp8", ["quantizers.int8", "bits: 8 with format: fp8", "remove bits"]),
         ("quantizers.int8.damping", 0.1, ["quantizers.int8", "damping: 0.1 with method: rtn", "remove damping"]),
+        ("quantizers.plain", {"method": "none"}, ["quantizers", "plain: method: none", "call it none"]),
+        ("quantizers.none", {"method": "rtn", "bits": 8}, ["none: method: rtn", "choose another name"]),
         ("quantizers.none.symmetric", True, ["quantizers.none", "symmetric: True with method: none"]),
         ("quantizers.int8.group", 0, ["quantizers.int8.group", "0", "use row, tensor, or a number"]),
         ("quantizers.int8.group", "column", ["quantizers.int8.group", "'column'", "use row, tensor, or a number"]),

@@ -154,7 +154,6 @@ MOVES: list[tuple[str, Any, str]] = [
     ("scales/laptop/attention", "short", "cvpaf"),
     ("scales/laptop/loss", "chunked", "cvpaf"),
     ("quantizers/int8/bits", 7, "vpaf"),
-    ("quantizers/int8", {"method": "none"}, "vpaf"),
     ("quantizers/int8", {"method": "rtn", "format": "fp8"}, "vpaf"),
     ("quantizers/int8/symmetric", False, "vpaf"),
     ("quantizers/int8/group", 4, "vpaf"),

@@ -5,6 +5,7 @@ import math
 import re
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from capacity.plan.estimates import vocabulary
 from capacity.plan.grid import resolve
 from capacity.tokenizers.spec import WordVocabulary
 from capacity.tokenizers.tokenization import build_tokenizer
-from capacity.world.facts import load_world
+from capacity.world.facts import check_names, load_world
 from capacity.world.full_names import read_twice
 from capacity.world.kinds import read_world
 from capacity.world.pools import FOLDER
@@ -164,6 +165,14 @@ def test_a_configuration_with_own_lists_counts_them_by_content_and_refuses_both(
         ids({**dataset, "pools": {"cities": 5}})
     with pytest.raises(UserError, match=r"N: 900 people, but the name pools \[2, 1, 1\]"):
         ids({"N": 900, "pools": {"last_names": 1, "middle_names": 1}, **dataset})
+
+
+def test_more_full_names_than_a_bijection_can_number_are_refused(tmp_path: Path) -> None:
+    grammar = make_world(SMALL_BIOS).grammar
+    long = replace(grammar, pools={**grammar.pools, **dict.fromkeys(("first_names", "last_names"), range(2**31))})
+    middle = len(grammar.pools["middle_names"])
+    with pytest.raises(UserError, match=f"give {middle * 2**62} full names; use shorter lists, {2**62} at most"):
+        check_names(long, 5)
 
 
 def test_names_that_are_two_people_are_refused_and_others_are_not(tmp_path: Path) -> None:

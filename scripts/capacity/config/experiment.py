@@ -3,9 +3,9 @@
 These models feed the checks, the JSON schema for editors and docs/config.md.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from capacity.config.dataset import Dataset
 from capacity.config.extractions import Extraction
@@ -15,7 +15,17 @@ from capacity.config.regime import Regime
 from capacity.config.scale import Scale
 from capacity.config.study import Audit, Display, Loggers, Probe, Study, Table
 from capacity.config.tokenizer import Tokenizer
-from capacity.config.validation import Count, Name, Names, Section
+from capacity.config.validation import Count, Name, Names, Section, problem
+from capacity.tables.naming import FULL_PRECISION
+
+
+def _none_rounds_nothing(quantizers: dict[str, Quantizer]) -> dict[str, Quantizer]:
+    """Refuse another name for the checkpoint itself, and its name for another scheme: tables are read by it."""
+    for name, quantizer in quantizers.items():
+        if (name == FULL_PRECISION) != (quantizer.method == "none"):
+            remedy = f"call it {FULL_PRECISION}" if quantizer.method == "none" else "choose another name"
+            raise problem(f"{name}: method: {quantizer.method}; the checkpoint itself is {FULL_PRECISION}, {remedy}")
+    return quantizers
 
 
 class Config(Section):
@@ -28,7 +38,9 @@ class Config(Section):
     tokenizers: dict[Name, Tokenizer] = Field(description="Tokenizers by name.")
     models: dict[Name, Model] = Field(description="Architectures by name.")
     regimes: dict[Name, Regime] = Field(description="Training regimes by name.")
-    quantizers: dict[Name, Quantizer] = Field(description="Quantisation schemes by name.")
+    quantizers: Annotated[dict[Name, Quantizer], AfterValidator(_none_rounds_nothing)] = Field(
+        description="Quantisation schemes by name; `none`, and no other, is the checkpoint itself."
+    )
     extractions: dict[Name, Extraction] = Field({}, description="Ways to ask for what models memorised, by name.")
     studies: dict[Name, Study] = Field(description="Studies by name.")
     probe: Probe = Field(Probe(), description="How bits are measured.")

@@ -98,8 +98,8 @@ class Study(Section):
     quantizers: Names = Field(["none"], description="Names from `quantizers`.")
     extraction: Name | None = Field(
         None,
-        description="A name from `extractions`: how much of what the checkpoints memorised can be asked for; needs a "
-        "quantizer with method: none.",
+        description="A name from `extractions`: how much of what the checkpoints memorised can be asked for; needs "
+        "`none` among quantizers.",
     )
     seeds: Seeds | None = Field(
         None, description="A seed draws its own world and its own training; null: each of `grids` has its own."

@@ -47,8 +47,7 @@ def run_to_ask(
     if plain is None:
         named = ", ".join(schemes)
         raise UserError(
-            f"studies.{run.study}.extraction: {label} with quantizers: {named}; it asks the checkpoint itself, "
-            "add a quantizer with method: none"
+            f"studies.{run.study}.extraction: {label} with quantizers: {named}; it asks the checkpoint itself, add none"
         )
     return RunToAsk(run, label, extraction, read_world(people.settings), checkpoint, config.probe.draws), plain
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-FULL_PRECISION = "none"  # the name of the scheme that rounds nothing, where a configuration gives it the usual one
+FULL_PRECISION = "none"  # the name of the scheme that rounds nothing
 CELL = ("study", "model", "dataset", "tokenizer", "regime", "setting")
 
 

@@ -6,13 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROUNDS = 8
+LARGEST = 2**62  # what the products of a round leave room for
 CHUNK = 65_536  # numbers a pass, so that the temporaries stay in the cache
 
 
 def keyed_bijection(numbers: NDArray[np.integer], size: int, key: np.random.SeedSequence) -> NDArray[np.int64]:
     """The image of each number under the key's permutation of 0..size-1.
 
-    numbers: (n,), each in 0..size-1; size at most 2^62. An unbalanced Feistel network on pairs (left, right)
+    numbers: (n,), each in 0..size-1; size at most LARGEST. An unbalanced Feistel network on pairs (left, right)
     with left < a, right < b and a * b just above size (Black and Rogaway 2002, "Ciphers with arbitrary finite
     domains"); images at or beyond size walk on along their cycle until they fall inside.
     """

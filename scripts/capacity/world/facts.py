@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from capacity.errors import UserError
 from capacity.world import biod, records, streams
-from capacity.world.bijection import keyed_bijection
+from capacity.world.bijection import LARGEST, keyed_bijection
 from capacity.world.biod import BioDWorld
 from capacity.world.grammar import Grammar
 from capacity.world.kinds import GRAMMARS, WorldSettings, read_world
@@ -87,9 +87,11 @@ def draw_facts(grammar: Grammar, num_people: int, seed: int) -> dict[str, NDArra
 
 
 def check_names(grammar: Grammar, num_people: int) -> int:
-    """The number of full names, N0. Raises UserError where it is below the number of people."""
+    """The number of full names, N0. Raises UserError where it is below the number of people, or cannot be counted."""
     sizes = name_sizes(grammar)
     num_names = math.prod(sizes)
+    if num_names > LARGEST:
+        raise UserError(f"the name pools {sizes} give {num_names} full names; use shorter lists, {LARGEST} at most")
     if not 1 <= num_people <= min(num_names, MOST_PEOPLE):
         allowed = f"the name pools {sizes} give {num_names} full names; use 1 to {min(num_names, MOST_PEOPLE)}"
         raise UserError(f"N: {num_people} people, but {allowed}")
