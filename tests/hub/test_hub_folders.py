@@ -17,6 +17,7 @@ import pytest
 from checkout import Checkout
 from httpx2 import ConnectError
 from huggingface_hub import DatasetCard, HfApi, ModelCard
+from huggingface_hub.utils import filter_repo_objects
 from modelled import build_model
 from test_rewritten_worlds import rewritten
 from transformers import AutoTokenizer
@@ -270,6 +271,7 @@ def test_what_shall_be_private_is_not_sent_to_a_public_repository(
     sent = []
     monkeypatch.setattr(HfApi, "create_repo", lambda *_, **__: None)
     monkeypatch.setattr(HfApi, "repo_info", lambda *_, **__: SimpleNamespace(private=there))
+    monkeypatch.setattr(HfApi, "list_repo_files", lambda *_, **__: [])
     monkeypatch.setattr(HfApi, "upload_folder", lambda *_, **__: sent.append(1) or SimpleNamespace(commit_url="there"))
     if there:
         push(tmp_path, "me/facts", private=True, dry_run=False)
@@ -277,6 +279,27 @@ def test_what_shall_be_private_is_not_sent_to_a_public_repository(
         with pytest.raises(UserError, match="me/facts: is there already, and public; nothing was sent"):
             push(tmp_path, "me/facts", private=True, dry_run=False)
     assert len(sent) == there
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_files_of_an_earlier_upload_are_told_and_removed_where_that_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replace: bool
+) -> None:
+    (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n")
+    there = [".gitattributes", "README.md", "model-00001-of-00002.safetensors", "old[1].json"]
+    removed: set[str] = set()
+
+    def upload(*_: object, delete_patterns: list[str] | None, **__: object) -> SimpleNamespace:
+        removed.update(filter_repo_objects(there, allow_patterns=delete_patterns) if delete_patterns else ())
+        return SimpleNamespace(commit_url="there")
+
+    monkeypatch.setattr(HfApi, "create_repo", lambda *_, **__: None)
+    monkeypatch.setattr(HfApi, "list_repo_files", lambda *_, **__: there)
+    monkeypatch.setattr(HfApi, "upload_folder", upload)
+    said = push(tmp_path, "me/facts", private=False, dry_run=False, replace=replace)[-2]
+    assert removed == (set(there[2:]) if replace else set())
+    assert said.startswith("model-00001-of-00002.safetensors, old[1].json: ")
+    assert ("removed there" if replace else "--replace removes them") in said
 
 
 def test_a_model_of_ones_own_module_is_refused_before_a_licence_is_asked_for(

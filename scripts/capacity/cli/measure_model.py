@@ -115,7 +115,8 @@ def main() -> None:
     study, hours = within(study, budget, args.cores, bool(args.seeds))
     worlds = ", ".join(f"{N:,} ({offered:g} bits a parameter)" for offered, N in study.worlds().items())
     print(
-        f"{study.name}: {study.P:,} parameters; people: {worlds}; {study.seeds} seeds; about {60 * hours:.0f} minutes"
+        f"{study.name}: {study.P:,} parameters; people: {worlds}; {study.seeds} seeds; about {60 * hours:.0f} minutes, "
+        "longer where a best rate is at an end of those tried"
     )
     for warning in warnings(study):
         print(f"note: {warning}")

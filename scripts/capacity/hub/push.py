@@ -1,5 +1,6 @@
 """Upload of a folder to the Hugging Face hub, or what would be uploaded."""
 
+from glob import escape
 from pathlib import Path
 
 from httpx2 import HTTPError  # what the library of the hub speaks with it by
@@ -12,10 +13,11 @@ from capacity.errors import UserError
 from capacity.hub.dataset_folder import CROISSANT
 
 
-def push(folder: Path, repository: str, private: bool, dry_run: bool) -> list[str]:
+def push(folder: Path, repository: str, private: bool, dry_run: bool, replace: bool = False) -> list[str]:
     """Upload a folder with a card, as a model, or as a dataset where it has Croissant metadata; lines on what was done.
 
-    dry_run: everything is checked here, and nothing is sent. Raises UserError for a folder without a card and for a
+    dry_run: everything is checked here, and nothing is sent. replace: files there that the folder has not are removed,
+    in the same commit. Raises UserError for a folder without a card and for a
     name that no repository can have.
     """
     try:
@@ -45,10 +47,20 @@ def push(folder: Path, repository: str, private: bool, dry_run: bool) -> list[st
                 f"{repository}: is there already, and public; nothing was sent; make it private on the hub, or give "
                 "another name"
             )
-        commit = api.upload_folder(repo_id=repository, repo_type=kind, folder_path=folder)
+        sent = {".gitattributes", *(path.relative_to(folder).as_posix() for path in files)}
+        others = sorted(set(api.list_repo_files(repository, repo_type=kind)) - sent)
+        commit = api.upload_folder(
+            repo_id=repository,
+            repo_type=kind,
+            folder_path=folder,
+            delete_patterns=[escape(name) for name in others] if replace and others else None,
+        )
     except (OSError, HTTPError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
             f"{repository}: {api.endpoint} did not take it ({reason}); look at it there, then again"
         ) from None
+    if others:
+        what = "removed there" if replace else "still there, of an earlier upload; --replace removes them"
+        lines.append(f"{', '.join(others)}: {what}")
     return [*lines, f"{kind} {repository}: {len(files)} files uploaded, {commit.commit_url}"]
