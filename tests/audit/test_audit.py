@@ -21,12 +21,14 @@ from planted import TINY, keeping_times, tiny_grid
 
 from capacity.artefacts.identity import file_digest, package_version
 from capacity.artefacts.manifest import DIGEST, MANIFEST, content_digest, manifest_digest
+from capacity.artefacts.stages import STAGES
 from capacity.audit import currency, run
 from capacity.audit.execution import Choice
-from capacity.audit.findings import Finding, Severity
+from capacity.audit.findings import Finding, Level, Severity
 from capacity.audit.folder import read_folder
+from capacity.audit.rebuilt_table import retabulate
 from capacity.audit.report import Report
-from capacity.audit.run import Options, run_audit
+from capacity.audit.run import Options, fixed_paths, run_audit
 from capacity.config.load import load_config
 from capacity.environment import usable_cores
 from capacity.errors import UserError
@@ -304,6 +306,12 @@ PLANTED: list[tuple[str, Callable[[Checkout], Any], str, str]] = [
     ("label of another variant", other_label, "cell differs", "tables/*.csv line ?, column scheme"),
     ("edited runs.csv", other_host, "copy differs", "runs.csv line 2, column *"),
     ("edited copy of the table", edit_the_copy, "copy differs", "capacity_table.csv"),
+    (
+        "members of a picture",
+        lambda c: edit_manifest(c.artefact("figures", "capacity"), members=["datasets/any-000000000000"]),
+        "set",
+        "figures/capacity-*",
+    ),
     ("extra file", plant_pickle, "extra file", f"checkpoints/{LONG}-*/pytorch_model.bin"),
     ("link to a file outside", link_outside, "link", f"datasets/{WORLD}-*/facts.parquet"),
     ("link to a folder outside", link_folder, "no usable manifest", f"datasets/{WORLD}-*/manifest.json"),
@@ -383,6 +391,14 @@ def test_a_planted_fault_is_found_named_and_located(
     assert any(fnmatch(finding.where, place) for finding in found), report.as_text()
     assert report.exit_code == 4
     assert place.partition("-*")[0].rpartition("/")[2].partition("*")[0] in report.as_text()
+
+
+def test_what_is_here_is_compared_whatever_an_archive_says_that_it_left_out(checkout: Checkout, tmp_path: Path):
+    forge_table(checkout, lambda text: last_digit(text.encode()).decode())
+    folder, level = read_folder(checkout.path / "results", fixed_paths(tiny_grid()), left_out=STAGES), Level(2)
+    table = next(each for each in folder.published_artefacts() if each.stage == "tables")
+    assert retabulate(folder, table, load_config([TINY]), tmp_path, level)
+    assert [finding.kind for finding in level.findings] == ["cell differs"]
 
 
 @pytest.mark.parametrize("change", [last_digit], ids=["last digit of R"])

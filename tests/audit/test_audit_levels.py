@@ -15,7 +15,8 @@ from test_audit import edit_manifest, forge_table, last_digit, seal
 from test_audit_release import archive  # noqa: F401 - a fixture
 
 from capacity.audit import determinism, machine, run
-from capacity.audit.currency import _changed_files, without_ids
+from capacity.audit.counterparts import without_ids
+from capacity.audit.currency import _changed_files, check_currency
 from capacity.audit.determinism import Failed, check_determinism
 from capacity.audit.disclosure import PARTLY, PERSON, YES, check_disclosure, seeds_a_point
 from capacity.audit.engine import CleanCheckout
@@ -26,6 +27,7 @@ from capacity.audit.machine import check_machine, differences
 from capacity.audit.pinned import names_endpoint
 from capacity.audit.release import unpack
 from capacity.audit.report import UNTOUCHED
+from capacity.audit.row_chain import check_chain
 from capacity.audit.run import Options, fixed_paths, run_audit
 from capacity.config.load import load_config
 from capacity.config.study import Audit
@@ -46,6 +48,59 @@ def with_manifests(folder: Folder, change: Callable[[Artefact], dict[str, Any]])
         for name, a in folder.artefacts.items()
     }
     return Folder(folder.results, artefacts, {}, folder.published)
+
+
+# --- rows
+
+
+def with_rows(folder: Folder, change: Callable[[list[dict[str, Any]]], Any]) -> Folder:
+    """The folder with other rows in the specification of its table."""
+
+    def edited(artefact: Artefact) -> dict[str, Any]:
+        if artefact.stage != "tables":
+            return {}
+        rows = [dict(row) for row in artefact.manifest.settings["rows"]]
+        change(rows)
+        return {"settings": {**artefact.manifest.settings, "rows": rows}}
+
+    return with_manifests(folder, edited)
+
+
+def exchange(*columns: str, scheme: str = "none") -> Callable[[list[dict[str, Any]]], Any]:
+    """The first row gets what another run's row of the scheme has in columns, and that one the first's."""
+
+    def change(rows: list[dict[str, Any]]) -> None:
+        one = next(row for row in rows if row["scheme"] == "none")
+        other = next(row for row in rows if row["scheme"] == scheme and row["probe_id"] != one["probe_id"])
+        for column in columns:
+            one[column], other[column] = other[column], one[column]
+
+    return change
+
+
+IDS = ("dataset_id", "tokenizer_id", "checkpoint_id", "variant_id", "probe_id")
+
+
+@pytest.mark.parametrize(
+    ("change", "breaks"),
+    [
+        (lambda rows: None, False),
+        (exchange("probe_id"), True),
+        (exchange("variant_id", "probe_id"), True),
+        (exchange(*IDS), True),  # exposures are those of another run
+        (exchange("variant_id", "probe_id", scheme="int8"), False),  # one run, other schemes: names of a configuration
+    ],
+)
+def test_rows_that_name_the_scores_of_another_run_are_found_though_every_number_follows_from_them(
+    folder: Folder, change: Callable[[list[dict[str, Any]]], Any], breaks: bool
+):
+    forged, level = with_rows(folder, change), Level(2)
+    table = next(each for each in forged.published_artefacts() if each.stage == "tables")
+    check_chain(table, forged, level)
+    assert {finding.kind for finding in level.findings} == ({"row of several runs"} if breaks else set())
+    told = [f.what for f in check_currency(forged, tiny_grid()).findings if f.where == "tables/capacity"]
+    changed = table.manifest.settings != folder.artefacts[table.name].manifest.settings
+    assert told == (["rows changed"] if changed else [])
 
 
 # --- determinism

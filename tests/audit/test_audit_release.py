@@ -188,6 +188,14 @@ def test_a_release_does_not_choose_what_of_it_is_compared(
     assert any(f.kind == "copy differs" and f.where == "capacity_table.csv" for f in found)
 
 
+def test_a_release_without_what_it_publishes_is_found(archive: Path, tmp_path: Path):
+    def leave_out(root: Path) -> None:
+        relisted(root, lambda listing: listing["left_out"].append("tables"))
+
+    report = audit_of_archive(repacked(archive, tmp_path / "x.tar.gz", leave_out), tmp_path, (1,))
+    assert [(f.kind, f.where) for f in findings(report, Severity.FAULT)] == [("left out", "tables")]
+
+
 def test_a_file_beside_the_results_that_no_check_looks_at_is_found(archive: Path, tmp_path: Path):
     names = ("table.csv", "tables/other.csv", "specs/more.csv", "audit/note.txt", "nothing/deep/x")
 

@@ -34,6 +34,8 @@ def check_archived(folder: Folder, listing: Listing, level: Level) -> None:
         if each not in listing.published:
             what = f"{LISTING} does not list it as the id of {', '.join(sorted(each.files.values()))}"
             level.fault("not published", each.id_file, f"{what}; check out {listing.commit} if that made it so")
+    for stage in sorted({each.stage for each in folder.published} & set(listing.left_out)):
+        level.fault("left out", stage, f"{LISTING} says so, and what is published can then not be compared")
     for name in sorted(_strangers(folder)):
         level.fault("extra file", name, "belongs to no artefact and is a copy of none: nothing vouches for it")
 

@@ -4,8 +4,7 @@ Config-free: an artefact is current when the present tree gives its specificatio
 What the present configuration asks for is compared apart from that, and with what the engine itself would do.
 """
 
-import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -14,14 +13,13 @@ from typing import Any
 from capacity.artefacts.identity import input_digest, package_version
 from capacity.artefacts.sources import code_digest, module_digests
 from capacity.artefacts.stages import STAGES
+from capacity.audit.counterparts import Counterparts
 from capacity.audit.findings import Level
-from capacity.audit.folder import ID_SUFFIX, Artefact, Folder, parents_first
+from capacity.audit.folder import Artefact, Folder, parents_first
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 from capacity.plan.changes import compare, in_words
 from capacity.plan.grid import Grid
-
-ARTEFACT = re.compile(rf"(?:{'|'.join(STAGES)})/[^/]+-[0-9a-f]{{12}}")
 
 
 class Currency(StrEnum):
@@ -130,11 +128,12 @@ def check_currency(folder: Folder, grid: Grid | None) -> Level:
 def _against_configuration(folder: Folder, grid: Grid, level: Level) -> None:
     """Whether the present configuration asks for what is published, by labels and specifications alone.
 
-    Digests change with code, which is reported elsewhere; so artefacts are matched by stage and readable slug.
+    Digests change with code, which is reported elsewhere; so artefacts are matched by stage and readable slug, and
+    those that a specification names, such as the scores of a table's row, by what they mean.
     """
-    specs = [each for spec in grid.specs.values() for each in spec.with_members()]
-    wanted = _by_slug((spec.stage, spec.id, spec.settings) for spec in specs)
-    made = _by_slug((a.stage, a.id, a.manifest.settings) for a in folder.behind_published())
+    both = Counterparts(folder, grid)
+    wanted = _by_slug(both.specs, both.told_by_spec)
+    made = _by_slug((artefact.name for artefact in folder.behind_published()), both.told)
     if not made:
         return
     for slug in wanted.keys() - made.keys():
@@ -152,22 +151,9 @@ def _against_configuration(folder: Folder, grid: Grid, level: Level) -> None:
             level.warn("other configuration", slug, "; ".join(changes[:5]) + more)
 
 
-def _by_slug(entries: Iterable[tuple[str, str, dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
-    """Stage and slug to specifications, without what names artefacts or outside files by digest."""
+def _by_slug(names: Iterable[str], told: Callable[[str], dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Stage and slug of artefacts to what their specifications tell."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for stage, identity, settings in entries:
-        found.setdefault(f"{stage}/{identity.rpartition('-')[0]}", []).append(without_ids(settings))
+    for name in names:
+        found.setdefault(name.rpartition("-")[0], []).append(told(name))
     return found
-
-
-def without_ids(settings: Any) -> Any:
-    """A specification without digests: files by content, and rows' names of artefacts."""
-    if isinstance(settings, dict):
-        return {
-            key: without_ids(value) for key, value in settings.items() if key != "files" and not _is_name(key, value)
-        }
-    return [without_ids(value) for value in settings] if isinstance(settings, list) else settings
-
-
-def _is_name(key: str, value: Any) -> bool:
-    return isinstance(value, str) and (key.endswith(ID_SUFFIX) or bool(ARTEFACT.fullmatch(value)))

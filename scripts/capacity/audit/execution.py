@@ -4,7 +4,6 @@ The unit of the sample is what the table was directly made from, with all that i
 without replacement with probability proportional to their cost.
 """
 
-import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,14 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from capacity.artefacts.identity import digest
 from capacity.artefacts.manifest import MANIFEST
-from capacity.artefacts.spec import Spec
-from capacity.audit.currency import Currency, standings, without_ids
+from capacity.audit.counterparts import Counterparts
+from capacity.audit.currency import Currency, standings
 from capacity.audit.differences import Comparison, compare_artefacts, far_text
 from capacity.audit.engine import CleanCheckout
 from capacity.audit.findings import Level, Severity
-from capacity.audit.folder import Artefact, Folder, parents_first, read_folder
+from capacity.audit.folder import Artefact, Folder, read_folder
 from capacity.audit.pinned import keep_pinned, take
 from capacity.config.experiment import Config
 from capacity.config.study import Audit
@@ -48,51 +46,6 @@ class Choice:
             raise UserError(
                 f"--sample: {self.sample!r}; give a number of runs, a share of the cost such as 10%, or {ALL}"
             )
-
-
-class Counterparts:
-    """Audited artefacts and specs of the present configuration that mean the same, whatever their digests.
-
-    Two mean the same when stage, readable slug, specification and, all the way up, parents do.
-    """
-
-    def __init__(self, folder: Folder, grid: Grid):
-        self.folder, self.grid = folder, grid
-        self.specs = {each.name: each for spec in grid.specs.values() for each in spec.with_members()}
-        self.by_meaning = {self.meaning_of_spec(name): spec for name, spec in self.specs.items()}
-        self.sets = {member.name: spec for spec in grid.specs.values() for member in spec.members}
-        self.meanings: dict[str, str] = {}
-
-    def spec(self, name: str) -> Spec | None:
-        """The spec of the present configuration for an audited artefact."""
-        return self.specs.get(name) or self.by_meaning.get(self.meaning(name))
-
-    def job(self, name: str) -> Spec | None:
-        """The spec whose job makes it: that of its set where it is a member."""
-        spec = self.spec(name)
-        return self.sets.get(spec.name, spec) if spec else None
-
-    def meaning(self, name: str) -> str:
-        """What an audited artefact means, as a digest."""
-        for each in parents_first([name], self.folder.parents) if name not in self.meanings else ():
-            self.meanings.setdefault(each, self._meaning(each))
-        return self.meanings[name]
-
-    def _meaning(self, name: str) -> str:
-        """The same, where those of its parents are known."""
-        artefact = self.folder.artefacts.get(name)
-        if artefact is None:
-            return name
-        parents = sorted(self.meanings.get(parent, parent) for parent in artefact.parents())
-        return digest([artefact.stage, artefact.slug, without_ids(artefact.manifest.settings), parents])
-
-    @functools.cache  # noqa: B019 - lives as long as one audit
-    def meaning_of_spec(self, name: str) -> str:
-        """What a spec means, as a digest."""
-        spec = self.specs[name]
-        above = dict.fromkeys([*spec.parent_names(), *(member.name for member in spec.members)])
-        parents = sorted(self.meaning_of_spec(parent) for parent in above)
-        return digest([spec.stage, spec.slug, without_ids(spec.settings), parents])
 
 
 def units(folder: Folder) -> list[str]:

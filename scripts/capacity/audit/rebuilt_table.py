@@ -10,7 +10,7 @@ from capacity.artefacts.stages import STAGES
 from capacity.audit.currency import own_changes
 from capacity.audit.engine import CleanCheckout
 from capacity.audit.findings import Level, Severity
-from capacity.audit.folder import Artefact, Folder
+from capacity.audit.folder import Artefact, Folder, is_plain_file
 from capacity.audit.published_tables import SHOWN_CELLS, differing_cells, read_rows
 from capacity.config.experiment import Config
 from capacity.environment import environment, hardware
@@ -19,7 +19,9 @@ from capacity.errors import UserError
 
 def has_tables(artefact: Artefact) -> bool:
     """Whether an artefact holds tables that can be compared cell by cell."""
-    return not artefact.manifest.members and any(name.endswith(".csv") for name in artefact.manifest.outputs)
+    return artefact.stage in ("tables", "figures", "claims") and any(
+        name.endswith(".csv") for name in artefact.manifest.outputs
+    )
 
 
 def retabulate(folder: Folder, artefact: Artefact, config: Config, scratch: Path, level: Level) -> bool:
@@ -28,9 +30,9 @@ def retabulate(folder: Folder, artefact: Artefact, config: Config, scratch: Path
     Whether that was done: it cannot be where the scores were left out. A difference is a fault where nothing but the
     table itself can explain it, a warning where the code moved.
     """
-    away = [
-        name for name in artefact.parents() if name not in folder.artefacts or name.partition("/")[0] in folder.left_out
-    ]
+    above = [folder.artefacts.get(name) for name in artefact.parents()]
+    needed = [*artefact.parents(), *(member for each in above if each for member in each.manifest.members)]
+    away = [name for name in needed if not _is_whole(folder.artefacts.get(name))]
     if away:
         what = f"no cell was compared: what it was made from is not here, {away[0]} for example"
         level.note("not retabulated", artefact.name, f"{what}; LEVELS=4 TARGET={artefact.name} makes it again")
@@ -50,6 +52,11 @@ def retabulate(folder: Folder, artefact: Artefact, config: Config, scratch: Path
         return False
     _compare(artefact, checkout.results / spec.name, Severity.WARNING if changed else Severity.FAULT, level)
     return True
+
+
+def _is_whole(artefact: Artefact | None) -> bool:
+    """Whether an artefact is here with its files, whatever an archive says that it left out."""
+    return artefact is not None and all(is_plain_file(artefact.folder / name) for name in artefact.manifest.outputs)
 
 
 def _present_spec(artefact: Artefact) -> Spec:

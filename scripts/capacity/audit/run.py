@@ -23,6 +23,7 @@ from capacity.audit.published_tables import check_rows, check_runs
 from capacity.audit.rebuilt_table import has_tables, retabulate
 from capacity.audit.release import Unpacked
 from capacity.audit.report import Report
+from capacity.audit.row_chain import check_chain
 from capacity.config.experiment import Config
 from capacity.environment import git_state
 from capacity.errors import UserError, printable
@@ -163,9 +164,12 @@ class Work:
         self.damaged |= damaged(level, self.folder.artefacts)
         self.retabulated = set()
         for artefact in self.folder.published_artefacts():
+            if artefact.manifest.members:
+                level.fault("set", artefact.name, "says that it has members, which nothing that is published has")
             if has_tables(artefact):
                 check_rows(artefact, self.folder, level)
                 if artefact.stage == "tables":
+                    check_chain(artefact, self.folder, level)
                     check_runs(artefact, self.folder, level)
                 if artefact.name not in self.damaged and self.options.config:
                     compared = retabulate(self.folder, artefact, self.options.config, self.scratch, level)

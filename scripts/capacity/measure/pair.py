@@ -58,7 +58,7 @@ class MeasureStudy:
     def next_rates(self, label: str, best: float) -> list[float]:
         """Half or twice the best rate, where it is the lowest or highest tried and the model did not diverge there."""
         rates, wider = self.rates[label], []
-        if best == rates[0]:
+        if best == rates[0] and (label, best / 2) not in self.diverged:
             wider.append(best / 2)
         if best == rates[-1] and 2 * best < self.too_high(label):
             wider.append(2 * best)
