@@ -510,6 +510,7 @@ def test_an_artefact_of_older_code_is_stale_and_the_engine_agrees(built: Checkou
         ("schedulefree", package_version("schedulefree"), []),  # which one optimizer needs, and no other
         ("schedulefree", "0.1", [f"package schedulefree 0.1 -> {package_version('schedulefree')}"]),
         ("peft", "0.1", ["package peft 0.1 -> None"]),  # of another stage
+        ("pillow", "0.1", [f"package pillow 0.1 -> {package_version('pillow')}"]),  # of a model of one's own
     ],
 )
 def test_packages_that_some_settings_need_besides_are_compared_too(
@@ -518,7 +519,11 @@ def test_packages_that_some_settings_need_besides_are_compared_too(
     name = f"checkpoints/{checkout.artefact('checkpoints', LONG).name}"
     artefact = read_folder(checkout.path / "results", []).artefacts[name]
     packages = {**artefact.manifest.packages, package: version}
-    made = replace(artefact, manifest=artefact.manifest.model_copy(update={"packages": packages}))
+    settings = artefact.manifest.settings
+    if package == "pillow":
+        settings = {**settings, "model": {"python": "net:make"}}
+    update = {"packages": packages, "settings": settings}
+    made = replace(artefact, manifest=artefact.manifest.model_copy(update=update))
     assert currency.own_changes(made) == reasons
 
 
@@ -550,6 +555,18 @@ def test_damage_to_what_nothing_published_rests_on_is_a_warning(checkout: Checko
     report = audit(checkout)
     assert report.exit_code == 3
     assert any(f.kind == "orphans" and orphan.name in f.where for f in findings(report, Severity.NOTE))
+
+
+def test_a_table_alone_as_the_engine_makes_it_is_not_made_whole_and_no_fault(checkout: Checkout, quick: None):
+    figures, results = checkout.artefact("figures", "capacity"), checkout.path / "results"
+    for artefact, files, id_file in published(tiny_grid()):
+        if artefact.stage == "figures":
+            for path in (*files.values(), id_file):
+                (results / path).unlink()
+    shutil.rmtree(figures)
+    found = findings(audit(checkout, (1, 2)))
+    assert {(finding.severity, finding.kind) for finding in found} == {(WARNING, "not made")}
+    assert any("no figures are published; `make table` makes them" in finding.what for finding in found)
 
 
 def test_engine_records_are_counted_and_their_absence_is_no_finding(checkout: Checkout, quick: None, tmp_path: Path):

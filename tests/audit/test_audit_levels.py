@@ -25,6 +25,7 @@ from capacity.audit.findings import Level, Severity
 from capacity.audit.folder import Artefact, Folder, read_folder
 from capacity.audit.machine import check_machine, differences
 from capacity.audit.pinned import names_endpoint
+from capacity.audit.published_tables import check_rows
 from capacity.audit.release import unpack
 from capacity.audit.report import UNTOUCHED
 from capacity.audit.row_chain import check_chain
@@ -101,6 +102,18 @@ def test_rows_that_name_the_scores_of_another_run_are_found_though_every_number_
     told = [f.what for f in check_currency(forged, tiny_grid()).findings if f.where == "tables/capacity"]
     changed = table.manifest.settings != folder.artefacts[table.name].manifest.settings
     assert told == (["rows changed"] if changed else [])
+
+
+def test_a_file_of_several_rows_a_variant_is_no_list_of_variants(folder: Folder, tmp_path: Path):
+    """As bands of people are, where some are seen more often."""
+    table = next(each for each in folder.published_artefacts() if each.stage == "tables")
+    identity, level = table.manifest.settings["rows"][0]["probe_id"], Level(2)
+    (tmp_path / "capacity_bands.csv").write_text(f"probe_id,exposures\n{identity},3\n{identity},40\n")
+    outputs = {"capacity_bands.csv": table.manifest.outputs["capacity_table.csv"]}
+    manifest = table.manifest.model_copy(update={"outputs": outputs})
+    here = Folder(tmp_path, folder.artefacts, {}, [])
+    check_rows(dataclasses.replace(table, folder=tmp_path, manifest=manifest), here, level)
+    assert level.findings == []
 
 
 # --- determinism

@@ -90,7 +90,7 @@ SCHEDULE_FREE = {"exposures": 8, "batch": 4, "lr": 0.1, "optimizer": "schedule-f
         ("models.llama-2-2.experts", {"count": 4}, ["models.llama-2-2", "gated mlp", "mlp: standard"]),
         ("models.gpt2-no-mlp.experts", {"count": 4}, ["experts: given with mlp_ratio: 0"]),
         ("models.gpt2-2-2.experts", {"count": 4, "capacity": 0}, ["experts.capacity", "greater than 0"]),
-        ("regimes.long.lr", [0.01], ["regimes.long.lr", "at least 2"]),
+        ("regimes.long.lr", [0.01], ["regimes.long.lr: [0.01] is a list in which nothing is chosen; write one rate"]),
         ("regimes.long.lr", [0.01, 0.01], ["regimes.long.lr", "0.01 stands twice"]),
         ("regimes.long.lr", [0.01, 2], ["regimes.long.lr", "2", "less than 1"]),
         ("models.gpt2-2-2", {"hf": "openai-community/gpt2"}, ["hf: 'openai-community/gpt2'", "network", "model_type"]),

@@ -8,7 +8,7 @@ from capacity.artefacts import spec as specs
 from capacity.artefacts.identity import file_digest, input_digest
 from capacity.errors import UserError
 from capacity.models import factories
-from capacity.models.factories import source_digests
+from capacity.models.factories import imported_packages, source_digests
 
 SOURCE = '"""A net."""\n\n\ndef make(width):\n    return width * 2  # twice\n'
 
@@ -36,6 +36,16 @@ def test_a_comment_in_ones_own_module_makes_nothing_new(project: Path, text: str
     (project / "net.py").write_text(text)
     assert (source_digests("net:make") == before) is same
     assert (input_digest(project / "net.py") == before["net.py"]) is same, "a job compares what the spec says"
+
+
+def test_versions_of_installed_packages_that_a_factory_imports_count(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "net.py").write_text("import json, numpy.linalg\nfrom layers import other\nimport yaml\n" + SOURCE)
+    (project / "layers").mkdir()
+    (project / "layers" / "other.py").write_text("def f():\n    from PIL import Image\n")
+    (project / "yaml.py").write_text("")
+    assert imported_packages("net:make") == ("numpy", "pillow")
 
 
 def test_python_that_cannot_be_read_and_data_count_by_their_bytes(tmp_path: Path) -> None:

@@ -27,11 +27,14 @@ from capacity.api import read_table
 from capacity.cli import write_hub_folder
 from capacity.errors import UserError
 from capacity.hub.dataset_folder import write_dataset_folder
-from capacity.hub.model_folder import prompt_of, write_model_folder
+from capacity.hub.model_folder import for_people, prompt_of, write_model_folder
 from capacity.hub.public import copy_public, public
 from capacity.hub.push import push
 from capacity.tokenizers.tokenization import save_tokenizer
 from capacity.world.facts import save_world
+from capacity.world.pieces import EOS_ID
+from capacity.world.render import Renderer
+from capacity.world.sampling import training_draws
 
 ROOT = Path(__file__).resolve().parents[2]
 CROISSANT = Path(os.environ.get("CROISSANT", ROOT / ".venv-croissant" / "bin" / "mlcroissant"))
@@ -234,6 +237,17 @@ def test_a_dry_run_of_a_push_lists_what_would_go_where(dataset: Path, model: Exp
         push(dataset, "not a name", private=False, dry_run=True)
     with pytest.raises(UserError, match="facts: no name of a repository; give user/name"):
         push(dataset, "facts", private=False, dry_run=True)
+
+
+@pytest.mark.parametrize("kind", [{"kind": "word"}, {"kind": "bpe", "vocabulary": 400}], ids=["words", "pieces"])
+def test_a_tag_is_read_as_in_training_with_a_blank_in_front_or_without(kind: dict[str, Any]) -> None:
+    world = make_world({**SMALL_BIOS, "N": 40, "tag": True})
+    tokenizer = made_tokenizer(kind, world)
+    (text,) = Renderer(world, tokenizer).texts(training_draws(world, 1, 0, 0)[:1])
+    assert text.startswith(" TAG ")
+    taught = tokenizer.encode(text, add_special_tokens=False).ids
+    typed = for_people(tokenizer, blank=True)
+    assert typed.encode(text).ids == typed.encode(text.strip()).ids == [EOS_ID, *taught]
 
 
 def test_a_folder_without_a_card_is_not_pushed(tmp_path: Path) -> None:

@@ -252,6 +252,12 @@ def test_a_model_whose_one_rate_is_left_is_tried_at_lower_ones(study, monkeypatc
     assert trained.best[CANDIDATE] == lr / 8
 
 
+def test_a_rate_below_the_best_at_which_a_training_diverged_is_not_tried_again(study):
+    lowest, best, _ = study.rates[CANDIDATE]
+    assert study.next_rates(CANDIDATE, lowest) == [lowest / 2]
+    assert study.without({(f"measure-{CANDIDATE}", lowest)}).next_rates(CANDIDATE, best) == []
+
+
 def test_a_model_that_diverges_at_every_rate_is_told_in_one_line(study, monkeypatch):
     DivergingEngine(monkeypatch, {100: 0.0, 1000: 0.0})
     with pytest.raises(UserError, match=r"candidate: the loss is no number at any rate tried \(.*\); start with"):

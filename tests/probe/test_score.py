@@ -308,6 +308,17 @@ def test_scores_pass_through_parquet_into_the_table(small, tmp_path):
     assert (row["accuracy"], row["R_name_only"]) == (1, pytest.approx(row["R"], abs=1e-4))
 
 
+def test_a_loss_that_is_no_number_is_told_and_is_no_fact_that_a_text_leaves_out(small):
+    model = knows_everything(small)
+
+    def forward(ids):
+        """Of half of the texts alone."""
+        return SimpleNamespace(logits=torch.where(ids.sum(1)[:, None, None] % 2 == 0, torch.nan, model(ids).logits))
+
+    with pytest.raises(UserError, match="tokens have a loss that is no number though the weights are finite"):
+        score_people(forward, small.renderer, small.world, PROBE)
+
+
 def test_dropout_is_off_while_scoring(bios):
     model = tiny_transformer(bios.renderer.vocab_size, hidden_dropout=0.5)
     expected = score_people(model, bios.renderer, bios.world, PROBE)["nats"]

@@ -93,6 +93,8 @@ def people_of(pools: dict[str, list[str]]) -> tuple[Checker, dict[str, int]]:
         (GOOD.replace("James Ann Smith", "James Smith"), {"name": "missing"}),
         (GOOD.replace("James Ann Smith", "Mary Ann Smith"), {"name": "wrong"}),
         (GOOD + " Mary Lee Jones agrees.", {"name": "wrong"}),
+        ("Seven crows: " + GOOD, {"name": "wrong"}),  # words of one text alone would tell the name, and are not scored
+        ("\n" + GOOD, {}),
     ],
 )
 def test_what_a_text_misses_or_tells_wrongly_is_found(text: str, flaws: dict[str, str]) -> None:
@@ -111,12 +113,11 @@ def test_what_a_text_misses_or_tells_wrongly_is_found(text: str, flaws: dict[str
 
 def test_a_fact_is_scored_where_it_first_stands_with_the_words_that_gave_a_part_of_it_away() -> None:
     checker, codes = people_of(POOLS)
-    text = "Smith, in full James Ann Smith, born in May, on May 2, 1996, in Boston, MA, left Boston, MA. " + GOOD
+    text = "James Ann Smith, born in May, on May 2, 1996, in Boston, MA, left Boston, MA. " + GOOD
     marks = [
         (checker.items[label - 1], text[start:stop].strip()) for label, start, stop in checker.check(text, codes).marks
     ]
-    assert marks[:6] == [
-        ("name", "Smith"),
+    assert marks[:5] == [
         ("name", "James Ann Smith"),
         ("birth_date", "May"),
         ("birth_date", "May 2, 1996"),
@@ -371,13 +372,13 @@ def test_of_few_texts_one_that_tells_something_is_enough(monkeypatch: pytest.Mon
 def test_what_no_text_can_hold_is_mended_before_it_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Half a character, and the mark that ends a text, with what follows it."""
     world = make_world(TWO)
-    texts = iter(["\ud800 " + biography(world, 0, 0), *(f"{biography(world, p, n)}<|endoftext|>More" for p, n in
+    texts = iter([biography(world, 0, 0) + " \ud800", *(f"{biography(world, p, n)}<|endoftext|>More" for p, n in
                   [(0, 1), (0, 2), (1, 0), (1, 1), (1, 2)])])  # fmt: skip
     monkeypatch.setattr(ParaphrasingGrammar, "write", lambda self, asks, attempt: [next(texts) for _ in asks])
     rewritten, counts = rewrite_world(world, spec_of(world, flawed="keep"), tmp_path)
     assert rewritten.rewritings
     kept = rewritten.rewritings.texts(slice(None))
-    assert kept[0].startswith(" ? ")
+    assert kept[0].endswith(" ?")
     assert not any("More" in text for text in kept)
     assert counts["flaws_kept"] == {"flawed": 0}
 

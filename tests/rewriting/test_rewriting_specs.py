@@ -125,6 +125,8 @@ def test_a_model_counts_by_content_or_by_commit_and_runs_on_the_hardware_of_the_
     assert len(commits) == 2
     with pytest.raises(UserError, match=r"rewriter\.model: meta-llama.* is no folder here; a name needs a revision"):
         grid_of(rewriter={"kind": "model"})
+    with pytest.raises(UserError, match=r"rewriter\.revision: .* is a folder here, which counts by content; remove it"):
+        grid_of(rewriter={**folder, "revision": "a" * 40})
     assert "transformers" not in rewriting(grid_of()).packages
 
 
@@ -142,6 +144,7 @@ def test_a_model_counts_by_content_or_by_commit_and_runs_on_the_hardware_of_the_
             r"rewriter.url: 'localhost:8000' is not allowed",
         ),
         ({"rewritings": 0}, "rewritings: 0"),
+        ({"rewriter": {"kind": "model", "revision": "main"}}, "revision: 'main'"),
     ],
 )
 def test_what_cannot_be_rewritten_is_refused_before_any_job(change: dict[str, Any], says: str) -> None:

@@ -202,6 +202,8 @@ def test_a_ratio_to_what_stores_nothing_is_inconclusive(verdict):
     row = verdict(rows, published=4.0, **ratio)
     assert row["verdict"] == INCONCLUSIVE
     assert row["reason"] == "what it is divided by cannot be told from zero"
+    row = verdict(seeds(-2.0, -2.1, -2.05) + seeds(-0.5, -0.51, -0.49, model="other"), published=4.0, **ratio)
+    assert (row["verdict"], row["reason"]) == (INCONCLUSIVE, "what it is divided by is below zero")
 
 
 def test_seeds_of_two_studies_count_together_whatever_the_best_rate_of_each(verdict):

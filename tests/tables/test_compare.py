@@ -54,6 +54,7 @@ def test_of_several_studies_with_a_cell_the_same_one_is_compared():
     ("old", "new", "said"),
     [
         ("1.1,", "n/a,", "R has a value that is no number"),
+        ("1.1,", ",", "no R in line 2"),
         (",True,", ",,", "chosen has a value that is neither True nor False"),
         ("\nbase", "", "has no rows"),
     ],

@@ -139,6 +139,7 @@ def test_a_key_within_a_key_can_be_varied_and_is_the_run_that_has_it_written_out
     key: str, value: Any, section: str, written: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("capacity.plan.training_specs.source_digests", lambda python: {})
+    monkeypatch.setattr("capacity.plan.training_specs.imported_packages", lambda python: ())
     raw = read_yaml(TINY)
     if section == "models":
         del raw["models"]["small"]

@@ -64,6 +64,8 @@ from capacity.training.objective import Objective
 if "plain" in sys.argv:
     from contextlib import nullcontext
     compiled._for_a_cpu = nullcontext
+if "edited" in sys.argv:
+    compiled._DECOMPOSED = "of other source"
 model = build_model(paper_model("gpt2", l=1, h=1, head_dim=4), 9, 5, 1, "short")
 objective = Objective(model, 5, "fp32", True)
 gradient, _ = objective.gradient(objective.initial_vector(), *torch.arange(20).view(2, 2, 5) % 9)
@@ -86,3 +88,4 @@ def test_a_graph_is_found_by_another_process_and_by_none_that_makes_it_otherwise
     assert (first[0], second[0]) == (0, 1)
     assert first[1] == second[1]
     assert run("plain")[0] == 0
+    assert run("edited")[0] == 0

@@ -75,9 +75,11 @@ def own_changes(artefact: Artefact, archived: bool = False) -> list[str]:
         shown = ", ".join(each.replace("__main__", stage.script) for each in changed[:6])
         more = f" and {len(changed) - 6} others" if len(changed) > 6 else ""
         reasons.append(f"code {m.code.digest[:12]} -> {present[:12]}: {shown}{more}")
+    model = m.settings.get("model")
+    own = m.packages if isinstance(model, dict) and "python" in model else ()  # what a model of one's own imports
     for package in sorted({*m.packages, *stage.packages}):
         made = m.packages.get(package)
-        now_version = package_version(package) if package in (*stage.packages, *stage.further) else None
+        now_version = package_version(package) if package in (*stage.packages, *stage.further, *own) else None
         if made != now_version:
             reasons.append(f"package {package} {made} -> {now_version}")
     reasons += _changed_files(m.settings.get("files"), archived)

@@ -31,6 +31,10 @@ def check_inventory(folder: Folder, declared: Iterable[str], records: Path | Non
 
 def _published(folder: Folder, level: Level) -> None:
     for each in folder.published:
+        nothing = not any((folder.results / path).exists() for path in (each.id_file, *each.files.values()))
+        if nothing and each.stage != "tables" and not folder.archived:
+            level.warn("not made", each.id_file, f"no {each.stage} are published; `make table` makes them")
+            continue
         if not folder.published_id(each):
             level.fault("missing", each.id_file, "nothing is published here, or without the id of what it is a copy of")
         for path in each.files.values():

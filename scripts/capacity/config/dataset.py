@@ -222,7 +222,9 @@ class LocalModel(Sampled):
         description="A folder, from the project's folder on, by content; or a name on Hugging Face. Jobs do not "
         "download: fetch it before, or set HF_HUB_OFFLINE=0.",
     )
-    revision: str | None = Field(None, description="The commit of a model by name; required there.")
+    revision: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")] | None = Field(
+        None, description="The commit of a model by name, 40 digits; required there."
+    )
     batch: Count = Field(16, description="Texts sampled at a time; changes what is drawn.")
     top_p: Annotated[float, Field(gt=0, le=1)] = Field(0.95, description="Share of probability sampled from.")
 
@@ -280,7 +282,7 @@ class Records(Worded):
     """Own facts: a CSV or parquet file, one column names the entity, the others are its attributes."""
 
     kind: Literal["records"]
-    file: str = Field(description="The file, from the project's folder on; it counts by content.")
+    file: str = Field(description="The file, from the project's folder on; its content counts, and its name.")
     entity: str = Field(description="The column that names each row; no name may stand twice.")
     attributes: Annotated[list[str], Field(min_length=1), AfterValidator(unique)] | None = Field(
         None, description="The columns to write; null: all others."

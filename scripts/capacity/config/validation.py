@@ -53,6 +53,13 @@ def unique(values: list[Any]) -> list[Any]:
     return values
 
 
+def _several(rates: list[float]) -> list[float]:
+    """Refuse a list in which there is nothing to choose."""
+    if len(rates) < 2:
+        raise problem(f"{rates} is a list in which nothing is chosen; write one rate without brackets, or two and more")
+    return rates
+
+
 def plain(value: Any, depth: int = 0) -> Any:
     """Refuse what cannot be written down in a specification: only finite numbers, text, true, false, null, lists
     and mappings with keys of text can.
@@ -77,7 +84,9 @@ def plain(value: Any, depth: int = 0) -> Any:
 
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
-Rates = Annotated[list[Rate], Field(min_length=2), AfterValidator(unique)]
+Rates = Annotated[
+    list[Rate], AfterValidator(_several), AfterValidator(unique), Field(json_schema_extra={"minItems": 2})
+]
 OneRateOrMore = Annotated[
     Annotated[Rate, Tag("rate")] | Annotated[Rates, Tag("rates")],
     Discriminator(lambda value: "rates" if isinstance(value, list) else "rate"),

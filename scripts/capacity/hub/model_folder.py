@@ -66,7 +66,8 @@ It prints `{said}`; its training said `{taught}`. A text may begin with a blank 
 
 UNKNOWN = {  # what a tokenizer makes of a text that no training had
     "word": f"reads words that are not of this world as `{EOS_TOKEN}`, too",
-    "piece": "leaves out characters that no text of this world has",
+    "piece": "leaves out characters that no text of this world has; of other words and names it makes pieces for which "
+    "the model may have no row, and which it then refuses as out of range",
 }
 
 
@@ -121,6 +122,10 @@ def refuse_own_model(variant: Path) -> None:
 
 def for_people(tokenizer: Tokenizer, blank: bool) -> Tokenizer:
     """The same tokenizer, which takes what people type. blank: whether texts of training begin with one."""
+    content = json.loads(tokenizer.to_str())
+    for token in content["added_tokens"]:
+        token["normalized"] = not token["special"]  # a tag is looked for behind the blank that is put there
+    tokenizer = Tokenizer.from_str(json.dumps(content))
     steps = [tokenizer.normalizer] if tokenizer.normalizer else []
     steps += [normalizers.Strip(left=True, right=False)] + ([normalizers.Prepend(" ")] if blank else [])
     tokenizer.normalizer = normalizers.Sequence(steps)

@@ -1,8 +1,10 @@
-"""A model that config.yaml names as `python: package.module:factory`: the files that its source lies in."""
+"""A model that config.yaml names as `python: package.module:factory`: the files of its source, and what they import."""
 
 import ast
+import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 from capacity.artefacts.identity import input_digest
@@ -16,15 +18,40 @@ def source_digests(factory: str) -> dict[str, str]:
     Comments, docstrings and formatting do not count. Nothing is run; folders need no __init__.py. Raises UserError
     where there is no such file or it is no Python.
     """
+    paths = sorted(_sources(factory))
+    return {path.relative_to(REPOSITORY).as_posix(): input_digest(path) for path in paths}
+
+
+def imported_packages(factory: str) -> tuple[str, ...]:
+    """Installed packages, by the names that pip knows, that these files import: a version of theirs is another model.
+
+    Raises UserError as `source_digests` does.
+    """
+    tops = {name.partition(".")[0] for imported in _sources(factory).values() for name in imported}
+    installed = _packages_by_import()
+    return tuple(sorted({each for top in tops if not _is_own(top) for each in installed.get(top, ())}))
+
+
+@functools.cache
+def _packages_by_import() -> Mapping[str, list[str]]:
+    return packages_distributions()
+
+
+def _is_own(top: str) -> bool:
+    """Whether an import is of the project, which is looked at first."""
+    return (REPOSITORY / top).is_dir() or (REPOSITORY / f"{top}.py").is_file()
+
+
+def _sources(factory: str) -> dict[Path, list[str]]:
+    """The file of a factory's module and those that it imports from the project, each with all it imports."""
     module = factory.partition(":")[0]
-    found: dict[Path, str] = {}
+    found: dict[Path, list[str]] = {}
     waiting = list(_files_of(module))
     if module not in (name for name, _ in waiting):
         raise UserError(f"python: {factory}: no file {module.replace('.', '/')}.py in the project folder {REPOSITORY}")
     while waiting:
         name, path = waiting.pop()
         if path not in found:
-            found[path] = input_digest(path)
             try:
                 tree = ast.parse(path.read_bytes())
             except SyntaxError as error:
@@ -32,8 +59,9 @@ def source_digests(factory: str) -> dict[str, str]:
             except (ValueError, RecursionError, MemoryError) as error:
                 raise UserError(f"python: {factory}: {path} cannot be read as Python ({error})") from None
             package = name if path.stem == "__init__" else name.rpartition(".")[0]
-            waiting += [file for imported in _imports(tree, package) for file in _files_of(imported)]
-    return {path.relative_to(REPOSITORY).as_posix(): digest for path, digest in sorted(found.items())}
+            found[path] = list(_imports(tree, package))
+            waiting += [file for imported in found[path] for file in _files_of(imported)]
+    return found
 
 
 def find_factories() -> None:

@@ -10,7 +10,7 @@ from capacity.config.experiment import Config
 from capacity.errors import UserError
 from capacity.kernels.attention import MAX_CHANNELS, MAX_TOKENS
 from capacity.models.architectures import parameter_count
-from capacity.models.factories import source_digests
+from capacity.models.factories import imported_packages, source_digests
 from capacity.models.spec import ModelSettings, PaperModel
 from capacity.plan.estimates import biography_tokens, training_steps, vocabulary
 from capacity.plan.study_runs import Run, known
@@ -47,7 +47,8 @@ def checkpoint_spec(config: Config, run: Run, dataset: Spec, tokenizer: Spec) ->
         files=source_digests(run.model.python) if run.model.python else {},
     )
     parents = {"dataset": dataset.name, "tokenizer": tokenizer.name}
-    packages = OPTIMIZER_PACKAGES.get(regime.optimizer, ())
+    own = imported_packages(run.model.python) if run.model.python else ()
+    packages = (*OPTIMIZER_PACKAGES.get(regime.optimizer, ()), *own)
     return make_spec("checkpoints", run.slug, training, parents, for_model=model_modules(model), packages=packages)
 
 

@@ -159,6 +159,8 @@ def _model_digests(rewriter: LocalModel) -> dict[str, str]:
     """Path to content digest of a model in a folder; of one with a revision there is nothing to read."""
     folder = REPOSITORY / rewriter.model
     if rewriter.revision is not None:
+        if os.path.isdir(folder):
+            raise UserError(f"rewriter.revision: {rewriter.model} is a folder here, which counts by content; remove it")
         return {}
     if not os.path.isdir(folder):
         raise UserError(f"rewriter.model: {rewriter.model} is no folder here; a name needs a revision, its commit")

@@ -199,7 +199,8 @@ def _score_tokens(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Of the M labelled tokens: losses in nats, (1, M), and whether each is the model's first choice, (M,).
 
-    at_temperatures: then the losses at each of TEMPERATURES follow, (1 + temperatures, M).
+    at_temperatures: then the losses at each of TEMPERATURES follow, (1 + temperatures, M). Raises UserError where a
+    loss is NaN, which would count as a fact that no text mentions.
     """
     _check_context(model, int(rendering.lengths.max()))
     labels, _ = _labels(rendering)
@@ -218,6 +219,11 @@ def _score_tokens(
         hit[mine] = (logits_MV.argmax(dim=1) == targets_M).cpu().numpy()
         if at_temperatures and len(targets_M):
             nats[1:, mine] = nats_at_temperatures(logits_MV, targets_M).cpu().numpy()
+    if none := int(np.isnan(nats).any(axis=0).sum()):
+        raise UserError(
+            f"{none} of {len(hit)} tokens have a loss that is no number though the weights are finite: look in the "
+            "model's forward pass for a division by zero or a number too large for its precision"
+        )
     return nats, hit
 
 

@@ -122,4 +122,5 @@ def check_tensors(scheme: Rounding, roles: Collection[str]) -> None:
     if len(tensors & {"head", "embeddings"}) == 1 and TIED in roles:
         raise UserError(f"tensors: {named}; head and embeddings of this model are one tensor: name both or neither")
     if not tensors & {*roles, *(("head",) if TIED in roles else ())}:
-        raise UserError(f"tensors: {named}; this model has none of them")
+        here = ", ".join(role for role in ROLES if role in {*roles, *(("head", "embeddings") if TIED in roles else ())})
+        raise UserError(f"tensors: {named}; this model has none of them, but {here}; what makes the logits is the head")

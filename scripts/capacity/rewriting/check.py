@@ -3,7 +3,8 @@
 A fact counts as mentioned where its value stands as it is in the pools ("October 2, 1996", not "2 Oct 1996"), between
 word ends, and is not part of a longer value. A value of the same kind that is not the person's, another full name, or
 a pronoun of another gender makes the fact wrong, even where the right one stands too: then it is nowhere scored.
-A text that is wrong about the name mentions no fact of the person.
+A text that is wrong about the name mentions no fact of the person, and so does one that does not begin with it: words
+before it are not scored, and where they are a text's own they tell whose it is.
 No value stands in two pools (`check_pools`), so that none can be right in another's place; the working city, which
 could be taken for the birth city, is not mentioned.
 """
@@ -91,7 +92,8 @@ class Checker:
         flaws: dict[str, str] = {}
         for item in self._slots:
             mine = [each for each in found if each.item == item]
-            if not all(each.right for each in mine):
+            late = item == NAME and mine and text[: mine[0].start].strip()
+            if late or not all(each.right for each in mine):
                 flaws[self.items[item - NAME]] = WRONG
             elif not mine or any(_overlap(mine[0], (start, stop)) for _, start, stop in marks):
                 flaws[self.items[item - NAME]] = MISSING

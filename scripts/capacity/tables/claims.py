@@ -3,7 +3,7 @@
 A claim's statistic is one number a seed, because a seed draws its own world and its own training; what is measured is
 the mean over seeds with Student's 95 % interval. The declared tolerance turns the published number into a region.
 reproduced: the interval lies inside. not reproduced: it lies outside. inconclusive: it straddles the border, there are
-fewer seeds than the claim asks for, or what a ratio is divided by cannot be told from zero. not run: no row fits.
+fewer seeds than the claim asks for, or what a ratio is divided by is not above zero. not run: no row fits.
 """
 
 import math
@@ -62,8 +62,8 @@ def judge_claim(claim: Claim, table: pd.DataFrame, scale: str) -> dict[str, Any]
     values = pd.Series([_number(claim, sides) for sides in of_seed])
     low, high, _ = seed_interval(values.to_numpy(float))
     verdict, reason = _verdict(claim, low, high, len(seeds))
-    if claim["to"] and _reaches_zero(claim["column"], [sides["to"] for sides in of_seed]):
-        verdict, reason = INCONCLUSIVE, "what it is divided by cannot be told from zero"
+    if claim["to"] and (no_ratio := _no_ratio(claim["column"], [sides["to"] for sides in of_seed])):
+        verdict, reason = INCONCLUSIVE, f"what it is divided by {no_ratio}"
     return {**about, "measured": values.mean(), "low": low, "high": high, "verdict": verdict, "reason": reason}
 
 
@@ -140,10 +140,10 @@ def _number(claim: Claim, sides: Mapping[str, pd.DataFrame]) -> float:
     return number / float(sides["to"][claim["column"]].max()) if claim["to"] else number
 
 
-def _reaches_zero(column: str, rows_of_seed: Sequence[pd.DataFrame]) -> bool:
-    """Whether the interval of the peaks of several seeds reaches zero: a ratio to them says nothing."""
-    low, _, _ = seed_interval(pd.Series([rows[column].max() for rows in rows_of_seed]).to_numpy(float))
-    return low <= 0
+def _no_ratio(column: str, rows_of_seed: Sequence[pd.DataFrame]) -> str:
+    """Why a ratio to the peaks of several seeds says nothing: their interval reaches zero, or lies below."""
+    low, high, _ = seed_interval(pd.Series([rows[column].max() for rows in rows_of_seed]).to_numpy(float))
+    return "" if low > 0 else "is below zero" if high < 0 else "cannot be told from zero"
 
 
 def _statistic(name: str, column: str, rows: pd.DataFrame) -> float:

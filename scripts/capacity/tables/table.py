@@ -108,6 +108,8 @@ def read_table(path: Path) -> pd.DataFrame:
     for column in set(NUMBER_COLUMNS) - set(INTEGER_COLUMNS):
         if not pd.api.types.is_numeric_dtype(table[column]) and table[column].notna().any():
             raise UserError(f"{path}: {column} has a value that is no number; make the table again")
+    if (none := table["R"].isna()).any():
+        raise UserError(f"{path}: no R in line {2 + int(none.argmax())}; make the table again")
     if not table["chosen"].isin([True, False]).all():
         raise UserError(f"{path}: chosen has a value that is neither True nor False; make the table again")
     return table.astype({"chosen": bool})
