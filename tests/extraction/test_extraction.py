@@ -266,7 +266,7 @@ def test_the_try_that_the_choosing_people_prefer_is_chosen_and_the_lower_loss_of
 
 
 def test_a_table_without_extraction_is_written_as_before_and_one_with_it_is_read_again(tmp_path: Path):
-    plain = capacity_table([dict.fromkeys(read_table_columns(), None) for _ in range(2)])
+    plain = capacity_table([dict.fromkeys(read_table_columns(), None) | {"R": 1.0} for _ in range(2)])
     assert with_extraction(plain, [None, None]) is plain
     asked = dict.fromkeys(EXTRACTION_COLUMNS, 0.5) | {"extraction": "ask", "answers_id": "x"}
     table = with_extraction(plain, [None, asked])

@@ -65,7 +65,7 @@ if "plain" in sys.argv:
     from contextlib import nullcontext
     compiled._for_a_cpu = nullcontext
 if "edited" in sys.argv:
-    compiled._DECOMPOSED = "of other source"
+    compiled._decomposed = lambda: "of other source"
 model = build_model(paper_model("gpt2", l=1, h=1, head_dim=4), 9, 5, 1, "short")
 objective = Objective(model, 5, "fp32", True)
 gradient, _ = objective.gradient(objective.initial_vector(), *torch.arange(20).view(2, 2, 5) % 9)

@@ -112,7 +112,7 @@ def package_version(name: str) -> str:
     """
     try:
         return metadata.version(name).split("+")[0]
-    except metadata.PackageNotFoundError:
+    except (metadata.PackageNotFoundError, ValueError):  # the latter for a name that is none
         raise UserError(f"the package {name} is not installed here; `make env` makes the environment") from None
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
+from inspect import getsource
 from typing import Any
 from unittest.mock import patch
 
@@ -13,7 +13,7 @@ from torch._inductor.compile_fx import compile_fx
 from torch._inductor.decomposition import decompositions
 from torch.fx import GraphModule
 
-from capacity.artefacts.identity import input_digest
+from capacity.artefacts.identity import source_digest
 from capacity.errors import UserError
 from capacity.kernels import library
 from capacity.training.joined_products import join_products
@@ -21,7 +21,6 @@ from capacity.training.joined_products import join_products
 Tensors = Sequence[Tensor]
 _EMBEDDING = torch.ops.aten.embedding_dense_backward.default
 _STOCK_EMBEDDING = decompositions[_EMBEDDING]
-_DECOMPOSED = input_digest(Path(__file__))  # what stands here for an operator of torch
 MOST_MODELS = 10**6  # of one process
 
 
@@ -113,8 +112,13 @@ def _for_a_cpu() -> Iterator[None]:
     """
     config: Any = torch.compiler.config  # torch's cache of graphs does not look at what stands for an operator
     others = {torch.ops.aten.addmm.default: _addmm, _EMBEDDING: _embedding_gradient}
-    with patch.dict(decompositions, others), config.patch(cache_key_tag=f"{_DECOMPOSED}{library.operators.name}"):
+    with patch.dict(decompositions, others), config.patch(cache_key_tag=f"{_decomposed()}{library.operators.name}"):
         yield
+
+
+def _decomposed() -> str:
+    """A digest of what stands for an operator."""
+    return source_digest(getsource(_addmm) + getsource(_embedding_gradient))
 
 
 def _addmm(bias: Tensor, left: Tensor, right: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
