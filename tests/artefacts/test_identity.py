@@ -514,7 +514,7 @@ def test_the_build_of_a_package_for_some_hardware_is_not_its_version(monkeypatch
     assert package_version("planted-a") == "2.1.0"
 
 
-@pytest.mark.parametrize("name", ["no-such-package", "", "../no", "a\0b"])
+@pytest.mark.parametrize("name", ["no-such-package", "", "../no"])
 def test_a_package_that_is_not_installed_is_one_line(name: str):
     with pytest.raises(UserError, match=f"{re.escape(name)} is not installed"):
         package_version(name)
