@@ -47,7 +47,8 @@ def run_to_ask(
     if plain is None:
         named = ", ".join(schemes)
         raise UserError(
-            f"studies.{run.study}.extraction: {label} with quantizers: {named}; it asks the checkpoint itself, add none"
+            f"studies.{run.study}.extraction: {label} with quantizers: {named}; it asks the checkpoint itself, "
+            "add `none` to them"
         )
     return RunToAsk(run, label, extraction, read_world(people.settings), checkpoint, config.probe.draws), plain
 
