@@ -39,5 +39,5 @@ rule publish_table:
     message:
         "Publishing {output.table}."
     shell:
-        "python scripts/publish_table.py --table {input.table:q} --output {output.table:q}"
-        " --summary {output.summary:q} --runs {output.runs:q} --identity {output.identity:q} > {log:q} 2>&1"
+        "python scripts/publish_table.py --artefact {input.table:q} --identity {output.identity:q}"
+        " {output.table:q} {output.summary:q} {output.runs:q} > {log:q} 2>&1"

@@ -59,19 +59,19 @@ def test_a_table_is_published_as_it_is_whatever_the_locale(results: Path):
     with Making(table, results, inputs) as making:
         for name in ("capacity_table.csv", "capacity_summary.csv"):
             (making.folder / name).write_text("é\n", encoding="utf-8")
-    outputs = ("output", "summary", "runs", "identity")
-    words = [word for name in outputs for word in (f"--{name}", str(results / f"new_{name}"))]
+    place = results / "elsewhere"
+    place.mkdir()
     ascii_alone = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     command = [
         sys.executable,
         str(SCRIPT.with_name("publish_table.py")),
-        "--table",
-        str(results / table.name / MANIFEST),
-        *words,
+        *("--artefact", str(results / table.name / MANIFEST), "--identity", str(place / "capacity_table.id")),
+        *(str(place / name) for name in ("capacity_table.csv", "capacity_summary.csv", "runs.csv")),
     ]
     answer = subprocess.run(command, env=os.environ | ascii_alone, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr
-    assert (results / "new_output").read_text(encoding="utf-8") == "é\n"
+    assert (place / "capacity_table.csv").read_text(encoding="utf-8") == "é\n"
+    assert (place / "runs.csv").read_text(encoding="utf-8").startswith("study,run,")
 
 
 def test_what_was_not_published_stays_whatever_its_name(results: Path, monkeypatch):

@@ -2,29 +2,38 @@
 
 import argparse
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from capacity.artefacts.identity import file_digest
 from capacity.artefacts.manifest import MANIFEST, read_manifest, verify, write_atomically
 from capacity.errors import UserError, fail
 
+Told = Callable[[dict[str, Any], Path], str]  # of a manifest and the results folder, the text of a file
 
-def publish(description: str | None, sole: bool = False) -> None:
+
+def publish(description: str | None, sole: bool = False, told: Mapping[str, Told] | None = None) -> None:
     """The command line of a rule that publishes: copy files of one artefact to their fixed paths, its identity last.
 
-    sole: copies that other artefacts of the stage left in the same folder go.
+    sole: copies that other artefacts of the stage left in the same folder go. told: files of these names are no
+    artefact's; they are written from the artefact's manifest.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--artefact", type=Path, required=True, help="the artefact's manifest.json")
     parser.add_argument("--identity", type=Path, required=True, help="where the artefact's id goes")
     parser.add_argument("targets", type=Path, nargs="+", help="where the files of these names go")
     args = parser.parse_args()
-    folder = args.artefact.parent
+    folder, results = args.artefact.parent, args.artefact.parents[2]
     try:
-        verify(folder)
+        manifest = verify(folder)
+        texts = {name: text(manifest, results) for name, text in (told or {}).items()}
     except UserError as error:
         fail(error)
     for target in args.targets:
+        if target.name in texts:
+            write_atomically(target, texts[target.name])
+            continue
         scratch = target.with_name(f".{target.name}.new")
         shutil.copyfile(folder / target.name, scratch)
         scratch.replace(target)
