@@ -36,7 +36,8 @@ RESULTS = "results"
 def plan(*files: Place, **overrides: Any) -> Grid:
     """The specs of a configuration, without making anything: files, later ones over earlier ones, then overrides.
 
-    For example plan("config.yaml", "scales/paper.yaml", study=["base-law"]); `specs` has all by name.
+    For example plan("config.yaml", "scales/paper.yaml", study=["base-law"]); `specs` has all by name. A text among the
+    overrides is YAML, as those of --config are: "2" is a number.
     """
     return resolve(load_asked([Path(file) for file in files or ("config.yaml",)], overrides))
 

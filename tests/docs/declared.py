@@ -72,6 +72,9 @@ WAYS: dict[str, Way] = {
         says=r"total +16\d\d",
         slow=True,
     ),
+    "snakemake --profile slurm all --configfile my.yaml --config study=my-question": Run(
+        "snakemake -n --profile slurm all --configfile my.yaml --config study=my-question", says=r"judge_claims +1"
+    ),
     "make report": Run(makes="results/report.html", slow=True),
     "snakemake --report=results/engine.html results/report.html": Run(
         first="make report", makes="results/engine.html", slow=True

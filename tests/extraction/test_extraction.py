@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from planted import TINY, of_stage
 from test_figures import variant
 
+from capacity.artefacts.stages import STAGES as STAGES_BY_NAME
 from capacity.config.experiment import Config
 from capacity.config.extractions import Extraction
 from capacity.config.load import check, read_yaml
@@ -366,3 +367,14 @@ def test_a_column_that_is_called_as_the_place_for_the_name_is_refused(tmp_path: 
     records = {"kind": "records", "file": str(tmp_path / "t.csv"), "entity": "e"}
     with pytest.raises(UserError, match=r"'the \{name\}' of atomic is asked for by .*; give it wordings of its own"):
         grid_of(asking(**{"datasets/atomic": records}))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "schedule-free"])
+def test_a_mixed_training_rests_on_the_packages_that_the_training_itself_does(monkeypatch, optimizer: str):
+    monkeypatch.setattr("capacity.plan.training_specs.imported_packages", lambda factory: ("pillow",))
+    own = {"python": "examples.architectures.gru:make", "settings": {}}
+    grid = grid_of(asking(MIXED, **{"models/small": own, "regimes/long/optimizer": optimizer}))
+    trained, (mixed, *_) = of_stage(grid, "checkpoints", "e2"), of_stage(grid, "finetunes", "e2").members
+    assert mixed.packages.keys() - {"peft"} == trained.packages.keys() >= {"pillow"}
+    stage = STAGES_BY_NAME["finetunes"]
+    assert mixed.packages.keys() - {"pillow"} <= {*stage.packages, *stage.further}

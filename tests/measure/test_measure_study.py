@@ -158,6 +158,16 @@ def study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MeasureStudy:
     return MeasureStudy.first("again", recipe, models, 9_232)
 
 
+def test_a_text_that_looks_like_a_number_is_planned_as_it_is_built(study: MeasureStudy):
+    section = study.models[CANDIDATE]
+    study = replace(study, models={**study.models, CANDIDATE: {"hf": {**section["hf"], "name_or_path": "2"}}})
+    planned = running.grid_of(study)
+    built = resolve(load_config([ROOT / "config.yaml", running.write_config(study)]))
+    assert list(planned.specs) == list(built.specs)
+    models = [spec.settings["model"] for spec in planned.specs.values() if spec.stage == "checkpoints"]
+    assert {model["hf"]["name_or_path"] for model in models if "hf" in model} == {"2"}
+
+
 def as_if_made(monkeypatch: pytest.MonkeyPatch, study: MeasureStudy) -> None:
     """All that a study trains is there."""
     specs, look = running.grid_of(study.whole()).specs.values(), running.hold_against

@@ -157,6 +157,7 @@ def test_a_model_that_can_be_measured_passes_the_check(model: dict) -> None:
         (hf("mamba", vocab_size=8), ["vocab_size cannot be set", "tokenizer"]),
         (hf("gpt2", resid_pdrop=0.1), ["hf: gpt2", "dropout of 0.1", "resid_pdrop"]),
         (hf("qwen3", attention_dropout=0.1), ["hf: qwen3", "set attention_dropout to 0"]),
+        ({"hf": {"model_type": "gpt2"}}, ["hf: gpt2", "dropout of 0.1", "resid_pdrop"]),  # too large to be run
         (hf("qwen3", num_attention_heads=3, num_key_value_heads=2), ["hf: qwen3"]),
         (hf("mixtral", num_attention_heads=3, num_key_value_heads=2), ["hf: mixtral"]),
         (hf("gpt2", n_head=3), ["hf: gpt2", "cannot be built"]),

@@ -18,6 +18,7 @@ from capacity.cli import show_plan as plan
 from capacity.config.experiment import Config
 from capacity.config.load import check, read_yaml
 from capacity.plan.estimates import (
+    GPU_STEP_SECONDS,
     PRODUCT_FLOPS,
     STARTUP_SECONDS,
     UNKNOWN_TOKENS,
@@ -424,6 +425,15 @@ def test_tries_are_estimated_by_their_steps(tmp_path: Path):
 def test_a_mixed_training_is_estimated_as_the_training_and_its_questions(tmp_path: Path):
     found = seconds_by_rule(asking(MIXED, **{"regimes/long/exposures": 100_000}), tmp_path)
     assert found["finetune_qa"] == pytest.approx(2 * found["train_checkpoint"], rel=0.1)
+
+
+def test_on_a_gpu_a_small_model_waits_for_its_steps_with_questions_too(tmp_path: Path):
+    gpu = {"scales/laptop/accelerator": "gpu"}
+    found = seconds_by_rule(asking(MIXED, **{"regimes/long/exposures": 100_000}, **gpu), tmp_path)
+    assert found["finetune_qa"] == pytest.approx(2 * found["train_checkpoint"], rel=0.1)
+    few, many = (seconds_by_rule(asking({**LORA, "steps": n}, **gpu), tmp_path)["finetune_qa"] for n in (1000, 100_000))
+    tries = 2 * 2  # of two checkpoints
+    assert many - few == pytest.approx(tries * 99_000 * GPU_STEP_SECONDS)
 
 
 def test_a_total_adds_up_each_kind_of_device():

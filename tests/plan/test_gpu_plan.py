@@ -8,7 +8,7 @@ from test_gpu_sharing import workstation
 
 from capacity.cli import show_plan
 from capacity.jobs.gpus import Gpu
-from capacity.plan import forecast as forecasts
+from capacity.plan import roofline
 from capacity.plan.estimates import PUBLISHED_DAYS, PUBLISHED_GPUS, published_rate
 from capacity.plan.forecast import Basis, Cost, Forecast, PlannedJob, forecast
 from capacity.plan.gpu_plan import assumptions, fit_of_a_day
@@ -77,7 +77,7 @@ def test_the_workstation_s_base_law_fits_a_day_and_a_faster_gpu_makes_it_shorter
 ) -> None:
     plan, seconds = hold_against(workstation(), tmp_path), []
     for card in (A100, next(card for card in CARDS if card.name == "H100")):
-        monkeypatch.setattr(forecasts, "assumed_card", lambda card=card: card)
+        monkeypatch.setattr(roofline, "assumed_card", lambda card=card: card)
         answer = forecast(plan, tmp_path)
         assert "which fits a day" in fit_of_a_day(answer, 1)[0]
         seconds.append(answer.total()["gpu_seconds"])

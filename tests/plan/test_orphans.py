@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 from forked import run_module
-from planted import TINY, of_stage, plant, publish, tiny, tiny_grid
+from planted import TINY, build, of_stage, plant, publish, tiny, tiny_grid
+from test_extraction import asking
 
 from capacity.artefacts.manifest import DIGEST, MANIFEST, manifest_digest
 from capacity.artefacts.publishing import copies
+from capacity.config.experiment import Config
+from capacity.config.load import check
 from capacity.jobs.activity import being_made, is_in_use, state_in_log
-from capacity.plan.grid import Grid
+from capacity.plan.grid import Grid, resolve
 from capacity.plan.orphans import damaged, folder_bytes, remove, unreached
 from capacity.plan.run_lock import lock_run
 from capacity.plan.run_states import run_states
@@ -178,6 +181,23 @@ def test_a_run_is_running_only_while_a_job_makes_its_next_artefact(results: Path
     log.parent.mkdir(parents=True)
     log.write_text("error: the loss is not a number\n")
     assert states() == ["failed", "done", "done"]
+
+
+def test_a_run_whose_questions_have_no_answers_is_not_done(tmp_path: Path):
+    grid, results = resolve(check(Config, asking(), "planted")), tmp_path / "results"
+    build(grid, results)
+    log = results / "logs" / "finetune_qa" / f"{of_stage(grid, 'finetunes', 'e2').id}.log"
+
+    def states() -> list[tuple[str, str]]:
+        return [(run["state"], run["stage"]) for run in run_states(hold_against(grid, results), results)]
+
+    assert states() == [("done", "")] * 3
+    for stage in ("finetunes", "answers"):
+        shutil.rmtree(results / of_stage(grid, stage, "e2").name)
+    assert states() == [("missing", "finetunes"), ("done", ""), ("done", "")]
+    log.parent.mkdir(parents=True)
+    log.write_text("error: out of memory\n")
+    assert states() == [("failed", "finetunes"), ("done", ""), ("done", "")]
 
 
 @pytest.mark.parametrize(

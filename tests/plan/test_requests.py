@@ -177,6 +177,11 @@ def test_a_gpu_scores_and_asks_in_a_gpus_time() -> None:
         assert core > 100 * gpu > 0
 
 
+def test_fine_tuning_on_a_gpu_asks_for_the_time_that_its_steps_wait() -> None:
+    asked = requests.question_minutes(WORLD, WORD, GPU, 300_000 * 4, 300_000) - requests.STARTUP_MINUTES
+    assert asked == 3 * 300_000 * 0.01 / 60
+
+
 def test_a_table_asks_for_what_its_largest_world_and_all_its_rows_take():
     def asked(*people: int) -> requests.Needs:
         rows = [{"N": N} for N in people]

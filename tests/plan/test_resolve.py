@@ -797,3 +797,15 @@ def with_figure(figure: dict[str, Any]) -> Config:
 def test_a_figure_shows_only_what_is_varied(key: str):
     with pytest.raises(UserError, match=rf"figure\.{key}: dataset\.K is not varied; name one of dataset\.N"):
         with_figure({"x": "model", key: "dataset.K"})
+
+
+def test_a_figure_shows_of_grids_only_what_they_vary_themselves():
+    raw = read_yaml(TINY)
+    raw["studies"]["base"] |= {"vary": {"dataset.K": [2, 4]}, "grids": [{"vary": {"dataset.N": [6, 8]}}]}
+    for key in ("dataset.N", "dataset.K"):
+        raw["studies"]["base"]["figure"] = {"x": key}
+        if key == "dataset.N":
+            assert check(Config, raw, "planted").studies["base"].varied() == {"dataset.N"}
+        else:
+            with pytest.raises(UserError, match=r"figure\.x: dataset\.K is not varied; name one of dataset\.N"):
+                check(Config, raw, "planted")

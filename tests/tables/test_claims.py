@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import scipy.stats
 import yaml
@@ -204,6 +205,13 @@ def test_a_ratio_to_what_stores_nothing_is_inconclusive(verdict):
     assert row["reason"] == "what it is divided by cannot be told from zero"
     row = verdict(seeds(-2.0, -2.1, -2.05) + seeds(-0.5, -0.51, -0.49, model="other"), published=4.0, **ratio)
     assert (row["verdict"], row["reason"]) == (INCONCLUSIVE, "what it is divided by is below zero")
+
+
+def test_a_ratio_to_zero_is_inconclusive_and_has_no_number(verdict):
+    ratio = {"of": {"study": ["base"], "model": ["m"]}, "to": {"study": ["base"], "model": ["other"]}}
+    row = verdict(seeds(2.0, 2.1, 2.05) + seeds(1.0, 0.0, 1.1, model="other"), **ratio)
+    assert (row["verdict"], row["reason"]) == (INCONCLUSIVE, "what it is divided by is zero")
+    assert "|  |  | 3 | **inconclusive**: what it is divided by is zero |" in as_markdown(pd.DataFrame([row]))
 
 
 def test_seeds_of_two_studies_count_together_whatever_the_best_rate_of_each(verdict):

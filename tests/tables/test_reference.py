@@ -9,7 +9,7 @@ from capacity.config.claim import read_claims
 from capacity.config.load import load_config
 from capacity.errors import UserError
 from capacity.tables.claims import as_markdown, judge
-from capacity.tables.claims_by_scale import heads_in_order_of_size, of_record, scales_markdown
+from capacity.tables.claims_by_scale import counts_text, heads_in_order_of_size, of_record, scales_markdown
 from capacity.tables.reference import read_tables, scales_of
 from capacity.tables.table import write_table
 
@@ -30,12 +30,13 @@ def test_the_committed_verdicts_follow_from_the_committed_tables(folder: Path, t
 def test_the_verdicts_of_all_scales_stand_side_by_side():
     tables = {folder.name: read_tables(folder) for folder in SCALES}
     judged = {scale: judge(CLAIMS, table, scale) for scale, table in tables.items()}
-    heads = heads_in_order_of_size(tables)
+    heads = heads_in_order_of_size(tables, judged)
+    counts = counts_text(of_record(judged, heads))
     everything = pd.Series(True, index=range(len(CLAIMS)))
     committed = (ROOT / "results" / "reference" / "claims.md").read_text()
-    assert committed == scales_markdown(judged, heads, everything), "run `make reference`"
+    assert committed == f"{scales_markdown(judged, heads, everything)}\n{counts}", "run `make reference`"
     headlines = scales_markdown(judged, heads, pd.Series([claim["headline"] for claim in CLAIMS]))
-    assert headlines in (ROOT / "README.md").read_text(), "run `make reference`"
+    assert f"{headlines}\n{counts}" in (ROOT / "README.md").read_text(), "run `make reference`"
 
 
 def test_the_verdict_of_record_is_that_of_the_largest_scale_that_was_run():
@@ -55,7 +56,17 @@ def test_the_verdict_of_record_is_that_of_the_largest_scale_that_was_run():
 def test_scales_stand_in_the_order_of_their_models():
     tables = {"a": [5e3, 5e3, 1e3], "b": [3e3, 3e3, 3e3]}
     frames = {name: pd.DataFrame({"checkpoint_id": ["x", "y", "z"], "P": P}) for name, P in tables.items()}
-    assert heads_in_order_of_size(frames) == {"b": "b, 3k", "a": "a, 1k to 5k"}
+    unused = dict.fromkeys(frames, pd.DataFrame({"runs": [""]}))
+    assert heads_in_order_of_size(frames, unused) == {"b": "b, 3k", "a": "a, 1k to 5k"}
+    judged = unused | {"a": pd.DataFrame({"runs": ["x", "x y", ""]})}
+    assert heads_in_order_of_size(frames, judged) == {"b": "b, 3k", "a": "a, 5k"}
+
+
+def test_the_counts_name_the_results_of_which_nothing_is_reproduced():
+    verdicts = ["reproduced", "inconclusive", "not reproduced", "not run", "not run"]
+    record = pd.DataFrame({"result": [1, 1, 2, 3, ""], "verdict": verdicts})
+    said = "Of all 5 claims: 1 reproduced, 1 not reproduced, 1 inconclusive, 2 not run."
+    assert counts_text(record) == f"{said} Of the paper's results 2, 3 no claim is reproduced.\n"
 
 
 def test_claims_name_studies_of_the_configuration_or_say_why_not():

@@ -293,6 +293,12 @@ def test_a_table_survives_the_file(tmp_path):
     assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "table.csv").read_bytes()
 
 
+@pytest.mark.parametrize("flops", [2**63, 2**64, 10**22])
+def test_flops_of_a_large_model_survive_the_file(tmp_path, flops):
+    write_table(capacity_table([row(changes={"flops": flops})]), tmp_path / "table.csv")
+    assert read_table(tmp_path / "table.csv")["flops"].tolist() == [float(flops)]
+
+
 @pytest.mark.parametrize("name", ["2026", "007", "1e3", "true", "null"])
 def test_names_of_digits_or_words_of_yaml_stay_text(tmp_path, name):
     columns = ("study", "dataset", "tokenizer", "model", "regime", "scheme", "setting", "run")

@@ -20,6 +20,7 @@ from worlds import FULL_BIOS, SMALL_BIOS, TOKENIZERS, made_tokenizer, make_world
 from capacity.config.experiment import Config
 from capacity.config.load import check, read_yaml
 from capacity.errors import UserError
+from capacity.plan import world_specs
 from capacity.plan.estimates import vocabulary
 from capacity.plan.grid import resolve
 from capacity.tokenizers.spec import WordVocabulary
@@ -204,3 +205,22 @@ def test_a_value_with_the_token_that_ends_texts_is_refused_before_any_job(tmp_pa
     raw["datasets"]["people"] = {"kind": "bioS", "N": 4, "value_lists": lists}
     with pytest.raises(UserError, match=r"value_lists.cities: 'Ba<\|endoftext\|>sel' holds <\|endoftext\|>"):
         resolve(check(Config, raw, "planted"))
+
+
+def test_lists_are_read_once_for_all_runs_and_again_when_they_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = tmp_path / "cities.txt"
+    file.write_text("Bern\nBasel\nGenf\nChur\n")
+    raw = read_yaml(TINY)
+    raw["datasets"]["people"]["value_lists"] = {"cities": str(file)}
+    raw["datasets"]["people"]["pools"].pop("cities")
+    raw["studies"]["prose"]["seeds"] = [1, 2, 3]
+    read: list[int] = []
+    look = world_specs.make_grammar
+    monkeypatch.setattr(world_specs, "make_grammar", lambda world: read.append(world.seed) or look(world))
+    config = check(Config, {**raw, "study": ["prose"]}, "planted")
+    digests = [of_stage(resolve(config), "datasets").settings["files"][str(file)]]
+    assert len(read) == 1
+    file.write_text("Bern\nBasel\nGenf\nZug\nThun\n")
+    digests.append(of_stage(resolve(config), "datasets").settings["files"][str(file)])
+    assert len(read) == 2
+    assert len(set(digests)) == 2

@@ -44,6 +44,7 @@ STAGES = {
             "finetunes",
             "finetune_qa",
             ("lightning", "numpy", "peft", "tokenizers", "torch", "transformers"),
+            OPTIMIZER_PACKAGES["schedule-free"],
         ),
         Stage("answers", "probe_answers", ("numpy", "tokenizers", "torch", "transformers")),
         Stage("tables", "tabulate_capacity", ("numpy", "pandas", "scipy")),

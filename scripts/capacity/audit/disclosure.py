@@ -88,7 +88,7 @@ def _checklist(manifests: list[Manifest], rows: list[dict[str, Any]], config: Co
     devices = Counter(str(m.metrics["device"]) for m in manifests if "device" in m.metrics)
     commits = Counter(str(m.git.get("commit")) for m in manifests)
     studies = [config.studies[name] for name in config.study if name in config.studies] if config else []
-    varied = sorted({key for study in studies for key in study.vary})
+    varied = sorted({key for study in studies for key in study.varied()})
     enough = YES if seeds and min(seeds) >= 3 else PARTLY
     answers = [
         ("a clear description of models and algorithms", YES, "docs/, the specification in each manifest"),

@@ -22,7 +22,7 @@ from capacity.figures.studies import plot_study
 from capacity.measure.gallery import gallery_markdown, plot_gallery, read_gallery
 from capacity.plan.fixed_paths import CONFIG_FILE
 from capacity.tables.claims import as_markdown, judge
-from capacity.tables.claims_by_scale import heads_in_order_of_size, of_record, scales_markdown
+from capacity.tables.claims_by_scale import counts_text, heads_in_order_of_size, of_record, scales_markdown
 from capacity.tables.reference import read_tables, scales_of
 from capacity.tables.table import write_table
 
@@ -83,13 +83,15 @@ def main() -> None:
     collected = {folder.name: collect(folder, claims, studies) for folder in scales}
     tables = {scale: table for scale, (table, _) in collected.items()}
     judged = {scale: verdicts for scale, (_, verdicts) in collected.items()}
-    heads = heads_in_order_of_size(tables)
+    heads = heads_in_order_of_size(tables, judged)
+    record = of_record(judged, heads)
     everything = pd.Series(True, index=range(len(claims)))
-    text = scales_markdown(judged, heads, everything)
+    counts = counts_text(record)
+    text = f"{scales_markdown(judged, heads, everything)}\n{counts}"
     (args.reference / "claims.md").write_text(text, encoding="utf-8")
     plot_figure_one(pd.concat(tables.values(), ignore_index=True), args.reference)
     hang(args.reference / "gallery")
     if args.readme:
         headlines = pd.Series([claim["headline"] for claim in claims])
-        into_readme(args.readme, scales_markdown(judged, heads, headlines))
-    print(of_record(judged, heads)["verdict"].value_counts().to_string())
+        into_readme(args.readme, f"{scales_markdown(judged, heads, headlines)}\n{counts}")
+    print(record["verdict"].value_counts().to_string())

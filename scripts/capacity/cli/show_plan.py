@@ -23,13 +23,13 @@ from capacity.jobs.run_loggers import check_loggers
 from capacity.plan.changes import compare
 from capacity.plan.estimates import DAY, PUBLISHED_FLOPS, PUBLISHED_RUN, published_rate, training_flops
 from capacity.plan.fixed_paths import CONFIG_FILE, RESULTS
-from capacity.plan.forecast import Cost, Forecast, assumed_card, assumed_rate, forecast
+from capacity.plan.forecast import Cost, Forecast, forecast
 from capacity.plan.gaps import gap_messages, gaps
 from capacity.plan.gpu_plan import assumptions, fit_of_a_day
 from capacity.plan.grid import Grid, resolve
 from capacity.plan.prepare import try_models
 from capacity.plan.requests import made_from
-from capacity.plan.roofline import in_words
+from capacity.plan.roofline import assumed_card, assumed_rate, in_words
 from capacity.plan.survey import hold_against
 from capacity.tables.naming import run_names
 from capacity.training.spec import TrainingSettings

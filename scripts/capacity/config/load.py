@@ -27,12 +27,13 @@ def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def load_config(files: list[Path], overrides: dict[str, Any] | None = None) -> Config:
-    """The configuration in the files, later ones over earlier ones, then the overrides.
+def load_config(files: list[Path], overrides: dict[str, Any] | None = None, unwritten: Source | None = None) -> Config:
+    """The configuration in the files, later ones over earlier ones, then the overrides, whose texts are YAML.
 
-    Raises UserError with a line for each mistake, which names the file that made it.
+    unwritten: a last file that does not exist yet, its name and its content. Raises UserError with a line for each
+    mistake, which names the file that made it.
     """
-    return _checked(Config, _sources(files, overrides))
+    return _checked(Config, [*_sources(files, overrides), *([unwritten] if unwritten else [])])
 
 
 def load_asked(files: list[Path], overrides: dict[str, Any] | None) -> Config:

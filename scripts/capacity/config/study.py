@@ -125,13 +125,18 @@ class Study(Section):
 
     @model_validator(mode="after")
     def _drawn(self) -> Self:
-        varied = {*self.vary, *(key for part in self.grids for key in part.vary)}
+        varied = self.varied()
         for name, key in self.figure or ():
             if key and "." in key and key not in varied | ALWAYS_DRAWN:
                 raise problem(
                     f"figure.{name}: {key} is not varied; name one of {', '.join(sorted(varied | ALWAYS_DRAWN))}"
                 )
         return self
+
+    def varied(self) -> set[str]:
+        """The keys that its runs are swept over: of grids, those that they sweep themselves."""
+        swept = [part.vary for part in self.grids] or [self.vary]
+        return {key for vary in swept for key in vary}
 
     def parts(self) -> list[Self]:
         """The grids to cross, each written out as a study of its own."""

@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self, TypeVar
 from capacity.artefacts.manifest import write_atomically
 from capacity.artefacts.spec import Spec
 from capacity.config.load import load_config
-from capacity.config.yaml_files import read_yaml
+from capacity.config.yaml_files import parse_yaml, read_yaml
 from capacity.errors import UserError
 from capacity.measure.choice import AskedMeasure, chosen_before
 from capacity.measure.diverged import diverged
@@ -54,7 +54,8 @@ def folder_of(study: Overlaid) -> Path:
 
 def grid_of(study: Overlaid) -> Grid:
     """The specs of a study, laid over config.yaml. Nothing is written."""
-    return resolve(load_config([CONFIG_FILE], study.config()))
+    path = config_file(study)
+    return resolve(load_config([CONFIG_FILE], unwritten=(str(path), parse_yaml(_text_of(study)))))
 
 
 def hours_of(study: Overlaid, cores: int) -> float:
@@ -117,7 +118,7 @@ def config_file(study: Overlaid) -> Path:
 
 def refuse_other_models(study: Overlaid) -> None:
     """Refuse a name that a study of other models has. Raises UserError."""
-    path, models = config_file(study), json.loads(json.dumps(study.config()["models"]))
+    path, models = config_file(study), parse_yaml(_text_of(study))["models"]
     if path.is_file() and read_yaml(path).get("models") != models:
         raise UserError(
             f"--name: {study.name!r} is the name of another one already, of other models; give another name, "
@@ -129,8 +130,12 @@ def write_config(study: Overlaid) -> Path:
     """Put it where the engine is told to find it."""
     path = config_file(study)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(study.config(), indent=1, ensure_ascii=False) + "\n")
+    write_atomically(path, _text_of(study))
     return path
+
+
+def _text_of(study: Overlaid) -> str:
+    return json.dumps(study.config(), indent=1, ensure_ascii=False) + "\n"
 
 
 def build(study: Overlaid, cores: int) -> Path:

@@ -24,6 +24,7 @@ MUON_SECONDS = 1.6e-3  # of a step, more than AdamW, for each layer's matrices o
 UNKNOWN_TOKENS, UNKNOWN_WORDS = 32, 1000  # a biography and a vocabulary, of a kind that has no estimate here
 STARTUP_SECONDS = 5.0  # of a training: data, compiling
 GPU_FLOPS = 2e13  # of one GPU, where time is asked for: less than the published cost implies, which is 2.4e13
+GPU_STEP_SECONDS = 0.01  # a small model on a GPU waits for its host: assumed
 
 # What the paper says of one training: GPT2-20-16 (255.3 million parameters) on bioS(10M), 1000 exposures of 74 tokens.
 PUBLISHED_FLOPS = 6 * 255.3e6 * 10e6 * 1000 * 74
@@ -113,8 +114,13 @@ def core_seconds(flops: float, steps: int, tokens: int) -> float:
 
 
 def training_seconds(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings) -> float:
-    """About how long a training takes on the hardware of its spec, start-up included, where the GPU may be any."""
-    hardware = settings.hardware
-    devices = 1 if hardware.accelerator == "cpu" else hardware.devices
-    rate = (CPU_FLOPS if hardware.accelerator == "cpu" else GPU_FLOPS) * devices
-    return STARTUP_SECONDS + training_flops(dataset, tokenizer, settings) / rate
+    """About how long a training takes on the hardware of its spec, start-up included, where the machine may be any."""
+    flops, steps = training_flops(dataset, tokenizer, settings), training_steps(dataset, settings.regime)
+    return STARTUP_SECONDS + slow_seconds(flops, steps, settings.hardware.accelerator, settings.hardware.devices)
+
+
+def slow_seconds(flops: float, steps: int, accelerator: str, gpus: int = 1) -> float:
+    """About how long products and steps take on one core, or on GPUs, of whatever model: rather too long."""
+    if accelerator == "cpu":
+        return flops / CPU_FLOPS
+    return max(flops / (GPU_FLOPS * gpus), GPU_STEP_SECONDS * steps)

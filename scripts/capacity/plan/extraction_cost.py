@@ -3,10 +3,9 @@
 from capacity.artefacts.spec import Spec
 from capacity.extraction.spec import MixedTraining, Tuning, read_try
 from capacity.plan.estimates import (
-    GPU_FLOPS,
     STARTUP_SECONDS,
-    core_rate,
     core_seconds,
+    slow_seconds,
     training_flops,
     training_parameters,
 )
@@ -19,6 +18,7 @@ from capacity.plan.requests import (
     parent,
     tuned_training,
 )
+from capacity.plan.roofline import assumed_rate
 from capacity.training.spec import TrainingSettings
 
 
@@ -45,9 +45,8 @@ def answers_seconds(answers: Spec, spec_of: SpecOf) -> float:
 
 def _mixed_seconds(asked: MadeFrom, attempt: MixedTraining) -> float:
     """Biographies as without, and between them the share of questions."""
-    flops = training_flops(*asked, attempt)
-    rate = GPU_FLOPS if attempt.hardware.accelerator == "gpu" else core_rate(*asked, attempt)
-    return flops / rate / (1 - attempt.share)
+    rate, _ = assumed_rate(*asked, attempt)
+    return training_flops(*asked, attempt) / rate / (1 - attempt.share)
 
 
 def _question_seconds(asked: MadeFrom, training: TrainingSettings, attempt: Tuning) -> float:
@@ -57,4 +56,4 @@ def _question_seconds(asked: MadeFrom, training: TrainingSettings, attempt: Tuni
 def _seconds(asked: MadeFrom, training: TrainingSettings, steps: int, tokens: int) -> float:
     flops = 6.0 * training_parameters(*asked, training) * tokens
     on_gpu = training.hardware.accelerator == "gpu"
-    return flops / GPU_FLOPS if on_gpu else core_seconds(flops, steps, tokens)
+    return slow_seconds(flops, steps, "gpu") if on_gpu else core_seconds(flops, steps, tokens)

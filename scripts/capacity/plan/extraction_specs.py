@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from capacity.artefacts.spec import Spec, make_spec
-from capacity.artefacts.stages import OPTIMIZER_PACKAGES
 from capacity.config.experiment import Config
 from capacity.config.extractions import Extraction
 from capacity.errors import UserError
@@ -15,6 +14,7 @@ from capacity.models.architectures import sizes
 from capacity.plan.probe_specs import probe_settings
 from capacity.plan.question_settings import check_questions, question_settings
 from capacity.plan.study_runs import Run, known
+from capacity.plan.training_specs import training_packages
 from capacity.quantization.spec import Scheme, Unquantized
 from capacity.world.kinds import WorldSettings, read_world
 from capacity.world.spec import DrawnPeople
@@ -81,8 +81,7 @@ def specs_of(asked: RunToAsk) -> tuple[list[Spec], dict[str, Any]]:
 
 
 def _packages(attempt: Try) -> tuple[str, ...]:
-    """What a try's optimizer needs beside the stage's packages."""
-    return OPTIMIZER_PACKAGES.get(attempt.regime.optimizer, ()) if isinstance(attempt, MixedTraining) else ()
+    return training_packages(attempt) if isinstance(attempt, MixedTraining) else ()
 
 
 def _labels(attempt: Try) -> dict[str, float | None]:

@@ -15,17 +15,15 @@ from capacity.artefacts.manifest import read_manifest
 from capacity.artefacts.spec import Spec
 from capacity.artefacts.stages import STAGES
 from capacity.errors import UserError
-from capacity.jobs.gpus import visible_gpus
 from capacity.plan.changes import differences
-from capacity.plan.estimates import STARTUP_SECONDS, core_rate, training_flops, training_parameters
+from capacity.plan.estimates import STARTUP_SECONDS, training_flops, training_parameters
 from capacity.plan.extraction_cost import answers_seconds, finetunes_seconds
 from capacity.plan.fixed_paths import is_published, published
 from capacity.plan.requests import made_from
 from capacity.plan.rewriting_cost import rewriting_seconds
-from capacity.plan.roofline import A100, Card, card_of, gpu_seconds
+from capacity.plan.roofline import assumed_rate
 from capacity.plan.survey import Plan, State
-from capacity.rewriting.spec import DatasetSettings, RewritingSettings
-from capacity.tokenizers.spec import TokenizerSettings
+from capacity.rewriting.spec import RewritingSettings
 from capacity.training.spec import TrainingSettings
 
 OTHER_STAGE_SECONDS = 4.0  # a stage that only starts up and reads, where nothing similar has run
@@ -204,22 +202,6 @@ class Past:
             if size and rate:
                 found[_conditions(manifest["settings"])].append((size, rate))
         return found
-
-
-def assumed_rate(
-    dataset: DatasetSettings, tokenizer: TokenizerSettings, training: TrainingSettings
-) -> tuple[float, str]:
-    """FLOP/s of one core or GPU that nothing was measured of, and what bounds a GPU."""
-    if training.hardware.accelerator == "cpu":
-        return core_rate(dataset, tokenizer, training), ""
-    seconds, bound = gpu_seconds(dataset, tokenizer, training, assumed_card())
-    return training_flops(dataset, tokenizer, training) / seconds, bound
-
-
-@functools.cache
-def assumed_card() -> Card:
-    """The model of this machine's GPU, or the paper's where there is none, or none that is known."""
-    return card_of(visible_gpus()) or A100
 
 
 def _telling(settings: dict[str, Any], members: list[dict[str, Any]]) -> dict[str, Any]:

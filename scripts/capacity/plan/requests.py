@@ -13,12 +13,10 @@ from capacity.artefacts.spec import Spec
 from capacity.extraction.spec import MixedTraining, read_try
 from capacity.jobs.gpus import gpus_asked
 from capacity.plan.estimates import (
-    CPU_FLOPS,
-    GPU_FLOPS,
     biography_tokens,
+    slow_seconds,
     training_parameters,
     training_seconds,
-    training_steps,
     vocabulary,
 )
 from capacity.plan.model_sizes import assumed_shape, parameters
@@ -35,7 +33,6 @@ ROOM = 3.0  # times the estimated seconds
 BASE_MB = 1500  # interpreter, torch and transformers: 600 measured on a CPU
 GPU_BASE_MB = 8000  # the same with CUDA: assumed
 PERSON_BYTES = 400  # facts and what is drawn from them
-GPU_STEP_SECONDS = 0.01  # a small model on a GPU waits for its host: assumed
 TEXT_BYTES = 700  # a written text of 75 tokens, its tokens and labels
 PEOPLE_A_SECOND = 20_000  # whose facts are drawn and written: assumed
 QUANTIZING_MINUTES = 60  # of all schemes of one checkpoint: assumed
@@ -141,7 +138,8 @@ def finetunes_needs(finetunes: Spec, spec_of: SpecOf) -> Needs:
     else:
         tries = [read_try(member.settings) for member in finetunes.members]
         sizes_of = [(a.steps, a.batch) for a in tries if not isinstance(a, MixedTraining)]
-        minutes = question_minutes(*asked, tuned, sum(steps * batch for steps, batch in sizes_of))
+        steps, texts = sum(steps for steps, _ in sizes_of), sum(steps * batch for steps, batch in sizes_of)
+        minutes = question_minutes(*asked, tuned, texts, steps)
         widest = max(batch for _, batch in sizes_of)
         tuned = tuned.model_copy(update={"regime": tuned.regime.model_copy(update={"batch": widest})})
     return Needs(training_mb(*asked, tuned), minutes, gpus=gpus(finetunes.members[0]))
@@ -210,10 +208,7 @@ def training_mb(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings
 
 def training_minutes(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings) -> int:
     """Wall time of a training, in minutes; one that needs more goes on in its next attempt."""
-    seconds = training_seconds(dataset, tokenizer, settings)
-    if settings.hardware.accelerator == "gpu":
-        seconds = max(seconds, GPU_STEP_SECONDS * training_steps(dataset, settings.regime))
-    return STARTUP_MINUTES + math.ceil(ROOM * seconds / MINUTE)
+    return STARTUP_MINUTES + math.ceil(ROOM * training_seconds(dataset, tokenizer, settings) / MINUTE)
 
 
 def scoring_mb(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings) -> int:
@@ -232,22 +227,19 @@ def scoring_minutes(
     """
     tokens = texts * dataset.N * biography_tokens(dataset)
     flops = 4.0 * training_parameters(dataset, tokenizer, settings) * tokens
-    return STARTUP_MINUTES + math.ceil(ROOM * flops / _flops_a_second(settings) / MINUTE)
+    return STARTUP_MINUTES + math.ceil(ROOM * slow_seconds(flops, 0, settings.hardware.accelerator) / MINUTE)
 
 
 def question_minutes(
-    dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings, texts: int
+    dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings, texts: int, steps: int = 0
 ) -> int:
     """Wall time of fine-tuning on questions, or of asking them, in minutes, on one core or one GPU: 6 P a token.
 
-    texts: questions that are trained on or asked, repeats included.
+    texts: questions that are trained on or asked, repeats included. steps: of the training.
     """
     flops = 6.0 * training_parameters(dataset, tokenizer, settings) * texts * QUESTION_TOKENS
-    return STARTUP_MINUTES + math.ceil(ROOM * flops / _flops_a_second(settings) / MINUTE)
-
-
-def _flops_a_second(settings: TrainingSettings) -> float:
-    return GPU_FLOPS if settings.hardware.accelerator == "gpu" else CPU_FLOPS
+    seconds = slow_seconds(flops, steps, settings.hardware.accelerator)
+    return STARTUP_MINUTES + math.ceil(ROOM * seconds / MINUTE)
 
 
 def world_bytes(num_people: int, num_texts: int) -> int:

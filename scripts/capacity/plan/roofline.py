@@ -4,10 +4,11 @@ Of three times the longest counts: that of the products of matrices, that of mov
 and that of starting kernels, for which a small model waits. A measured rate is better, and is taken where there is one.
 """
 
+import functools
 from dataclasses import dataclass
 
-from capacity.jobs.gpus import Gpu
-from capacity.plan.estimates import biography_tokens, training_steps, vocabulary
+from capacity.jobs.gpus import Gpu, visible_gpus
+from capacity.plan.estimates import biography_tokens, core_rate, training_flops, training_steps, vocabulary
 from capacity.plan.gpu_sharing import bytes_a_token
 from capacity.plan.model_sizes import assumed_shape, parameters
 from capacity.rewriting.spec import DatasetSettings
@@ -71,6 +72,22 @@ def gpu_seconds(
     bounds = step_seconds(dataset, tokenizer, settings, card)
     bound = max(bounds, key=lambda name: bounds[name])
     return training_steps(dataset, settings.regime) * settings.hardware.devices * bounds[bound], bound
+
+
+def assumed_rate(
+    dataset: DatasetSettings, tokenizer: TokenizerSettings, training: TrainingSettings
+) -> tuple[float, str]:
+    """FLOP/s of one core or GPU that nothing was measured of, and what bounds a GPU."""
+    if training.hardware.accelerator == "cpu":
+        return core_rate(dataset, tokenizer, training), ""
+    seconds, bound = gpu_seconds(dataset, tokenizer, training, assumed_card())
+    return training_flops(dataset, tokenizer, training) / seconds, bound
+
+
+@functools.cache
+def assumed_card() -> Card:
+    """The model of this machine's GPU, or the paper's where there is none, or none that is known."""
+    return card_of(visible_gpus()) or A100
 
 
 def in_words(card: Card) -> str:

@@ -9,8 +9,11 @@ from capacity.errors import UserError
 from capacity.jobs.activity import being_made, log_of, state_in_log
 from capacity.plan.failures import PARTIAL
 from capacity.plan.survey import Plan, State
+from capacity.plan.used_by import tops
 from capacity.tables.naming import FULL_PRECISION, run_names
 from capacity.tables.run_costs import table_runs
+
+SCORES = ("probes", "answers")  # stages whose artefacts make a run's rows
 
 
 def run_states(plan: Plan, results: Path) -> list[dict[str, Any]]:
@@ -30,19 +33,20 @@ def run_states(plan: Plan, results: Path) -> list[dict[str, Any]]:
     runs = table_runs(rows, results)
     for run in runs:
         mine = rows_of[run["study"], run["checkpoint_id"]]
-        chain = _chain(plan, mine[0])
+        chain = _chain(plan, mine)
         state, stage, note = _state(plan, chain, making, results)
         run.update(name=names[run["study"], run["checkpoint_id"]], state=state, stage=stage, note=note)
         shown = next((row for row in mine if row["scheme"] == FULL_PRECISION), mine[0])
         run["R"] = R.get(shown["probe_id"])
-        if run["R"] is None and state == "done":
+        if run["R"] is None and plan.states[shown["probe_set"]] == State.DONE:
             run["R"] = _scored_R(shown, results)
     return runs
 
 
-def _chain(plan: Plan, row: dict[str, Any]) -> list[Spec]:
-    """The artefacts of one run in the order of the flow."""
-    probes = plan.specs[row["probe_set"]]
+def _chain(plan: Plan, rows: list[dict[str, Any]]) -> list[Spec]:
+    """The artefacts of one run in the order of the flow, with those of its questions where it has any."""
+    row = next((row for row in rows if "answers" in row), rows[0])
+    probes, *asked = (plan.specs[name] for name in tops(plan, row))
     names = [
         f"datasets/{row['dataset_id']}",
         str(probes.parents["dataset"]),  # the same, or texts that a rewriter made from it
@@ -50,6 +54,7 @@ def _chain(plan: Plan, row: dict[str, Any]) -> list[Spec]:
         f"checkpoints/{row['checkpoint_id']}",
         str(probes.parents["variants"]),
         probes.name,
+        *(name for answers in asked for name in (*map(str, answers.parents.values()), answers.name)),
     ]
     return [plan.specs[name] for name in dict.fromkeys(names)]
 
@@ -60,7 +65,7 @@ def _state(plan: Plan, chain: list[Spec], making: set[str], results: Path) -> tu
         for name in (each.name for each in spec.with_members()):
             if plan.states[name] == State.DAMAGED:
                 return "damaged", spec.stage, plan.faults[name]
-    if plan.states[chain[-1].name] == State.DONE:
+    if all(plan.states[spec.name] == State.DONE for spec in chain if spec.stage in SCORES):
         return "done", "", ""
     for spec in chain:
         if plan.states[spec.name] != State.DONE:

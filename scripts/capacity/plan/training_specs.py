@@ -11,7 +11,7 @@ from capacity.errors import UserError
 from capacity.kernels.attention import MAX_CHANNELS, MAX_TOKENS
 from capacity.models.architectures import parameter_count
 from capacity.models.factories import imported_packages, source_digests
-from capacity.models.spec import ModelSettings, PaperModel
+from capacity.models.spec import FactoryModel, ModelSettings, PaperModel
 from capacity.plan.estimates import biography_tokens, training_steps, vocabulary
 from capacity.plan.study_runs import Run, known
 from capacity.plan.variant_specs import scheme_of
@@ -47,9 +47,14 @@ def checkpoint_spec(config: Config, run: Run, dataset: Spec, tokenizer: Spec) ->
         files=source_digests(run.model.python) if run.model.python else {},
     )
     parents = {"dataset": dataset.name, "tokenizer": tokenizer.name}
-    own = imported_packages(run.model.python) if run.model.python else ()
-    packages = (*OPTIMIZER_PACKAGES.get(regime.optimizer, ()), *own)
-    return make_spec("checkpoints", run.slug, training, parents, for_model=model_modules(model), packages=packages)
+    for_model, packages = model_modules(model), training_packages(training)
+    return make_spec("checkpoints", run.slug, training, parents, for_model=for_model, packages=packages)
+
+
+def training_packages(training: TrainingSettings) -> tuple[str, ...]:
+    """What a training needs beside its stage's packages: of its optimizer, and what a model of one's own imports."""
+    own = imported_packages(training.model.python) if isinstance(training.model, FactoryModel) else ()
+    return (*OPTIMIZER_PACKAGES.get(training.regime.optimizer, ()), *own)
 
 
 def _check_packing(run: Run) -> None:

@@ -132,7 +132,7 @@ def world_settings(dataset: Dataset, seed: int) -> WorldSettings:
     if isinstance(dataset, BioD):
         return BioDWorld(**settings, files=_pool_digests("*_names.txt") if dataset.wording == "sentence" else {})
     if isinstance(dataset, Records):
-        files = {dataset.file: _table_digest(dataset.file, status(REPOSITORY / dataset.file))}
+        files = {dataset.file: _digest(REPOSITORY / dataset.file)}
         return RecordsWorld(**settings, files=files)
     if isinstance(dataset, People):  # of a kind that reads no files
         settings["files"] = {}
@@ -165,7 +165,7 @@ def _model_digests(rewriter: LocalModel) -> dict[str, str]:
     if not os.path.isdir(folder):
         raise UserError(f"rewriter.model: {rewriter.model} is no folder here; a name needs a revision, its commit")
     files = sorted(path for path in folder.iterdir() if path.is_file())
-    return {f"{rewriter.model.rstrip('/')}/{path.name}": input_digest(path) for path in files}
+    return {f"{rewriter.model.rstrip('/')}/{path.name}": _digest(path) for path in files}
 
 
 def tokenizer_settings(tokenizer: Tokenizer) -> TokenizerSettings:
@@ -184,7 +184,7 @@ def tokenizer_settings(tokenizer: Tokenizer) -> TokenizerSettings:
         path = REPOSITORY / str(tokenizer.folder) / TOKENIZER_FILE
         if not path.is_file():
             raise UserError(f"folder: {tokenizer.folder} has no tokenizer.json; give the folder of a tokenizer")
-        how |= {"folder": tokenizer.folder, "files": {f"{tokenizer.folder}/{path.name}": input_digest(path)}}
+        how |= {"folder": tokenizer.folder, "files": {f"{tokenizer.folder}/{path.name}": _digest(path)}}
     if tokenizer.compact:
         return read_tokenizer({**how, "rows": None})
     from capacity.tokenizers.published import published_rows  # heavy
@@ -194,10 +194,19 @@ def tokenizer_settings(tokenizer: Tokenizer) -> TokenizerSettings:
 
 def _own_files(world: BioSWorld) -> dict[str, str]:
     """Path to content digest of the user's value lists and templates. Raises UserError where they cannot be used."""
-    files = list(world.value_lists.values())
-    if not files and not world.template_folder:
+    given = [REPOSITORY / file for file in world.value_lists.values()]
+    if world.template_folder:
+        given += sorted((REPOSITORY / world.template_folder).glob("*.txt"))
+    elif not given:
         return {}
-    grammar = make_grammar(world)
+    return _checked_files(world.model_copy(update={"seed": 0}).model_dump_json(), tuple(map(_time_and_size, given)))
+
+
+@functools.cache
+def _checked_files(text: str, _: tuple[tuple[int, int], ...]) -> dict[str, str]:
+    """The same of a world, read and checked once as long as its files stay as they are."""
+    world = BioSWorld.model_validate_json(text)
+    files, grammar = list(world.value_lists.values()), make_grammar(world)
     check_names(grammar, world.N)
     check_readings([grammar.pools[slot.pool] for slot in grammar.name])
     _check_end_token(grammar)
@@ -206,7 +215,25 @@ def _own_files(world: BioSWorld) -> dict[str, str]:
         check_names_left(grammar, world.N, world.junk.people)
     if world.template_folder:
         files += [f"{world.template_folder}/{attribute.name}.txt" for attribute in grammar.attributes]
-    return {file: input_digest(REPOSITORY / file) for file in files}
+    return {file: _digest(REPOSITORY / file) for file in files}
+
+
+def _digest(path: Path) -> str:
+    """What a file says, read once as long as it stays as it is. Raises OSError."""
+    return _digest_of(path, _time_and_size(path))
+
+
+@functools.cache
+def _digest_of(path: Path, _: tuple[int, int]) -> str:
+    return input_digest(path)
+
+
+def _time_and_size(path: Path) -> tuple[int, int]:
+    """By what a file is recognised as the one that was read; of one that is not there, nothing."""
+    try:
+        return path.stat().st_mtime_ns, path.stat().st_size
+    except OSError:
+        return 0, 0
 
 
 def _check_end_token(grammar: Grammar) -> None:
@@ -217,12 +244,6 @@ def _check_end_token(grammar: Grammar) -> None:
         for text in some:
             if EOS_TOKEN in text:
                 raise UserError(f"{key}: {text!r} holds {EOS_TOKEN}, which ends every text here; write it without")
-
-
-@functools.cache
-def _table_digest(file: str, _: tuple[int, int]) -> str:
-    """The digest of a table, which may be large, once as long as it stays as it is."""
-    return input_digest(REPOSITORY / file)
 
 
 @functools.cache

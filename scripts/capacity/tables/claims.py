@@ -60,6 +60,8 @@ def judge_claim(claim: Claim, table: pd.DataFrame, scale: str) -> dict[str, Any]
         return {**about, "verdict": NOT_RUN, "reason": "no seed has every cell"}
     of_seed = [{side: rows[rows["seed"] == seed] for side, rows in complete.items()} for seed in seeds]
     values = pd.Series([_number(claim, sides) for sides in of_seed])
+    if values.isna().any():
+        return {**about, "verdict": INCONCLUSIVE, "reason": "what it is divided by is zero"}
     low, high, _ = seed_interval(values.to_numpy(float))
     verdict, reason = _verdict(claim, low, high, len(seeds))
     if claim["to"] and (no_ratio := _no_ratio(claim["column"], [sides["to"] for sides in of_seed])):
@@ -135,9 +137,12 @@ def _complete_seeds(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _number(claim: Claim, sides: Mapping[str, pd.DataFrame]) -> float:
-    """The claim's number for one seed: its statistic, as a ratio where the claim names what to."""
+    """The claim's number for one seed: its statistic, as a ratio where the claim names what to; NaN where that is 0."""
     number = _statistic(claim["statistic"], claim["column"], sides["of"])
-    return number / float(sides["to"][claim["column"]].max()) if claim["to"] else number
+    if not claim["to"]:
+        return number
+    whole = float(sides["to"][claim["column"]].max())
+    return number / whole if whole else math.nan
 
 
 def _no_ratio(column: str, rows_of_seed: Sequence[pd.DataFrame]) -> str:
@@ -226,6 +231,6 @@ def published_text(row: Mapping[str, Any]) -> str:
 
 def number_and_interval(row: Mapping[str, Any]) -> tuple[str, str]:
     """The measured number and its interval as short text, blank where there is none."""
-    if not row["seeds"]:
+    if not row["seeds"] or pd.isna(row["measured"]):
         return "", ""
     return f"{row['measured']:.3g}", f"{row['low']:.3g} to {row['high']:.3g}"

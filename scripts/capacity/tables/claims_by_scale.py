@@ -4,16 +4,36 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from capacity.tables.claims import NOT_RUN, in_a_cell, number_and_interval, published_text, region_text, result_text
+from capacity.tables.claims import (
+    INCONCLUSIVE,
+    NOT_REPRODUCED,
+    NOT_RUN,
+    REPRODUCED,
+    in_a_cell,
+    number_and_interval,
+    published_text,
+    region_text,
+    result_text,
+)
 
 Judged = Mapping[str, pd.DataFrame]  # scale -> one row a claim, as `judge` gives them
 
 
-def heads_in_order_of_size(tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
-    """Scale to the head of its column, such as `laptop, 3k to 18k`: the scale of the smallest median model first."""
-    sizes = {scale: table.drop_duplicates("checkpoint_id")["P"] for scale, table in tables.items()}
+def heads_in_order_of_size(tables: Mapping[str, pd.DataFrame], judged: Judged) -> dict[str, str]:
+    """Scale to the head of its column, such as `laptop, 3k to 18k`: the scale of the smallest median model first.
+
+    Models are those that a claim rests on; where none does, all.
+    """
+    sizes = {scale: _models(table, judged[scale])["P"] for scale, table in tables.items()}
     order = sorted(sizes, key=lambda scale: float(sizes[scale].median()))
     return {scale: f"{scale}, {_range_text(sizes[scale].min(), sizes[scale].max())}" for scale in order}
+
+
+def _models(table: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
+    """One row of each model that a claim rests on; where none does, of all."""
+    models = table.drop_duplicates("checkpoint_id")
+    used = models[models["checkpoint_id"].isin({run for runs in judged["runs"] for run in runs.split()})]
+    return models if used.empty else used
 
 
 def of_record(judged: Judged, scales: Iterable[str]) -> pd.DataFrame:
@@ -47,6 +67,16 @@ def scales_markdown(judged: Judged, heads: Mapping[str, str], keep: pd.Series) -
             f"{region_text(row)} | {' | '.join(cells)} | {verdict} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def counts_text(record: pd.DataFrame) -> str:
+    """How many claims have which verdict, and of which of the paper's results none is reproduced, as one line."""
+    counts = record["verdict"].value_counts()
+    each = [f"{counts.get(verdict, 0)} {verdict}" for verdict in (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, NOT_RUN)]
+    has_one = record.groupby("result")["verdict"].agg(lambda verdicts: REPRODUCED in set(verdicts))
+    none = [f"{result}" for result, found in has_one.items() if result and not found]
+    rest = f" Of the paper's results {', '.join(none)} no claim is reproduced." if none else ""
+    return f"Of all {len(record)} claims: {', '.join(each)}.{rest}\n"
 
 
 def _range_text(least: float, most: float) -> str:

@@ -106,8 +106,10 @@ def read_table(path: Path) -> pd.DataFrame:
         except (TypeError, ValueError):
             raise UserError(f"{path}: {column} has a value that is no whole number; make the table again") from None
     for column in set(NUMBER_COLUMNS) - set(INTEGER_COLUMNS):
-        if not pd.api.types.is_numeric_dtype(table[column]) and table[column].notna().any():
-            raise UserError(f"{path}: {column} has a value that is no number; make the table again")
+        try:
+            table[column] = table[column].astype(float)  # flops of large models are whole, and beyond 64 bits
+        except (TypeError, ValueError):
+            raise UserError(f"{path}: {column} has a value that is no number; make the table again") from None
     if (none := table["R"].isna()).any():
         raise UserError(f"{path}: no R in line {2 + int(none.argmax())}; make the table again")
     if not table["chosen"].isin([True, False]).all():
