@@ -28,7 +28,7 @@ from capacity.audit.findings import Finding, Level, Severity
 from capacity.audit.folder import read_folder
 from capacity.audit.rebuilt_table import retabulate
 from capacity.audit.report import Report
-from capacity.audit.run import Options, fixed_paths, run_audit
+from capacity.audit.run import Options, published_places, run_audit
 from capacity.config.load import load_config
 from capacity.environment import usable_cores
 from capacity.errors import UserError
@@ -395,7 +395,7 @@ def test_a_planted_fault_is_found_named_and_located(
 
 def test_what_is_here_is_compared_whatever_an_archive_says_that_it_left_out(checkout: Checkout, tmp_path: Path):
     forge_table(checkout, lambda text: last_digit(text.encode()).decode())
-    folder, level = read_folder(checkout.path / "results", fixed_paths(tiny_grid()), left_out=STAGES), Level(2)
+    folder, level = read_folder(checkout.path / "results", published_places(tiny_grid()), left_out=STAGES), Level(2)
     table = next(each for each in folder.published_artefacts() if each.stage == "tables")
     assert retabulate(folder, table, load_config([TINY]), tmp_path, level)
     assert [finding.kind for finding in level.findings] == ["cell differs"]

@@ -26,7 +26,7 @@ from capacity.audit.differences import COST, compare_artefacts, file_deviation, 
 from capacity.audit.execution import Choice, Counterparts, choose, cost, judge, units
 from capacity.audit.findings import Level, Severity
 from capacity.audit.folder import Artefact, Folder, Output, parse_manifest, read_folder
-from capacity.audit.run import fixed_paths
+from capacity.audit.run import published_places
 from capacity.config.load import load_config
 from capacity.errors import UserError
 
@@ -35,7 +35,7 @@ LONG, SHORT = RUNS["long"][2], RUNS["short"][2]
 
 @pytest.fixture(scope="module")
 def folder(built: Checkout) -> Folder:
-    return read_folder(built.path / "results", fixed_paths(tiny_grid()))
+    return read_folder(built.path / "results", published_places(tiny_grid()))
 
 
 # --- what is chosen
@@ -53,7 +53,7 @@ def test_a_table_is_no_run_where_claims_were_judged_by_it(tmp_path: Path):
     claims.write_text(CLAIMS)
     grid = tiny(claims=str(claims))
     build(grid, tmp_path / "results")
-    found = units(read_folder(tmp_path / "results", fixed_paths(grid)))
+    found = units(read_folder(tmp_path / "results", published_places(grid)))
     assert {name.partition("/")[0] for name in found} == {"probes"}
 
 

@@ -23,13 +23,13 @@ from capacity.audit.engine import CleanCheckout
 from capacity.audit.execution import TABLE_MADE_AGAIN, Choice, check_execution, units, with_tables
 from capacity.audit.findings import Level, Severity
 from capacity.audit.folder import Artefact, Folder, read_folder
-from capacity.audit.machine import check_machine, differences
+from capacity.audit.machine import check_machine, machine_differences
 from capacity.audit.pinned import names_endpoint
 from capacity.audit.published_tables import check_rows
 from capacity.audit.release import unpack
 from capacity.audit.report import UNTOUCHED
 from capacity.audit.row_chain import check_chain
-from capacity.audit.run import Options, fixed_paths, run_audit
+from capacity.audit.run import Options, published_places, run_audit
 from capacity.config.load import load_config
 from capacity.config.study import Audit
 from capacity.environment import environment
@@ -39,7 +39,7 @@ CONFIG = load_config([TINY])
 
 @pytest.fixture(scope="module")
 def folder(built: Checkout) -> Folder:
-    return read_folder(built.path / "results", fixed_paths(tiny_grid()))
+    return read_folder(built.path / "results", published_places(tiny_grid()))
 
 
 def with_manifests(folder: Folder, change: Callable[[Artefact], dict[str, Any]]) -> Folder:
@@ -191,7 +191,7 @@ def test_a_table_of_another_configuration_has_no_training_to_repeat(folder: Fold
 
 
 def test_the_machine_that_made_it_is_expected_to_give_equal_bits(folder: Folder):
-    assert differences(folder) == []
+    assert machine_differences(folder) == []
     assert check_machine(folder).facts["expected of re-execution"] == "equal bits"
 
 
@@ -209,12 +209,12 @@ def test_another_processor_or_package_lowers_what_is_expected_and_is_no_fault(fo
     older = with_manifests(
         folder, lambda a: {"environment": {**a.manifest.environment, "packages": {"torch": "1.0", "numpy": "1.0"}}}
     )
-    assert any("made with torch 1.0, audited with " in words for words in differences(older))
+    assert any("made with torch 1.0, audited with " in words for words in machine_differences(older))
     here = environment()["packages"]
     older = with_manifests(
         folder, lambda a: {"environment": {**a.manifest.environment, "packages": {**here, "pyarrow": "1.0"}}}
     )
-    assert [words.partition(",")[0] for words in differences(older)] == ["made with pyarrow 1.0"]
+    assert [words.partition(",")[0] for words in machine_differences(older)] == ["made with pyarrow 1.0"]
 
 
 def test_a_package_that_is_not_the_locked_one_is_named_with_both_versions(
@@ -309,7 +309,7 @@ def test_forged_cells_whose_every_digest_fits_are_found_where_all_runs_are_made_
     forged = Checkout(tmp_path / "forged")
     forge_table(forged, lambda text: last_digit(text.encode()).decode())
     monkeypatch.setattr(CleanCheckout, "engine", engine_that_copies(folder))
-    results = read_folder(forged.path / "results", fixed_paths(tiny_grid()))
+    results = read_folder(forged.path / "results", published_places(tiny_grid()))
     level = check_execution(results, tiny_grid(), CONFIG, Choice(sample), [], 1, tmp_path)
     found = [(f.severity, f.kind, f.where) for f in level.findings]
     assert found == [(Severity.FAULT, "other bits", f"tables/{forged.artefact('tables', 'capacity').name}")]

@@ -11,7 +11,7 @@ from test_audit import checkout, flip_bit  # noqa: F401 - a fixture
 
 from capacity.audit.folder import read_folder
 from capacity.audit.lineage import Lineage, as_text, draw, find_cell, lineage_of
-from capacity.audit.run import fixed_paths
+from capacity.audit.run import published_places
 from capacity.errors import UserError
 
 FLOW = ["datasets", "tokenizers", "checkpoints", "variants", "probes"]
@@ -20,7 +20,7 @@ FLOW = ["datasets", "tokenizers", "checkpoints", "variants", "probes"]
 def lineage(of: Checkout, wanted: str) -> Lineage:
     results = of.path / "results"
     cell = find_cell(results / "capacity_table.csv", wanted)
-    return lineage_of(cell, read_folder(results, fixed_paths(tiny_grid())))
+    return lineage_of(cell, read_folder(results, published_places(tiny_grid())))
 
 
 def test_a_cell_follows_from_one_artefact_of_each_stage_and_the_outside_files_of_its_world(built: Checkout):
@@ -37,7 +37,7 @@ def test_a_cell_follows_from_one_artefact_of_each_stage_and_the_outside_files_of
 def test_answers_are_behind_what_was_asked_alone(built: Checkout):
     """Another study's probe stands for the answers here."""
     results = built.path / "results"
-    folder = read_folder(results, fixed_paths(tiny_grid()))
+    folder = read_folder(results, published_places(tiny_grid()))
     cell, other = (find_cell(results / "capacity_table.csv", wanted) for wanted in ("2:R", "study=prose,scheme=int8:R"))
     row = {**cell.row, "answers_id": other.row["probe_id"], "extractable": "0.5"}
     for column, is_behind in {"R": False, "extractable": True}.items():

@@ -24,7 +24,7 @@ from capacity.audit.findings import Severity
 from capacity.audit.folder import read_folder
 from capacity.audit.release import CONFIG, LISTING, pack, unpack
 from capacity.audit.report import Report
-from capacity.audit.run import Options, fixed_paths, run_audit
+from capacity.audit.run import Options, published_places, run_audit
 from capacity.config.load import load_config
 from capacity.errors import UserError
 from capacity.plan.grid import resolve
@@ -35,7 +35,7 @@ CRATE_PYTHON = Path(os.environ.get("CRATE_PYTHON", ROOT / ".venv-crate" / "bin" 
 def packed(results: Path, target: Path, kept: list[str] | None = None, key: Path | None = None) -> Path:
     scratch = target.parent / f"scratch-{target.name}"
     scratch.mkdir(parents=True)
-    folder = read_folder(results, fixed_paths(tiny_grid()))
+    folder = read_folder(results, published_places(tiny_grid()))
     pack(folder, load_config([TINY]), kept or [], target, key, scratch)
     return target
 

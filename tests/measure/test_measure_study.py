@@ -24,7 +24,7 @@ from capacity.measure.baseline import equal_baseline, size_of
 from capacity.measure.choice import CHOICE, AskedMeasure, chosen_before, keep_choice
 from capacity.measure.pair import BASELINE, CANDIDATE, MOST_RATES, MeasureStudy
 from capacity.measure.recipe import OFFERED, RECIPES, Recipe, recipe_for
-from capacity.measure.running import folder_of, refuse_other_models, within
+from capacity.measure.running import fit_to_budget, folder_of, refuse_other_models
 from capacity.models.spec import PaperModel
 from capacity.plan.grid import Grid, resolve
 from capacity.plan.survey import Plan, State
@@ -185,26 +185,28 @@ def test_further_seeds_cost_what_they_take_though_the_first_are_made(study: Meas
     as_if_made(monkeypatch, study)
     assert running.hours_of(study, 2) < 0.05
     budget = running.hours_of(replace(study, seeds=5), 2) * 1.01
-    chosen, hours = within(study, budget, 2, seeds_given=False)
+    chosen, hours = fit_to_budget(study, budget, 2, seeds_given=False)
     assert (chosen.seeds, hours) == (5, running.hours_of(chosen, 2))
 
 
 def test_the_same_command_is_the_same_measure_whatever_is_made_by_now(study: MeasureStudy, monkeypatch, capsys):
     budget = running.hours_of(replace(study, offered=(1.3, 2.6)), 2) * 1.01
-    chosen, _ = within(study, budget, 2, seeds_given=False)
+    chosen, _ = fit_to_budget(study, budget, 2, seeds_given=False)
     assert chosen.left_out == (5.2,)
     keep_choice(AskedMeasure.of(study, 2 * budget, seeds_given=False), chosen, folder_of(study))
     as_if_made(monkeypatch, chosen)
-    again, hours = within(study, budget, 2, seeds_given=False)
+    again, hours = fit_to_budget(study, budget, 2, seeds_given=False)
     assert (again, hours < 0.05) == (chosen, True)
-    assert within(study, 2 * budget, 2, seeds_given=False)[0].left_out == (), "another budget is another question"
-    assert within(study, budget, 4, seeds_given=False)[0].left_out == (), "so are more cores"
+    assert fit_to_budget(study, 2 * budget, 2, seeds_given=False)[0].left_out == (), (
+        "another budget is another question"
+    )
+    assert fit_to_budget(study, budget, 4, seeds_given=False)[0].left_out == (), "so are more cores"
     muon = replace(study, training=(("optimizer", "muon"),))
     with pytest.raises(UserError, match="budget"):
-        within(muon, budget / 1000, 2, seeds_given=False)
+        fit_to_budget(muon, budget / 1000, 2, seeds_given=False)
     assert chosen_before(AskedMeasure.of(muon, budget, False), muon, folder_of(study)) is None, "so is an optimizer"
     (folder_of(study) / CHOICE).write_text("{")
-    assert within(study, budget, 2, seeds_given=False)[0] != chosen
+    assert fit_to_budget(study, budget, 2, seeds_given=False)[0] != chosen
 
 
 def planted_table(study: MeasureStudy, best: dict[str, float]) -> pd.DataFrame:

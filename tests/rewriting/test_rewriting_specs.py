@@ -27,7 +27,7 @@ from capacity.audit.execution import Choice
 from capacity.audit.findings import Severity
 from capacity.audit.folder import read_folder
 from capacity.audit.release import LISTING, pack
-from capacity.audit.run import fixed_paths
+from capacity.audit.run import published_places
 from capacity.config.experiment import Config
 from capacity.config.load import check, load_config, read_yaml
 from capacity.errors import UserError
@@ -334,7 +334,9 @@ def test_an_audit_never_asks_an_endpoint_though_its_texts_and_their_manifest_are
     server.manner = "able"
     archive = tmp_path / "release.tar.gz"
     (tmp_path / "scratch").mkdir()
-    pack(read_folder(checkout.path / "results", fixed_paths(grid)), config, [], archive, None, tmp_path / "scratch")
+    pack(
+        read_folder(checkout.path / "results", published_places(grid)), config, [], archive, None, tmp_path / "scratch"
+    )
 
     def remove(root: Path) -> None:
         shutil.rmtree(root / texts)

@@ -12,7 +12,7 @@ from typing import Any
 from capacity.artefacts.manifest import MANIFEST
 from capacity.artefacts.spec import Spec, spec_digest
 from capacity.audit.differences import compare_artefacts, far_text
-from capacity.audit.engine import CleanCheckout, last_line
+from capacity.audit.engine import CleanCheckout, last_line_of
 from capacity.audit.execution import Counterparts, cost
 from capacity.audit.findings import Level
 from capacity.audit.folder import Artefact, Folder, read_folder
@@ -48,7 +48,7 @@ class Trainings:
         if stopped:
             run = checkout.job(spec, "--time-budget", "0", **variables)
             if run.returncode != os.EX_TEMPFAIL:
-                raise Failed(f"told to stop, it ended with code {run.returncode}: {last_line(run.stderr)}")
+                raise Failed(f"told to stop, it ended with code {run.returncode}: {last_line_of(run.stderr)}")
         run = checkout.job(spec, **variables)
         return self._made(checkout, spec, run.stderr)
 
@@ -60,7 +60,7 @@ class Trainings:
     def _made(self, checkout: CleanCheckout, spec: Spec, output: str) -> Artefact:
         artefact = read_folder(checkout.results, []).artefacts.get(spec.name)
         if artefact is None:
-            raise Failed(last_line(output))
+            raise Failed(last_line_of(output))
         return artefact
 
 

@@ -119,7 +119,7 @@ def _escaped(character: str) -> str:
     return character if plain else f"\\u{ord(character):04x}"
 
 
-def last_line(output: str) -> str:
+def last_line_of(output: str) -> str:
     """The last line of a program's output, which says why it failed."""
     return (output.strip().splitlines() or ["no output"])[-1][:200]
 
@@ -145,7 +145,7 @@ def check_engine(folder: Folder, grid: Grid, config: Config, damaged: set[str], 
     mine = {(job.rule, job.name.partition("/")[2] if job.name in made else "") for job in answer.jobs}
     run = checkout.engine("-n", "-p", "--cores", "1")
     if run.returncode:
-        level.fault("engine differs", "Snakefile", f"the engine's dry run fails: {last_line(run.stdout)}")
+        level.fault("engine differs", "Snakefile", f"the engine's dry run fails: {last_line_of(run.stdout)}")
         return
     its = planned(run.stdout)
     level.facts["jobs that the engine would run"] = len(its)

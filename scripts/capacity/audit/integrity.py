@@ -217,7 +217,7 @@ def _check_copies(each: Published, folder: Folder, level: Level) -> None:
             level.fault("copy differs", path, f"{what}; `make table` copies it again")
 
 
-def damaged(level: Level, names: Iterable[str]) -> set[str]:
+def damaged_names(level: Level, names: Iterable[str]) -> set[str]:
     """Which artefacts a level found damaged."""
     wrong = [
         each for each in level.findings if each.severity > Severity.NOTE and each.kind not in (UNBOUND, OTHER_EXECUTION)

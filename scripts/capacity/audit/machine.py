@@ -35,7 +35,7 @@ def check_machine(folder: Folder) -> Level:
     manifests = [artefact.manifest for artefact in folder.behind_published()]
     for title, value in _MADE_WITH.items():
         level.facts[f"made with, {title}"] = dict(Counter(str(value(manifest)) for manifest in manifests))
-    found = differences(folder)
+    found = machine_differences(folder)
     for difference in found:
         level.note("other machine", "lineage", difference)
     level.facts["expected of re-execution"] = "within tolerance" if found else "equal bits"
@@ -56,7 +56,7 @@ def _variable(manifest: Manifest, name: str) -> Any:
     return variables.get(name) if isinstance(variables, dict) else None
 
 
-def differences(folder: Folder) -> list[str]:
+def machine_differences(folder: Folder) -> list[str]:
     """Why this machine is not expected to give the bits that were made; empty where it is."""
     here, cpu, found = environment(), hardware()["cpu"], Counter[str]()
     for manifest in (artefact.manifest for artefact in folder.behind_published()):

@@ -16,9 +16,9 @@ from capacity.audit.engine import check_engine
 from capacity.audit.execution import TABLE_MADE_AGAIN, Choice, check_execution, published_tables
 from capacity.audit.findings import LEVELS, RESTS_ON, Level, Severity
 from capacity.audit.folder import Folder, Published, read_folder
-from capacity.audit.integrity import check_integrity, damaged
+from capacity.audit.integrity import check_integrity, damaged_names
 from capacity.audit.inventory import check_inventory
-from capacity.audit.machine import check_machine, differences
+from capacity.audit.machine import check_machine, machine_differences
 from capacity.audit.published_tables import check_rows, check_runs
 from capacity.audit.rebuilt_table import has_tables, retabulate
 from capacity.audit.release import Unpacked
@@ -54,7 +54,7 @@ class Options:
         return sorted({*self.levels, *below})
 
 
-def fixed_paths(grid: Grid) -> list[Published]:
+def published_places(grid: Grid) -> list[Published]:
     """What the present configuration publishes, whatever artefact lies there now."""
     return [Published(stage=spec.stage, files=files, id_file=id_file) for spec, files, id_file in published(grid)]
 
@@ -86,7 +86,7 @@ def _weigh_skipped(level: Level, options: Options) -> None:
 
 
 def _folder(options: Options) -> Folder:
-    fixed = fixed_paths(options.grid) if options.grid else []
+    fixed = published_places(options.grid) if options.grid else []
     if options.release:
         listing = options.release.listing
         return read_folder(options.results, demanded(fixed, listing), listing.left_out, archived=True)
@@ -161,7 +161,7 @@ class Work:
 
     def integrity(self) -> Level:
         level = check_integrity(self.folder, self.options.jobs)
-        self.damaged |= damaged(level, self.folder.artefacts)
+        self.damaged |= damaged_names(level, self.folder.artefacts)
         self.retabulated = set()
         for artefact in self.folder.published_artefacts():
             if artefact.manifest.members:
@@ -189,7 +189,7 @@ class Work:
         if o.grid is None or o.config is None:
             return Level(4, skipped=o.no_config)
         self.execution_level = check_execution(
-            self.folder, o.grid, o.config, o.choice, differences(self.folder), o.jobs, self.scratch
+            self.folder, o.grid, o.config, o.choice, machine_differences(self.folder), o.jobs, self.scratch
         )
         return self.execution_level
 

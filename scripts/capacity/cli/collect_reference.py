@@ -61,7 +61,7 @@ def draw_study(table: pd.DataFrame, name: str, folder: Path, study: Study | None
     plot_extraction(table, name, folder, question)
 
 
-def hang(folder: Path) -> None:
+def collect_gallery(folder: Path) -> None:
     """Rank the cards of measures in a folder, in gallery.md and a figure; nothing where there is none."""
     table = read_gallery(folder)
     if not table.empty:
@@ -90,7 +90,7 @@ def main() -> None:
     text = f"{scales_markdown(judged, heads, everything)}\n{counts}"
     (args.reference / "claims.md").write_text(text, encoding="utf-8")
     plot_figure_one(pd.concat(tables.values(), ignore_index=True), args.reference)
-    hang(args.reference / "gallery")
+    collect_gallery(args.reference / "gallery")
     if args.readme:
         headlines = pd.Series([claim["headline"] for claim in claims])
         into_readme(args.readme, f"{scales_markdown(judged, heads, headlines)}\n{counts}")

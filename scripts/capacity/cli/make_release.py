@@ -7,7 +7,7 @@ from capacity.audit.folder import read_folder
 from capacity.audit.integrity import check_integrity
 from capacity.audit.inventory import check_inventory
 from capacity.audit.release import pack
-from capacity.audit.run import fixed_paths
+from capacity.audit.run import published_places
 from capacity.cli.arguments import config_parser, read_config
 from capacity.errors import UserError
 from capacity.plan.fixed_paths import RESULTS
@@ -26,7 +26,7 @@ def main() -> None:
     target = args.output or args.results / "release.tar.gz"
     config = read_config(args)
     with still(args.results), tempfile.TemporaryDirectory(prefix="release-") as scratch:
-        folder = read_folder(args.results, fixed_paths(resolve(config)))
+        folder = read_folder(args.results, published_places(resolve(config)))
         faults = [
             finding
             for level in (check_inventory(folder, (), None), check_integrity(folder))

@@ -25,7 +25,7 @@ from capacity.measure.baseline import TOLERANCE, equal_baseline, size_of
 from capacity.measure.choice import AskedMeasure, keep_choice
 from capacity.measure.pair import BASELINE, CANDIDATE, SCHEMES, MeasureStudy
 from capacity.measure.recipe import LEAST_SEEDS, OFFERED, RECIPES, Recipe, recipe_for
-from capacity.measure.running import folder_of, refuse_other_models, train, within
+from capacity.measure.running import fit_to_budget, folder_of, refuse_other_models, train
 from capacity.plan.fixed_paths import CONFIG_FILE, RESULTS
 
 
@@ -112,7 +112,7 @@ def main() -> None:
     study, budget = first_study(args), seconds_of(args.budget) / 3600
     refuse_other_models(study)
     asked = AskedMeasure.of(study, budget * args.cores, bool(args.seeds))
-    study, hours = within(study, budget, args.cores, bool(args.seeds))
+    study, hours = fit_to_budget(study, budget, args.cores, bool(args.seeds))
     worlds = ", ".join(f"{N:,} ({offered:g} bits a parameter)" for offered, N in study.worlds().items())
     print(
         f"{study.name}: {study.P:,} parameters; people: {worlds}; {study.seeds} seeds; about {60 * hours:.0f} minutes, "

@@ -19,7 +19,7 @@ from capacity.errors import UserError
 from capacity.measure.baseline import size_of
 from capacity.measure.mix import MixStudy, arms_of, mix_recipe
 from capacity.measure.recipe import LEAST_SEEDS, RECIPES, recipe_for
-from capacity.measure.running import folder_of, hours_of, refuse_other_models, settle
+from capacity.measure.running import folder_of, hours_of, make_table, refuse_other_models
 from capacity.plan.fixed_paths import CONFIG_FILE
 
 SHARES, EXPOSURES = [0.5, 0.875], [50, 100, 200, 400]
@@ -75,7 +75,7 @@ def main() -> None:
         )
     if args.dry_run:
         return
-    write_card(*settle(study, args.cores))
+    write_card(*make_table(study, args.cores))
 
 
 def write_card(study: MixStudy, path: Path) -> None:

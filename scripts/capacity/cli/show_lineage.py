@@ -8,7 +8,7 @@ from pathlib import Path
 
 from capacity.audit.folder import read_folder
 from capacity.audit.lineage import as_text, draw, find_cell, lineage_of
-from capacity.audit.run import fixed_paths
+from capacity.audit.run import published_places
 from capacity.cli.arguments import config_parser, read_grid
 from capacity.errors import UserError, printable
 from capacity.plan.fixed_paths import RESULTS
@@ -24,7 +24,7 @@ def main() -> None:
     if args.picture and args.picture.suffix not in (".svg", ".png"):
         raise UserError(f"--picture: {args.picture}; give a file that ends in .svg or .png")
     cell = find_cell(args.results / "capacity_table.csv", args.cell)
-    lineage = lineage_of(cell, read_folder(args.results, fixed_paths(read_grid(args))))
+    lineage = lineage_of(cell, read_folder(args.results, published_places(read_grid(args))))
     print(printable(as_text(lineage), kept="\n"))
     picture = args.picture or args.results / "audit" / "lineage.svg"
     picture.parent.mkdir(parents=True, exist_ok=True)

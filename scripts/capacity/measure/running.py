@@ -78,7 +78,7 @@ def _timed(checkpoint: Spec, grid: Grid, seconds_a_token: float) -> float | None
     return STARTUP_SECONDS + seconds_a_token * training_tokens(dataset, training.regime)
 
 
-def within(study: MeasureStudy, budget: float, cores: int, seeds_given: bool) -> tuple[MeasureStudy, float]:
+def fit_to_budget(study: MeasureStudy, budget: float, cores: int, seeds_given: bool) -> tuple[MeasureStudy, float]:
     """With as many worlds and seeds as the budget of hours allows, or allowed when the same was asked before.
 
     Raises UserError where the least is too long.
@@ -153,7 +153,7 @@ def build(study: Overlaid, cores: int) -> Path:
     return table
 
 
-def settle(study: S, cores: int) -> tuple[S, Path]:
+def make_table(study: S, cores: int) -> tuple[S, Path]:
     """Its table, without the rates at which a training diverged, now or when the same was trained before.
 
     Raises UserError where a model has no rate left, SystemExit where the engine does not succeed for another reason.
@@ -173,17 +173,17 @@ def settle(study: S, cores: int) -> tuple[S, Path]:
 def train(study: MeasureStudy, cores: int) -> tuple[MeasureStudy, Path]:
     """Trains with few exposures, then with many at each model's best rate; of the rates left where these diverge."""
     while True:
-        study, table = settle(bracket(study, cores), cores)
+        study, table = make_table(find_best_rates(study, cores), cores)
         if study.best:
             return study, table
 
 
-def bracket(study: MeasureStudy, cores: int) -> MeasureStudy:
+def find_best_rates(study: MeasureStudy, cores: int) -> MeasureStudy:
     """Trains with few exposures, at more rates where the best one is at an end; then the best rates are known."""
     from capacity.tables.table import read_table  # pandas
 
     while True:
-        study, path = settle(study, cores)
+        study, path = make_table(study, cores)
         table = read_table(path)
         short = table[(table["exposures"] == SHORT) & (table["scheme"] == FULL_PRECISION)]
         wider = study

@@ -129,14 +129,14 @@ class Past:
 
     def __init__(self, results: Path, stage: str):
         folders = sorted((results / stage).iterdir()) if (results / stage).is_dir() else []
-        self.manifests = [manifest for manifest in _readable(folders) if _tells(manifest, stage)]
+        self.manifests = [manifest for manifest in _readable(folders) if _is_usable(manifest, stage)]
         self.examples = {
             _traits(m["settings"], m["code"]["modules"], m["packages"]): m for m in reversed(self.manifests)
         }
         kinds: dict[str, list[dict[str, Any]]] = {}  # by shape, and all that ran on one kind of device
         specs = {manifest["name"]: manifest["settings"] for manifest in self.manifests}
         for manifest in self.manifests:
-            settings = _telling(manifest["settings"], [specs.get(name, {}) for name in manifest["members"]])
+            settings = _own_or_first(manifest["settings"], [specs.get(name, {}) for name in manifest["members"]])
             kinds.setdefault(_shape(manifest["name"], settings), []).append(manifest | {"settings": settings})
             kinds.setdefault(device_of(settings), []).append(manifest | {"settings": settings})
         self.costs = {kind: _typical(manifests) for kind, manifests in kinds.items()}
@@ -165,7 +165,7 @@ class Past:
 
     def cost(self, spec: Spec, plan: Plan) -> Cost:
         """What a job takes, from jobs of the same shape; without one an estimate, for bytes by the stage's others."""
-        settings = _telling(spec.settings, [member.settings for member in spec.members])
+        settings = _own_or_first(spec.settings, [member.settings for member in spec.members])
         device = device_of(settings)
         same, others = self.costs.get(_shape(spec.name, settings)), self.costs.get(device)
         if spec.stage == "checkpoints":
@@ -204,7 +204,7 @@ class Past:
         return found
 
 
-def _telling(settings: dict[str, Any], members: list[dict[str, Any]]) -> dict[str, Any]:
+def _own_or_first(settings: dict[str, Any], members: list[dict[str, Any]]) -> dict[str, Any]:
     """The spec of a job; of a set that has none, its first member's."""
     return settings or next(iter(members), {})
 
@@ -253,7 +253,7 @@ def _readable(folders: Iterable[Path]) -> Iterable[dict[str, Any]]:
             continue
 
 
-def _tells(manifest: dict[str, Any], stage: str) -> bool:
+def _is_usable(manifest: dict[str, Any], stage: str) -> bool:
     """Whether a manifest says all that is read of it here; a folder that no job made may hold anything."""
     try:
         settings = manifest["settings"]
