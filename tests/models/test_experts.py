@@ -53,6 +53,18 @@ def loop(layer: SwitchedExperts, x_Nd: Tensor, C: int) -> tuple[Tensor, int]:
     return output, dropped
 
 
+def test_a_router_chooses_in_fp32_whatever_other_products_are_in() -> None:
+    layer, x = layer_of(), 30 * tokens()
+    _, plain = layer(x[None])
+    with torch.autocast("cpu", torch.bfloat16):
+        _, routing = layer(x[None])
+        logits = layer._logits(x)
+        assert layer.router(x).dtype == torch.bfloat16, "which is what it would do by itself"
+    assert torch.equal(logits, layer._logits(x))
+    assert torch.equal(routing.load_E, plain.load_E)
+    assert torch.equal(routing.imbalance, plain.imbalance)
+
+
 @pytest.mark.parametrize("top", [1, 2, 3])
 def test_with_room_for_all_it_is_a_dense_loop_over_experts(top: int) -> None:
     layer, x = layer_of(top=top), tokens()

@@ -132,7 +132,7 @@ class SwitchedExperts(nn.Module):
     def forward(self, hidden: Tensor) -> tuple[Tensor, Routing]:
         hidden_Nd = hidden.flatten(0, -2)
         N, E, K = len(hidden_Nd), self.config.num_local_experts, self.config.num_experts_per_tok
-        probability_EN = self.router(hidden_Nd).float().T.contiguous().softmax(0)
+        probability_EN = self._logits(hidden_Nd).T.contiguous().softmax(0)
         expert_KN = self._choices(probability_EN)
         gate_KN = torch.stack([(_is_chosen(expert_N, E) * probability_EN).sum(0) for expert_N in expert_KN])
         if K > 1:
@@ -146,6 +146,17 @@ class SwitchedExperts(nn.Module):
         imbalance = E * (load_E / N * probability_EN.mean(1)).sum()
         routing = Routing(imbalance, num_dropped=(slot_M == E * C).sum(), load_E=load_E)
         return output_KNd.sum(0).to(hidden.dtype).view_as(hidden), routing
+
+    def _logits(self, hidden_Nd: Tensor) -> Tensor:
+        """What the router says of each token and expert, (N, E), in fp32 where other products are in bf16.
+
+        In bf16 a logit of 8 is off by up to 1/64, and a gate by that share (Switch, arXiv 2101.03961, Section 2.4).
+        """
+        kind = hidden_Nd.device.type
+        if not torch.is_autocast_enabled(kind):
+            return self.router(hidden_Nd).float()
+        with torch.autocast(kind, enabled=False):
+            return self.router(hidden_Nd.float())
 
     def _choices(self, probability_EN: Tensor) -> Tensor:
         """The experts that tokens choose, K of each, most probable first: (K, N)."""
