@@ -20,7 +20,7 @@ from planted import build, write_spec
 from capacity.artefacts.identity import file_digest
 from capacity.audit.findings import Severity
 from capacity.audit.folder import read_folder
-from capacity.audit.run import Options, fixed_paths, run_audit
+from capacity.audit.run import Options, published_places, run_audit
 from capacity.config.load import load_config
 from capacity.plan.grid import resolve
 
@@ -40,7 +40,7 @@ def main() -> None:
         for spec in grid.specs.values():
             write_spec(spec, results)
         print(f"built in {time.monotonic() - started:.0f} s", flush=True)
-        folder = read_folder(results, fixed_paths(grid))
+        folder = read_folder(results, published_places(grid))
         started = time.monotonic()
         files = [a.folder / name for a in folder.artefacts.values() for name in a.manifest.outputs]
         for path in files:
