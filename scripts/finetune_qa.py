@@ -2,6 +2,7 @@
 
 Tries that exist are reused. A try that is stopped (SIGTERM, SIGINT, the near end of its SLURM job) saves its state and
 the job exits with code 75; started again it goes on from there, and ends with the bits of one that was never stopped.
+Where another process makes the same set, this one waits for it.
 """
 
 import functools
@@ -9,6 +10,7 @@ import functools
 from capacity.artefacts.making import Making
 from capacity.jobs.allocation import time_budget
 from capacity.jobs.job import Job, job_parser
+from capacity.jobs.lease import held
 from capacity.jobs.startup import hand_over, lean_imports
 from capacity.jobs.stop import goes_on_later
 
@@ -40,9 +42,18 @@ def make_member(job: Job, member: Spec, making: Making) -> None:
 
 
 def main() -> None:
-    """Make the tries that the spec names."""
-    args = job_parser(__doc__).parse_args()
-    with goes_on_later(), Job(args, dict) as job:
+    """Make the tries that the spec names, unless another process does."""
+    job = Job(job_parser(__doc__).parse_args(), dict)
+    with goes_on_later(), held(job.resume, job.is_made, time_budget()) as mine:
+        if mine:
+            tune(job)
+        else:
+            print(f"{job.spec.name}: made by another process", flush=True)
+
+
+def tune(job: Job) -> None:
+    """Make the tries, publish them as a set, and remove what was kept of them."""
+    with job:
         job.make_set(functools.partial(make_member, job), "tries")
     for member in job.spec.members:
         forget(job.results / "resume" / member.id)

@@ -74,7 +74,7 @@ def test_the_picture_is_drawn_and_holds_the_number(built: Checkout, tmp_path: Pa
         ("1:R", "no line 1"),
         ("²:R", "'²' is no column; say LINE:COLUMN"),
         ("9" * 5000 + ":R", "is no column; say LINE:COLUMN"),
-        ("scheme=int8:R", "3 rows fit (lines 3, 5, 7), which differ in study, run, dataset, kind; say which"),
+        ("scheme=int8:R", "3 rows fit (lines 3, 5, 7), which differ in study, run, dataset, kind, N, "),
         ("shceme=int8:R", "'shceme' is no column"),
         ("scheme=int9:R", "0 rows fit"),
         ("", "no column ''"),

@@ -1,6 +1,7 @@
 """How files and options become values: numbers mean what they seem to, mistakes are told at once, each by its file."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from capacity.cli.arguments import config_parser, read_config
 from capacity.config.load import load_config, parse_overrides
 from capacity.config.yaml_files import read_yaml
 from capacity.errors import UserError
@@ -295,3 +297,20 @@ def test_a_question_mark_that_the_engine_reads_otherwise_is_refused_with_its_lin
         read_yaml(tmp_path / "a.yaml")
     (tmp_path / "a.yaml").write_text('studies:\n  x: {question: "why?", paper: p.}\n  y:\n    question: why?\n')
     assert read_yaml(tmp_path / "a.yaml")["studies"]["y"] == {"question": "why?"}
+
+
+def test_patterns_are_told_in_words(tmp_path: Path) -> None:
+    for text, words in (
+        ("models: {g4.x: {architecture: gpt2-2-2, head_dim: 8}}", "'g4.x' is not allowed: a name has letters of ASCII"),
+        ("studies: {sizes: {vary: {quantizer.bits: [4, 8]}}}", "of quantizers name several in `quantizers`"),
+    ):
+        change = tmp_path / "change.yaml"
+        change.write_text(text)
+        with pytest.raises(UserError, match=re.escape(words)):
+            load_config([ROOT / "config.yaml", change])
+
+
+def test_studies_that_are_named_one_by_one_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    args = config_parser(None).parse_args(["--study", "sizes", "--study", "base-law,experts"])
+    assert read_config(args).study == ["sizes", "base-law", "experts"]

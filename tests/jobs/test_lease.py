@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,9 +12,16 @@ import time
 from pathlib import Path
 
 import pytest
+from planted import build, of_stage, plant, write_spec
+from test_extraction import asking
 
+from capacity.config.experiment import Config
+from capacity.config.load import check
 from capacity.jobs.lease import LEASE, Busy, Lease, held, holder
 from capacity.jobs.stop import Interrupted, goes_on_later
+from capacity.plan.grid import resolve
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 TERM = 0.4  # seconds
 HERE = [sys.executable, "-c"]
@@ -244,3 +252,20 @@ with held(folder / "id", lambda: False, term=0.3):
 def paths() -> dict[str, str]:
     """The environment in which a new interpreter finds the library."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+def test_fine_tuning_waits_for_the_process_that_does_it(tmp_path: Path) -> None:
+    grid, results = resolve(check(Config, asking(), "planted")), tmp_path / "results"
+    build(grid, results)
+    tries = of_stage(grid, "finetunes", "e2")
+    shutil.rmtree(results / tries.name)
+    (results / "resume").mkdir()
+    elsewhere(results / "resume" / tries.id)
+    command = [sys.executable, str(SCRIPTS / "finetune_qa.py"), "--spec", str(write_spec(tries, results))]
+    job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert job.stderr is not None
+    told = next(line for line in job.stderr if "waiting" in line)
+    assert told == f"waiting for process 1 on node7 (SLURM job 77), which works on {tries.id}\n"
+    plant(tries, results)
+    output, _ = job.communicate(timeout=60)
+    assert (job.returncode, output) == (0, f"{tries.name}: made by another process\n")

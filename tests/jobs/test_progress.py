@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from capacity.jobs.progress import LOG_SECONDS, TERMINAL_SECONDS, Progress, duration
+from capacity.jobs.progress import LOG_SECONDS, TERMINAL_SECONDS, Progress, duration, rate_in_words
 
 
 class Terminal(io.StringIO):
@@ -79,3 +79,12 @@ def test_a_terminal_has_one_line_that_is_rewritten(clock: list[float]) -> None:
 )
 def test_durations_read_as_people_say_them(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_slow_rate_is_not_rounded_to_nothing() -> None:
+    assert [rate_in_words(rate) for rate in (386.4, 999.0, 1000.0, 2.5e6)] == [
+        "386 tokens/s",
+        "999 tokens/s",
+        "1k tokens/s",
+        "2,500k tokens/s",
+    ]

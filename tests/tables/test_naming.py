@@ -160,7 +160,7 @@ def test_a_key_within_a_key_can_be_varied_and_is_the_run_that_has_it_written_out
         ({"dataset.junk.shade": [0.5]}, "'shade'; did you mean share"),
         ({"dataset.N.x": [1]}, "N: .*integer"),
         ({"dataset.junk": [{"people": 9}], "dataset.junk.share": [0.5]}, "dataset.junk.share lies within dataset.junk"),
-        ({"dataset.junk.": [0.5]}, "should match pattern"),
+        ({"dataset.junk.": [0.5]}, "name a key below dataset, tokenizer"),
     ],
 )
 def test_a_key_within_a_key_that_cannot_be_is_refused_with_its_study(vary: dict[str, Any], words: str):

@@ -16,6 +16,9 @@ from capacity.tables.extraction_columns import EXTRACTION_COLUMNS
 CELL = "cell"  # the last box of the picture
 
 
+LAST_LABEL = "scheme"  # of a table's columns, the last that says which variant a row is of
+
+
 @dataclass(frozen=True)
 class Cell:
     """One number of a table, and the artefacts that its row names."""
@@ -50,9 +53,10 @@ def find_cell(table: Path, wanted: str) -> Cell:
             raise UserError(f"CELL={wanted}: {key!r} is no column; say LINE:COLUMN or key=value,...:COLUMN")
     found = [(i, row) for i, row in enumerate(rows, start=2) if all(row[key] == value for key, _, value in terms)]
     if len(found) != 1:
-        lines = ", ".join(str(i) for i, _ in found[:12])
-        differ = [key for key in columns if not key.endswith(ID_SUFFIX) and len({row[key] for _, row in found}) > 1]
-        where = f" (lines {lines}), which differ in {', '.join(differ[:4])}" if found else ""
+        lines = ", ".join(str(i) for i, _ in found[:12]) + (", ..." if len(found) > 12 else "")
+        labels = columns[: columns.index(LAST_LABEL) + 1] if LAST_LABEL in columns else columns
+        differ = [key for key in labels if not key.endswith(ID_SUFFIX) and len({row[key] for _, row in found}) > 1]
+        where = f" (lines {lines}), which differ in {', '.join(differ)}" if found else ""
         raise UserError(f"CELL={wanted}: {len(found)} rows fit{where}; say which")
     return Cell(table, found[0][0], column, found[0][1])
 
@@ -132,7 +136,7 @@ def _block(artefact: Artefact, is_damaged: bool) -> list[str]:
 def _short(settings: dict[str, Any]) -> str:
     """A specification in one line, without rows and files."""
     kept = {key: value for key, value in settings.items() if key not in ("rows", "files") and value != {}}
-    return canonical_json(kept).replace('"', "")[:220]
+    return canonical_json(kept).replace('\\"', "\0").replace('"', "").replace("\0", '"')[:220]
 
 
 def draw(lineage: Lineage, path: Path) -> None:

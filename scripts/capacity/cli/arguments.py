@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from capacity.config.experiment import Config
 from capacity.config.load import load_asked, parse_overrides
@@ -30,8 +31,16 @@ def config_parser(description: str | None) -> argparse.ArgumentParser:
         "--configfile", type=Path, nargs="+", default=[], help="laid over config.yaml, as for snakemake"
     )
     parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="laid over both, as for snakemake")
-    parser.add_argument("--study", help="studies to build, separated by commas")
+    parser.add_argument("--study", action=_Joined, help="studies to build, separated by commas")
     return parser
+
+
+class _Joined(argparse.Action):
+    """An option whose values add up where it is given several times, with commas between."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, f"{before},{values}" if before else values)
 
 
 def config_files(args: argparse.Namespace) -> list[Path]:

@@ -43,6 +43,8 @@ def kept(why: dict[str, str]) -> str:
 def studies_that_reach(args: argparse.Namespace) -> dict[str, str]:
     """Artefact to the study that reaches it, of every configuration. Raises UserError where one is wrong."""
     read_grid(args)  # what is asked for must be right before anything is said to be of no use
+    if sys.stderr.isatty():
+        print("looking at what each study reaches, at every scale ...", file=sys.stderr, flush=True)
     values = {key: value for key, value in config_values(args).items() if key != "study"}
     reached = reached_by(configurations(config_files(args), values, sorted(SCALES.glob("*.yaml"))), RESULTS)
     for path in sorted(file for folder in OWN_CONFIGS for file in RESULTS.glob(f"{folder}/*/config.yaml")):

@@ -1,5 +1,6 @@
 """What a file of claims may say: published numbers, and how a capacity table is held against them."""
 
+import functools
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -81,4 +82,12 @@ class Claims(Section):
 
 def read_claims(path: Path) -> list[dict[str, Any]]:
     """The claims in a file, as plain data. Raises UserError with one line: file, key, value, what is allowed."""
-    return [claim.model_dump() for claim in check(Claims, read_yaml(path), str(path)).claims]
+    time_and_size = (path.stat().st_mtime_ns, path.stat().st_size) if path.is_file() else (0, 0)
+    return [claim.model_dump() for claim in _read(path, time_and_size).claims]
+
+
+@functools.lru_cache(maxsize=8)
+def _read(path: Path, _: tuple[int, int]) -> Claims:
+    """The same, read once as long as the file stays as it is: a plan of many studies asks for it with each."""
+    claims: Claims = check(Claims, read_yaml(path), str(path))
+    return claims

@@ -56,7 +56,7 @@ class Config(Section):
     store: str | None = Field(
         None,
         description="A folder shared by several checkouts or users, made where it is not there: artefacts are taken "
-        "from it by identity, and put into it.",
+        "from it by identity, and put into it. A plan does not look into it.",
     )
     loggers: Loggers = Field(
         [],

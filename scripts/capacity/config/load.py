@@ -8,12 +8,18 @@ import yaml
 from pydantic import ValidationError
 
 from capacity.config.experiment import Config
-from capacity.config.validation import shown
+from capacity.config.study import VARIED_PATTERN
+from capacity.config.validation import NAME_PATTERN, shown
 from capacity.config.yaml_files import parse_yaml, read_yaml
 from capacity.errors import UserError
 
 CHANGE = "regimes='{long: {lr: 2e-2}}'"
 MOST_MISTAKES = 20  # that are shown at once
+
+PATTERNS = {  # of texts, in words
+    f"^{NAME_PATTERN}$": "a name has letters of ASCII, digits, - and _, and begins with a letter or a digit",
+    VARIED_PATTERN: "name a key below dataset, tokenizer, model or regime; of quantizers name several in `quantizers`",
+}
 
 Source = tuple[str, dict[str, Any]]  # what a part of the configuration is called in messages, and what it says
 
@@ -130,7 +136,8 @@ def _lines(error: ValidationError, raw: dict[str, Any], sources: list[Source]) -
         if each["type"] != "missing":
             given = "a mapping" if isinstance(each["input"], dict) else shown(each["input"])
             start += f"{given} is not allowed: "
-        starts.setdefault(start, []).append(message[0].lower() + message[1:])
+        message = PATTERNS.get(each.get("ctx", {}).get("pattern", ""), message[0].lower() + message[1:])
+        starts.setdefault(start, []).append(message)
     lines = [start + ", or ".join(dict.fromkeys(messages)) for start, messages in starts.items()]
     rest = [f"and {len(lines) - MOST_MISTAKES:,} more mistakes"] if len(lines) > MOST_MISTAKES else []
     return [*lines[:MOST_MISTAKES], *rest]

@@ -26,7 +26,9 @@ class Regime(Section):
         "windows", description="rows: one biography a row. windows: biographies end to end, cut every `context` tokens."
     )
     context: Annotated[int, Field(ge=8, le=1_000_000)] | None = Field(
-        None, description="Tokens a window; the paper's is 512."
+        None,
+        description="Tokens a window, as many as the longest biography has or more, which with BPE is seen when its "
+        "tokenizer is made; the paper's is 512.",
     )
     document_mask: bool = Field(
         False, description="Tokens of a window attend to their own biography alone; with packing: windows."

@@ -52,9 +52,10 @@ def _apart(vary: dict[str, list[Any]]) -> dict[str, list[Any]]:
     return vary
 
 
+VARIED_PATTERN = r"^(dataset|tokenizer|model|regime)(\.[\w-]+)+$"
 Vary = Annotated[
     dict[
-        Annotated[str, StringConstraints(pattern=r"^(dataset|tokenizer|model|regime)(\.[\w-]+)+$")],
+        Annotated[str, StringConstraints(pattern=VARIED_PATTERN)],
         Annotated[list[Annotated[Any, AfterValidator(plain)]], AfterValidator(unique)],
     ],
     AfterValidator(_apart),

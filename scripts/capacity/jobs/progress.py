@@ -51,7 +51,7 @@ class Progress:
         line = f"step {step:,} of {self.num_steps:,}"
         if self.exposures is not None:
             line += f"  exposure {self.exposures * step / self.num_steps:.1f} of {self.exposures}"
-        line += f"  loss {loss:.3f} nats  {self._line.since_last(now, tokens) / 1e3:,.0f}k tokens/s"
+        line += f"  loss {loss:.3f} nats  {rate_in_words(self._line.since_last(now, tokens))}"
         last, left = step == self.num_steps, self._seconds_left(step)
         if left is not None and not last:
             line += f"  {duration(left)} left"
@@ -83,6 +83,12 @@ class Speed:
         rate = (tokens - self.tokens) / max(now - self.last, 1e-9)
         self.last, self.tokens = now, tokens
         return rate
+
+
+def rate_in_words(tokens_per_second: float) -> str:
+    """A rate for people."""
+    thousands = tokens_per_second / 1e3
+    return f"{thousands:,.0f}k tokens/s" if thousands >= 1 else f"{tokens_per_second:.0f} tokens/s"
 
 
 def duration(seconds: float) -> str:
