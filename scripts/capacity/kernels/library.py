@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from capacity.errors import UserError
-from capacity.kernels import attention, embedding, loss, vectors
+from capacity.kernels import attention, embedding, experts, loss, vectors
 
 _FRAME = r"""
+#include <torch/csrc/inductor/aoti_torch/generated/c_shim_cpu.h>
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
@@ -32,6 +33,8 @@ IMPLEMENT(NAMESPACE, CPU, library) {
   library.impl("attention_backward", TORCH_BOX(&attention_backward));
   library.impl("mean_loss", TORCH_BOX(&mean_loss));
   library.impl("embedding_gradient", TORCH_BOX(&embedding_gradient));
+  library.impl("expert_products", TORCH_BOX(&expert_products));
+  library.impl("expert_sums", TORCH_BOX(&expert_sums));
 }
 """
 
@@ -41,6 +44,8 @@ _SCHEMAS = (
     "bool in_heads) -> Tensor",
     "mean_loss(Tensor logits, Tensor targets, int ignored) -> (Tensor, Tensor)",
     "embedding_gradient(Tensor slopes, Tensor tokens, int V) -> Tensor",
+    "expert_products(Tensor rows, Tensor matrices, Tensor taken) -> Tensor",
+    "expert_sums(Tensor left, Tensor right, Tensor taken) -> Tensor",
 )
 _defined: list[torch.library.Library] = []  # kept: with it the operators would go
 
@@ -55,7 +60,7 @@ def load() -> None:
     """
     from torch._inductor.codecache import CppCodeCache  # a second to import
 
-    source = _FRAME % "".join((vectors.SOURCE, attention.SOURCE, loss.SOURCE, embedding.SOURCE))
+    source = _FRAME % "".join(part.SOURCE for part in (vectors, attention, loss, embedding, experts))
     name = f"capacity_{hashlib.sha256(repr((source, _SCHEMAS)).encode()).hexdigest()[:12]}"
     try:
         CppCodeCache.load(source, extra_flags=(f"-DNAMESPACE={name}", "-ffp-contract=fast"))
@@ -103,3 +108,11 @@ def _define(name: str) -> None:
     @torch.library.register_fake(f"{name}::embedding_gradient")
     def _(slopes_ND: Tensor, tokens_N: Tensor, V: int) -> Tensor:
         return slopes_ND.new_empty(V, slopes_ND.shape[1])
+
+    @torch.library.register_fake(f"{name}::expert_products")
+    def _(rows_ECd: Tensor, matrices_Edm: Tensor, taken_E: Tensor) -> Tensor:
+        return rows_ECd.new_empty(*rows_ECd.shape[:2], matrices_Edm.shape[2])
+
+    @torch.library.register_fake(f"{name}::expert_sums")
+    def _(left_ECd: Tensor, right_ECm: Tensor, taken_E: Tensor) -> Tensor:
+        return left_ECd.new_empty(left_ECd.shape[0], left_ECd.shape[2], right_ECm.shape[2])

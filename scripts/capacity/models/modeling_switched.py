@@ -138,9 +138,9 @@ class SwitchedExperts(nn.Module):
         if K > 1:
             gate_KN = gate_KN / gate_KN.sum(0)
         C = self.capacity(N)
-        slot_M, choice_S = _slots(expert_KN.flatten(), E, C)
+        slot_M, choice_S, taken_E = _slots(expert_KN.flatten(), E, C)
         input_Sd = Moved.apply(hidden_Nd.repeat(K, 1), choice_S, slot_M)
-        output_ECd = self._experts(input_Sd.view(E, C, -1))
+        output_ECd = self._experts(input_Sd.view(E, C, -1), taken_E)
         output_KNd = Moved.apply(output_ECd.flatten(0, 1), slot_M, choice_S).view(K, N, -1) * gate_KN[..., None]
         load_E = _is_chosen(expert_KN[0], E).sum(1)
         imbalance = E * (load_E / N * probability_EN.mean(1)).sum()
@@ -167,16 +167,21 @@ class SwitchedExperts(nn.Module):
             left_EN = left_EN.masked_fill(_is_chosen(choices[-1], len(left_EN)), -1.0)
         return torch.stack(choices)
 
-    def _experts(self, input_ECd: Tensor) -> Tensor:
-        """Of each expert for its C slots, what it makes of them."""
+    def _experts(self, input_ECd: Tensor, taken_E: Tensor) -> Tensor:
+        """Of each expert for its C slots, of which the first taken_E are filled, what it makes of them."""
         E, m, d = self.up_proj.shape
-        between_ECm = torch.bmm(input_ECd, self.up_proj.transpose(1, 2))
+        between_ECm = multiply_taken(input_ECd, self.up_proj, taken_E)
         if self.up_bias is not None:
             between_ECm = between_ECm + self.up_bias.view(E, 1, m)
-        output_ECd = torch.bmm(self.activation(between_ECm), self.down_proj.transpose(1, 2))
+        output_ECd = multiply_taken(self.activation(between_ECm), self.down_proj, taken_E)
         if self.down_bias is not None:
             output_ECd = output_ECd + self.down_bias.view(E, 1, d)
         return output_ECd
+
+
+def multiply_taken(rows_ECd: Tensor, matrices_Emd: Tensor, taken_E: Tensor) -> Tensor:
+    """Of each expert, its rows by its matrix: (E, C, m), of which nobody uses rows from taken_E on."""
+    return torch.bmm(rows_ECd, matrices_Emd.transpose(1, 2))
 
 
 def _is_chosen(expert_M: Tensor, E: int) -> Tensor:
@@ -184,10 +189,11 @@ def _is_chosen(expert_M: Tensor, E: int) -> Tensor:
     return expert_M == torch.arange(E, device=expert_M.device)[:, None]
 
 
-def _slots(expert_M: Tensor, E: int, C: int) -> tuple[Tensor, Tensor]:
-    """The slot of each of M choices among S = E C, or S where it is dropped; and the choice of each slot, or M.
+def _slots(expert_M: Tensor, E: int, C: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The slot of each of M choices among S = E C, or S where it is dropped; each slot's choice, or M.
 
-    An expert's slots are filled in the order of choices. expert_M: what each chooses.
+    An expert's slots are filled in the order of choices, from its first: how many is returned too, (E,). expert_M:
+    what each chooses.
     """
     M, chosen_EM = len(expert_M), _is_chosen(expert_M, E)
     place_M = ((chosen_EM.cumsum(1) - 1) * chosen_EM).sum(0)
@@ -195,7 +201,7 @@ def _slots(expert_M: Tensor, E: int, C: int) -> tuple[Tensor, Tensor]:
     choice_M = torch.arange(M, device=expert_M.device)
     place_M = slot_M + torch.where(slot_M == E * C, choice_M, 0)  # those that are dropped apart, behind all slots
     choice_S = torch.full((E * C + M,), M, device=expert_M.device).scatter(0, place_M, choice_M)[: E * C]
-    return slot_M, choice_S
+    return slot_M, choice_S, chosen_EM.sum(1).clamp(max=C)
 
 
 class Moved(torch.autograd.Function):

@@ -16,6 +16,7 @@ from torch.fx import GraphModule
 from capacity.artefacts.identity import source_digest
 from capacity.errors import UserError
 from capacity.kernels import library
+from capacity.models.expert_products import experts_in_the_kernel
 from capacity.training.joined_products import join_products
 
 Tensors = Sequence[Tensor]
@@ -108,11 +109,12 @@ class Compiled:
 def _for_a_cpu() -> Iterator[None]:
     """Biases are added by whatever comes next: to add one in its product, a CPU copies it for every row first.
 
-    The gradient of an embedding is made by a kernel of this project.
+    The gradient of an embedding, and products of experts, are made by kernels of this project.
     """
     config: Any = torch.compiler.config  # torch's cache of graphs does not look at what stands for an operator
     others = {torch.ops.aten.addmm.default: _addmm, _EMBEDDING: _embedding_gradient}
-    with patch.dict(decompositions, others), config.patch(cache_key_tag=f"{_decomposed()}{library.operators.name}"):
+    tag = config.patch(cache_key_tag=f"{_decomposed()}{library.operators.name}")
+    with patch.dict(decompositions, others), tag, experts_in_the_kernel():
         yield
 
 
