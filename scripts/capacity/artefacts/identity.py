@@ -56,6 +56,15 @@ def input_digest(path: Path) -> str:
     return file_digest(path)
 
 
+def time_and_size(path: Path) -> tuple[int, int]:
+    """By what a file is recognised as the one that this process has read; of one that is not there, zeros."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return 0, 0
+    return stat.st_mtime_ns, stat.st_size
+
+
 def source_digest(source: str | bytes) -> str:
     """SHA-256 of what Python source means: comments, docstrings and formatting do not count."""
     return tree_digest(ast.parse(source))

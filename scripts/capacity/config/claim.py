@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from capacity.artefacts.identity import time_and_size
 from capacity.config.load import check
 from capacity.config.validation import Count, Name, Names, Section, problem
 from capacity.config.yaml_files import read_yaml
@@ -82,8 +83,7 @@ class Claims(Section):
 
 def read_claims(path: Path) -> list[dict[str, Any]]:
     """The claims in a file, as plain data. Raises UserError with one line: file, key, value, what is allowed."""
-    time_and_size = (path.stat().st_mtime_ns, path.stat().st_size) if path.is_file() else (0, 0)
-    return [claim.model_dump() for claim in _read(path, time_and_size).claims]
+    return [claim.model_dump() for claim in _read(path, time_and_size(path)).claims]
 
 
 @functools.lru_cache(maxsize=8)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from capacity.artefacts.identity import SCRIPTS, file_digest, input_digest
+from capacity.artefacts.identity import SCRIPTS, file_digest, input_digest, time_and_size
 from capacity.artefacts.spec import Spec, make_spec
 from capacity.artefacts.stages import REWRITER_PACKAGES
 from capacity.config.dataset import BioD, BioR, BioS, Dataset, LocalModel, People, Records
@@ -199,7 +199,7 @@ def _own_files(world: BioSWorld) -> dict[str, str]:
         given += sorted((REPOSITORY / world.template_folder).glob("*.txt"))
     elif not given:
         return {}
-    return _checked_files(world.model_copy(update={"seed": 0}).model_dump_json(), tuple(map(_time_and_size, given)))
+    return _checked_files(world.model_copy(update={"seed": 0}).model_dump_json(), tuple(map(time_and_size, given)))
 
 
 @functools.cache
@@ -220,20 +220,12 @@ def _checked_files(text: str, _: tuple[tuple[int, int], ...]) -> dict[str, str]:
 
 def _digest(path: Path) -> str:
     """What a file says, read once as long as it stays as it is. Raises OSError."""
-    return _digest_of(path, _time_and_size(path))
+    return _digest_of(path, time_and_size(path))
 
 
 @functools.cache
 def _digest_of(path: Path, _: tuple[int, int]) -> str:
     return input_digest(path)
-
-
-def _time_and_size(path: Path) -> tuple[int, int]:
-    """By what a file is recognised as the one that was read; of one that is not there, nothing."""
-    try:
-        return path.stat().st_mtime_ns, path.stat().st_size
-    except OSError:
-        return 0, 0
 
 
 def _check_end_token(grammar: Grammar) -> None:
