@@ -197,7 +197,9 @@ def probe_scores() -> pd.DataFrame:
     prior = dict(ACCOUNT.items) | {"name": 10.0}
     nats = [0.0 if right else prior[item] * math.log(2) for right, (_, item) in zip(exact, rows, strict=True)]
     table = pd.DataFrame(rows, columns=["person", "item"])
-    return table.assign(nats=nats, nats_name_only=nats, first_chunk_nats=np.nan, exact=exact)
+    return table.assign(
+        nats=nats, nats_name_only=nats, first_chunk_nats=np.nan, first_chunk_nats_name_only=np.nan, exact=exact
+    )
 
 
 def answers_of(people: range, right: dict[int, str]) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """The capacity figure: what it draws from planted tables, and that its bytes never change."""
 
+import itertools
 from itertools import pairwise
 
 import matplotlib
@@ -279,6 +280,19 @@ def test_the_title_is_the_question_and_the_data_lie_beside(tmp_path):
     assert set(data["line"]) == {f"K {K}, {name}" for K in (1, 2) for name in ("not quantised", "int8")}
 
 
+def test_exposures_that_are_crossed_with_regimes_are_kept_apart(tmp_path):
+    """Of two that go together one is left out; here neither says what the other does."""
+    rows = [
+        variant(R, regime=regime, exposures=exposures, N=N, setting=f"dataset.N={N} regime.exposures={exposures}")
+        for R, (regime, exposures, N) in enumerate(itertools.product(("adamw", "muon"), (100, 1000), (400, 800)))
+    ]
+    plot_study(table(*rows), "base", tmp_path)
+    data = pd.read_csv(tmp_path / "study-base.csv").set_index(["panel", "line", "x"])["R"]
+    assert len(data) == len(rows)
+    assert data.index.is_unique
+    assert data["1000 exposures", "adamw", "N 800"] == 3
+
+
 def test_what_is_not_set_is_said_in_words_and_regimes_go_by_their_exposures(panels):
     rows = [
         variant(1.0, setting=f"dataset.paragraphs={value}", regime=regime, exposures=exposures)
@@ -308,6 +322,22 @@ def test_a_study_of_many_schemes_has_a_panel_a_method_against_what_weights_take(
     old = table(*rows).assign(R_calibrated=np.nan)
     labels = [text.get_text() for text in panels(plot_storage, old, "base")[0].figure.legends[0].get_texts()]
     assert "calibrated" not in labels
+
+
+def test_models_of_as_many_exposures_have_a_line_each_among_many_schemes(panels, tmp_path):
+    rows = [
+        variant(R + bits / 10, model=model, R_calibrated=None, **scheme)
+        for model, R in (("small", 0.2), ("large", 1.2))
+        for bits in range(2, 12)
+        for scheme in [{"scheme": f"int{bits}", "bits_per_weight": bits, "weight_bits": 10_000 * bits}]
+    ]
+    (panel,) = panels(plot_storage, table(*rows), "base")
+    drawn = [tuple(y) for x, y in curves(panel) if list(x) == list(range(2, 12)) and y[0] == y[0]]
+    assert drawn == [pytest.approx([R + bits / 10 for bits in range(2, 12)]) for R in (0.2, 1.2)]
+    labels = [text.get_text() for text in panel.figure.legends[0].get_texts()]
+    assert labels[:2] == ["1000 exposures, small", "1000 exposures, large"]
+    plot_storage(table(*rows), "base", tmp_path)
+    assert set(pd.read_csv(tmp_path / "storage-base.csv")["model"]) == {"small", "large"}
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 from worlds import made_tokenizer, make_world
 
 from capacity.errors import UserError
-from capacity.probe.score import EXACT, NATS, _batches, score_items, score_people
+from capacity.probe.score import EXACT, FIRST_CHUNK_NATS, NATS, _batches, score_items, score_people
 from capacity.probe.spec import ProbeDraws
 from capacity.probe.temperatures import HalfLosses
 from capacity.tables.bits import bits_offered, bits_stored, person_bits
@@ -292,6 +292,21 @@ def test_scores_are_means_over_draws(bios):
         singles = [score_items(model, one, len(bios.items), "cpu", 8192)[NATS, :, column] for one in renderings]
         name_only = matrix(table, "nats_name_only", bios)[:, column]
         np.testing.assert_allclose(name_only, np.mean(singles, axis=0), rtol=1e-5)
+
+
+def test_first_chunks_right_after_the_name_are_scored_in_that_context():
+    """Their loss is what the sets of values are told by (`R_name_only`), not that of whole paragraphs."""
+    small = make({**SENTENCE, "sentences": "in_order"})
+    model = tiny_transformer(small.renderer.vocab_size)
+    table = score_people(model, small.renderer, small.world, PROBE)
+    for column, attribute in enumerate(small.items[1:], start=1):
+        draws = name_only_draws(small.world, PROBE.seed, 0, 0, small.world.N, attribute)
+        single = score_items(model, small.renderer.tokens(draws, labels=True), len(small.items), "cpu", 8192)
+        for name, score in (("nats", NATS), ("first_chunk_nats", FIRST_CHUNK_NATS)):
+            found = matrix(table, f"{name}_name_only", small)[:, column]
+            np.testing.assert_allclose(found, single[score, :, column], rtol=1e-5)
+            follows_the_name = column == 1  # in the paragraph too
+            assert np.allclose(found, matrix(table, name, small)[:, column], rtol=1e-3) == follows_the_name
 
 
 def test_scores_pass_through_parquet_into_the_table(small, tmp_path):

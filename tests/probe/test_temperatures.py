@@ -122,5 +122,5 @@ def test_scores_are_the_same_with_temperatures_and_without(made):
     model = Sure(renderer.vocab_size)
     with_them = score_people(model, renderer, world, PROBE, halves=HalfLosses(world.N, world.account))
     without = score_people(model, renderer, world, PROBE)
-    for column in ("nats", "nats_name_only", "first_chunk_nats", "exact"):
+    for column in ("nats", "nats_name_only", "first_chunk_nats", "first_chunk_nats_name_only", "exact"):
         np.testing.assert_array_equal(with_them[column].to_numpy(), without[column].to_numpy())

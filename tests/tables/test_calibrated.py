@@ -56,6 +56,15 @@ def bits_at_one(halves, account):
     return float(bits[:, temperatures == 1].sum())
 
 
+def test_a_world_of_one_person_leaves_the_logits_as_they_are():
+    """On the half without people no temperature does better than another."""
+    logits, values = knows_something(1)
+    halves = halves_of(names_of_all(1), 3 * logits, values, account(1))
+    found = calibrate(halves, account(1))
+    assert 1.0 in found.fitted
+    assert found.bits == pytest.approx(max(bits_at_one(halves, account(1)), 0.0))
+
+
 @pytest.mark.parametrize("steps", [-2, 0, 3, 9])
 def test_a_model_at_a_wrong_temperature_proves_what_it_proves_at_the_right_one(steps):
     world, factor = account(2000), 2.0 ** (steps / 4)

@@ -214,10 +214,25 @@ def test_a_ratio_to_zero_is_inconclusive_and_has_no_number(verdict):
     assert "|  |  | 3 | **inconclusive**: what it is divided by is zero |" in as_markdown(pd.DataFrame([row]))
 
 
-def test_seeds_of_two_studies_count_together_whatever_the_best_rate_of_each(verdict):
-    more = [{**row, "seed": row["seed"] + 3, "variant_id": f"{row['seed']}-more"} for row in seeds(*HIGH, study="more")]
-    rows = seeds(*HIGH, lr=0.01) + [{**row, "lr": 0.02} for row in more]
-    assert verdict(rows, of={"study": ["base", "more"]})["seeds"] == 6
+def more_seeds(*R: float, **columns: Any) -> list[dict[str, Any]]:
+    """Seeds 4, 5, ... in another study."""
+    rows = seeds(*R, study="more", **columns)
+    return [{**row, "seed": row["seed"] + 3, "variant_id": f"{row['variant_id']}-more"} for row in rows]
+
+
+def test_seeds_of_two_studies_count_together_at_the_rate_that_is_best_over_all_of_them(verdict):
+    """Each study would choose another one for its own seeds; a rate that neither chose takes no part."""
+    rows = seeds(1.8, 1.9, 2.0, lr=0.01) + seeds(1.7, 1.7, 1.7, lr=0.02) + seeds(9.0, -4.0, -4.0, lr=0.03)
+    rows += (
+        more_seeds(1.7, 1.9, 1.7, lr=0.01) + more_seeds(2.2, 2.3, 2.4, lr=0.02) + more_seeds(-4.0, 9.0, -4.0, lr=0.03)
+    )
+    row = verdict(rows, of={"study": ["base", "more"]})
+    assert (row["seeds"], row["measured"]) == (6, pytest.approx(2.0))
+
+
+def test_seeds_at_rates_of_their_own_are_not_put_together(verdict):
+    row = verdict(seeds(1.8, 1.9, 2.0, lr=0.01) + more_seeds(2.2, 2.3, 2.4, lr=0.02), of={"study": ["base", "more"]})
+    assert (row["seeds"], row["measured"]) == (3, pytest.approx(2.3))
 
 
 def test_of_rates_that_two_studies_tried_the_best_in_the_mean_counts_for_every_seed(verdict):

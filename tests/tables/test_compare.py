@@ -50,6 +50,16 @@ def test_of_several_studies_with_a_cell_the_same_one_is_compared():
     assert (cell["difference"], cell["seeds_reference"]) == (0, 2)
 
 
+def test_seeds_that_another_study_added_to_the_reference_take_no_part():
+    """A table held against one that it is a part of differs nowhere."""
+    mine = seeds(1.0, 1.1, 1.05)
+    more = [
+        {**row, "seed": row["seed"] + 3, "variant_id": f"more-{row['seed']}"} for row in seeds(2.0, 2.1, study="more")
+    ]
+    (cell,) = cells(mine, mine + more)
+    assert (cell["difference"], cell["seeds_reference"], cell["verdict"]) == (0, 3, SAME)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

@@ -63,12 +63,14 @@ def given(**changes):
     return {**LABELS, **SIZES, **NUMBERS, **IDS, **changes}
 
 
-def scores(nats, name_only=None, first=None, exact=None):
-    """A score table from matrices (N, 4); nothing given means zeros."""
+def scores(nats, name_only=None, first=None, exact=None, first_name_only=None):
+    """A score table from matrices (N, 4); nothing given means zeros, or of the name alone the same as of all."""
     zeros = np.zeros((N, 4))
     matrices = {"nats": nats, "nats_name_only": nats if name_only is None else name_only}
+    first = zeros if first is None else first
     matrices |= {
-        "first_chunk_nats": zeros if first is None else first,
+        "first_chunk_nats": first,
+        "first_chunk_nats_name_only": first if first_name_only is None else first_name_only,
         "exact": zeros if exact is None else exact,
     }
     columns = {name: np.asarray(matrix, dtype=float).ravel() for name, matrix in matrices.items()}
@@ -126,10 +128,14 @@ def test_parts_add_up_and_each_column_feels_its_own_scores():
 
 def test_the_diversity_term_enters_where_value_sets_are_knowledge():
     account = make_world({**SPEC, "D": 4, "wording": "atomic", "seed": 1}).account
-    measured = variant_row(given(), scores(perfect()), halves(perfect(), account), account, P, num_resamples=100)
+    told = scores(perfect(), first_name_only=np.full((N, 4), math.log(2)))
+    measured = variant_row(given(), told, halves(perfect(), account), account, P, num_resamples=100)
     assert measured["R_calibrated"] == pytest.approx(measured["R_max"])
     assert measured["bits_diversity"] == pytest.approx(3 * 4 * math.log2(8 / 4))
     assert measured["R"] == pytest.approx(measured["R_max"])
+    assert measured["R"] - measured["R_name_only"] == pytest.approx(
+        3 * 4 * 1 / P
+    )  # a bit lost on each value of the sets
 
 
 def test_junk_people_have_a_column_of_their_own_and_change_no_other():

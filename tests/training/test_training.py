@@ -188,7 +188,7 @@ def losses(settings: dict) -> list[float]:
 
 def test_quantisation_begins_at_its_share_of_the_training() -> None:
     plain = losses(spec_of())
-    for start, first in ((0.0, 0), (0.75, 45)):
+    for start, first in ((0.0, 0), (0.75, 45), (0.999, 59)):
         quantised = losses(spec_of(quantization={"scheme": INT2.plain(), "start": start}))
         different = [step for step, (a, b) in enumerate(zip(plain, quantised, strict=True)) if a != b]
         assert different[0] == first

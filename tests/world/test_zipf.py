@@ -59,7 +59,7 @@ def test_bands_count_everybody_once_and_sum_to_the_whole() -> None:
     known = np.array([np.log(750), 0, 0, 0, 0])
     nats = np.where((counts >= 10)[:, None], known, priors * np.log(2))
     scores = pd.DataFrame({"person": np.repeat(np.arange(750), 5), "item": np.tile(items, 750), "nats": nats.ravel()})
-    for column in ("nats_name_only", "first_chunk_nats"):
+    for column in ("nats_name_only", "first_chunk_nats", "first_chunk_nats_name_only"):
         scores[column] = nats.ravel()
     scores["exact"] = np.repeat(counts >= 10, 5).astype(float)
     row = dict.fromkeys(OF_THE_ROW, "") | {"N": 750, "exposures": 10, "seed": 5, "variant_id": "v"}

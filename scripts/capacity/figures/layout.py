@@ -89,8 +89,10 @@ def _varied(cells: pd.DataFrame) -> list[str]:
     keys = dict.fromkeys([*swept, EXPOSURES, *NAMES])
     varied = [key for key in keys if cells[column(key)].nunique(dropna=False) > 1]
     if EXPOSURES in varied and "regime" in varied:
-        alike = cells.groupby(column(EXPOSURES))["=regime"].nunique().max() == 1
-        varied.remove("regime" if alike else EXPOSURES)
+        for told, other in (("regime", EXPOSURES), (EXPOSURES, "regime")):
+            if cells.groupby(column(other))[column(told)].nunique().max() == 1:
+                varied.remove(told)
+                break
     return varied
 
 

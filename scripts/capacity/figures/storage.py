@@ -33,6 +33,9 @@ MANY_SCHEMES = 8  # more of them are compared by what they take rather than with
 COLUMNS = 4
 TICKS = (2, 4, 8, 16, 32)
 SHARES = (0.1, 0.2)  # bits stored a bit of weights, as guides
+NAMES = ("setting", "dataset", "tokenizer", "model", "regime")  # what makes lines besides exposures, where it differs
+
+Looks = dict[str, tuple[str, str]]  # colour and marker of a line
 
 
 def plot_storage(table: pd.DataFrame, study: str, folder: Path, question: str = "") -> None:
@@ -47,16 +50,20 @@ def plot_storage(table: pd.DataFrame, study: str, folder: Path, question: str = 
     summary["size"] = summary["weight_bits"].astype(float) / summary["P"].astype(float)
     whole = summary["bits_per_weight"] >= FULL_PRECISION_BITS
     methods = list(dict.fromkeys(summary.loc[~whole, "method"]))
-    exposures = sorted(summary["exposures"].unique(), reverse=True)
-    looks = dict(zip(exposures, zip(cycle(COLOURS), cycle(MARKERS), strict=False), strict=False))
+    apart = [name for name in NAMES if summary.groupby("exposures")[name].nunique().max() > 1]
+    summary["line"] = [
+        ", ".join((f"{count} exposures", *more)) for count, *more in summary[["exposures", *apart]].values
+    ]
+    lines = dict.fromkeys(summary.sort_values("exposures", ascending=False, kind="stable")["line"])
+    looks = dict(zip(lines, zip(cycle(COLOURS), cycle(MARKERS), strict=False), strict=False))
     with style():
         down = -(-len(methods) // COLUMNS)
         figure = Figure(figsize=(9.6, 1.6 + 2.1 * down), layout="constrained")
         panels = figure.subplots(down, COLUMNS, squeeze=False, sharex=True, sharey=True).flatten()
         for axes, method in zip(panels, methods, strict=False):
             _plot(axes, summary[(summary["method"] == method) & ~whole], looks)
-            for bits in summary.loc[whole, ["exposures", "R"]].itertuples():
-                axes.axhline(bits.R, color=looks[bits.exposures][0], linewidth=0.8, linestyle="--", zorder=1)
+            for bits in summary.loc[whole, ["line", "R"]].itertuples():
+                axes.axhline(bits.R, color=looks[str(bits.line)][0], linewidth=0.8, linestyle="--", zorder=1)
         for axes in panels[len(methods) :]:
             axes.remove()
         for axes in panels[max(0, len(methods) - COLUMNS) : len(methods)]:
@@ -67,6 +74,7 @@ def plot_storage(table: pd.DataFrame, study: str, folder: Path, question: str = 
         columns = [
             "scheme",
             "exposures",
+            *apart,
             "size",
             "R",
             "R_low",
@@ -80,11 +88,11 @@ def plot_storage(table: pd.DataFrame, study: str, folder: Path, question: str = 
         finish(figure, handles, 3, question or study, folder, f"storage-{study}", summary[columns])
 
 
-def _plot(axes: Axes, rows: pd.DataFrame, looks: dict[int, tuple[str, str]]) -> None:
+def _plot(axes: Axes, rows: pd.DataFrame, looks: Looks) -> None:
     """R against the size of the weights, with intervals; points below the edge stand hollow at it."""
-    for count, series in rows.groupby("exposures", sort=False):
+    for line, series in rows.groupby("line", sort=False):
         series = series.sort_values("size")
-        colour, marker = looks[int(str(count))]
+        colour, marker = looks[str(line)]
         look = {"color": colour, "marker": marker, "markersize": 5, "linewidth": 0.9}
         plot_points(axes, series["size"], series, look, lowest=LOWEST_R_BY_SCHEME)
         x, calibrated = series["size"].to_numpy(float), series["R_calibrated"].astype(float)
@@ -103,10 +111,10 @@ def _plot(axes: Axes, rows: pd.DataFrame, looks: dict[int, tuple[str, str]]) -> 
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def _handles(looks: dict[int, tuple[str, str]], calibrated: bool) -> list[Line2D]:
+def _handles(looks: Looks, calibrated: bool) -> list[Line2D]:
     handles = [
-        Line2D([], [], color=colour, marker=marker, markersize=5, label=f"{count} exposures")
-        for count, (colour, marker) in looks.items()
+        Line2D([], [], color=colour, marker=marker, markersize=5, label=line)
+        for line, (colour, marker) in looks.items()
     ]
     handles.append(Line2D([], [], color="0.3", linestyle="--", linewidth=0.8, label="not quantised"))
     if calibrated:

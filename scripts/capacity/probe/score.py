@@ -35,6 +35,7 @@ Render = Callable[[int, int, int], Rendering]  # draw, first person, last person
 # less room than they may be asked for (test_capacity below count).
 BATCH_TOKENS = {"cpu": 4096, "gpu": 65_536}
 NATS, FIRST_CHUNK_NATS, EXACT = range(3)  # the first axis of an array of scores
+LOSSES = slice(NATS, EXACT)
 SCORES = 3  # of them; behind them stand, if asked for, nats and first-chunk nats at each of TEMPERATURES
 
 
@@ -50,8 +51,9 @@ def score_people(
 
     model: a transformers causal model on `device`, or anything else that is called and returns logits alike.
     Columns: person; item; nats, summed over the item's tokens; nats_name_only, the same in the one-sentence
-    context (name and gender have no sentence, theirs are repeated); first_chunk_nats, of the first chunk of a
-    bioD value, NaN elsewhere; exact, the share of draws in which all tokens of the item are the first choice.
+    context (name and gender have no sentence, theirs are repeated); first_chunk_nats and first_chunk_nats_name_only,
+    the same of the first chunk of a bioD value, NaN elsewhere; exact, the share of draws in which all tokens of the
+    item are the first choice.
     halves: where losses of whole paragraphs at other temperatures are added up; None where nobody asks for them.
     Raises UserError where a biography is longer than the model's context.
     """
@@ -75,13 +77,13 @@ def score_people(
     draws = min(probe.draws, kept or probe.draws)  # more would be the same again
     scores = mean_scores(paragraphs, draws, halves)
     if world.rewritings:  # no sentence of a written text stands on its own
-        return _table(items, _with_priors(scores, world), np.full((world.N, len(items)), np.nan))
-    name_only = scores[NATS].copy()
+        return _table(items, _with_priors(scores, world), np.full_like(scores[LOSSES], np.nan))
+    name_only = scores[LOSSES].copy()
     for attribute in world.grammar.attributes:
         if attribute.is_item:
             num_draws = draws if len(attribute.templates) > 1 else 1  # one wording: all draws are equal
             column = items.index(attribute.name)
-            name_only[:, column] = mean_scores(one_sentence(attribute), num_draws)[NATS, :, column]
+            name_only[:, :, column] = mean_scores(one_sentence(attribute), num_draws)[LOSSES, :, column]
     return _table(items, scores, name_only)
 
 
@@ -97,7 +99,7 @@ def score_junk(model: Model, renderer: Renderer, world: World, probe: ProbeDraws
 
     num_people, batch_tokens = min(junk.N, world.N), BATCH_TOKENS["cpu" if device == "cpu" else "gpu"]
     scores = _mean_scores(model, paragraphs, probe.draws, num_people, len(items), device, batch_tokens)
-    return _table(items, scores, np.full((num_people, len(items)), np.nan))
+    return _table(items, scores, np.full_like(scores[LOSSES], np.nan))
 
 
 def _items(world: World) -> list[str]:
@@ -148,15 +150,17 @@ def _with_priors(scores: Array, world: World) -> Array:
 
 
 def _table(items: list[str], scores: Array, name_only: Array) -> pa.Table:
-    num_people = len(name_only)
+    """From scores (3, N, items), and their losses in the one-sentence context."""
+    num_people = scores.shape[1]
     item_codes = np.tile(np.arange(len(items), dtype=np.int16), num_people)
     return pa.table(
         {
             "person": np.repeat(np.arange(num_people, dtype=np.int32), len(items)),
             "item": pa.DictionaryArray.from_arrays(item_codes, items),
             "nats": scores[NATS].ravel(),
-            "nats_name_only": name_only.ravel(),
+            "nats_name_only": name_only[NATS].ravel(),
             "first_chunk_nats": scores[FIRST_CHUNK_NATS].ravel(),
+            "first_chunk_nats_name_only": name_only[FIRST_CHUNK_NATS].ravel(),
             "exact": scores[EXACT].ravel(),
         }
     )

@@ -37,10 +37,12 @@ class Calibrated:
 def calibrate(halves: pd.DataFrame, account: Account) -> Calibrated:
     """Bits stored at temperatures that are fitted on one half and judged on the other.
 
-    halves: from `capacity.probe.temperatures.HalfLosses`.
+    halves: from `capacity.probe.temperatures.HalfLosses`. On a half that no temperature changes, as one without
+    people, 1 is fitted.
     """
     temperatures, bits = half_bits(halves, account)
-    first, second = bits.argmax(axis=1)  # each fitted on a half alone
+    nothing = np.abs(np.log(temperatures)).argmin()
+    first, second = np.where(np.ptp(bits, axis=1) > 0, bits.argmax(axis=1), nothing)  # each fitted on a half alone
     judged = float(bits[0, second] + bits[1, first])
     return Calibrated(max(judged, 0.0), (float(temperatures[first]), float(temperatures[second])))
 

@@ -70,14 +70,15 @@ def judge_claim(claim: Claim, table: pd.DataFrame, scale: str) -> dict[str, Any]
 
 
 def select(table: pd.DataFrame, selection: Mapping[str, Any]) -> pd.DataFrame:
-    """The rows that a selection names, of learning rates that were chosen; of each cell and seed one.
+    """The rows that a selection names, of learning rates that a study chose; of each cell and seed one.
 
     Where several regimes of as many exposures and of one batch stand for a cell, as where a study tries rates that
-    another did not, one counts, for every seed and scheme: of those with most seeds that of the highest mean R of the
-    weights as they were trained. Regimes of one study that tried the same rate differ in something else, and are cells
-    of their own. Of two trainings of one regime and seed the first in the table counts.
+    another did not, or where studies of other seeds chose other rates, one regime at one rate counts, for every seed
+    and scheme: of those with most seeds that of the highest mean R of the weights as they were trained. Regimes of one
+    study that tried the same rate differ in something else, and are cells of their own. Of two trainings of one regime,
+    rate and seed the first in the table counts.
     """
-    keep = table["chosen"].astype(bool)
+    keep = pd.Series(True, table.index)
     if selection.get("exposures") is not None:
         keep &= table["exposures"].isin(selection["exposures"])
     if selection.get("R_max_at_most") is not None:
@@ -85,7 +86,7 @@ def select(table: pd.DataFrame, selection: Mapping[str, Any]) -> pd.DataFrame:
     for column in PATTERNS:
         if column != "scheme":
             keep &= _fits(table[column], selection.get(column))
-    rows = _of_best_regimes(table.assign(cell=_cells(table))[keep])
+    rows = _of_best_rates(table.assign(cell=_cells(table))[keep])
     return rows[_fits(rows["scheme"], selection.get("scheme"))]
 
 
@@ -106,16 +107,18 @@ def _cells(table: pd.DataFrame) -> pd.Series:
     return varied.where(~apart, varied + " " + table["regime"])
 
 
-def _of_best_regimes(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of one regime a cell, one a seed and scheme, as `select` says."""
-    keys = [*OF_CELL, "regime"]
+def _of_best_rates(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one regime and rate a cell, one a seed and scheme, as `select` says."""
+    keys = [*OF_CELL, "regime", "lr"]
+    by_rate = [rows[key] for key in keys]
+    rows = rows[rows["chosen"].astype(bool).groupby(by_rate, dropna=False).transform("any").astype(bool)]
     rows = rows.drop_duplicates([*keys, *SCHEME_COLUMNS, "seed"])
     bits = rows["bits_per_weight"].groupby([rows[key] for key in keys], dropna=False)
     trained = rows[rows["bits_per_weight"] == bits.transform("max")]
     tried = trained.groupby(keys, dropna=False)["R"].agg(["count", "mean"]).reset_index()
     for number in ("count", "mean"):
         tried = tried[tried[number] == tried.groupby(OF_CELL, dropna=False)[number].transform("max")]
-    return rows.merge(tried[keys], on=keys)
+    return rows.merge(tried.drop_duplicates(OF_CELL)[keys], on=keys)
 
 
 def _in_words(selection: Mapping[str, Any]) -> str:

@@ -38,9 +38,9 @@ def compare_cells(mine: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
 
 
 def _R(group: pd.DataFrame, studies: set[str]) -> np.ndarray:
-    """One value a seed, of a study that both sides have where there is one."""
+    """One value a seed: of these studies alone, where any of them has the cell."""
     same = group["study"].isin(studies)
-    return pd.concat([group[same], group[~same]]).drop_duplicates("seed")["R"].to_numpy(float)
+    return (group[same] if same.any() else group).drop_duplicates("seed")["R"].to_numpy(float)
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:

@@ -169,7 +169,7 @@ def _measured(
 ) -> Columns:
     """The columns that come from the scores of people alone."""
     bits = person_bits(matrices["nats"], matrices["first_chunk_nats"], account)
-    name_only = person_bits(matrices["nats_name_only"], matrices["first_chunk_nats"], account)
+    name_only = person_bits(matrices["nats_name_only"], matrices["first_chunk_nats_name_only"], account)
     low, high = bootstrap_interval(bits.total, num_resamples)
     calibrated = calibrate(halves, account)
     offered = bits_offered(len(bits.total), account)

@@ -13,7 +13,7 @@ FLOATS_A_CHUNK = 2**22
 
 
 def score_matrices(scores: pd.DataFrame, account: Account) -> dict[str, Array]:
-    """Each score column as float (N, 1 + items), the name first; first_chunk_nats as (N, K), values only.
+    """Each score column as float (N, 1 + items), the name first; those of first chunks as (N, K), values only.
 
     Raises UserError where the rows are not people by the account's items.
     """
@@ -23,10 +23,10 @@ def score_matrices(scores: pd.DataFrame, account: Account) -> dict[str, Array]:
     same_people = scores["person"].to_numpy() == np.arange(len(scores)) // len(items)
     if len(scores) % len(items) or not (same_items.all() and same_people.all()):
         raise UserError(f"scores are not people 0..N-1 by items {', '.join(items)}: probe this dataset again")
-    columns = ("nats", "nats_name_only", "first_chunk_nats", "exact")
+    whole, first_chunks = ("nats", "nats_name_only", "exact"), ("first_chunk_nats", "first_chunk_nats_name_only")
+    columns = (*whole, *first_chunks)
     matrices = {column: scores[column].to_numpy(float).reshape(num_people, len(items)) for column in columns}
-    matrices["first_chunk_nats"] = matrices["first_chunk_nats"][:, 1:]
-    return matrices
+    return matrices | {column: matrices[column][:, 1:] for column in first_chunks}
 
 
 def R_of(scores: pd.DataFrame, account: Account, P: int) -> float:

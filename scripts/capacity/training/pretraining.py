@@ -34,7 +34,7 @@ class Training(Loop):
         balance = experts.balance if experts else 0.0
         quantization = regime.quantization
         # The first step with quantised weights; after the last one where there is no scheme.
-        self.quantised_from = round(quantization.start * num_steps) if quantization else num_steps
+        self.quantised_from = min(round(quantization.start * num_steps), num_steps - 1) if quantization else num_steps
         scheme = quantization.scheme if quantization else None
         self.objective = Objective(
             model, batches.context, hardware.precision, hardware.compile, balance, plain, scheme,
