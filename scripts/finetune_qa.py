@@ -6,8 +6,10 @@ Where another process makes the same set, this one waits for it.
 """
 
 import functools
+from contextlib import AbstractContextManager
 
 from capacity.artefacts.making import Making
+from capacity.errors import ending_where_unwritable
 from capacity.jobs.allocation import time_budget
 from capacity.jobs.job import Job, job_parser
 from capacity.jobs.lease import held
@@ -44,7 +46,7 @@ def make_member(job: Job, member: Spec, making: Making) -> None:
 def main() -> None:
     """Make the tries that the spec names, unless another process does."""
     job = Job(job_parser(__doc__).parse_args(), dict)
-    with goes_on_later(), held(job.resume, job.is_made, time_budget()) as mine:
+    with goes_on_later(), ending_where_unwritable(job.results), held(job.resume, job.is_made, time_budget()) as mine:
         if mine:
             tune(job)
         else:
@@ -53,8 +55,13 @@ def main() -> None:
 
 def tune(job: Job) -> None:
     """Make the tries, publish them as a set, and remove what was kept of them."""
+
+    def lease(making: Making) -> AbstractContextManager[bool]:
+        """Sets may share a try, and jobs that make them run side by side."""
+        return held(job.results / "resume" / making.spec.id, making.is_made, time_budget())
+
     with job:
-        job.make_set(functools.partial(make_member, job), "tries")
+        job.make_set(functools.partial(make_member, job), "tries", lease)
     for member in job.spec.members:
         forget(job.results / "resume" / member.id)
 

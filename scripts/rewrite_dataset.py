@@ -6,6 +6,7 @@ A job that is killed leaves the batches it wrote, and goes on from there when st
 writes the same texts, this one waits for it.
 """
 
+from capacity.errors import ending_where_unwritable
 from capacity.jobs.allocation import time_budget
 from capacity.jobs.job import Job, job_parser
 from capacity.jobs.lease import held
@@ -18,7 +19,7 @@ from capacity.world.facts import load_world, save_world
 def main() -> None:
     """Rewrite the dataset as the spec says."""
     job = Job(job_parser(__doc__).parse_args(), RewritingSettings.read)
-    with goes_on_later(), held(job.resume, job.is_made, time_budget()) as mine:
+    with goes_on_later(), ending_where_unwritable(job.results), held(job.resume, job.is_made, time_budget()) as mine:
         if mine:
             write(job)
         else:

@@ -5,6 +5,7 @@ with code 75; it goes on from there when started again, and ends with the bits o
 another process trains the same checkpoint, this one waits for it, and takes up its work if its lease expires.
 """
 
+from capacity.errors import ending_where_unwritable
 from capacity.jobs.allocation import follows, time_budget
 from capacity.jobs.job import Job, job_parser
 from capacity.jobs.lease import held
@@ -22,7 +23,7 @@ def main() -> None:
     if follows():
         train_along(job)
         return
-    with goes_on_later(), held(job.resume, job.is_made, time_budget()) as mine:
+    with goes_on_later(), ending_where_unwritable(job.results), held(job.resume, job.is_made, time_budget()) as mine:
         if mine:
             train(job, args.time_budget)
         else:

@@ -64,12 +64,23 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def processor_kind() -> str:
+    """What of a processor decides the code that is compiled for it: its name, and what it can do."""
+    flags = _said_of_the_cpu("flags") or _said_of_the_cpu("Features") or ""
+    return f"{_cpu_name()} {flags} {os.environ.get('ATEN_CPU_CAPABILITY', '')}"
+
+
 def _cpu_name() -> str:
+    return _said_of_the_cpu("model name") or platform.processor() or platform.machine()
+
+
+def _said_of_the_cpu(key: str) -> str | None:
+    """What Linux says of the first core."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+        return None
+    return next((line.split(":", 1)[1].strip() for line in lines if line.split(":")[0].strip() == key), None)
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """Promises of the lease: one holder at a time, nobody waits for the dead, nobody waits for ever."""
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -269,3 +270,43 @@ def test_fine_tuning_waits_for_the_process_that_does_it(tmp_path: Path) -> None:
     plant(tries, results)
     output, _ = job.communicate(timeout=60)
     assert (job.returncode, output) == (0, f"{tries.name}: made by another process\n")
+
+
+def test_a_try_that_two_sets_share_is_made_once(tmp_path: Path) -> None:
+    """Jobs of both sets run side by side, each with the lease of its own set."""
+    grid, results = resolve(check(Config, asking(), "planted")), tmp_path / "results"
+    build(grid, results)
+    tries = of_stage(grid, "finetunes", "e2")
+    shared = tries.members[0]
+    for made in (tries, shared):
+        shutil.rmtree(results / made.name)
+    (results / "resume").mkdir()
+    elsewhere(results / "resume" / shared.id)
+    command = [sys.executable, str(SCRIPTS / "finetune_qa.py"), "--spec", str(write_spec(tries, results))]
+    job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert job.stderr is not None
+    told = next(line for line in job.stderr if "waiting" in line)
+    assert told == f"waiting for process 1 on node7 (SLURM job 77), which works on {shared.id}\n"
+    plant(shared, results)
+    output, _ = job.communicate(timeout=60)
+    assert (job.returncode, output.startswith(f"{tries.name}: made in ")) == (0, True)
+    reused = json.loads((results / tries.name / "manifest.json").read_text())["metrics"]
+    assert reused["tries"] == len(tries.members)
+
+
+def test_a_lease_that_cannot_be_written_is_not_left_for_others_to_wait_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def full(descriptor: int, mode: str) -> Full:
+        os.close(descriptor)
+        return Full()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdopen", full)
+        with pytest.raises(OSError, match="No space"):
+            Lease(tmp_path).take(lambda: False)
+    assert not (tmp_path / LEASE).exists()

@@ -44,7 +44,7 @@ def cluster(**changes: object) -> Cluster:
 def test_a_larger_training_asks_for_more() -> None:
     least = requests.training_mb(WORLD, WORD, SPEC), requests.training_minutes(WORLD, WORD, SPEC)
     wide = training(MODEL | {"l": 12, "h": 12, "head_dim": 64})
-    assert requests.training_mb(WORLD, WORD, wide) > least[0] + 1700  # 85 M parameters at 20 bytes
+    assert requests.training_mb(WORLD, WORD, wide) > least[0] + 3400  # 85 M parameters at 40 bytes
     assert requests.training_mb(WORLD, WORD, training(batch=256)) > least[0]
     assert requests.training_mb(WORLD.model_copy(update={"N": 10_000_000}), WORD, SPEC) > least[0] + 3900
     assert requests.training_minutes(WORLD, WORD, wide) > least[1]

@@ -1,6 +1,7 @@
 """Several devices: the training of one process, its batches shared out; here two processes over gloo."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -18,12 +19,14 @@ from worlds import settings_of
 from capacity.artefacts.identity import SCRIPTS
 from capacity.artefacts.spec import Spec
 from capacity.errors import UserError
+from capacity.jobs.resume import load_state, put_aside, save_state
 from capacity.models.build import load_model
 from capacity.probe.score import score_people
 from capacity.probe.spec import ProbeDraws
 from capacity.tables.bits import person_bits
 from capacity.tables.scores import score_matrices
 from capacity.tokenizers.tokenization import load_tokenizer
+from capacity.training.device import make_fabric
 from capacity.training.process_group import ProcessGroup
 from capacity.world.facts import load_world
 from capacity.world.render import Renderer
@@ -130,6 +133,52 @@ class Fabrics:
 
     def all_gather(self, tensor: torch.Tensor) -> torch.Tensor:
         return torch.stack([tensor, torch.tensor(40)])
+
+
+@pytest.mark.long
+def test_two_devices_on_a_partition_of_two_kinds_of_nodes_lose_no_state(results: Path):
+    """Back on the first kind, one of two processes exchanges the states: what the second kind had done stays."""
+    checkpoint, path = ordered(results, 2, **LONG | {"exposures": 150})
+    resume = results / "resume" / checkpoint.id
+    assert run("train_checkpoint.py", path, "--time-budget", "0").returncode == 75
+    kept = (resume / "state").read_bytes()
+    tensors, counters = load_state(resume, conditions_of(kept))
+    put_aside(resume)
+    elsewhere = conditions_of(kept) | {"device": "another kind"}
+    save_state(resume, tensors, counters, elsewhere)
+    theirs = (resume / "state").read_bytes()
+
+    said = run("train_checkpoint.py", path, "--time-budget", "0")
+    assert said.returncode == 75, said.stderr
+    assert "going on from" in said.stderr
+    assert sorted(file.read_bytes() == theirs for file in resume.glob("state*")) == [False, True]
+
+
+def conditions_of(state: bytes) -> dict:
+    return json.loads(state.split(b"\n", 2)[1])["conditions"]
+
+
+def test_a_port_of_the_users_shell_is_not_that_of_every_training(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    monkeypatch.setenv("MASTER_ADDR", "elsewhere")
+    make_fabric(training_settings(SPEC).hardware)
+    assert "MASTER_PORT" not in os.environ
+    assert "MASTER_ADDR" not in os.environ
+
+
+def test_one_that_follows_ends_with_the_process_that_started_it(tmp_path: Path):
+    """However that ends: a lock on the GPUs that they share ends with it."""
+    code = "from capacity.jobs.startup import hand_over; hand_over(); print('ready', flush=True); input()"
+    start = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]]).wait()"
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS), "LOCAL_RANK": "1"}
+    environment.pop("CAPACITY_FORK_SERVER", None)
+    first = subprocess.Popen(
+        [sys.executable, "-c", start, code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
+    )
+    assert first.stdout is not None
+    assert first.stdout.readline() == "ready\n"
+    first.kill()
+    assert first.stdout.read() == "", "read to its end: the follower, which had it open, has ended too"
 
 
 def test_processes_that_would_begin_at_different_steps_are_refused(monkeypatch: pytest.MonkeyPatch):

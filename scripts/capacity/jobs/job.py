@@ -8,6 +8,7 @@ import argparse
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -91,15 +92,24 @@ class Job(Making, Generic[T]):
         if kind is None:
             print(f"{self.spec.name}: made in {time.monotonic() - self.clock:.1f} s", flush=True)
 
-    def make_set(self, make: Callable[[Spec, Making], None], counted: str) -> None:
+    def make_set(
+        self,
+        make: Callable[[Spec, Making], None],
+        counted: str,
+        lease: Callable[[Making], AbstractContextManager[bool]] = lambda _: nullcontext(True),
+    ) -> None:
         """Make each member of this set that is missing, take all of them as inputs, and count them in the metrics.
 
-        counted: what the members are called there, for example "variants"; "reused" are those that were there.
+        counted: what the members are called there, for example "variants"; "reused" are those that were there. lease:
+        entered while a member is made; gives False where another process has made it meanwhile.
         """
         missing = [member for member in self.spec.members if self._is_missing(member)]
         for member in missing:
-            with self._making_member(member) as making:
-                make(member, making)
+            making = self._making_member(member)
+            with lease(making) as mine:
+                if mine:
+                    with making:
+                        make(member, making)
         for member in self.spec.members:
             self.add_input(member.name)
         self.metrics = {counted: len(self.spec.members), "reused": len(self.spec.members) - len(missing)}

@@ -17,15 +17,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from capacity.errors import UserError
-
 BEAT = 15.0  # seconds between refreshes
 TERM = 120.0  # seconds without a refresh after which a lease is nobody's; caches of network file systems keep 60
 POLL = 2.0  # seconds between looks at a lease of another process
 LEASE = "lease"  # the file's name in the resume folder
 
 
-class Busy(UserError):
+class Busy(Exception):
     """Another process still works, and this one cannot wait for it any longer."""
 
 
@@ -111,8 +109,12 @@ class Lease:
             file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         except (FileExistsError, FileNotFoundError):  # held; or the folder went away just now
             return False
-        with os.fdopen(file, "w") as stream:
-            stream.write(self.text)
+        try:
+            with os.fdopen(file, "w") as stream:
+                stream.write(self.text)
+        except OSError:  # one that says nothing would be waited for
+            self.path.unlink(missing_ok=True)
+            raise
         return True
 
     def _look(self) -> tuple[str, int] | None:

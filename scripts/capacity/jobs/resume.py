@@ -32,11 +32,14 @@ def save_state(folder: Path, tensors: dict[str, Tensor], counters: Facts, condit
     """
     folder.mkdir(parents=True, exist_ok=True)
     facts = json.dumps({"counters": counters, "conditions": conditions}, sort_keys=True).encode()
-    body = facts + b"\n" + save({name: tensor.cpu() for name, tensor in tensors.items()})
+    payload = save({name: tensor.cpu() for name, tensor in tensors.items()})
+    digest = hashlib.sha256(facts + b"\n")
+    digest.update(payload)
     scratch = folder / f".{STATE}.{os.getpid()}"
     try:
         with open(scratch, "wb") as file:
-            file.write(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+            for part in (digest.hexdigest().encode(), b"\n", facts, b"\n", payload):  # large ones are not put together
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
         os.replace(scratch, folder / STATE)
@@ -44,39 +47,44 @@ def save_state(folder: Path, tensors: dict[str, Tensor], counters: Facts, condit
         scratch.unlink(missing_ok=True)
 
 
-def load_state(folder: Path, conditions: Facts) -> tuple[dict[str, Tensor], Facts] | None:
-    """The tensors and counters of a stopped training, or None where there is nothing to go on from.
-
-    A state that is damaged is left alone and named in one line on stderr. One that was made under other conditions,
-    such as on another kind of node, is named and put aside, until a process with its conditions goes on from it.
-    """
+def bring_back(folder: Path, conditions: Facts) -> None:
+    """Exchange a folder's state for the one that was put aside until a process with these conditions comes."""
     path, aside = folder / STATE, _aside(folder, conditions)
     if aside.is_file():
         if path.is_file():
-            _put_aside(path)
-        with contextlib.suppress(FileNotFoundError):  # another process of this training was faster
-            os.replace(aside, path)
+            put_aside(folder)
+        os.replace(aside, path)
+
+
+def load_state(folder: Path, conditions: Facts) -> tuple[dict[str, Tensor], Facts] | None:
+    """The tensors and counters of a stopped training, or None where there is nothing to go on from.
+
+    A state that cannot be used is named in one line on stderr: one that is damaged, or that was made under other
+    conditions, such as on another kind of node, and is to be put aside before another is saved.
+    """
+    path = folder / STATE
     try:
-        digest, _, body = path.read_bytes().partition(b"\n")
+        with open(path, "rb") as file:
+            digest, line, payload = file.readline().rstrip(b"\n"), file.readline(), file.read()
     except FileNotFoundError:
         return None
     except OSError as error:
         _refuse(path, f"cannot be read ({error})")
         return None
-    if digest.decode("ascii", "replace") != hashlib.sha256(body).hexdigest():
+    found = hashlib.sha256(line)
+    found.update(payload)
+    if digest.decode("ascii", "replace") != found.hexdigest():
         _refuse(path, "is damaged")
         return None
     try:
-        line, _, payload = body.partition(b"\n")
         facts, tensors = json.loads(line), load(payload)
-        counters, found = facts["counters"], facts["conditions"]
+        counters, made_with = facts["counters"], facts["conditions"]
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
         _refuse(path, f"is of another layout ({type(error).__name__})")
         return None
     for name, value in json.loads(json.dumps(conditions)).items():
-        if found.get(name) != value:
-            _refuse(path, f"was made with {name} {found.get(name)}, now {value}, and is put aside")
-            _put_aside(path)
+        if made_with.get(name) != value:
+            _refuse(path, f"was made with {name} {made_with.get(name)}, now {value}, and is put aside")
             return None
     return tensors, counters
 
@@ -86,11 +94,12 @@ def _aside(folder: Path, conditions: Facts) -> Path:
     return folder / f"{STATE}-{digest(json.loads(json.dumps(conditions)))[:12]}"
 
 
-def _put_aside(path: Path) -> None:
-    """Move a state to where the next process under its conditions finds it; a damaged one stays."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        facts = json.loads(path.read_bytes().split(b"\n", 2)[1])
-        os.replace(path, _aside(path.parent, facts["conditions"]))
+def put_aside(folder: Path) -> None:
+    """Move a state to where `bring_back` finds it for a process under its conditions; a damaged one stays."""
+    path = folder / STATE
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError), open(path, "rb") as file:
+        file.readline()
+        os.replace(path, _aside(folder, json.loads(file.readline())["conditions"]))
 
 
 def forget(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Start-up of a job that needs torch: its imports are permanent, and made once for a whole run where that can be."""
 
+import ctypes
 import gc
 import json
 import os
@@ -9,11 +10,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from capacity.jobs.allocation import follows
 from capacity.jobs.gpu_locks import take_gpus_of_spec
 
 FORK_SERVER = "CAPACITY_FORK_SERVER"  # the variable that names its socket
 HANDED_ON = (signal.SIGTERM, signal.SIGINT)
 ACCEPTED = b"+"
+PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 @contextmanager
@@ -57,6 +60,8 @@ def hand_over() -> None:
     The server (`capacity.jobs.fork_server`) has torch in memory. This process waits and hands signals on; where it is
     killed, the server kills the work.
     """
+    if follows():
+        _end_with_parent()
     path = os.environ.get(FORK_SERVER)
     if path is None:
         return
@@ -79,6 +84,12 @@ def hand_over() -> None:
         print("error: the run's fork server was killed, and with it this job; start the run again", file=sys.stderr)
         raise SystemExit(1)
     end_as(int(answer))
+
+
+def _end_with_parent() -> None:
+    """Have Linux kill this process where the one that started it ends, however that ends."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _hand_on(server: socket.socket, number: int) -> None:

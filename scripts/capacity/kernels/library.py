@@ -10,6 +10,7 @@ from torch.utils.flop_counter import register_flop_formula
 
 from capacity.errors import UserError
 from capacity.kernels import attention, embedding, experts, loss, vectors
+from capacity.kernels.compile_cache import use_folder_of_processor
 
 _FRAME = r"""
 #include <torch/csrc/inductor/aoti_torch/generated/c_shim_cpu.h>
@@ -60,6 +61,7 @@ def load() -> None:
     """
     from torch._inductor.codecache import CppCodeCache  # a second to import
 
+    use_folder_of_processor()
     source = _FRAME % "".join(part.SOURCE for part in (vectors, attention, loss, embedding, experts))
     name = f"capacity_{hashlib.sha256(repr((source, _SCHEMAS)).encode()).hexdigest()[:12]}"
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from capacity.artefacts.identity import digest
 from capacity.artefacts.store import VARIABLE
+from capacity.kernels.compile_cache import TEMPORARY
 
 ONE_WORD = re.compile(r"[^\s'\"\\]+")  # of a command line, as it stands
 # glibc returns big blocks to the system and faults them in again on every step unless set otherwise.
@@ -45,4 +46,4 @@ def compile_cache(results: Path) -> str:
     path = str((results / "cache" / "inductor").absolute())
     if ONE_WORD.fullmatch(path):
         return path
-    return str(Path(tempfile.gettempdir()) / f"capacity-inductor-{digest([path, os.getuid()])[:12]}")
+    return str(Path(tempfile.gettempdir()) / f"{TEMPORARY}{digest([path, os.getuid()])[:12]}")

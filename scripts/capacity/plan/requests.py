@@ -191,12 +191,12 @@ def growing(amount: float, attempt: int) -> int:
 def training_mb(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings) -> int:
     """Host memory of a training, in MB.
 
-    For each process: weights, gradient, two moments and a copy to save: 20 bytes a parameter. On a CPU also
-    what a step keeps for its backward pass, in float32: logits, their softmax and gradient, and about 34
-    numbers a token, layer and channel.
+    For each process: weights, gradient, two moments, and as it reads or saves its state those and the weights twice
+    more: 40 bytes a parameter, 52 where an optimizer keeps a vector more. On a CPU also what a step keeps for its
+    backward pass, in float32: logits, their softmax and gradient, and about 34 numbers a token, layer and channel.
     """
     regime, V = settings.regime, vocabulary(dataset, tokenizer)
-    fixed = 20 * parameters(settings.model, V) + _bytes_of(dataset)
+    fixed = (52 if regime.optimizer == "muon" else 40) * parameters(settings.model, V) + _bytes_of(dataset)
     processes = settings.hardware.devices
     if settings.hardware.accelerator == "gpu":
         return processes * math.ceil(GPU_BASE_MB + fixed / 1e6)

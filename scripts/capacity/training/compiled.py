@@ -16,6 +16,7 @@ from torch.fx import GraphModule
 from capacity.artefacts.identity import source_digest
 from capacity.errors import UserError
 from capacity.kernels import library
+from capacity.kernels.compile_cache import use_folder_of_processor
 from capacity.models.expert_products import experts_in_the_kernel
 from capacity.training.joined_products import join_products
 
@@ -46,6 +47,7 @@ class Compiled:
         cuda_graph: bool = False,
         tracing: Callable[[], AbstractContextManager[None]] = nullcontext,
     ):
+        use_folder_of_processor()
         self._on_cpu, self._tracing = on_cpu, tracing
         if on_cpu:
             library.load()

@@ -10,6 +10,7 @@ from lightning.fabric.plugins.environments import LightningEnvironment
 from capacity.environment import hardware as describe_hardware
 from capacity.environment import usage
 from capacity.errors import UserError
+from capacity.jobs.allocation import follows
 from capacity.models.build import device_of
 from capacity.training.spec import Hardware
 
@@ -32,6 +33,9 @@ def make_fabric(hardware: Hardware) -> Fabric:
     torch.use_deterministic_algorithms(True)
     # All that is read was written: to fill new memory first takes a hundredth of a small step.
     torch._C._set_deterministic_fill_uninitialized_memory(False)
+    if not follows():  # a port that the user's shell names would be everybody's
+        os.environ.pop("MASTER_PORT", None)
+        os.environ.pop("MASTER_ADDR", None)
     fabric = Fabric(
         accelerator="cuda" if hardware.accelerator == "gpu" else "cpu",
         devices=devices,

@@ -51,6 +51,13 @@ class ProcessGroup:
         """What the first process decides; one that is alone stops where it stands and need not ask."""
         return self.alone or bool(self._fabric.broadcast(go_on(), src=0))
 
+    def first(self, work: Callable[[], None]) -> None:
+        """Have the first process do something before any other goes on."""
+        if self.rank == 0:
+            work()
+        if not self.alone:
+            self._fabric.barrier()
+
     def check_equal(self, step: int) -> None:
         """Refuse processes that begin at different steps: one could not use the state. Raises UserError in all."""
         if self.alone:

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import transformers
 
 from capacity.jobs.progress import Progress
-from capacity.jobs.resume import load_state, save_state
+from capacity.jobs.resume import bring_back, load_state, put_aside, save_state
 from capacity.jobs.startup import permanent_objects
 from capacity.jobs.stop import Interrupted, StopRequest
 from capacity.jobs.training_files import TrainingFiles
@@ -39,13 +39,17 @@ class Session(Generic[L]):
         self.setup_seconds = self.compile_seconds = 0.0
         self.step_seconds = self.step_cpu_seconds = 0.0  # of all sessions
         self.num_sessions = 1
-        if saved := load_state(resume, self.conditions):
+        loop.group.first(lambda: bring_back(resume, self.conditions))
+        saved = load_state(resume, self.conditions)
+        if saved:
             tensors, counters = saved
             loop.restore(tensors, counters)
             self.step_seconds, self.step_cpu_seconds = counters["step_seconds"], counters["step_cpu_seconds"]
             self.num_sessions = counters["num_sessions"] + 1
             print(f"going on from {self._position}", file=sys.stderr, flush=True)
-        loop.group.check_equal(loop.step)
+        loop.group.check_equal(loop.step)  # so all have read it
+        if not saved:
+            loop.group.first(lambda: put_aside(resume))
 
     @property
     def _position(self) -> str:
