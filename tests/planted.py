@@ -12,6 +12,7 @@ from capacity.artefacts.spec import Spec, spec_text
 from capacity.config.load import load_config
 from capacity.plan.fixed_paths import figure_names, published
 from capacity.plan.grid import Grid, resolve
+from capacity.tables.run_costs import RUNS, runs_text
 
 TINY = Path(__file__).parent / "workflow" / "tiny.yaml"
 FILES = {
@@ -58,7 +59,7 @@ def publish(grid: Grid, results: Path) -> None:
             (results / path).parent.mkdir(parents=True, exist_ok=True)
             (results / path).write_bytes((results / artefact.name / name).read_bytes())
         (results / id_file).write_text(artefact.id + "\n")
-    (results / "runs.csv").touch()
+    (results / RUNS).write_text(runs_text(grid.table.settings["rows"], results))
 
 
 def build(grid: Grid, results: Path) -> None:

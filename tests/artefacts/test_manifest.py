@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,7 @@ FAULTS = {
     "emptied": (in_content(lambda b: b""), "content.txt: has 0 bytes"),
     "file gone": (lambda f: (f / "content.txt").unlink(), "content.txt: is missing"),
     "folder for a file": (put_folder, "content.txt: "),
+    "folder gone": (shutil.rmtree, 'is missing; `make table ARGS="--force '),
     "manifest gone": (lambda f: (f / MANIFEST).unlink(), "no manifest.json, so the artefact is incomplete"),
     "manifest truncated": (lambda f: keeping_times(f / MANIFEST, lambda b: b[:50]), "json: unreadable"),
     "manifest is bytes": (lambda f: (f / MANIFEST).write_bytes(b"\xff\x00"), "json: unreadable"),
@@ -198,7 +200,7 @@ def test_an_artefact_under_another_name_is_refused(folder: Path, spec: Spec):
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path):
-    with pytest.raises(UserError, match=r"no manifest\.json"):
+    with pytest.raises(UserError, match=r"is missing; `make table"):
         verify(tmp_path / "none", "datasets/none")
 
 

@@ -1,5 +1,6 @@
 """The lineage of a cell: the right row, all that it follows from and nothing else, and whether each byte is as made."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +56,21 @@ def test_the_text_names_every_artefact_and_what_is_damaged(checkout: Checkout): 
     assert len(damaged) == 1
     assert damaged[0].startswith(f"checkpoints/{RUNS['long'][2]}-")
     assert text.endswith("6 artefacts, 1 damaged")
+
+
+def test_what_is_missing_is_named_and_nothing_is_called_whole(checkout: Checkout, tmp_path: Path):  # noqa: F811
+    whole = lineage(checkout, "2:R")
+    training = next(artefact for artefact in whole.artefacts if artefact.stage == "checkpoints")
+    shutil.rmtree(training.folder)
+    shutil.rmtree(checkout.path / "results" / "probes" / whole.cell.row["probe_id"])
+    found = lineage(checkout, "2:R")
+    assert found.missing == [training.name, f"probes/{whole.cell.row['probe_id']}"]
+    assert not found.is_whole
+    text = as_text(found)
+    assert f"\n{training.name}   MISSING\n" in text
+    assert text.endswith("6 artefacts, 2 missing, 1 damaged"), "the table cannot be verified without its scores"
+    draw(found, tmp_path / "drawn.svg")
+    assert "checkpoints, missing" in (tmp_path / "drawn.svg").read_text()
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png"])

@@ -65,6 +65,24 @@ def test_a_missing_member_of_a_set_is_told_with_the_set_that_makes_it(results: P
     assert len(rest) == 2
 
 
+def test_one_command_makes_all_that_is_missing(results: Path, monkeypatch: pytest.MonkeyPatch):
+    gone = [of_stage(tiny_grid(), stage) for stage in ("datasets", "checkpoints")]
+    for spec in gone:
+        shutil.rmtree(results / spec.name)
+    first, *_ = told(results)
+    command = " ".join(f"results/{spec.name}/manifest.json" for spec in gone)
+    assert f'`make table ARGS="--force {command}"` (and the CONFIG, STUDY and SCALE that you ran) does' in first
+    monkeypatch.setattr("capacity.plan.gaps.MOST_FORCED", 1)
+    assert "makes 1 of them, and a plan names the next" in told(results)[0]
+
+
+def test_what_no_study_of_a_run_has_is_refused_in_one_line(checkout: Checkout):
+    run = checkout.engine("--force", "results/probes/elsewhere-s1-0123456789ab/manifest.json", targets=())
+    assert run.returncode == 1
+    assert "elsewhere-s1-0123456789ab: no study of this run has it; name the CONFIG" in run.stdout
+    assert "Traceback" not in run.stdout
+
+
 def test_figures_alone_leave_the_lineage_of_the_table(results: Path):
     shutil.rmtree(results / tiny_grid().figures.name)
     assert [line.split(":")[0] for line in told(results)[1:]] == [FIGURES]

@@ -21,7 +21,13 @@ from capacity.errors import OtherSchema, Unlisted, UserError, printable
 
 SCHEMA = 2
 MANIFEST = "manifest.json"
+AS_ASKED = "(and the CONFIG, STUDY and SCALE that you ran)"
 REMEDY = "replace it with `make prune DAMAGED=1` (and the CONFIG and STUDY that you ran) and a rerun"
+
+
+def forcing(paths: Iterable[Path]) -> str:
+    """The command that makes files of a results folder anew, and nothing that is there beside."""
+    return f'`make table ARGS="--force {" ".join(map(str, paths))}"` {AS_ASKED}'
 
 
 def write_atomically(path: Path, text: str, durable: bool = True, time: float | None = None) -> None:
@@ -119,6 +125,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        if not folder.exists():
+            raise UserError(f"{folder}: is missing; {forcing([path])} makes it") from None
         raise UserError(f"{folder}: no {MANIFEST}, so the artefact is incomplete; {REMEDY}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: unreadable ({error}); {REMEDY}") from None

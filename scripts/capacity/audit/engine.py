@@ -50,13 +50,14 @@ class CleanCheckout:
     path: Path
 
     @classmethod
-    def new(cls, path: Path, config: Config) -> "CleanCheckout":
-        """Nothing made, no records, no shared store."""
+    def new(cls, path: Path, config: Config | None) -> "CleanCheckout":
+        """Nothing made, no records, no shared store. config: None where scripts alone will run, which read none."""
         path.mkdir(parents=True)
         for source in REPOSITORY.iterdir():
             if source.name not in OWN and not source.name.startswith("."):
                 (path / source.name).symlink_to(source)
-        (path / "config.yaml").write_text(config_text(config), encoding="utf-8")
+        if config:
+            (path / "config.yaml").write_text(config_text(config), encoding="utf-8")
         (path / "results").mkdir()
         return cls(path)
 

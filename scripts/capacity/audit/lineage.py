@@ -16,6 +16,7 @@ from capacity.tables.extraction_columns import EXTRACTION_COLUMNS
 CELL = "cell"  # the last box of the picture
 
 
+STAGE_OF_ID = {f"{stage.removesuffix('s')}{ID_SUFFIX}": stage for stage in STAGES} | {"answers_id": "answers"}
 LAST_LABEL = "scheme"  # of a table's columns, the last that says which variant a row is of
 
 
@@ -69,38 +70,49 @@ class Lineage:
     table: Artefact
     artefacts: list[Artefact]
     edges: list[tuple[str, str]]  # parent, child
+    missing: list[str]
     outside: dict[str, str]  # file of the repository -> digest
     damaged: set[str]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it is here, every byte as it was made."""
+        return not self.missing and not self.damaged
 
 
 def lineage_of(cell: Cell, folder: Folder) -> Lineage:
     """Follow a cell's row to its beginning and verify every file on the way. Raises UserError for a dead end."""
-    names = {name.partition("/")[2]: name for name in folder.artefacts}
+    here = {name.partition("/")[2]: name for name in folder.artefacts}
     roots = [
-        names[value]
+        here.get(value, f"{STAGE_OF_ID[column]}/{value}")
         for column, value in cell.row.items()
-        if column.endswith(ID_SUFFIX)
-        and value in names
-        and (column != "answers_id" or cell.column in EXTRACTION_COLUMNS)
+        if column in STAGE_OF_ID and value and (column != "answers_id" or cell.column in EXTRACTION_COLUMNS)
     ]
     tables = [artefact for artefact in folder.published_artefacts() if _holds(artefact, cell)]
     if not tables:
         raise UserError(f"{cell.path}: is not a copy of an artefact of this folder; `make audit` tells why")
     if not roots:
         raise UserError(f"{cell.path}, line {cell.line}: names no artefact of this folder; `make audit` tells why")
-    table, flow = tables[0], list(STAGES)
-    closure = [folder.artefacts[name] for name in folder.lineage(roots) if name in folder.artefacts]
-    closure.sort(key=lambda artefact: (flow.index(artefact.stage), artefact.name))
-    inside = {artefact.name for artefact in closure}
-    edges = [(parent, a.name) for a in closure for parent in a.parents() if parent in inside]
+    table = tables[0]
+    names = sorted(folder.lineage(roots), key=_in_the_flow)
+    closure = [folder.artefacts[name] for name in names if name in folder.artefacts]
+    missing = [name for name in names if name not in folder.artefacts]
+    edges = [(parent, a.name) for a in closure for parent in a.parents()]
     parents = {parent for parent, _ in edges}
-    edges += [(a.name, table.name) for a in closure if a.name not in parents]
+    edges += [(name, table.name) for name in names if name not in parents]
     outside: dict[str, str] = {}
     for artefact in closure:
         files = artefact.manifest.settings.get("files")
         outside |= {str(k): str(v) for k, v in files.items()} if isinstance(files, dict) else {}
-    faults = artefact_faults(folder, [*inside, table.name], Level(2))
-    return Lineage(cell, table, closure, edges, outside, {name for name in faults if faults[name]})
+    faults = artefact_faults(folder, [*(artefact.name for artefact in closure), table.name], Level(2))
+    return Lineage(cell, table, closure, edges, missing, outside, {name for name in faults if faults[name]})
+
+
+def _in_the_flow(name: str) -> tuple[int, str]:
+    """By what names are sorted: stages in their order, what is of none last."""
+    stages = list(STAGES)
+    stage = name.partition("/")[0]
+    return stages.index(stage) if stage in stages else len(stages), name
 
 
 def _holds(artefact: Artefact, cell: Cell) -> bool:
@@ -114,11 +126,13 @@ def as_text(lineage: Lineage) -> str:
     lines = [f"{cell.path.name}, line {cell.line}, column {cell.column}: {cell.value}", ""]
     for artefact in [table, *reversed(lineage.artefacts)]:
         lines += _block(artefact, artefact.name in lineage.damaged)
+    lines += [f"{name}   MISSING" for name in lineage.missing]
     if lineage.outside:
         lines.append("files of the repository")
         lines += [f"    {file} {digest[:12]}" for file, digest in sorted(lineage.outside.items())]
-    state = f"{len(lineage.damaged)} damaged" if lineage.damaged else "every byte as it was made"
-    return "\n".join([*lines, f"{len(lineage.artefacts) + 1} artefacts, {state}"])
+    faults = {"missing": len(lineage.missing), "damaged": len(lineage.damaged)}
+    state = ", ".join(f"{count} {what}" for what, count in faults.items() if count) or "every byte as it was made"
+    return "\n".join([*lines, f"{len(lineage.artefacts) + len(lineage.missing) + 1} artefacts, {state}"])
 
 
 def _block(artefact: Artefact, is_damaged: bool) -> list[str]:
@@ -143,22 +157,24 @@ def draw(lineage: Lineage, path: Path) -> None:
     """The lineage as a picture: stages from left to right, an arrow from parent to child."""
     from matplotlib.figure import Figure
 
-    columns: dict[str, list[Artefact]] = {}
-    for artefact in [*lineage.artefacts, lineage.table]:
-        columns.setdefault(artefact.stage, []).append(artefact)
+    columns: dict[str, list[str]] = {}
+    here = [artefact.name for artefact in lineage.artefacts]
+    for name in [*sorted([*here, *lineage.missing], key=_in_the_flow), lineage.table.name]:
+        columns.setdefault(name.partition("/")[0], []).append(name)
     height = max(map(len, columns.values()))
     place = {
-        artefact.name: (x, (height - 1) / 2 + (len(column) - 1) / 2 - y)
+        name: (x, (height - 1) / 2 + (len(column) - 1) / 2 - y)
         for x, column in enumerate(columns.values())
-        for y, artefact in enumerate(column)
+        for y, name in enumerate(column)
     }
     figure = Figure(figsize=(2.6 * (len(columns) + 1), 1.5 + 0.9 * height))
     axes = figure.subplots()
     boxes = {}
-    for artefact in [*lineage.artefacts, lineage.table]:
-        colour = "tab:red" if artefact.name in lineage.damaged else "0.3"
-        label = f"{artefact.stage}\n{artefact.slug}\n{artefact.id[-12:]}"
-        boxes[artefact.name] = _box(axes, place[artefact.name], label, colour)
+    for name in [name for column in columns.values() for name in column]:
+        colour = "tab:red" if name in {*lineage.damaged, *lineage.missing} else "0.3"
+        stage, _, identity = name.partition("/")
+        said = f"{stage}, missing" if name in lineage.missing else stage
+        boxes[name] = _box(axes, place[name], f"{said}\n{identity[:-13]}\n{identity[-12:]}", colour)
     x, y = place[CELL] = (place[lineage.table.name][0] + 1, place[lineage.table.name][1])
     cell = lineage.cell
     boxes[CELL] = _box(axes, (x, y), f"{cell.path.name}\nline {cell.line}\n{cell.column} = {cell.value}", "tab:blue")

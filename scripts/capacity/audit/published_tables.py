@@ -9,12 +9,13 @@ import math
 from pathlib import Path
 from typing import Any
 
+from capacity.artefacts.manifest import forcing
 from capacity.audit.findings import Level
 from capacity.audit.folder import ID_SUFFIX, Artefact, Folder, is_plain_file
-from capacity.tables.run_costs import runs_text
+from capacity.tables.run_costs import RUNS, runs_text
 
 Row = dict[str, str]
-TABLE, RUNS = "capacity_table.csv", "runs.csv"
+TABLE = "capacity_table.csv"
 NOTHING = "nothing"  # an empty cell in a report
 SHOWN_CELLS = 20  # of a table that differs
 PRECISION = 1e-5  # of a number that a table rounds to six significant digits
@@ -82,7 +83,7 @@ def check_rows(table: Artefact, folder: Folder, level: Level) -> None:
 
 
 def check_runs(table: Artefact, folder: Folder, level: Level) -> None:
-    """runs.csv says what the manifests of the table's trainings say."""
+    """runs.csv says what the manifests of the table's trainings say, of those that are there."""
     path, said = folder.results / RUNS, table.manifest.settings.get("rows")
     if not is_plain_file(path) or not isinstance(said, list):
         return
@@ -93,7 +94,7 @@ def check_runs(table: Artefact, folder: Folder, level: Level) -> None:
         level.fault("copy differs", RUNS, f"cannot be told from the manifests ({type(error).__name__})")
         return
     for place, mine, other in differing_cells(here, stated)[:SHOWN_CELLS]:
-        what = f"{mine}; the manifests say {other}; remove {RUNS}, and `make table` writes it anew"
+        what = f"{mine}; the manifests say {other}; {forcing([folder.results / TABLE])} writes it anew"
         level.fault("copy differs", f"{RUNS} {place}", what)
 
 

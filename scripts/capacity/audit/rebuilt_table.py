@@ -24,7 +24,7 @@ def has_tables(artefact: Artefact) -> bool:
     )
 
 
-def retabulate(folder: Folder, artefact: Artefact, config: Config, scratch: Path, level: Level) -> bool:
+def retabulate(folder: Folder, artefact: Artefact, config: Config | None, scratch: Path, level: Level) -> bool:
     """Make a table again from the scores that lie in the folder, by the present code, and compare every cell.
 
     Whether that was done: it cannot be where the scores were left out. A difference is a fault where nothing but the

@@ -171,7 +171,7 @@ class Work:
                 if artefact.stage == "tables":
                     check_chain(artefact, self.folder, level)
                     check_runs(artefact, self.folder, level)
-                if artefact.name not in self.damaged and self.options.config:
+                if artefact.name not in self.damaged:
                     compared = retabulate(self.folder, artefact, self.options.config, self.scratch, level)
                     self.retabulated |= {artefact.name} if compared else set()
         return level

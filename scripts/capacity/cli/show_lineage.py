@@ -30,3 +30,5 @@ def main() -> None:
     picture.parent.mkdir(parents=True, exist_ok=True)
     draw(lineage, picture)
     print(f"drawn in {picture}")
+    if not lineage.is_whole:
+        raise SystemExit(1)

@@ -38,7 +38,10 @@ def main() -> None:
         table = read_table(TABLE)
         rows = table[table["variant_id"] == args.artefact.name].to_dict("records")
         if not rows:
-            raise UserError(f"{args.artefact}: no row of {TABLE} is about it; `make table`")
+            raise UserError(
+                f"{args.artefact}: no row of {TABLE} is about it; `make table` with the CONFIG, STUDY and SCALE that "
+                "it was made with"
+            )
         if args.license is None and (own := own_content(world_of(rows[0], RESULTS))):
             raise UserError(f"--license: {args.artefact} was trained on {own}; name the licence")
         if args.dataset and not re.fullmatch(r"[\w.-]+/[\w.-]+", args.dataset):

@@ -10,13 +10,13 @@ from capacity.artefacts.manifest import read_manifest, write_atomically
 from capacity.artefacts.publishing import copies
 from capacity.artefacts.spec import Spec
 from capacity.errors import UserError, unwritable
+from capacity.tables.run_costs import RUNS, runs_text
 
 if TYPE_CHECKING:
     from capacity.plan.grid import Grid
 
 RESULTS, CONFIG_FILE = Path("results"), Path("config.yaml")  # below the checkout, in which every command runs
 CLAIMS, CLAIMS_ID = ("claims.csv", "claims.md"), "claims.id"
-WRITTEN_BESIDE = {"tables": ("runs.csv",)}  # by publishing, of executions: no file of the artefact
 
 
 def published(grid: "Grid") -> list[tuple[Spec, dict[str, str], str]]:
@@ -62,8 +62,17 @@ def is_published(artefact: Spec, files: dict[str, str], id_file: str, results: P
 
     files: name in the artefact -> fixed path below results.
     """
-    beside = all((results / file).is_file() for file in WRITTEN_BESIDE.get(artefact.stage, ()))
-    return published_id(results / id_file) == artefact.id and beside and _copies_match(artefact, files, results)
+    if published_id(results / id_file) != artefact.id or not _copies_match(artefact, files, results):
+        return False
+    return artefact.stage != "tables" or _runs_match(artefact, results)
+
+
+def _runs_match(table: Spec, results: Path) -> bool:
+    """Whether runs.csv, no file of the artefact, says what the manifests of the table's trainings say."""
+    try:
+        return (results / RUNS).read_text(encoding="utf-8") == runs_text(table.settings["rows"], results)
+    except (OSError, ValueError):
+        return False
 
 
 def stamp_copy(artefact: Spec, files: dict[str, str], id_file: str, results: Path) -> None:

@@ -72,7 +72,11 @@ class Flow:
 
     def spec(self, identity: str) -> Spec:
         """The spec of an artefact: from memory in the main process, from its frozen file in a job."""
-        return self.specs[identity] if self.plan else read_spec(self.results / "specs" / f"{identity}.json")
+        if not self.plan:
+            return read_spec(self.results / "specs" / f"{identity}.json")
+        if identity not in self.specs:
+            fail(UserError(f"{identity}: no study of this run has it; name the CONFIG, STUDY and SCALE that it is of"))
+        return self.specs[identity]
 
     def made(self, name: str) -> Any:
         """An artefact as an input: never too new for its children, unless it is being made again in this run."""

@@ -3,11 +3,14 @@
 import os
 from pathlib import Path
 
+from capacity.artefacts.manifest import MANIFEST, forcing
 from capacity.artefacts.spec import closure
 from capacity.errors import UserError
 from capacity.plan.fixed_paths import published
 from capacity.plan.forecast import wanted_names
 from capacity.plan.survey import Plan, State
+
+MOST_FORCED = 10  # artefacts that one command names
 
 
 def gaps(plan: Plan, results: Path) -> list[str]:
@@ -28,12 +31,13 @@ def gap_messages(plan: Plan, results: Path) -> list[str]:
     if not missing:
         return lines
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    spec = next(s for s in plan.specs.values() if missing[0] in (each.name for each in s.with_members()))
-    remedy = f'make table ARGS="--force {results}/{spec.name}/manifest.json"'
-    lines += [
-        f"missing from {results}/: {missing[0]}{more}; what follows is there, so no job makes it; `{remedy}` does"
-    ]
     lost = set(missing)
+    makers = [s.name for s in plan.specs.values() if lost & {each.name for each in s.with_members()}]
+    remedy = forcing(results / name / MANIFEST for name in makers[:MOST_FORCED])
+    does = "does" if len(makers) <= MOST_FORCED else f"makes {MOST_FORCED} of them, and a plan names the next"
+    lines += [
+        f"missing from {results}/: {missing[0]}{more}; what follows is there, so no job makes it; {remedy} {does}"
+    ]
     for artefact, files, _ in published(plan.grid):
         if lost & ancestry(plan, artefact.name):
             lines.append(f"{results}/{next(iter(files.values()))}: its lineage is gone, it rests on what is missing")
