@@ -438,7 +438,7 @@ def refusal(spec: Spec, results: Path, capsys: pytest.CaptureFixture[str]) -> st
     [
         (lambda f: (f / "content.txt").write_text("x"), "content.txt: has 1 bytes"),
         (lambda f: (f / MANIFEST).unlink(), "no manifest.json"),
-        (lambda f: f.rename(f.with_name("gone")), "no manifest.json"),
+        (lambda f: f.rename(f.with_name("gone")), "is missing; `make table ARGS="),
     ],
 )
 def test_a_job_never_starts_from_a_damaged_parent(

@@ -142,6 +142,11 @@ WAYS: dict[str, Way] = {
         place="clone",
         says="697,216",
     ),
+    "make table SCALE=desktop-large STUDY=taken-64 CONFIG=results/reference/precision/models.yaml": Run(
+        "make plan SCALE=desktop-large STUDY=taken-64 CONFIG=results/reference/precision/models.yaml",
+        place="clone",
+        says="184,768",
+    ),
     "make table SCALE=desktop-large": Run(
         "make plan SCALE=desktop-large STUDY=base-law", place="clone", says="116,800"
     ),

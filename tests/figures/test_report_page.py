@@ -76,7 +76,7 @@ def test_the_table_names_the_artefacts_of_each_row_and_holds_their_manifests(res
     manifests = json.loads(re.search(r'id="manifests">(.*?)</script>', text, re.S)[1])
     assert manifests["checkpoints/plain-s1"]["note"] == "</script><b>"
     assert manifests["checkpoints/plain-s1"]["code"] == {"digest": "0123"}
-    assert "no manifest.json" in manifests["checkpoints/plain-s2"]
+    assert "is missing" in manifests["checkpoints/plain-s2"]
 
 
 def test_too_many_manifests_are_left_out_and_the_page_says_so(results: Path, claims: pd.DataFrame, monkeypatch):
