@@ -10,12 +10,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from planted import build, of_stage, plant, write_spec
 from test_extraction import asking
 
+from capacity.artefacts.spec import Spec
 from capacity.config.experiment import Config
 from capacity.config.load import check
 from capacity.jobs.lease import LEASE, Busy, Lease, held, holder
@@ -255,43 +257,38 @@ def paths() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
-def test_fine_tuning_waits_for_the_process_that_does_it(tmp_path: Path) -> None:
-    grid, results = resolve(check(Config, asking(), "planted")), tmp_path / "results"
+def fine_tuned_beside_another(results: Path, missing: Callable[[Spec], list[Spec]]) -> tuple[Spec, int, str]:
+    """Tries, and exit code and output of the job that makes them, while another makes the last that is missing."""
+    grid = resolve(check(Config, asking(), "planted"))
     build(grid, results)
     tries = of_stage(grid, "finetunes", "e2")
-    shutil.rmtree(results / tries.name)
+    for spec in missing(tries):
+        shutil.rmtree(results / spec.name)
+    theirs = missing(tries)[-1]
     (results / "resume").mkdir()
-    elsewhere(results / "resume" / tries.id)
+    elsewhere(results / "resume" / theirs.id)
     command = [sys.executable, str(SCRIPTS / "finetune_qa.py"), "--spec", str(write_spec(tries, results))]
     job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert job.stderr is not None
     told = next(line for line in job.stderr if "waiting" in line)
-    assert told == f"waiting for process 1 on node7 (SLURM job 77), which works on {tries.id}\n"
-    plant(tries, results)
+    assert told == f"waiting for process 1 on node7 (SLURM job 77), which works on {theirs.id}\n"
+    plant(theirs, results)
     output, _ = job.communicate(timeout=60)
-    assert (job.returncode, output) == (0, f"{tries.name}: made by another process\n")
+    return tries, job.returncode, output
+
+
+def test_fine_tuning_waits_for_the_process_that_does_it(tmp_path: Path) -> None:
+    tries, code, output = fine_tuned_beside_another(tmp_path / "results", lambda tries: [tries])
+    assert (code, output) == (0, f"{tries.name}: made by another process\n")
 
 
 def test_a_try_that_two_sets_share_is_made_once(tmp_path: Path) -> None:
     """Jobs of both sets run side by side, each with the lease of its own set."""
-    grid, results = resolve(check(Config, asking(), "planted")), tmp_path / "results"
-    build(grid, results)
-    tries = of_stage(grid, "finetunes", "e2")
-    shared = tries.members[0]
-    for made in (tries, shared):
-        shutil.rmtree(results / made.name)
-    (results / "resume").mkdir()
-    elsewhere(results / "resume" / shared.id)
-    command = [sys.executable, str(SCRIPTS / "finetune_qa.py"), "--spec", str(write_spec(tries, results))]
-    job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert job.stderr is not None
-    told = next(line for line in job.stderr if "waiting" in line)
-    assert told == f"waiting for process 1 on node7 (SLURM job 77), which works on {shared.id}\n"
-    plant(shared, results)
-    output, _ = job.communicate(timeout=60)
-    assert (job.returncode, output.startswith(f"{tries.name}: made in ")) == (0, True)
-    reused = json.loads((results / tries.name / "manifest.json").read_text())["metrics"]
-    assert reused["tries"] == len(tries.members)
+    results = tmp_path / "results"
+    tries, code, output = fine_tuned_beside_another(results, lambda tries: [tries, tries.members[0]])
+    assert (code, output.startswith(f"{tries.name}: made in ")) == (0, True)
+    metrics = json.loads((results / tries.name / "manifest.json").read_text())["metrics"]
+    assert metrics["tries"] == len(tries.members)
 
 
 def test_a_lease_that_cannot_be_written_is_not_left_for_others_to_wait_for(

@@ -131,8 +131,22 @@ class Fabrics:
         self.sent = tensor
         return tensor
 
+    def barrier(self) -> None:
+        self.sent = torch.ones(1)
+
     def all_gather(self, tensor: torch.Tensor) -> torch.Tensor:
         return torch.stack([tensor, torch.tensor(40)])
+
+
+def test_files_are_moved_by_the_first_process_and_the_others_wait(monkeypatch: pytest.MonkeyPatch):
+    """Two that exchanged saved states at once could overwrite one."""
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    moved: list[int] = []
+    for rank in (0, 1):
+        fabric = Fabrics(rank)
+        ProcessGroup(fabric).first(lambda rank=rank: moved.append(rank))
+        assert fabric.sent.tolist() == [1], "met the others"
+    assert moved == [0]
 
 
 @pytest.mark.long
