@@ -10,9 +10,12 @@ import pytest
 
 TESTS = Path(__file__).parent
 # One test may start from what another one plants, whatever folder it lies in.
-sys.path[:0] = [str(folder) for folder in TESTS.iterdir() if folder.is_dir()]
+sys.path[:0] = [str(TESTS), *(str(folder) for folder in TESTS.iterdir() if folder.is_dir())]
 
+import durations  # noqa: E402
 from checkout import Checkout  # noqa: E402
+from progress import Progress  # noqa: E402
+from turns import of_turn  # noqa: E402
 
 # Of what tests start: this library, and its bytecode is kept, whatever the machine says; hundreds of processes start.
 os.environ["PYTHONPATH"] = str(TESTS.resolve().parent / "scripts")
@@ -20,16 +23,38 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What the targets of make ask for."""
+    parser.addoption("--turn", type=int, help="of the long tests one third only; which, by this number")
+    parser.addoption("--renew-durations", action="store_true", help="write tests/durations.csv anew")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The process that hears of all tests says where the run is."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        config.pluginmanager.register(Progress(config))
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """What lies in tests/long is long; a test elsewhere that is carries the mark itself."""
     if TESTS / "long" in item.path.parents:
         item.add_marker("long")
+    if "built" in getattr(item, "fixturenames", ()):
+        item.add_marker("engine")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that start from what is built come last: one process builds it while the others have other tests."""
-    late = {item.path for item in items if "built" in getattr(item, "fixturenames", ())}
-    items.sort(key=lambda item: item.path in late)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Files that start from what is built come last: one process builds it while the others have other tests.
+
+    Of the others, and of these, the longest first: what is left at the end is short.
+    """
+    if (turn := config.getoption("turn")) is not None:
+        mine = of_turn(items, turn)
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in mine])
+        items[:] = [item for item in items if item.nodeid in mine]
+    late = {item.path for item in items if item.get_closest_marker("engine")}
+    seconds = {TESTS.parent / row.file: row.seconds for row in durations.read().values()}
+    items.sort(key=lambda item: (item.path in late, -seconds.get(item.path, 0.0)))
 
 
 @pytest.fixture(scope="session")
