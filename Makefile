@@ -25,7 +25,7 @@ LIVE ?= 1
 # All that a person may give. A recipe names it as a variable of its shell, "$$STUDY", never as $(STUDY): no value becomes
 # the text of a command, whatever stands in it, nor does make expand it.
 GIVEN := PYTHON CORES PIP_INDEX TORCH_INDEX FACTS EXPOSURES STUDY SCALE CONFIG ARGS LIVE AGAINST LEVELS SAMPLE SEED TARGET \
-  JOBS RESULTS ARCHIVE SIGNERS TRUST WITH KEY OUTPUT CELL VARIANT DATASET EXTRACTION TASK DAMAGED
+  JOBS RESULTS ARCHIVE SIGNERS TRUST WITH KEY OUTPUT CELL VARIANT DATASET EXTRACTION TASK DAMAGED TURN
 $(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name))))
 OMP_NUM_THREADS := 1
 export $(foreach name,$(GIVEN),$(if $($(name)),$(name))) OMP_NUM_THREADS
@@ -52,7 +52,7 @@ WATCHED = $$([ "$${LIVE:-0}" = 0 ] || echo --logger capacity)
 
 .DEFAULT_GOAL := help
 .PHONY: crosscheck harness task help env table audit release lineage report compare size law reference plan export preview runs curves orphans prune
-.PHONY: gpu site test test-long test-report test-slurm check docs lock format
+.PHONY: gpu site quick test test-all durations test-long test-report test-slurm check docs lock format
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -94,13 +94,22 @@ task: env ## a task folder for lm-evaluation-harness (DATASET=biographies EXTRAC
 	@$(WITH_ARGS) capacity task $${DATASET:+"$$DATASET"} $(call option,EXTRACTION,extraction) \
 	  $(call option,TASK,output) $(CHOSEN)
 
+quick: env ## under a minute: tests of what this working tree changes, none that starts the engine
+	@$(WITH_ARGS) python tests/quick.py
+
 test: env $(CRATE)/requirements.txt $(CROISSANT)/requirements.txt $(SITE)/requirements.txt ## the tests, under ten minutes on two cores
 	@$(WITH_ARGS) python -m pytest -n 3 --dist worksteal tests
 
-test-long: env ## every row of the table of edits, the matrix of options, and the kill test
+test-long: env ## every row of the table of edits, the matrix of options, and the kill test (TURN=n: one third of them)
 	@rm -f results/edit_outcomes.jsonl; mkdir -p results
-	@EDIT_OUTCOMES="$$PWD/results/edit_outcomes.jsonl" $(WITH_ARGS) python -m pytest -n 2 --dist worksteal -m long tests
+	@EDIT_OUTCOMES="$$PWD/results/edit_outcomes.jsonl" $(WITH_ARGS) python -m pytest -n 2 --dist worksteal -m long \
+	  $(call option,TURN,turn) tests
 	@python tests/workflow/outcomes.py results/edit_outcomes.jsonl
+
+test-all: check test test-long test-slurm test-report ## everything that a change to main has to hold, and all of the long tests
+
+durations: env ## seconds of each test file, the longest first (make test ARGS=--renew-durations measures again)
+	@python tests/durations.py
 
 gpu: env ## all that needs a GPU, in turn: its speed, memory and bits, then three points of the paper's Figure 1
 	@python benchmarks/gpu.py

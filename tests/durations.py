@@ -25,7 +25,7 @@ class Duration:
     seconds: float = 0.0  # of all its tests, what they start from included
     engine: float = 0.0  # of which by tests that start from what the engine has built
     tests: int = 0
-    longest: float = 0.0
+    longest: float = 0.0  # of one test, what it starts from left out
     longest_test: str = ""
     why: str = ""  # a test of more than ten seconds must take so long
 
@@ -61,21 +61,28 @@ def write(rows: dict[str, Duration], path: Path = FILE) -> None:
                 writer.writerow(f"{value:.1f}" if isinstance(value, float) else value for value in values)
 
 
-def measured(tests: dict[str, float], engine: set[str], before: dict[str, Duration]) -> dict[str, Duration]:
-    """New rows of the files that ran, and the old ones of the others.
+@dataclass
+class Test:
+    """One test that ran."""
 
-    tests: name -> seconds. engine: names of those that start from what the engine has built.
-    """
-    of_file: dict[str, dict[str, float]] = defaultdict(dict)
-    for name, seconds in tests.items():
-        file, _, test = name.partition("::")
-        of_file[file][test] = seconds
+    whole: float = 0.0  # seconds
+    call: float = 0.0  # of which of the test itself, not of what it starts from
+    engine: bool = False  # starts from what the engine has built
+
+
+def measured(tests: dict[str, Test], before: dict[str, Duration]) -> dict[str, Duration]:
+    """New rows of the files that ran, and the old ones of the others. tests: by name."""
+    of_file: dict[str, dict[str, Test]] = defaultdict(dict)
+    for name, test in tests.items():
+        file, _, short = name.partition("::")
+        of_file[file][short] = test
     rows = dict(before)
     for file, each in of_file.items():
-        longest = max(each, key=lambda test: each[test])
+        longest = max(each, key=lambda name: each[name].call)
         why = before[file].why if file in before else ""
-        built = sum(seconds for test, seconds in each.items() if f"{file}::{test}" in engine)
-        rows[file] = Duration(file, sum(each.values()), built, len(each), each[longest], longest, why)
+        whole = sum(test.whole for test in each.values())
+        built = sum(test.whole for test in each.values() if test.engine)
+        rows[file] = Duration(file, whole, built, len(each), each[longest].call, longest, why)
     return rows
 
 

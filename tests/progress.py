@@ -15,15 +15,15 @@ class Progress:
     def __init__(self, config: pytest.Config):
         self.config = config
         self.began = self.said = time.monotonic()
-        self.seconds: dict[str, float] = defaultdict(float)
-        self.engine: set[str] = set()  # tests that start from what the engine has built
+        self.tests: dict[str, durations.Test] = defaultdict(durations.Test)
         self.expected = durations.read()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """A part of a test has ended."""
-        self.seconds[report.nodeid] += report.duration
-        if "engine" in report.keywords:
-            self.engine.add(report.nodeid)
+        test = self.tests[report.nodeid]
+        test.whole += report.duration
+        test.call += report.duration if report.when == "call" else 0.0
+        test.engine = "engine" in report.keywords
         now = time.monotonic()
         if report.when == "teardown" and now - self.said >= EVERY:
             self.said = now
@@ -34,10 +34,10 @@ class Progress:
 
     def line(self, passed: float, file: str, failed: int) -> str:
         """Time passed, tests done, failed, the file that was heard of last."""
-        words = [f"{passed / 60:.1f} min", f"{len(self.seconds)} tests done", f"{failed} failed", f"last {file}"]
+        words = [f"{passed / 60:.1f} min", f"{len(self.tests)} tests done", f"{failed} failed", f"last {file}"]
         return "  ".join(words)
 
     def pytest_sessionfinish(self) -> None:
         """Write durations where that is asked."""
-        if self.config.getoption("renew_durations") and self.seconds:
-            durations.write(durations.measured(self.seconds, self.engine, self.expected))
+        if self.config.getoption("renew_durations") and self.tests:
+            durations.write(durations.measured(self.tests, self.expected))

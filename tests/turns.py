@@ -1,7 +1,7 @@
 """Which long tests a turn of the gate has: a third of each kind, and of every class of edits at least one.
 
-`make test-long TURN=1` runs one turn, `make test-long` all of them. Turns are told apart by names and order alone, so that
-they are the same on every machine and in every test process.
+`make test-long TURN=1` runs one turn, `make test-long` all of them. Names and order alone decide, so that a turn is the
+same on every machine and in every test process.
 """
 
 from collections import defaultdict
