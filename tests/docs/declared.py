@@ -197,6 +197,7 @@ WAYS: dict[str, Way] = {
     "make crosscheck": Elsewhere("tests/quantization/test_crosscheck.py"),
     "make env": Run(),
     "make check": Elsewhere("tests/long/test_checks.py"),
+    "git worktree add ../second": Reader("makes a folder beside the reader's checkout"),
     "make quick": Elsewhere("tests/test_gate.py"),
     "make test-all": Elsewhere("tests/long/test_all_edits.py"),
     "make test-long TURN=n": Elsewhere("tests/test_gate.py"),

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -607,7 +608,11 @@ def test_two_runs_never_hold_one_results_folder_and_a_dead_one_lets_go(
     with pytest.raises(SystemExit) as caught:
         lock_run(results)
     assert caught.value.code == 1
-    assert f"process {other.pid}" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"process {other.pid} on " in said
+    assert f" since {date.today():%Y-%m-%d} " in said
+    assert Path(sys.argv[0]).name in said, "what it does"
+    assert "second checkout (docs/start.md)" in said, "the remedy"
     end.set()
     other.join(30)
     lock_run(results).close()

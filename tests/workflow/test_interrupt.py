@@ -27,10 +27,11 @@ def working_in(folder: Path) -> list[int]:
 
 @pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
-def test_ctrl_c_leaves_no_process_and_saves_trainings(tmp_path: Path):
+@pytest.mark.parametrize("watched", [[], ["--logger", "capacity"]], ids=["plain", "live view"])
+def test_ctrl_c_leaves_no_process_saves_trainings_and_says_that_it_did(tmp_path: Path, watched: list[str]):
     checkout = Checkout.new(tmp_path / "checkout")
     checkout.replace("config.yaml", "exposures: 2,", "exposures: 50000,")  # 75,000 steps
-    command = [sys.executable, "-m", "snakemake", *TARGETS, "--cores", "2"]
+    command = [sys.executable, "-m", "snakemake", *TARGETS, "--cores", "2", *watched]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     engine = subprocess.Popen(command, cwd=checkout.path, env=checkout.environment(), process_group=0, **pipes)
     logs = checkout.path / "results" / "logs" / "train_checkpoint"
@@ -38,6 +39,8 @@ def test_ctrl_c_leaves_no_process_and_saves_trainings(tmp_path: Path):
     os.killpg(engine.pid, signal.SIGINT)
     said = engine.communicate(timeout=60)[0]
     assert engine.returncode != 0
+    assert "stopped; everything is saved; the same command goes on" in said
+    assert not re.search("Error|Exception|Traceback|failed|non-zero", said), said
     wait(lambda: not working_in(checkout.path), 20)
     told = "".join(log.read_text() for log in logs.glob("*.log"))
     assert "the state is saved" in told, told + said

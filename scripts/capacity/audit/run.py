@@ -29,7 +29,7 @@ from capacity.environment import git_state
 from capacity.errors import UserError, printable
 from capacity.plan.fixed_paths import published
 from capacity.plan.grid import Grid
-from capacity.plan.run_lock import still
+from capacity.plan.run_lock import tell_of_run
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ def run_audit(options: Options, say: Callable[[str], None] = lambda line: None) 
     if not options.results.is_dir():
         raise UserError(f"{options.results}: no such folder; build a table first, or name another with --results")
     report = Report({"results": str(options.results), "auditing commit": git_state()["commit"], **options.subject})
-    with still(options.results), tempfile.TemporaryDirectory(prefix="audit-") as scratch:
+    tell_of_run(options.results)
+    with tempfile.TemporaryDirectory(prefix="audit-") as scratch:
         folder = _folder(options)
         _refuse_other_studies(folder, options)
         work = Work(options, folder, Path(scratch))

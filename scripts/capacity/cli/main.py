@@ -53,6 +53,9 @@ def main() -> None:
         importlib.import_module(f"capacity.cli.{VERBS[verb][0]}").main()
     except UserError as error:
         fail(error)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        raise SystemExit(130) from None
     except BrokenPipeError:  # whoever read this has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None

@@ -12,7 +12,7 @@ from capacity.cli.arguments import config_parser, read_config
 from capacity.errors import UserError
 from capacity.plan.fixed_paths import RESULTS
 from capacity.plan.grid import resolve
-from capacity.plan.run_lock import still
+from capacity.plan.run_lock import tell_of_run
 
 
 def main() -> None:
@@ -25,7 +25,8 @@ def main() -> None:
     args = parser.parse_args()
     target = args.output or args.results / "release.tar.gz"
     config = read_config(args)
-    with still(args.results), tempfile.TemporaryDirectory(prefix="release-") as scratch:
+    tell_of_run(args.results)
+    with tempfile.TemporaryDirectory(prefix="release-") as scratch:
         folder = read_folder(args.results, published_places(resolve(config)))
         faults = [
             finding

@@ -59,6 +59,7 @@ class Flow:
         self.plan: Plan | None = make_plan(workflow, results) if workflow.is_main_process else None
         self.specs = self.plan.by_id if self.plan else {}
         self.held: list[Any] = []  # a lock that nothing refers to is released, and so is a pipe
+        self.is_stopped: Callable[[], bool] = lambda: False
         self.figures = figure_names(self.plan.grid.figures) if self.plan else []  # jobs of a cluster never publish
         self.claims = self.plan is not None and self.plan.grid.claims is not None
         self._define_functions()
@@ -174,6 +175,7 @@ class Flow:
         assert self.plan is not None
         engine.resume_garbage_collection()
         self.held.append(lock_run(self.results))
+        self.is_stopped = engine.notice_ctrl_c()
         write_studies(self.plan.grid, self.results)
         with ending_where_unwritable(self.results):
             write_specs(self.plan, self.results)
@@ -202,7 +204,10 @@ class Flow:
         after_success(self.plan, self.results)
 
     def fail(self) -> None:
-        """Say which jobs failed, of which runs, and leave a table of the rows that are there."""
+        """Say which jobs failed, of which runs, and leave a table of the rows that are there. After Ctrl-C none did."""
+        if self.is_stopped():
+            print("stopped; everything is saved; the same command goes on", file=sys.stderr, flush=True)
+            return
         from capacity.plan.failures import FailedJob, after_failure
 
         assert self.plan is not None

@@ -1,17 +1,21 @@
-"""One run at a time in a results folder, and none while it is audited: a lock that ends with the process."""
+"""One run at a time in a results folder: a lock that ends with the process. Who only reads needs none."""
 
 import contextlib
 import errno
 import fcntl
 import os
+import shlex
 import socket
+import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import IO
 
-from capacity.errors import UserError, ending_where_unwritable, fail
+from capacity.errors import UserError, ending_where_unwritable, fail, printable
 
 LOCK = "engine.lock"
+MOST_OF_HOLDER = 300  # characters that are read of it
 HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # another process has it
 
 
@@ -22,13 +26,16 @@ def lock_run(results: Path) -> IO[str]:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        file.seek(0)
-        reason = f"another run is under way here ({file.read().strip()}); wait for it"
+        reason = (
+            f"another run is under way here ({_holder(file)}); wait for it, end it with Ctrl-C where it was started, "
+            "or run in a second checkout (docs/start.md)"
+        )
         if error.errno not in HELD:
             reason = f"{LOCK} cannot be locked ({error.strerror}); put results on a file system that has flock"
         fail(UserError(f"{results}: {reason}"))
     file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    file.write(f"process {os.getpid()} on {socket.gethostname()} since {datetime.now():%Y-%m-%d %H:%M:%S}: {command}\n")
     file.flush()
     return file
 
@@ -42,20 +49,26 @@ def alone(results: Path) -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def still(results: Path) -> Iterator[None]:
-    """Keep runs of this folder from beginning while it is looked at. Raises UserError where one is under way."""
-    path = results / LOCK
-    if not path.is_file():
-        yield
-        return
-    with open(path) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # NFS refuses an exclusive one of a file opened to read
-        except OSError as error:
-            if error.errno not in HELD:
-                raise UserError(f"{path}: cannot be locked ({error.strerror}); audit a copy on another disk") from None
-            raise UserError(
-                f"{results}: a run is under way here ({file.read().strip()[:100]}); wait for it, or audit a copy"
-            ) from None
-        yield
+def run_under_way(results: Path) -> str:
+    """Which run holds a results folder now, as it says; empty where none does, or nobody can tell."""
+    try:
+        with open(results / LOCK) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError as error:
+                return _holder(file) if error.errno in HELD else ""
+    except OSError:
+        pass
+    return ""
+
+
+def tell_of_run(results: Path) -> None:
+    """A line where what is read now may be of before a run that is under way."""
+    if holder := run_under_way(results):
+        print(f"a run is under way in {results} ({holder}): this reads what is there now", file=sys.stderr, flush=True)
+
+
+def _holder(file: IO[str]) -> str:
+    """What the holder of a lock wrote into it."""
+    file.seek(0)
+    return printable(file.read(MOST_OF_HOLDER).strip())

@@ -10,6 +10,7 @@ import inspect
 import logging
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -107,6 +108,26 @@ def limit_resource(workflow: Any, name: str, amount: int) -> None:
 def jobs_to_run(workflow: Any) -> list[Job]:
     """The jobs of this run, before the first: what they ask for can be checked in time."""
     return list(workflow.dag.needrun_jobs())
+
+
+def notice_ctrl_c() -> Callable[[], bool]:
+    """What tells whether Ctrl-C was pressed since. From then on the engine calls no job failed: it ends them itself.
+
+    It would print each of them as an exception, and one more at the end.
+    """
+    from snakemake.logging import logger
+
+    pressed: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        if not pressed:
+            logger.addFilter(lambda record: record.levelno < logging.ERROR)
+        pressed.append(number)
+        signal.default_int_handler(number, frame)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # nobody else's, and not ignored
+        signal.signal(signal.SIGINT, note)
+    return lambda: bool(pressed)
 
 
 def is_watched(workflow: Any) -> bool:
