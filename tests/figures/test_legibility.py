@@ -13,7 +13,9 @@ from capacity.config.load import load_config
 from capacity.figures.capacity import plot_capacity
 from capacity.figures.drawing import COLOURS
 from capacity.figures.figure1 import plot_figure_one
+from capacity.figures.law_figure import plot_law
 from capacity.tables.reference import read_tables, scales_of
+from capacity.tables.scaling_law import FittedLaw
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "results" / "reference"
@@ -47,6 +49,7 @@ def test_a_studys_figures_can_be_read(scale: str, study: str, figures: list[Figu
 
 def test_figure_one_can_be_read(figures: list[Figure], tmp_path: Path):
     plot_figure_one(pd.concat(TABLES.values(), ignore_index=True), tmp_path)
+    plot_law(pd.concat(TABLES.values(), ignore_index=True), FittedLaw.read(REFERENCE / "law.json"), tmp_path)
     plot_capacity(TABLES["laptop"][TABLES["laptop"]["study"].isin(["base-law", "biographies"])], tmp_path)
     assert [fault for figure in figures for fault in faults(figure)] == []
 

@@ -17,6 +17,7 @@ from capacity.config.study import Study
 from capacity.errors import UserError
 from capacity.figures.extraction_figure import plot_extraction
 from capacity.figures.figure1 import plot_figure_one
+from capacity.figures.law_figure import plot_law
 from capacity.figures.storage import plot_storage
 from capacity.figures.studies import plot_study
 from capacity.measure.gallery import gallery_markdown, plot_gallery, read_gallery
@@ -24,6 +25,7 @@ from capacity.plan.fixed_paths import CONFIG_FILE
 from capacity.tables.claims import as_markdown, judge
 from capacity.tables.claims_by_scale import counts_text, heads_in_order_of_size, of_record, scales_markdown
 from capacity.tables.reference import read_tables, scales_of
+from capacity.tables.scaling_law import FittedLaw
 from capacity.tables.table import write_table
 
 BEGIN, END = "<!-- claims: made by `make reference` -->\n", "<!-- end of claims -->\n"
@@ -69,6 +71,11 @@ def collect_gallery(folder: Path) -> None:
         plot_gallery(table, folder)
 
 
+def read_law(path: Path) -> FittedLaw | None:
+    """The fitted law of a reference; None where none was fitted yet."""
+    return FittedLaw.read(path) if path.is_file() else None
+
+
 def main() -> None:
     """Collect every scale, then all of them side by side."""
     parser = plain_parser(__doc__)
@@ -89,7 +96,9 @@ def main() -> None:
     counts = counts_text(record)
     text = f"{scales_markdown(judged, heads, everything)}\n{counts}"
     (args.reference / "claims.md").write_text(text, encoding="utf-8")
-    plot_figure_one(pd.concat(tables.values(), ignore_index=True), args.reference)
+    everywhere = pd.concat(tables.values(), ignore_index=True)
+    plot_law(everywhere, read_law(args.reference / "law.json"), args.reference)
+    plot_figure_one(everywhere, args.reference, "all-studies")
     collect_gallery(args.reference / "gallery")
     if args.readme:
         headlines = pd.Series([claim["headline"] for claim in claims])

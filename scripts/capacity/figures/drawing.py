@@ -25,9 +25,12 @@ from capacity.tables.table import write_table
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#56B4E9", "#009E73", "#E69F00", "#CC79A7")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES = ("-", "--", ":", "-.", (0, (8, 2, 1, 2, 1, 2)))
+# Those of 1000 and of 100 exposures, in every figure that tells them apart.
+EXPOSURE_COLOURS = {1000: COLOURS[0], 100: COLOURS[2]}
+EXPOSURE_MARKERS = {1000: "o", 100: "^"}
 R, R_MAX = "$R$", "$R^{\\mathrm{max}}$"
-PAPER: dict[str, Any] = {"marker": "+", "color": "0.7", "markersize": 5, "linestyle": "none"}
-GUIDE: dict[str, Any] = {"color": "0.6", "linewidth": 0.9, "zorder": 1}
+PAPER: dict[str, Any] = {"marker": "+", "color": "0.5", "markersize": 5, "linestyle": "none"}
+GUIDE: dict[str, Any] = {"color": "0.55", "linewidth": 0.9, "zorder": 1}
 NOTE: dict[str, Any] = {"fontsize": 8, "color": "0.35"}
 CHARACTERS_AN_INCH = 13  # of a title
 FULL_PRECISION_BITS = 32  # a weight of fewer bits is a quantised one
@@ -103,7 +106,7 @@ def finish_ratio(axes: Axes) -> None:
     """
     axes.plot([p.R_max for p in FIGURE_1A], [p.R for p in FIGURE_1A], zorder=0, **PAPER)
     axes.set(xscale="log", yscale="log")
-    axes.set(xlabel=f"bits offered a parameter, {R_MAX}", ylabel=f"bits stored a parameter, {R}")
+    axes.set(xlabel=f"bits offered per parameter, {R_MAX}", ylabel=f"bits per parameter, {R}")
     axes.margins(0.12)
     label_ticks(axes, StrMethodFormatter("{x:g}"))
     x, y = draw_guide(axes, slope=1)

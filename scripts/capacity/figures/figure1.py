@@ -16,7 +16,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter
 
 from capacity.figures.drawing import (
-    COLOURS,
+    EXPOSURE_COLOURS,
+    EXPOSURE_MARKERS,
     FULL_PRECISION_BITS,
     LOWEST_R,
     NOTE,
@@ -36,15 +37,15 @@ from capacity.tables.table import GROUP_COLUMNS
 
 NOTATION = re.compile(r"gpt2-\d+-\d+")
 LOOKS: dict[int, dict[str, Any]] = {
-    1000: {"color": COLOURS[0], "marker": "o", "linestyle": "none", "markersize": 6},
-    100: {"color": COLOURS[2], "marker": "^", "linestyle": "none", "markersize": 6},
+    exposures: {"color": colour, "marker": EXPOSURE_MARKERS[exposures], "linestyle": "none", "markersize": 6}
+    for exposures, colour in EXPOSURE_COLOURS.items()
 }
 PALE: dict[str, Any] = {"markersize": 2.5, "alpha": 0.45, "zorder": 2}
 TITLE = "Bits of knowledge stored, from models of 3,000 parameters to the paper's"
 
 
-def plot_figure_one(table: pd.DataFrame, folder: Path) -> None:
-    """Writes figure1.png, .svg and .csv into the folder; equal tables give equal bytes."""
+def plot_figure_one(table: pd.DataFrame, folder: Path, name: str = "figure1") -> None:
+    """Writes <name>.png, .svg and .csv into the folder; equal tables give equal bytes."""
     summary = summarise(plain_models(table))
     summary = summary[summary["exposures"].isin(list(LOOKS))]
     summary = summary.assign(most=_is_most(summary, []), most_of_offer=_is_most(summary, [summary["R_max"].round(1)]))
@@ -53,7 +54,7 @@ def plot_figure_one(table: pd.DataFrame, folder: Path) -> None:
         bits, ratio = figure.subplots(1, 2)
         _plot_bits(bits, summary)
         _plot_ratios(ratio, summary)
-        finish(figure, _legend(summary), 3, TITLE, folder, "figure1", _data(summary))
+        finish(figure, _legend(summary), 3, TITLE, folder, name, _data(summary))
 
 
 def plain_models(table: pd.DataFrame) -> pd.DataFrame:
@@ -78,7 +79,7 @@ def _is_most(summary: pd.DataFrame, among: list[pd.Series]) -> pd.Series:
 
 
 def _plot_bits(axes: Axes, summary: pd.DataFrame) -> None:
-    """Bits stored against parameters, from our models to the paper's, with the lines of 1 and 2 bits a parameter."""
+    """Bits stored against parameters, from our models to the paper's, with the lines of 1 and 2 bits per parameter."""
     axes.plot([p.P for p in FIGURE_1A], [p.R * p.P for p in FIGURE_1A], zorder=0, **PAPER)
     for exposures, look in LOOKS.items():
         rows = summary[summary["exposures"] == exposures]
@@ -91,7 +92,7 @@ def _plot_bits(axes: Axes, summary: pd.DataFrame) -> None:
     label_ticks(axes, EngFormatter(sep=""), subs=(1,))
     for bits in (1, 2):
         draw_guide(axes, slope=bits)
-    axes.text(0.97, 0.04, "lines: 1 and 2 bits a parameter", transform=axes.transAxes, ha="right", **NOTE)
+    axes.text(0.97, 0.04, "lines: 1 and 2 bits per parameter", transform=axes.transAxes, ha="right", **NOTE)
 
 
 def _plot_ratios(axes: Axes, summary: pd.DataFrame) -> None:
@@ -107,7 +108,9 @@ def _plot_ratios(axes: Axes, summary: pd.DataFrame) -> None:
 def _legend(summary: pd.DataFrame) -> list[Line2D]:
     ours = [Line2D([], [], label=f"here, {exposures} exposures", **look) for exposures, look in LOOKS.items()]
     paper = Line2D([], [], label="paper, Figure 1(a), 1000 exposures", **PAPER)
-    pale = Line2D([], [], label="here, datasets of which less is held", color="0.4", marker="o", linestyle="none")
+    pale = Line2D(
+        [], [], label="here, datasets of which a model stores less", color="0.4", marker="o", linestyle="none"
+    )
     pale.set(markersize=2.5)
     if not (summary.loc[summary["most"] | summary["most_of_offer"], "R"] < LOWEST_R).any():
         return [*ours, paper, pale]
