@@ -19,6 +19,7 @@ from capacity.cli import prune_results
 from capacity.config.load import load_config, read_yaml
 from capacity.plan.failures import PARTIAL_ID
 from capacity.plan.grid import Grid, resolve
+from capacity.plan.reachable import reached_by
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
@@ -210,3 +211,23 @@ def test_what_was_made_again_while_the_question_stood_is_kept(place: Path, monke
     assert "removed 0 folders and files" in printed.getvalue()
     assert "are kept: they were made or used since they were listed" in printed.getvalue()
     assert sorted(place.rglob(MANIFEST)) == before
+
+
+def test_the_published_table_and_its_figures_are_kept_under_a_configuration_that_does_not_make_them(place: Path):
+    config = place / "config.yaml"
+    write(config, {**read_yaml(config), "table": {"resamples": 150}})
+    answer = prune(place, "--list")
+    assert " of what is published" in answer.stdout
+    assert "unreached            results/figures" not in answer.stdout, answer.stdout
+    assert "unreached            results/tables" not in answer.stdout, answer.stdout
+
+
+def test_a_look_that_takes_more_than_a_second_says_how_far_it_has_come(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (place / "results" / "checkpoints" / "other-000000000000").mkdir()
+    monkeypatch.setattr("capacity.plan.reachable.PATIENCE", 0.0)
+    monkeypatch.chdir(place)
+    configs = [("", load_config([place / "config.yaml"]))]
+    assert reached_by(iter(configs), place / "results").why
+    assert "looked at 1 of " in capsys.readouterr().err

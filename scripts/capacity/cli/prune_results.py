@@ -43,8 +43,6 @@ def kept(why: dict[str, str]) -> str:
 def studies_that_reach(args: argparse.Namespace) -> dict[str, str]:
     """Artefact to the study that reaches it, of every configuration. Raises UserError where one is wrong."""
     read_grid(args)  # what is asked for must be right before anything is said to be of no use
-    if sys.stderr.isatty():
-        print("looking at what each study reaches, at every scale ...", file=sys.stderr, flush=True)
     values = {key: value for key, value in config_values(args).items() if key != "study"}
     reached = reached_by(configurations(config_files(args), values, sorted(SCALES.glob("*.yaml"))), RESULTS)
     for path in sorted(file for folder in OWN_CONFIGS for file in RESULTS.glob(f"{folder}/*/config.yaml")):
@@ -85,8 +83,6 @@ def main() -> None:
     parser.add_argument("--damaged", action="store_true", help="damaged artefacts and what followed from them instead")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     args = parser.parse_args()
-    if not args.damaged and sys.stderr.isatty():
-        print("looking at what every study at every scale reaches (up to a minute)", file=sys.stderr, flush=True)
     why = None if args.damaged else reached(args)
     orphans = found(args, why)
     if why is not None:

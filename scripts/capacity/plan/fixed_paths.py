@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 RESULTS, CONFIG_FILE = Path("results"), Path("config.yaml")  # below the checkout, in which every command runs
 CLAIMS, CLAIMS_ID = ("claims.csv", "claims.md"), "claims.id"
+PUBLISHED_IDS = {"tables": "capacity_table.id", "figures": "figures/capacity_figures.id", "claims": CLAIMS_ID}
 
 
 def published(grid: "Grid") -> list[tuple[Spec, dict[str, str], str]]:
@@ -28,8 +29,8 @@ def published(grid: "Grid") -> list[tuple[Spec, dict[str, str], str]]:
         for kind in ("png", "svg", "csv")
     }
     fixed = [
-        (grid.table, table, "capacity_table.id"),
-        (grid.figures, figures, "figures/capacity_figures.id"),
+        (grid.table, table, PUBLISHED_IDS["tables"]),
+        (grid.figures, figures, PUBLISHED_IDS["figures"]),
     ]
     if grid.claims:
         fixed.append((grid.claims, {name: name for name in CLAIMS}, CLAIMS_ID))

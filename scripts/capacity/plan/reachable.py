@@ -1,6 +1,7 @@
 """What the configuration reaches: the artefacts of every study, at every scale that it or a scale file defines."""
 
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,11 +14,14 @@ from capacity.config.experiment import Config
 from capacity.config.load import load_config
 from capacity.errors import OtherSchema, UserError
 from capacity.plan.failures import PARTIAL_ID
+from capacity.plan.fixed_paths import PUBLISHED_IDS, published_id
 from capacity.plan.grid import Grid, resolve
 
 # What is made of several studies at once, and, of its spec, what depends on which studies these are.
 TOGETHER = {"tables": "rows", "figures": "studies", "claims": None}
 SEVERAL = "several studies together"
+PUBLISHED = "what is published"
+PATIENCE, EVERY = 1.0, 10.0  # seconds until it is said how far the look has come, and between two such lines
 
 
 def configurations(
@@ -51,8 +55,10 @@ def reached_by(configs: Iterator[tuple[str, Config]], results: Path) -> "Reached
 
     Raises UserError, with the study and the scale at which it cannot be resolved.
     """
-    reached = Reached()
-    for place, config in configs:
+    reached, pairs = Reached(), list(configs)
+    whole, done = sum(len(config.scales) * len(config.studies) for _, config in pairs), 0
+    said = time.monotonic() - EVERY + PATIENCE
+    for place, config in pairs:
         for scale in sorted(config.scales, key=lambda name: name != config.scale):
             for study in config.studies:
                 why = f"study {study}, scale {scale}" + (f", {place}" if place else "")
@@ -61,6 +67,10 @@ def reached_by(configs: Iterator[tuple[str, Config]], results: Path) -> "Reached
                 except UserError as error:
                     raise UserError(f"{why}: {error}") from None
                 reached.add(grid, why)
+                done += 1
+                if time.monotonic() - said > EVERY:
+                    said = time.monotonic()
+                    print(f"looked at {done} of {whole} studies, at each scale", file=sys.stderr, flush=True)
             reached.add_selections(results)
             if reached.accounts_for(results):
                 return reached
@@ -97,7 +107,8 @@ class Reached:
     def add_selections(self, results: Path) -> None:
         """Tables, figures and claims that lie in a results folder, of any selection of the studies that are known.
 
-        So does the table of the rows that a failed run has finished, while its copy is there.
+        So do the table of the rows that a failed run has finished, while its copy is there, and what is published, of
+        whichever configuration: people look at it.
         """
         partial = results / PARTIAL_ID
         if partial.is_file():
@@ -108,6 +119,9 @@ class Reached:
             for folder in folders(results / stage):
                 if (name := f"{stage}/{folder.name}") not in self.why and self._is_selection(stage, folder):
                     self.why[name] = SEVERAL
+        for stage, identity in PUBLISHED_IDS.items():
+            if name := published_id(results / identity):
+                self.why.setdefault(f"{stage}/{name}", PUBLISHED)
 
     def accounts_for(self, results: Path) -> bool:
         """Whether nothing lies in a results folder that is not reached."""
