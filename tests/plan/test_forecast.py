@@ -459,7 +459,7 @@ def test_the_plan_ends_the_new_runs_with_their_cost_by_size_and_says_what_each_i
     assert " ".join(lines[2][7:]) == "1 of jobs like them; 1 of a measured rate: 1.2e+10 FLOP/s of one core"
     assert lines[3][:5] == ["255,000,000", "1", "3.0", "GPU", "days"]
     assert " ".join(lines[3][5:]) == "an assumed rate: 2.0e+13 FLOP/s of one GPU"
-    assert "about 3.0 GPU days and 1.5 core minutes" in text
+    assert text.startswith("3 jobs, about 3.0 GPU days and 1.5 core minutes (partly estimated)\n"), "the answer first"
     assert "new runs: 30" in text
 
 

@@ -48,7 +48,7 @@ def recording(command: list[str], frames: Frames) -> str:
     parts, last = [f"$ {' '.join(command)}"], -RECORDED
     for seconds, text in frames:
         lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-        drawn = any(" left, done at " in line for line in lines)
+        drawn = any(" jobs done" in line and " elapsed" in line for line in lines)
         if drawn and seconds - last < RECORDED:
             lines = [line for line in lines if " jobs done in " in line]  # the end, which takes the live lines away
         elif drawn:

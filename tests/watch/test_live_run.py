@@ -40,13 +40,13 @@ def test_a_terminal_shows_trainings_by_the_names_of_the_configuration(shown: Sho
     text = "".join(text for _, text in shown.frames)
     for run in RUNS:
         assert f"train_checkpoint  {run}" in text
-    for words in ("exposure ", "loss ", "tokens/s", " left, done at "):
+    for words in ("exposure ", "loss ", "tokens/s", " left", "done at "):
         assert words in text
     assert text.rstrip().splitlines()[-1].startswith("7 of 7 jobs done in")
 
 
 def test_the_first_live_lines_come_at_once(shown: Shown) -> None:
-    first = next(seconds for seconds, text in shown.frames if " left, done at " in text)
+    first = next(seconds for seconds, text in shown.frames if " elapsed" in text)
     jobs = next(seconds for seconds, text in shown.frames if "Execute" in text or "Select jobs" in text)
     assert first - jobs < 3
 

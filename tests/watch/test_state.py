@@ -111,7 +111,7 @@ def test_the_position_of_an_earlier_attempt_is_none_of_this_one(tmp_path: Path, 
     clock[0] += 3600
     state = RunState(tmp_path, RUN)
     state.look()
-    assert "small atomic long s1  no step yet  0 s" in line(state)
+    assert "small atomic long s1  compiling kernels (once)  0 s" in line(state)
 
 
 def test_a_failed_job_is_counted_until_it_is_tried_again(tmp_path: Path, clock: list[float]) -> None:
@@ -148,3 +148,39 @@ def test_a_small_terminal_shows_as_many_jobs_as_fit(tmp_path: Path, clock: list[
     text = captured.get()
     assert text.count("train_checkpoint") == 1
     assert "and 1 more" in text
+
+
+@pytest.mark.parametrize("width", [160, 120, 80, 60])
+def test_no_number_is_cut_columns_are_dropped_instead(tmp_path: Path, clock: list[float], width: int) -> None:
+    long = RunJob("train_checkpoint", "gpt2-2-2 atomic long dataset.N=1500 s2", "base-law", seconds=10.0)
+    state = RunState(tmp_path, RunFile({"gpt2-1": long}))
+    work_on(tmp_path, "gpt2-1", step=35, seconds_left=83.0, exposures=1000, tokens_per_second=94_800.0)
+    state.look()
+    console = Console(width=width, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(drawn(state, width, 24))
+    text = captured.get()
+    assert "exposure 350 of 1000" in text
+    assert "1 min 23 s left" in text
+    assert ("tokens/s" in text) == (width == 160)
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_the_bar_never_goes_back(tmp_path: Path, clock: list[float]) -> None:
+    state = RunState(tmp_path, RUN)
+    work_on(tmp_path, "gpt2-1", step=90, seconds_left=1.0)
+    clock[0] += 1
+    state.look()
+    clock[0] += 20
+    before = state.outlook().share
+    work_on(tmp_path, "gpt2-1", step=91, seconds_left=500.0)
+    state.look()
+    assert state.outlook().share == before > 0
+
+
+def test_the_time_left_is_estimated_until_a_training_has_reported(tmp_path: Path, clock: list[float]) -> None:
+    state = RunState(tmp_path, RUN)
+    assert "estimating" in line(state)
+    work_on(tmp_path, "gpt2-2", step=1, seconds_left=90.0)
+    state.look()
+    assert "about 2 min 20 s left  done at " in line(state)

@@ -47,7 +47,7 @@ def test_a_failure_is_said_at_once_and_what_is_printed_stays_above_the_view(tmp_
     assert places == sorted(places), text
     assert "0 of 1 jobs done, 1 failed" in text
     assert text.rstrip().splitlines()[-1].startswith("0 of 1 jobs done in "), "once"
-    assert "left, done at" in text[text.index("a table") :], "the view is drawn again below"
+    assert "estimating" in text[text.index("a table") :], "the view is drawn again below"
 
 
 def test_a_line_for_a_file_has_names_as_they_are_whatever_they_hold() -> None:

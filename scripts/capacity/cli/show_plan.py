@@ -7,6 +7,7 @@ which keys of the configuration differ from another one, and the runs that this 
 import argparse
 import json
 import math
+import os
 from collections import Counter
 from dataclasses import asdict
 from fnmatch import fnmatchcase
@@ -19,6 +20,7 @@ from capacity.config.load import load_config
 from capacity.config.yaml_files import read_yaml
 from capacity.errors import UserError
 from capacity.jobs.gpus import lack_of_gpus, visible_gpus
+from capacity.jobs.progress import duration as in_time
 from capacity.jobs.run_loggers import check_loggers
 from capacity.plan.changes import compare
 from capacity.plan.estimates import DAY, PUBLISHED_FLOPS, PUBLISHED_RUN, published_rate, training_flops
@@ -160,16 +162,23 @@ def as_text(changes: list[str], runs: list[str], answer: Forecast) -> str:
         lines += [f"\nnew runs: {len(runs)}", *(f"  {run}" for run in runs[:20])]
         lines += [f"  and {len(runs) - 20} more (--json lists all)"] if len(runs) > 20 else []
         lines += ["\nwhat they cost, by parameters (P):", *(f"  {line}" for line in costs_by_size(answer))]
-    mark = " (partly estimated)" if total["estimated"] else " (from past manifests)"
+    megabytes = f"{total['bytes'] / 1e6:.1f} MB"
+    lines.append(f"\n{total['reused']} artefacts reused, {'at least ' * total['estimated']}{megabytes} written")
+    return "\n".join([headline(answer), *lines])
+
+
+def headline(answer: Forecast) -> str:
+    """The answer in one line: jobs, what they cost, and how long they take on all cores of this machine."""
+    total = answer.total()
     cost = " and ".join(
         duration(total[key], device)
         for key, device in (("gpu_seconds", "GPU"), ("core_seconds", "core"))
         if total[key] or (device == "core" and not total["gpu_seconds"])
     )
-    lines.append(f"\n{total['jobs']} jobs, {total['reused']} artefacts reused, about {cost}{mark},")
-    megabytes = f"{total['bytes'] / 1e6:.1f} MB"
-    lines.append(f"at least {megabytes} (nothing like some of them was made yet)" if total["estimated"] else megabytes)
-    return "\n".join(lines)
+    mark = "partly estimated" if total["estimated"] else "from past manifests"
+    cores = os.cpu_count() or 1
+    elapsed = "" if total["gpu_seconds"] else f", {in_time(total['core_seconds'] / cores)} on {cores} cores"
+    return f"{total['jobs']} job{'s' * (total['jobs'] > 1)}, about {cost}{elapsed} ({mark})"
 
 
 def _cost_of(answer: Forecast, rule: str) -> str:

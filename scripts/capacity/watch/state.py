@@ -18,6 +18,7 @@ from capacity.jobs.training_files import Position, read_position
 LATE = 0.1  # of its age so far, that a job goes on at least which says nothing itself
 EARLIER = 60.0  # seconds before a job was first seen; clocks of two nodes may differ by so much
 UNSEEN = 1.0  # seconds between two looks: a job that was never seen at work took less
+TRAINS = ("train_checkpoint", "finetune_qa")
 FOLDERS = {stage.rule: stage.name for stage in STAGES.values()}
 
 
@@ -41,7 +42,7 @@ class Watched:
 class Outlook:
     """How far a run is. share: of its cost, 0 to 1. waiting: jobs that were started or submitted and do not work yet.
 
-    left: seconds to go.
+    left: seconds to go. known: whether it rests on a training of this run, not on the plan alone.
     """
 
     share: float
@@ -50,6 +51,7 @@ class Outlook:
     waiting: int
     jobs: int
     left: float
+    known: bool
 
 
 @dataclass
@@ -64,6 +66,8 @@ class RunState:
     failed: set[str] = field(default_factory=set)
     begun: set[str] = field(default_factory=set)  # started or submitted by the engine
     lanes: int = 1  # the most jobs that were seen at once
+    stepped: bool = False  # whether any training has made a step
+    share: float = 0.0  # the highest that was told: a bar that goes back tells nothing
 
     def look(self) -> None:
         """Read from the results which jobs run and where their trainings are."""
@@ -79,6 +83,7 @@ class RunState:
             watched = self.running.setdefault(name, Watched(name, self.run.jobs[name], now))
             watched.position = self._position(watched, making)
         self.lanes = max(self.lanes, len(self.running))
+        self.stepped = self.stepped or any(watched.position for watched in self.running.values())
 
     def _position(self, watched: Watched, making: set[str]) -> Position | None:
         """The latest position that a job under way has written; not that of an earlier attempt."""
@@ -115,9 +120,12 @@ class RunState:
         }
         longest = max((to_go[name] for name in self.running), default=0.0)
         left = max(longest, sum(to_go.values()) / self.lanes)
-        share = spent / max(spent + sum(to_go.values()), 1e-9)
+        self.share = max(self.share, spent / max(spent + sum(to_go.values()), 1e-9))
+        trainings = {name for name, job in self.run.jobs.items() if job.rule in TRAINS}
+        told = any(job.left(now) is not None for job in self.running.values())
+        known = told or not trainings or not trainings.isdisjoint(self.spent)
         waiting = len(self.begun - self.spent.keys() - self.running.keys() - self.failed)
-        return Outlook(share, len(self.spent), len(self.failed), waiting, len(self.run.jobs), left)
+        return Outlook(self.share, len(self.spent), len(self.failed), waiting, len(self.run.jobs), left, known)
 
     def _to_go(self, name: str, factors: dict[str, float], now: float) -> float:
         job, watched = self.run.jobs[name], self.running.get(name)

@@ -9,6 +9,7 @@ import threading
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Self
 
 from rich.console import Console, Group, RenderableType
@@ -22,13 +23,15 @@ from capacity.jobs.progress import duration
 from capacity.jobs.run_file import read_run
 from capacity.plan.failures import last_line
 from capacity.plan.fixed_paths import RESULTS
-from capacity.watch.state import Outlook, RunState, Watched
+from capacity.watch.state import TRAINS, Outlook, RunState, Watched
 
 SHARE = 0.01  # of a core, at most
 SECONDS = 1.0  # between looks, at least
 LINE_SECONDS, MOST_LINE_SECONDS = 10.0, 300.0  # between plain lines: a fiftieth of the run so far, within these
 SHOWN_LINES = 4  # running jobs in one plain line
 BAR = 20  # characters, at most
+DROPPED = (4, 0, 3)  # columns of a job that a narrow terminal goes without, in this order: speed, rule, loss
+LABEL = 1  # the column that loses words where that does not suffice
 
 
 class View:
@@ -109,15 +112,28 @@ def drawn(state: RunState, width: int, height: int) -> RenderableType:
     outlook, now = state.outlook(), time.time()
     whole, jobs = Table.grid(padding=(0, 1)), Table.grid(padding=(0, 2))
     words = [f"{outlook.share:4.0%}", *whole_in_words(outlook, now - state.began)]
+    while len(words) > 2 and sum(len(word) + 1 for word in words) > width:
+        words.pop()
     room = width - sum(len(word) + 1 for word in words)
     bar = [ProgressBar(total=1.0, completed=outlook.share, width=min(BAR, room))] if room > 1 else []
     first, *rest = map(_cell, words)
     whole.add_row(first, *bar, *rest)
     shown = by_age(state)[: max(height - 4, 1)]
-    for watched in shown:
-        jobs.add_row(*map(_cell, job_in_words(watched, now, state.run.has_studies)))
+    for row in fitted([job_in_words(watched, now, state.run.has_studies, state.stepped) for watched in shown], width):
+        jobs.add_row(*map(_cell, row))
     hidden = len(state.running) - len(shown)
     return Group(whole, jobs, *([f"and {hidden} more"] if hidden else []))
+
+
+def fitted(rows: list[tuple[str, ...]], width: int) -> list[list[str]]:
+    """Rows of `job_in_words` within a width: columns are dropped, then words of the label; no number is cut."""
+    columns = list(range(6))
+    lengths = [max((len(row[i]) for row in rows), default=0) + 2 for i in columns]
+    for column in DROPPED:
+        if sum(lengths[i] for i in columns) > width:
+            columns.remove(column)
+    room = max(width - sum(lengths[i] for i in columns if i != LABEL) - 2, 1)
+    return [[shorten(row[i], room, placeholder=" …") if i == LABEL else row[i] for i in columns] for row in rows]
 
 
 def _cell(text: str) -> Text:
@@ -129,7 +145,9 @@ def line(state: RunState) -> str:
     outlook, now = state.outlook(), time.time()
     parts = [f"{datetime.now():%H:%M:%S}", f"{outlook.share:.0%}", *whole_in_words(outlook, now - state.began)]
     shown = by_age(state)[:SHOWN_LINES]
-    jobs = ["  ".join(filter(None, job_in_words(watched, now, state.run.has_studies))) for watched in shown]
+    jobs = [
+        "  ".join(filter(None, job_in_words(watched, now, state.run.has_studies, state.stepped))) for watched in shown
+    ]
     hidden = len(state.running) - len(shown)
     return "  ".join(parts) + "".join(f"\n  {job}" for job in jobs) + (f"\n  and {hidden} more" if hidden else "")
 
@@ -146,17 +164,20 @@ def whole_in_words(outlook: Outlook, passed: float) -> tuple[str, ...]:
     jobs = [f"{outlook.done} of {outlook.jobs} jobs done"]
     jobs += [f"{outlook.failed} failed"] if outlook.failed else []
     jobs += [f"{outlook.waiting} starting"] if outlook.waiting else []
-    return ", ".join(jobs), duration(passed), f"{duration(outlook.left)} left, done at {day}{end:%H:%M:%S}"
+    left = (
+        (f"about {duration(outlook.left)} left", f"done at {day}{end:%H:%M:%S}") if outlook.known else ("estimating",)
+    )
+    return ", ".join(jobs), f"{duration(passed)} elapsed", *left
 
 
-def job_in_words(watched: Watched, now: float, with_study: bool) -> tuple[str, ...]:
+def job_in_words(watched: Watched, now: float, with_study: bool, stepped: bool) -> tuple[str, ...]:
     """Rule, run, exposures, loss, speed, time to go; of a job that says nothing, how long it has been at work."""
     job, position = watched.job, watched.position
     label = job.label + (f" ({job.study})" if with_study and job.label else "")
     label += f" and {job.others} more" if job.others else ""
     if position is None:
-        trains = job.rule in ("train_checkpoint", "finetune_qa")
-        return job.rule, label, "no step yet" if trains else "", "", "", duration(now - watched.since)
+        waits = "no step yet" if stepped else "compiling kernels (once)"
+        return job.rule, label, waits if job.rule in TRAINS else "", "", "", duration(now - watched.since)
     done, exposures = position.step / position.steps, position.exposures
     where = f"exposure {exposures * done:.0f} of {exposures}" if exposures else f"{done:.0%}"
     left = watched.left(now)
