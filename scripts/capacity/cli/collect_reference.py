@@ -15,6 +15,7 @@ from capacity.config.claim import read_claims
 from capacity.config.load import load_config
 from capacity.config.study import Study
 from capacity.errors import UserError
+from capacity.figures.claims_figure import plot_claims
 from capacity.figures.extraction_figure import plot_extraction
 from capacity.figures.figure1 import plot_figure_one
 from capacity.figures.law_figure import plot_law
@@ -99,6 +100,7 @@ def main() -> None:
     everywhere = pd.concat(tables.values(), ignore_index=True)
     plot_law(everywhere, read_law(args.reference / "law.json"), args.reference)
     plot_figure_one(everywhere, args.reference, "all-studies")
+    plot_claims(record, args.reference)
     collect_gallery(args.reference / "gallery")
     if args.readme:
         headlines = pd.Series([claim["headline"] for claim in claims])
