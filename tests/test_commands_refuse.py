@@ -85,7 +85,7 @@ def test_a_reader_that_has_enough_is_no_fault():
         f"{sys.executable} -m capacity.cli table results/reference/laptop/quantization/capacity_table.csv | head -1"
     )
     answer = subprocess.run(["bash", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert answer.stdout.startswith("       study")
+    assert answer.stdout.startswith("gpt2-2-2 ")
     assert answer.stderr == ""
 
 
