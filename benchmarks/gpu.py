@@ -45,7 +45,6 @@ from capacity.models.architectures import paper_model
 from capacity.models.build import build_model
 from capacity.models.spec import PaperModel
 from capacity.plan.roofline import card_of
-from capacity.plan.training_specs import CHUNKED_FROM
 from capacity.plan.world_specs import world_settings
 from capacity.tokenizers.spec import WordVocabulary
 from capacity.tokenizers.tokenization import build_tokenizer
@@ -95,10 +94,9 @@ def training_of(case: Case, num_steps: int, on: str, **changes: Any) -> Training
     packing = "windows" if case.context else "rows"
     regime = TrainingRegime(exposures=exposures, packing=packing, batch=case.batch, context=case.context, **REGIME)
     batches = TrainingBatches(world, build_tokenizer(WordVocabulary(kind="word"), world), regime, seed=1)
-    large = case.batch * batches.context * batches.vocab_size >= CHUNKED_FROM
     plain = {
         "accelerator": on, "precision": "bf16" if on == "gpu" else "fp32", "devices": 1,
-        "attention": "fused" if case.context else "eager", "loss": "chunked" if large else "whole",
+        "attention": "fused" if case.context else "eager", "loss": "auto",
         "compile": on == "gpu",
     }  # fmt: skip
     hardware = Hardware.read(plain | changes)

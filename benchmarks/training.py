@@ -45,7 +45,6 @@ from capacity.config.dataset import BioD
 from capacity.models.architectures import paper_model
 from capacity.models.build import build_model
 from capacity.models.spec import ModelSettings, PaperModel, TransformersModel
-from capacity.plan.training_specs import fastest_attention
 from capacity.plan.world_specs import world_settings
 from capacity.tokenizers.spec import WordVocabulary
 from capacity.tokenizers.tokenization import build_tokenizer
@@ -176,8 +175,7 @@ def contestants(model: ModelSettings, num_steps: int, with_trainer: bool) -> tup
     world = make_world(world_settings(WORLD, 1))
     batches = TrainingBatches(world, build_tokenizer(WordVocabulary(kind="word"), world), REGIME, seed=1)
     ours = isinstance(model, PaperModel)  # an external model is not compiled, as in the workflow
-    attention = fastest_attention(model, "cpu", batches.context, ours, document_mask=False)
-    hardware = Hardware.read(HARDWARE | {"compile": ours, "attention": attention})
+    hardware = Hardware.read(HARDWARE | {"compile": ours, "attention": "auto"})
     settings = TrainingSettings(model=model, regime=REGIME, hardware=hardware, seed=1)
     training = Training(settings, batches, make_fabric(hardware))
 

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from capacity.artefacts import spec as specs
 from capacity.artefacts.identity import file_digest
 from capacity.artefacts.spec import Spec, check_present, make_spec, read_spec, spec_text
-from capacity.artefacts.stages import INTRODUCED, STAGES
-from capacity.config.model import Model
+from capacity.artefacts.stages import STAGES
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 
@@ -132,51 +131,6 @@ def test_a_reason_to_make_an_artefact_again_is_not_part_of_its_identity():
     again = replace(spec, remake="damaged")
     assert again.name == spec.name
     assert specs.spec_digest(again) == specs.spec_digest(spec)
-
-
-# --- options that came later
-
-
-@pytest.mark.parametrize("value", [False, 0.0, None, [1, 2], "cosine", {"a": 1}])
-def test_an_option_at_its_introduction_value_leaves_the_id_alone_and_any_other_value_moves_it(
-    monkeypatch: pytest.MonkeyPatch, value: Any
-):
-    before = training().id
-    monkeypatch.setitem(INTRODUCED, "checkpoints", {"regime.added": value, "added": value})
-    assert training().id == before
-    assert training(changed("regime.added", value)).id == before
-    assert training(changed("added", value)).id == before
-    for other in (True, 0, 0.5, [2, 1], "linear", {"a": 1.0}, ""):
-        assert training(changed("regime.added", other)).id != before
-    assert training(changed("hardware.added", value)).id != before, "the key is dotted from the top of the spec"
-    assert make_spec("probes", "p", {"added": value}, {}).id != make_spec("probes", "p", {}, {}).id
-
-
-def test_an_introduction_value_is_not_mistaken_for_one_of_another_type(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(INTRODUCED, "checkpoints", {"regime.added": 0})
-    ids = {training(changed("regime.added", value)).id for value in (0, 0.0, False, "0", None)}
-    assert len(ids) == 5
-
-
-def test_a_new_section_of_options_at_their_introduction_values_leaves_the_id_alone(
-    monkeypatch: pytest.MonkeyPatch,
-):
-    before = training().id
-    monkeypatch.setitem(INTRODUCED, "checkpoints", {"schedule.kind": "cosine", "schedule.cycles": 1})
-    section = {"kind": "cosine", "cycles": 1}
-    assert training(changed("schedule", section)).id == before
-    assert training(changed("schedule", {**section, "cycles": 2})).id != before
-    assert training(changed("schedule", {})).id != before, "a section that was always empty is part of the identity"
-
-
-def test_a_gpt2_of_before_the_switches_has_the_identity_of_one_with_every_switch_as_it_was():
-    size = {"family": "gpt2", "l": 2, "h": 2, "head_dim": 8, "init_std": 0.25}
-    switches = {
-        key.removeprefix("model."): value for key, value in INTRODUCED["checkpoints"].items() if "model." in key
-    }
-    before, after = (make_spec("checkpoints", "m", {"model": model}, {}).id for model in (size, size | switches))
-    assert before == after
-    assert Model(architecture="gpt2-2-2", head_dim=8, init_std=0.25).to_settings().plain() == size | switches
 
 
 # --- specs on disk

@@ -14,7 +14,7 @@ from trainings import checkpoint_bytes, spec_of
 from trainings import train as train_here
 
 from capacity.jobs.stop import Interrupted
-from capacity.plan.training_specs import has_compiler
+from capacity.training.executed import has_compiler
 
 PAPERS = {name: pair for name, pair in VARIATIONS.items() if "family" in pair[0]}  # auto compiles no others
 

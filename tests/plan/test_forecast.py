@@ -186,7 +186,7 @@ def reasons(grid: Grid, results: Path, stage: str) -> set[str]:
         (
             {"scales": {"laptop": {"compile": True}}},
             "checkpoints",
-            {"hardware.attention eager -> short; hardware.compile False -> True", "hardware.compile False -> True"},
+            {"hardware.compile False -> True"},
         ),
         ({"datasets": {"people": {"pools": {"cities": 5}}}}, "datasets", {"pools.cities 4 -> 5"}),
         ({"datasets": {"people": {"pools": {"cities": 5}}}}, "probes", {"its parents are new"}),

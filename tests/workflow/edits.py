@@ -152,21 +152,6 @@ def _delete_manifest(stage: str, slug: str) -> Callable[[Checkout], None]:
     return lambda c: (c.artefact(stage, slug) / "manifest.json").unlink()
 
 
-NEW_OPTION = _both(
-    _replace(
-        "scripts/capacity/config/regime.py",
-        "    clip: Annotated[float",
-        '    nesterov: bool = Field(False, description="New.")\n    clip: Annotated[float',
-    ),
-    _replace(
-        "scripts/capacity/training/spec.py", "    clip: float | None\n", "    clip: float | None\n    nesterov: bool\n"
-    ),
-    _replace(
-        "scripts/capacity/artefacts/stages.py",
-        "def without_introduced(",
-        'INTRODUCED.setdefault("checkpoints", {})["regime.nesterov"] = False\n\n\ndef without_introduced(',
-    ),
-)
 SHARED_STUDY = """
   again:
     question: The same runs?
@@ -218,7 +203,6 @@ EDITS = [
     Edit("fresh clone with results copied in", _fresh_clone, set()),
     Edit("times reversed, .snakemake deleted", _reverse_times, set()),
     Edit("times lost, .snakemake deleted", _lose_times, set()),
-    Edit("new option at its introduction value", NEW_OPTION, set()),
     Edit("log path of a rule", _replace("rules/checkpoint.smk", "logs/train_checkpoint/", "logs/train/"), set()),
     Edit("message of a rule", _replace("rules/checkpoint.smk", '"Training {', '"Now training {'), set()),
     Edit(

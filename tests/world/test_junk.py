@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planted import TINY, of_stage
+from planted import TINY
 from scipy.stats import chisquare
 from trainings import made_batches
 from worlds import ATOMIC, SMALL_BIOS, TOKENIZERS, KnowsAll, ids_of, made_tokenizer, make_world
 
-from capacity.artefacts.stages import without_introduced
 from capacity.config.dataset import BioD
 from capacity.config.experiment import Config
 from capacity.config.load import check, read_yaml
@@ -305,8 +304,6 @@ def test_mixed_windows_without_windows_are_refused_in_one_line_before_any_job() 
         ids("long", windows="mixed")
     assert ids("cut", windows="pure") == ids("cut")
     assert not ids("cut", windows="mixed") & ids("cut")
-    settings = of_stage(grid("cut", windows="pure"), "datasets").settings
-    assert without_introduced("datasets", settings)["junk"] == {"people": 20, "share": 0.875}  # an identity of before
 
 
 def test_repetitive_junk_tells_each_junk_person_about_equally_often() -> None:

@@ -15,7 +15,7 @@ from capacity.artefacts.identity import (
 )
 from capacity.artefacts.settings import Settings
 from capacity.artefacts.sources import code_digest, forget_sources, module_digests
-from capacity.artefacts.stages import STAGES, without_introduced
+from capacity.artefacts.stages import STAGES
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
 
@@ -89,7 +89,7 @@ def spec_digest(spec: Spec) -> str:
     """The digest that a spec's id ends with: of all that decides the artefact's bytes."""
     identity = {
         "stage": spec.stage,
-        "settings": without_introduced(spec.stage, spec.settings),
+        "settings": spec.settings,
         "parents": spec.parents,
         "members": [member.name for member in spec.members],
         "code": spec.code,

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from capacity.artefacts.identity import canonical_json
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -52,67 +50,3 @@ STAGES = {
         Stage("figures", "plot_capacity", ("matplotlib", "numpy", "pandas", "scipy")),
     )
 }
-
-# Options that came after the first release, with the value that stands for "as before": left at it, an option is not
-# part of an identity. A default that changes later does move digests, because the frozen value here stays.
-# Stage -> dotted key of the spec -> introduction value.
-INTRODUCED: dict[str, dict[str, object]] = {
-    "variants": {
-        "numbers.format": "int",
-        "numbers.symmetric": True,
-        "numbers.group": "row",
-        "numbers.scale_format": "fp32",
-        "tensors": ["linear", "head", "embeddings", "router", "experts"],
-        "rest": None,
-    },
-    "checkpoints": {
-        "model.mlp_ratio": 1.0,
-        "model.mlp": "standard",
-        "model.activation": "gelu",
-        "model.tied": True,
-        "model.norm": "layer",
-        "model.bias": True,
-        "model.kv_sharing": 1,
-        "model.rotary": 1.0,
-        "model.experts": None,
-        "regime.zipf": None,
-        "regime.schedule": "cosine",
-        "regime.optimizer": "adamw",
-        "regime.momentum": None,
-        "regime.quantization": None,
-        "regime.document_mask": False,
-        "hardware.attention": "eager",
-        "hardware.loss": "whole",
-        "files": {},
-    },
-    "finetunes": {"regime.document_mask": False, "hardware.attention": "eager", "hardware.loss": "whole"},
-    "tokenizers": {"split_digits": False},
-    "datasets": {
-        "sentences": "shuffled",
-        "paragraphs": None,
-        "junk": None,
-        "junk.windows": "pure",
-        "tag": False,
-        "pronouns": ["He", "She"],
-        "value_lists": {},
-        "template_folder": None,
-    },
-}
-
-
-def without_introduced(stage: str, settings: dict) -> dict:
-    """The spec without options that are at their introduction value."""
-    options = INTRODUCED.get(stage, {})
-    return _pruned(settings, options, "") if options else settings
-
-
-def _pruned(settings: dict, options: dict[str, object], prefix: str) -> dict:
-    kept = {}
-    for key, value in settings.items():
-        dotted = f"{prefix}{key}"
-        if dotted in options and canonical_json(options[dotted]) == canonical_json(value):
-            continue
-        kept[key] = _pruned(value, options, f"{dotted}.") if isinstance(value, dict) else value
-        if kept[key] == {} and value:  # a section of nothing but such options is not there either
-            del kept[key]
-    return kept

@@ -108,8 +108,9 @@ def _compare_trainings(trainings: Trainings, name: str, jobs: int, level: Level)
         level.fault("seed without effect", name, "another seed gives the same weights")
     threads = compare_artefacts(straight, trainings.once_more("threads", threads=2))
     level.facts["two threads in the environment"] = "equal bits" if threads.equal else f"differ by {threads.files}"
-    flipped = {**settings["hardware"], "compile": not settings["hardware"]["compile"]}
-    fact = f"compile {settings['hardware']['compile']} -> {flipped['compile']}"
+    compiled_before = straight.manifest.metrics["execution"]["compile"]
+    flipped = {**settings["hardware"], "compile": not compiled_before}
+    fact = f"compile {compiled_before} -> {flipped['compile']}"
     try:
         compiled = trainings.once_more("compile", trainings.changed(hardware=flipped))
     except Failed as failed:

@@ -18,7 +18,7 @@ from capacity.audit.folder import ID_SUFFIX, Artefact
 from capacity.audit.published_tables import read_rows
 
 NUMBER = re.compile(r"[-+]?\d+\.?\d*(?:[eE][-+]?\d+)?|nan|NaN|-?inf(?:inity)?|-?Infinity")
-COST = re.compile(r"second|memory|session|device|bytes|reused")  # of metrics: what differs between honest executions
+COST = re.compile(r"second|memory|session|device|execution|bytes|reused")  # metrics that honest executions differ in
 INCOMPARABLE = math.inf
 
 

@@ -30,5 +30,5 @@ class Scale(Section):
     compile: bool | Literal["auto", "reduce-overhead"] = Field(
         "auto",
         description="torch.compile. reduce-overhead: with CUDA graphs, for small models on a GPU. auto: when a C++ "
-        "compiler is found and the run has so many steps that it pays.",
+        "compiler is found where the training runs and it pays, from 2000 steps on; the manifest says what was done.",
     )

@@ -1,7 +1,6 @@
 """What a training will cost, estimated from its spec alone, before anything exists.
 
-Estimates order jobs, size their resources and fill `make plan`. Of what is made, they decide only what `auto` means
-for compiling, loss and attention; that is in the spec, and changes numbers by rounding.
+Estimates order jobs, size their resources and fill `make plan`; they decide nothing of what is made.
 """
 
 from capacity.models.architectures import sizes

@@ -6,12 +6,13 @@ from typing import Literal
 
 from capacity.artefacts.spec import Spec
 from capacity.jobs.gpus import Gpu
-from capacity.plan.estimates import biography_tokens, vocabulary
+from capacity.plan.estimates import biography_tokens, training_steps, vocabulary
 from capacity.plan.model_sizes import assumed_shape, parameters
 from capacity.plan.requests import SpecOf, made_from
 from capacity.plan.rewriting_cost import model_mb
 from capacity.rewriting.spec import DatasetSettings, RewritingSettings
 from capacity.tokenizers.spec import TokenizerSettings
+from capacity.training.executed import Execution, decide
 from capacity.training.spec import CHUNK_LOGITS, TrainingSettings
 
 CONTEXT_MB = 1000  # CUDA and its kernels, in each process: assumed
@@ -45,7 +46,7 @@ def training_gpu_mb(dataset: DatasetSettings, tokenizer: TokenizerSettings, sett
     fixed = 20 * parameters(settings.model, V)
     tokens = regime.batch // hardware.devices * (regime.context or biography_tokens(dataset))
     step = tokens * bytes_a_token(dataset, tokenizer, settings)
-    if hardware.loss == "chunked":
+    if _execution(dataset, tokenizer, settings).loss == "chunked":
         step -= LOGIT_BYTES * max(0, tokens * V - CHUNK_LOGITS)
     return CONTEXT_MB + math.ceil((fixed + step) / 1e6)
 
@@ -56,6 +57,13 @@ def bytes_a_token(dataset: DatasetSettings, tokenizer: TokenizerSettings, settin
     The logits, about 34 numbers a layer and channel, and three a layer, head and position where attention is eager.
     """
     hardware, (l, d, h) = settings.hardware, assumed_shape(settings.model)
-    scores = 3 * h * (settings.regime.context or biography_tokens(dataset)) if hardware.attention == "eager" else 0
+    eager = _execution(dataset, tokenizer, settings).attention == "eager"
+    scores = 3 * h * (settings.regime.context or biography_tokens(dataset)) if eager else 0
     number = 2 if hardware.precision == "bf16" else 4  # bytes
     return LOGIT_BYTES * vocabulary(dataset, tokenizer) + number * l * (34 * d + scores)
+
+
+def _execution(dataset: DatasetSettings, tokenizer: TokenizerSettings, settings: TrainingSettings) -> Execution:
+    """About what a training's job will decide."""
+    context = settings.regime.context or biography_tokens(dataset)
+    return decide(settings, context, vocabulary(dataset, tokenizer), training_steps(dataset, settings.regime))

@@ -1,29 +1,22 @@
 """The training of a run: its model, regime and hardware, refused here where they do not go together."""
 
-import functools
-import shutil
-
 from capacity.artefacts.sources import model_modules
 from capacity.artefacts.spec import Spec, make_spec
 from capacity.artefacts.stages import OPTIMIZER_PACKAGES
 from capacity.config.experiment import Config
 from capacity.errors import UserError
-from capacity.kernels.attention import MAX_CHANNELS, MAX_TOKENS
 from capacity.models.architectures import parameter_count
 from capacity.models.factories import imported_packages, source_digests
-from capacity.models.spec import FactoryModel, ModelSettings, PaperModel
-from capacity.plan.estimates import biography_tokens, training_steps, vocabulary
+from capacity.models.spec import FactoryModel
+from capacity.plan.estimates import training_steps, vocabulary
 from capacity.plan.study_runs import Run, known
 from capacity.plan.variant_specs import scheme_of
 from capacity.quantization.spec import RoundToNearest
 from capacity.rewriting.spec import DatasetSettings, read_dataset
 from capacity.tokenizers.spec import read_tokenizer
-from capacity.training.spec import Compile, Hardware, QuantizedTraining, TrainingRegime, TrainingSettings
+from capacity.training.spec import Hardware, QuantizedTraining, TrainingRegime, TrainingSettings
 
 MOST_PARAMETERS = 10**12
-FUSED_FROM = 64  # tokens; on shorter rows the fused kernel is slower
-CHUNKED_FROM = 2**26  # logits of a step on one device; with softmax and gradient they take a GB
-COMPILE_PAYS_FROM = 2000  # steps; compiling costs a job about as much as it saves over so many steps
 
 
 def checkpoint_spec(config: Config, run: Run, dataset: Spec, tokenizer: Spec) -> Spec:
@@ -42,7 +35,7 @@ def checkpoint_spec(config: Config, run: Run, dataset: Spec, tokenizer: Spec) ->
     training = TrainingSettings(
         model=model,
         regime=regime,
-        hardware=_hardware(config, run, model, world, regime, V),
+        hardware=_hardware(config, run),
         seed=run.seed,
         files=source_digests(run.model.python) if run.model.python else {},
     )
@@ -105,10 +98,8 @@ def _regime(config: Config, run: Run) -> TrainingRegime:
     return TrainingRegime(**settings, quantization=QuantizedTraining(scheme=scheme, start=start))
 
 
-def _hardware(
-    config: Config, run: Run, model: ModelSettings, dataset: DatasetSettings, regime: TrainingRegime, V: int
-) -> Hardware:
-    """The scale's hardware with every `auto` decided, once, here."""
+def _hardware(config: Config, run: Run) -> Hardware:
+    """The scale's hardware. Raises UserError where the run cannot use it."""
     scale = known(config.scales, config.scale, "scale", "scales")
     if run.regime.batch % scale.devices:
         batch = f"regimes.{run.names['regime']}.batch: {run.regime.batch}"
@@ -118,38 +109,4 @@ def _hardware(
         raise UserError(f"{asked}, but models.{run.names['model']} has experts, whose capacity is a batch's; use 1")
     if scale.compile == "reduce-overhead" and scale.accelerator == "cpu":
         raise UserError(f"scales.{config.scale}.compile: reduce-overhead, but a cpu has no CUDA graphs; use true")
-    if scale.attention == "short" and not has_compiler():
-        raise UserError(
-            f"scales.{config.scale}.attention: short, but there is no C++ compiler; install g++ or use eager"
-        )
-    context = regime.context or biography_tokens(dataset)
-    on_gpu = scale.accelerator == "gpu" and bool(run.model.architecture)
-    loss, compiled = scale.loss, scale.compile
-    if loss == "auto":
-        large = run.regime.batch // scale.devices * context * V >= CHUNKED_FROM
-        loss = "chunked" if on_gpu and large else "whole"
-    if compiled == "auto":  # not every external model is one graph
-        pays = bool(run.model.architecture) and training_steps(dataset, regime) >= COMPILE_PAYS_FROM
-        compiled = pays and has_compiler()
-    decided = {"loss": loss, "compile": compiled}
-    if scale.attention == "auto":
-        decided["attention"] = fastest_attention(model, scale.accelerator, context, compiled, regime.document_mask)
-    return Hardware(**scale.model_dump() | decided)
-
-
-def fastest_attention(
-    model: ModelSettings, accelerator: str, context: int, compiled: Compile, document_mask: bool
-) -> str:
-    """The attention that `auto` stands for. context: T in tokens, where texts decide it an estimate."""
-    if not isinstance(model, PaperModel):
-        return "eager"
-    if accelerator == "gpu":
-        return "fused" if context >= FUSED_FROM else "eager"
-    fits = context <= MAX_TOKENS and model.head_dim <= MAX_CHANNELS and not document_mask
-    return "short" if compiled and fits else "eager"
-
-
-@functools.cache
-def has_compiler() -> bool:
-    """Whether a C++ compiler that torch.compile can use on a CPU is on PATH."""
-    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
+    return Hardware(**scale.model_dump())

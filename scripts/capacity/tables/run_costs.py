@@ -69,7 +69,7 @@ def _cost(results: Path, checkpoint_id: str) -> dict[str, Any]:
         "steps": metrics.get("steps"),
         "device": metrics.get("device"),
         "threads": manifest["environment"]["variables"].get("OMP_NUM_THREADS"),
-        "compile": manifest["settings"]["hardware"]["compile"],
+        "compile": metrics.get("execution", {}).get("compile"),
         "host": manifest["hardware"]["host"],
         "started": manifest["started"],
         "ended": manifest["ended"],

@@ -5,6 +5,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.fabric import Fabric
@@ -30,6 +31,7 @@ class Loop(ABC):
 
     exposures: int | None = None  # of every fact, in the whole training, where that is a number
     compiled = False  # whether the first step compiles
+    execution: dict[str, Any] = {}  # noqa: RUF012 - what `auto` became here; a state is of use under the same alone
 
     def __init__(
         self,

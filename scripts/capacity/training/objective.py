@@ -22,8 +22,8 @@ from capacity.models.short_attention import SHORT, Rotation, positions_in_the_ke
 from capacity.quantization.spec import RoundToNearest
 from capacity.quantization.straight_through import StraightThrough
 from capacity.training.compiled import Compiled
+from capacity.training.executed import Compile
 from capacity.training.mean_loss import chunked_loss, compilable_loss, kernel_loss, stock_loss
-from capacity.training.spec import Compile
 from capacity.world.pieces import EOS_ID
 
 Aside = tuple[Tensor, Tensor]  # mean loss in nats a token; choices that experts dropped

@@ -11,6 +11,7 @@ from torch import Tensor
 from capacity.models.build import build_model
 from capacity.models.spec import PaperModel
 from capacity.training.batches import IGNORED, TrainingBatches
+from capacity.training.executed import decide
 from capacity.training.loop import Batch, Loop
 from capacity.training.objective import Objective
 from capacity.training.optimizer import check_schedule, make_optimizer
@@ -26,8 +27,8 @@ class Training(Loop):
     def __init__(self, settings: TrainingSettings, batches: TrainingBatches, fabric: Fabric):
         regime, num_steps, self.batches = settings.regime, batches.num_steps, batches
         check_schedule(regime, num_steps)
-        hardware = settings.hardware
-        model = build_model(settings.model, batches.vocab_size, batches.context, settings.seed, hardware.attention)
+        execution = decide(settings, batches.context, batches.vocab_size, num_steps)
+        model = build_model(settings.model, batches.vocab_size, batches.context, settings.seed, execution.attention)
         fabric.to_device(model)
         plain = not isinstance(settings.model, PaperModel)
         experts = settings.model.experts if isinstance(settings.model, PaperModel) else None
@@ -37,9 +38,10 @@ class Training(Loop):
         self.quantised_from = min(round(quantization.start * num_steps), num_steps - 1) if quantization else num_steps
         scheme = quantization.scheme if quantization else None
         self.objective = Objective(
-            model, batches.context, hardware.precision, hardware.compile, balance, plain, scheme,
-            regime.document_mask, hardware.loss == "chunked",
+            model, batches.context, settings.hardware.precision, execution.compile, balance, plain, scheme,
+            regime.document_mask, execution.loss == "chunked",
         )  # fmt: skip
+        self.execution = execution.plain()
         self.exposures, self.compiled = regime.exposures, self.objective.compiled
         vector = self.objective.initial_vector()
         optimizer = make_optimizer(regime, vector, self.objective.hidden_matrices())

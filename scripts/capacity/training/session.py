@@ -33,6 +33,7 @@ class Session(Generic[L]):
         self.conditions = {
             "checkpoint": resume.name,  # the settings do not name the data
             **conditions,
+            **loop.execution,
             "transformers": transformers.__version__,
             **numeric_conditions(loop.device),
         }

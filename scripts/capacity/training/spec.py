@@ -9,18 +9,17 @@ from capacity.models.spec import ModelSettings
 from capacity.quantization.spec import RoundToNearest
 
 CHUNK_LOGITS = 2**24  # made at once where the loss is in chunks, at most
-Compile = bool | Literal["reduce-overhead"]  # which is true, with CUDA graphs
 
 
 class Hardware(Settings):
-    """The devices of one machine that a training uses, and what on them changes bits."""
+    """The devices of one machine that a training uses. auto: as `training/executed.py` decides there."""
 
     accelerator: Literal["cpu", "gpu"]
     precision: Literal["fp32", "bf16"]
     devices: int
-    attention: Literal["eager", "fused", "short"]
-    loss: Literal["whole", "chunked"]
-    compile: Compile
+    attention: Literal["auto", "eager", "fused", "short"]
+    loss: Literal["auto", "whole", "chunked"]
+    compile: bool | Literal["auto", "reduce-overhead"]
 
 
 class Descent(Settings):

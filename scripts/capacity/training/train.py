@@ -46,6 +46,7 @@ def train_checkpoint(
     return {
         **facts,
         "device": device_name(training.device),
+        "execution": training.execution,
         "peak_memory_bytes": peak,
         "num_sessions": session.num_sessions,
         "seconds": {  # wall time, but for steps_cpu; steps of all sessions, the rest of the last one
