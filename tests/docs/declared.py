@@ -147,6 +147,9 @@ WAYS: dict[str, Way] = {
         place="clone",
         says="184,768",
     ),
+    "make table CONFIG=examples/factors.yaml STUDY=factor-values": Run(
+        "make plan CONFIG=examples/factors.yaml STUDY=factor-values", place="clone", says="10,832"
+    ),
     "make table SCALE=desktop-large": Run(
         "make plan SCALE=desktop-large STUDY=base-law", place="clone", says="116,800"
     ),
