@@ -152,6 +152,24 @@ def test_what_cannot_be_rewritten_is_refused_before_any_job(change: dict[str, An
         grid_of(**change)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:hush@host/v1",
+        "https://hush@host/v1",
+        "https://host/v1?api_key=hush",
+        "https://host/v1#hush",
+        "https://[hush/v1",
+    ],
+)
+def test_a_key_in_the_address_of_an_endpoint_is_refused_and_never_repeated(url: str) -> None:
+    with pytest.raises(UserError, match=r"rewriter\.url") as caught:
+        grid_of(rewriter={"kind": "endpoint", "url": url, "model": "m"})
+    assert "hush" not in str(caught.value)
+    if "[" not in url:
+        assert "REWRITER_API_KEY" in str(caught.value)
+
+
 def test_a_shared_value_of_two_own_lists_is_refused_before_any_job(tmp_path: Path) -> None:
     (tmp_path / "majors.txt").write_text("Biology\nHarvard\n")
     (tmp_path / "universities.txt").write_text("Harvard\nYale\n")

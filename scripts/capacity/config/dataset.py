@@ -2,6 +2,7 @@
 
 import math
 from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -229,12 +230,26 @@ class LocalModel(Sampled):
     top_p: Annotated[float, Field(gt=0, le=1)] = Field(0.95, description="Share of probability sampled from.")
 
 
+def _without_secrets(url: str) -> str:
+    """Refuse what may carry a key, without repeating it: a URL is written into specifications, which are published."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise problem("is no URL; give the base, such as http://localhost:8000/v1") from None
+    if "@" in parts.netloc or "?" in url or "#" in url:
+        raise problem(
+            "has a user, a query or a fragment, and would be published with the results; "
+            "give the base alone, and the key in the variable REWRITER_API_KEY"
+        )
+    return url
+
+
 class Endpoint(Sampled):
     """An endpoint with OpenAI's interface; its texts cannot be made again. Key: the variable REWRITER_API_KEY."""
 
     kind: Literal["endpoint"]
-    url: Annotated[str, StringConstraints(pattern=r"^https?://\S+$")] = Field(
-        description="Its base, such as http://localhost:8000/v1."
+    url: Annotated[str, StringConstraints(pattern=r"^https?://\S+$"), AfterValidator(_without_secrets)] = Field(
+        description="Its base, such as http://localhost:8000/v1; without user, query or fragment: it is published."
     )
     model: str = Field(description="The model's name there.")
     parallel: Annotated[int, Field(ge=1, le=64)] = Field(8, description="Requests at a time.")
