@@ -160,6 +160,7 @@ def test_what_cannot_be_rewritten_is_refused_before_any_job(change: dict[str, An
         "https://host/v1?api_key=hush",
         "https://host/v1#hush",
         "https://[hush/v1",
+        "me:hush@host/v1",
     ],
 )
 def test_a_key_in_the_address_of_an_endpoint_is_refused_and_never_repeated(url: str) -> None:

@@ -4,7 +4,7 @@ import math
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from capacity.config.validation import Count, Section, problem, unique
 from capacity.world.strings import opening_length
@@ -230,13 +230,15 @@ class LocalModel(Sampled):
     top_p: Annotated[float, Field(gt=0, le=1)] = Field(0.95, description="Share of probability sampled from.")
 
 
-def _without_secrets(url: str) -> str:
+def _without_secrets(url: Any) -> Any:
     """Refuse what may carry a key, without repeating it: a URL is written into specifications, which are published."""
+    if not isinstance(url, str):
+        return url
     try:
         parts = urlsplit(url)
     except ValueError:
         raise problem("is no URL; give the base, such as http://localhost:8000/v1") from None
-    if "@" in parts.netloc or "?" in url or "#" in url:
+    if "@" in (parts.netloc or url) or "?" in url or "#" in url:
         raise problem(
             "has a user, a query or a fragment, and would be published with the results; "
             "give the base alone, and the key in the variable REWRITER_API_KEY"
@@ -248,7 +250,7 @@ class Endpoint(Sampled):
     """An endpoint with OpenAI's interface; its texts cannot be made again. Key: the variable REWRITER_API_KEY."""
 
     kind: Literal["endpoint"]
-    url: Annotated[str, StringConstraints(pattern=r"^https?://\S+$"), AfterValidator(_without_secrets)] = Field(
+    url: Annotated[str, StringConstraints(pattern=r"^https?://\S+$"), BeforeValidator(_without_secrets)] = Field(
         description="Its base, such as http://localhost:8000/v1; without user, query or fragment: it is published."
     )
     model: str = Field(description="The model's name there.")
