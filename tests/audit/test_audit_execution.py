@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ from test_audit import COUNT, audit_of, checkout, findings, seal  # noqa: F401 -
 from test_forecast import CLAIMS
 
 from capacity.artefacts.manifest import MANIFEST
+from capacity.audit.cells import cell_deviations
 from capacity.audit.currency import Currency, standings
-from capacity.audit.differences import COST, compare_artefacts, file_deviation, metric_deviation, text_deviation
+from capacity.audit.differences import COST, compare_artefacts, file_deviation, metric_deviation
 from capacity.audit.execution import Choice, Counterparts, choose, cost, judge, units
 from capacity.audit.findings import Level, Severity
 from capacity.audit.folder import Artefact, Folder, Output, parse_manifest, read_folder
+from capacity.audit.numbers import text_deviation
 from capacity.audit.run import published_places
 from capacity.config.load import load_config
 from capacity.errors import UserError
@@ -220,11 +223,34 @@ def test_a_truncated_table_of_scores_is_not_comparable_and_no_error(folder: Fold
         assert (it.equal, it.files, it.metrics, it.where) == (False, math.inf, math.inf, "scores.parquet")
 
 
-@pytest.mark.parametrize(("ids", "deviation"), [(False, 0.01), (True, math.inf)])
-def test_a_table_of_other_code_is_compared_without_the_names_of_artefacts(tmp_path: Path, ids: bool, deviation: float):
-    (tmp_path / "a.csv").write_text("R,checkpoint_id\n100,gpt2-0a1\n")
-    (tmp_path / "b.csv").write_text("R,checkpoint_id\n99,gpt2-1b0\n")
-    assert file_deviation(tmp_path / "a.csv", tmp_path / "b.csv", ids) == deviation
+ROW = {"scheme": "none", "checkpoint_id": "a-1", "P": "1000", "chosen": "True", "R": "0.29", "bits_stored": "290"}
+
+
+@pytest.mark.parametrize(
+    ("column", "other", "far"),
+    [
+        ("R", "0.25", 0.04),
+        ("bits_stored", "250", 0.04),
+        ("R", "nan", math.inf),
+        ("chosen", "False", math.inf),
+        ("scheme", "int4", math.inf),
+        ("P", "1001", math.inf),
+        ("R", "none", math.inf),
+    ],
+)
+def test_cells_are_compared_one_by_one_by_what_their_column_is(column: str, other: str, far: float):
+    assert cell_deviations([ROW], [{**ROW, column: other}]) == {column: pytest.approx(far)}
+
+
+def test_a_table_of_other_code_is_compared_without_the_names_of_artefacts():
+    renamed = {**ROW, "checkpoint_id": "a-2"}
+    assert cell_deviations([ROW], [renamed]) == {"checkpoint_id": math.inf}
+    assert cell_deviations([ROW], [renamed], ids=False) == {}
+
+
+def test_rows_and_columns_that_are_not_there_are_far():
+    assert cell_deviations([ROW], [ROW, ROW]) == {"number of rows": math.inf}
+    assert cell_deviations([ROW], [{name: cell for name, cell in ROW.items() if name != "R"}]) == {"R": math.inf}
 
 
 @pytest.mark.parametrize(
@@ -274,7 +300,8 @@ def elsewhere(artefact: Artefact, folder: Path, **changes: Any) -> Artefact:
 
 def severities(audited: Artefact, again: Artefact, stale: bool, bits: bool) -> list[Severity]:
     level = Level(4)
-    judge(audited.name, compare_artefacts(audited, again), stale, bits, load_config([TINY]).audit, level)
+    reasons = [] if bits else ["made on another"]
+    judge(audited.name, compare_artefacts(audited, again), stale, reasons, load_config([TINY]).audit, level)
     return [finding.severity for finding in level.findings]
 
 
@@ -301,16 +328,42 @@ def test_scores_that_were_left_out_and_have_no_metrics_leave_nothing_to_compare(
     assert severities(other, made, stale=False, bits=True) == [Severity.FAULT]
 
 
-@pytest.mark.parametrize(("far", "severity"), [(0.01, Severity.NOTE), (0.1, Severity.FAULT)])
-def test_a_table_is_as_near_as_the_means_of_its_columns(folder: Folder, tmp_path: Path, far: float, severity: Severity):
+def changed_table(folder: Folder, target: Path, change: Callable[[pd.DataFrame], Any]) -> tuple[Artefact, Artefact]:
+    """The table with other cells, and as it is."""
     made = first(folder, "tables")
-    shutil.copytree(made.folder, tmp_path / "other")
-    for path in (tmp_path / "other").glob("*.csv"):
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        if "R" in table:
-            table["R"] = [f"{float(R) + far * (-1) ** n * n:.6g}" for n, R in enumerate(table["R"])]
-            table.to_csv(path, index=False)
-    assert severities(elsewhere(made, tmp_path / "other"), made, stale=False, bits=False) == [severity]
+    shutil.copytree(made.folder, target)
+    table = pd.read_csv(target / "capacity_table.csv", dtype=str, keep_default_na=False)
+    change(table)
+    table.to_csv(target / "capacity_table.csv", index=False)
+    return elsewhere(made, target), made
+
+
+@pytest.mark.parametrize(("far", "severity"), [(0.05, Severity.NOTE), (0.2, Severity.FAULT)])
+def test_a_table_is_as_near_as_its_farthest_cell(folder: Folder, tmp_path: Path, far: float, severity: Severity):
+    def change(table: pd.DataFrame) -> None:
+        table.loc[1, "R"] = f"{float(table.loc[1, 'R']) + far:.6g}"
+
+    assert severities(*changed_table(folder, tmp_path / "other", change), stale=False, bits=False) == [severity]
+
+
+def exchange_rows(table: pd.DataFrame) -> None:
+    """Give the numbers of two variants to each other, and leave their labels."""
+    measured = ["R", "R_low", "R_high", "bits_stored", "R_calibrated"]
+    table.loc[[0, 1], measured] = table.loc[[1, 0], measured].to_numpy()
+    table.loc[[0, 1], "R"] = ["0.11", "0.29"]
+
+
+def invert_choices(table: pd.DataFrame) -> None:
+    """Say of every rate that the other one is the best."""
+    table["chosen"] = ["False" if cell == "True" else "True" for cell in table["chosen"]]
+
+
+@pytest.mark.parametrize("change", [exchange_rows, invert_choices])
+def test_a_table_whose_columns_keep_their_means_is_no_nearer_for_that(
+    folder: Folder, tmp_path: Path, change: Callable[[pd.DataFrame], None]
+):
+    """Every manifest says that another processor made it, so bits need not be equal."""
+    assert severities(*changed_table(folder, tmp_path / "other", change), stale=False, bits=False) == [Severity.FAULT]
 
 
 # --- and the engine itself

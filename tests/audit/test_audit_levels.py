@@ -14,7 +14,7 @@ from planted import TINY, tiny, tiny_grid
 from test_audit import edit_manifest, forge_table, last_digit, seal
 from test_audit_release import archive  # noqa: F401 - a fixture
 
-from capacity.audit import determinism, machine, run
+from capacity.audit import determinism, execution, machine, run
 from capacity.audit.counterparts import without_ids
 from capacity.audit.currency import _changed_files, check_currency
 from capacity.audit.determinism import Failed, check_determinism
@@ -271,7 +271,8 @@ def test_other_bits_are_weighed_by_the_tolerances_that_were_declared_only_where_
 
     monkeypatch.setattr(CleanCheckout, "engine", engine)
     config = CONFIG.model_copy(update={"audit": allowed})
-    level = check_execution(folder, tiny_grid(), config, Choice(target=name), differs, 1, tmp_path)
+    monkeypatch.setattr(execution, "own_differences", lambda manifest: differs)
+    level = check_execution(folder, tiny_grid(), config, Choice(target=name), 1, tmp_path)
     other = [finding for finding in level.findings if finding.kind == "other bits"]
     assert [(finding.where, finding.severity) for finding in other] == [(name, severity)]
     assert "training.json" in other[0].what
@@ -310,7 +311,7 @@ def test_forged_cells_whose_every_digest_fits_are_found_where_all_runs_are_made_
     forge_table(forged, lambda text: last_digit(text.encode()).decode())
     monkeypatch.setattr(CleanCheckout, "engine", engine_that_copies(folder))
     results = read_folder(forged.path / "results", published_places(tiny_grid()))
-    level = check_execution(results, tiny_grid(), CONFIG, Choice(sample), [], 1, tmp_path)
+    level = check_execution(results, tiny_grid(), CONFIG, Choice(sample), 1, tmp_path)
     found = [(f.severity, f.kind, f.where) for f in level.findings]
     assert found == [(Severity.FAULT, "other bits", f"tables/{forged.artefact('tables', 'capacity').name}")]
     assert level.facts["made again"]["different"] == 1

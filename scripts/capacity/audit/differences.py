@@ -5,7 +5,6 @@ max(1, |a|, |b|). Weights are read from safetensors alone; nothing that could ho
 """
 
 import contextlib
-import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from capacity.audit.folder import ID_SUFFIX, Artefact
+from capacity.audit.cells import cell_deviations
+from capacity.audit.folder import Artefact
+from capacity.audit.numbers import INCOMPARABLE, number_deviation, text_deviation
 from capacity.audit.published_tables import read_rows
+from capacity.config.study import Audit
 
-NUMBER = re.compile(r"[-+]?\d+\.?\d*(?:[eE][-+]?\d+)?|nan|NaN|-?inf(?:inity)?|-?Infinity")
 COST = re.compile(r"second|memory|session|device|execution|bytes|reused")  # metrics that honest executions differ in
-INCOMPARABLE = math.inf
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,29 @@ class Comparison:
     equal: bool  # the same bytes
     files: float | None  # largest deviation of a number in a file; inf: not comparable; None: nothing to compare with
     metrics: float | None  # largest deviation of a metric; inf: none is measured; None: nothing to compare with
-    where: str = ""  # the file, or the metric, of the largest deviation
+    where: str = ""  # the file, the metric, or the column of the largest deviation
+    cells: float | None = None  # of a table alone: largest deviation of a cell, which is all that counts
+
+    @property
+    def is_told(self) -> bool:
+        """Whether there was anything to compare."""
+        return self.cells is not None or self.metrics is not None
+
+    def is_within(self, allowed: Audit) -> bool:
+        """Whether it is as near as another machine may be."""
+        if self.cells is not None:
+            return self.cells <= allowed.cells
+        limits = ((self.files, allowed.tensors), (self.metrics, allowed.metrics))
+        return any(far is not None and far <= most for far, most in limits)
+
+    def in_words(self) -> str:
+        """How far, and where."""
+        if self.cells is not None:
+            return f"its cells differ {far_text(self.cells)} ({self.where})"
+        files = "no file to compare" if self.files is None else "files not comparable"
+        if self.files is not None and self.files != INCOMPARABLE:
+            files = f"numbers differ by up to {self.files:.2g}"
+        return f"{files} ({self.where}), metrics {far_text(self.metrics)}"
 
 
 def compare_artefacts(audited: Artefact, again: Artefact) -> Comparison:
@@ -39,6 +61,8 @@ def compare_artefacts(audited: Artefact, again: Artefact) -> Comparison:
     if not (audited.manifest.outputs or again.manifest.outputs):  # sets, whose members are each compared
         same = len(audited.manifest.members) == len(again.manifest.members)
         return Comparison(False, 0.0 if same else INCOMPARABLE, INCOMPARABLE, "its members")
+    if audited.stage == "tables":
+        return _compare_tables(audited, again)
     both = [name for name in audited.manifest.outputs if (audited.folder / name).is_file()]
     mine, other = measures(audited, both), measures(again, both)
     metrics, metric = metric_deviation(mine, other)
@@ -48,8 +72,7 @@ def compare_artefacts(audited: Artefact, again: Artefact) -> Comparison:
         if before is None or now is None:
             deviations[name] = INCOMPARABLE
         elif before.sha256 != now.sha256 and (audited.folder / name).is_file():
-            same_code = audited.name == again.name
-            deviations[name] = file_deviation(audited.folder / name, again.folder / name, ids=same_code)
+            deviations[name] = file_deviation(audited.folder / name, again.folder / name)
     if not deviations:  # files were left out
         return Comparison(
             False, None, metrics if _numbers(mine) or _numbers(other) else None, f"metric {metric}" if metric else ""
@@ -63,18 +86,28 @@ def far_text(deviation: float | None) -> str:
     return "not comparable" if deviation is None or deviation == float("inf") else f"by up to {deviation:.2g}"
 
 
-def file_deviation(a: Path, b: Path, ids: bool = True) -> float:
-    """The largest deviation between the numbers of two files; inf where they are no numbers in the same places.
+def _compare_tables(audited: Artefact, again: Artefact) -> Comparison:
+    """Two tables by their cells; those of other code name other artefacts."""
+    worst, where = 0.0, ""
+    for name in sorted({*audited.manifest.outputs, *again.manifest.outputs}):
+        try:
+            mine, other = read_rows(audited.folder / name), read_rows(again.folder / name)
+            far = cell_deviations(mine, other, ids=audited.name == again.name)
+        except ValueError as error:
+            far = {str(error): INCOMPARABLE}
+        for column, deviation in far.items():
+            if deviation > worst:
+                worst, where = deviation, f"{name}, {column}"
+    return Comparison(False, None, None, where, cells=worst)
 
-    ids: columns of tables that name artefacts count too; those of other code have other names.
-    """
+
+def file_deviation(a: Path, b: Path) -> float:
+    """The largest deviation between the numbers of two files; inf where they are no numbers in the same places."""
     try:
         if a.suffix == ".safetensors":
             return _arrays(_tensors(a), _tensors(b))
         if a.suffix == ".parquet":
             return _arrays(_columns(a), _columns(b))
-        if a.suffix == ".csv" and not ids:
-            return text_deviation(_without_ids(a), _without_ids(b))
         return text_deviation(a.read_text(encoding="utf-8"), b.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return INCOMPARABLE
@@ -101,11 +134,6 @@ def _columns(path: Path) -> dict[str, Any]:
     return {name: np.asarray(table.column(name)) for name in table.column_names}
 
 
-def _without_ids(path: Path) -> str:
-    rows = [{key: cell for key, cell in row.items() if not key.endswith(ID_SUFFIX)} for row in read_rows(path)]
-    return "\n".join(",".join((*row, *row.values())) for row in rows)
-
-
 def _arrays(a: dict[str, Any], b: dict[str, Any]) -> float:
     if a.keys() != b.keys() or any(a[name].shape != b[name].shape or a[name].dtype != b[name].dtype for name in a):
         return INCOMPARABLE
@@ -124,22 +152,8 @@ def _array(a: Any, b: Any) -> float:
     return float(difference / largest) if largest else float(difference)
 
 
-def text_deviation(a: str, b: str) -> float:
-    """The largest deviation between the numbers of two texts that are otherwise equal, else inf."""
-    if NUMBER.split(a) != NUMBER.split(b):
-        return INCOMPARABLE
-    pairs = zip(NUMBER.findall(a), NUMBER.findall(b), strict=True)
-    return max((_number(float(x), float(y)) for x, y in pairs if x != y), default=0.0)
-
-
-def _number(x: float, y: float) -> float:
-    if not (math.isfinite(x) and math.isfinite(y)):
-        return 0.0 if x == y or (math.isnan(x) and math.isnan(y)) else INCOMPARABLE
-    return abs(x - y) / max(1.0, abs(x), abs(y))
-
-
 def measures(artefact: Artefact, files: Iterable[str]) -> dict[str, Any]:
-    """The manifest's metrics, and the mean of each column of scores and tables: what a measurement says as a whole.
+    """The manifest's metrics, and the mean of each column of scores: what a measurement says as a whole.
 
     files: the outputs whose columns count.
     """
@@ -147,30 +161,17 @@ def measures(artefact: Artefact, files: Iterable[str]) -> dict[str, Any]:
     for name in files:
         columns = dict[str, Any]()
         with contextlib.suppress(OSError, ValueError):  # damaged, or not there: it has no mean, and as a file differs
-            columns = _columns_of(artefact.folder / name)
+            columns = _columns(artefact.folder / name) if name.endswith(".parquet") else {}
         floats = {key: v for key, v in columns.items() if v.dtype.kind == "f" and np.isfinite(v).any()}
         means |= {f"mean {key} of {name}": float(np.nanmean(column)) for key, column in floats.items()}
     return {**artefact.manifest.metrics, **means}
-
-
-def _columns_of(path: Path) -> dict[str, Any]:
-    """The columns of a table that is parquet or CSV; none of any other file. Raises ValueError."""
-    if path.suffix == ".parquet":
-        return _columns(path)
-    rows = read_rows(path) if path.suffix == ".csv" else []
-    cells = {key: [row[key] for row in rows] for key in (rows[0] if rows else {})}
-    return {key: np.array([float(x or "nan") for x in column]) for key, column in cells.items() if _are_numbers(column)}
-
-
-def _are_numbers(column: list[str]) -> bool:
-    return all(not cell or NUMBER.fullmatch(cell) for cell in column)
 
 
 def metric_deviation(a: dict[str, Any], b: dict[str, Any]) -> tuple[float, str]:
     """The largest deviation of a metric that honest executions agree on, and its name; inf where there is none."""
     mine, other = _numbers(a), _numbers(b)
     deviations = {
-        name: _number(mine[name], other[name]) if name in mine and name in other else INCOMPARABLE
+        name: number_deviation(mine[name], other[name]) if name in mine and name in other else INCOMPARABLE
         for name in {*mine, *other}
     }
     worst = max(deviations, key=lambda name: deviations[name], default="")

@@ -5,7 +5,8 @@ without replacement with probability proportional to their cost.
 """
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ import numpy as np
 from capacity.artefacts.manifest import MANIFEST
 from capacity.audit.counterparts import Counterparts
 from capacity.audit.currency import Currency, standings
-from capacity.audit.differences import Comparison, compare_artefacts, far_text
+from capacity.audit.differences import Comparison, compare_artefacts
 from capacity.audit.engine import CleanCheckout
 from capacity.audit.findings import Level, Severity
-from capacity.audit.folder import Artefact, Folder, read_folder
+from capacity.audit.folder import Artefact, Folder, parents_first, read_folder
+from capacity.audit.machine import own_differences
 from capacity.audit.pinned import keep_pinned, take
 from capacity.config.experiment import Config
 from capacity.config.study import Audit
@@ -26,6 +28,7 @@ from capacity.errors import UserError
 from capacity.plan.grid import Grid
 
 ALL = "all"
+DRAWN = ("figures", "claims")  # which follow from the table, and are made again from it at level 2
 TABLE_MADE_AGAIN = "the published table was made again"  # a fact, yes or no
 
 
@@ -119,13 +122,8 @@ def _targets(folder: Folder, target: str) -> list[str]:
     return found
 
 
-def check_execution(
-    folder: Folder, grid: Grid, config: Config, choice: Choice, differences: list[str], jobs: int, scratch: Path
-) -> Level:
-    """Make the chosen artefacts again by the engine, in a folder with nothing in it, and compare every one of them.
-
-    differences: why this machine is not expected to give equal bits, if it is not.
-    """
+def check_execution(folder: Folder, grid: Grid, config: Config, choice: Choice, jobs: int, scratch: Path) -> Level:
+    """Make the chosen artefacts again by the engine, in a folder with nothing in it, and compare every one of them."""
     level = Level(4)
     counterparts = Counterparts(folder, grid)
     asked = choose(folder, choice)
@@ -140,7 +138,6 @@ def check_execution(
         )
     targets = sorted({f"results/{spec.name}/{MANIFEST}" for spec in specs.values() if spec})
     level.facts |= {"seed": choice.seed, "chosen": [name for name, spec in specs.items() if spec]}
-    level.facts["expected"] = "equal bits" if not differences else f"within tolerance: {'; '.join(differences)}"
     if not targets:
         level.skipped = "nothing that could be made again"
         return level
@@ -152,38 +149,75 @@ def check_execution(
         level.fault("not made again", chosen[0], f"the engine failed: {(errors or ['no message'])[-1].strip()[:200]}")
     again = read_folder(checkout.results, [])
     by_meaning = {counterparts.meaning_of_spec(name): name for name in again.artefacts if name in counterparts.specs}
-    found, remade = standings(folder), list[str]()
-    for artefact in folder.behind_published():
-        name = artefact.name
-        twin = again.artefacts.get(by_meaning.get(counterparts.meaning(name), ""))
-        if twin and name not in kept:
-            remade.append(name)
-            stale = found[name].currency != Currency.CURRENT
-            judge(name, compare_artefacts(artefact, twin), stale, not differences, config.audit, level)
+    twins = {
+        name: again.artefacts[by_meaning[meaning]]
+        for name in (artefact.name for artefact in folder.behind_published())
+        if name not in kept and (meaning := counterparts.meaning(name)) in by_meaning
+    }
+    found, reasons, remade = standings(folder), why_other_bits(folder, twins), list(twins)
+    for name, twin in twins.items():
+        stale = found[name].currency != Currency.CURRENT
+        it = compare_artefacts(folder.artefacts[name], twin)
+        judge(name, it, stale, reasons[name], config.audit, level)
+    _weigh_tolerance(reasons, level)
     tables = {table.name for table in published_tables(folder)}
     level.facts[TABLE_MADE_AGAIN] = "yes" if tables and tables <= set(remade) else "no"
     _coverage(folder, remade, cost(again, again.artefacts.keys() - set(kept)), level)
     return level
 
 
-def judge(name: str, it: Comparison, stale: bool, bits: bool, allowed: Audit, level: Level) -> None:
-    """What a comparison means: equal bits are a fact; anything else is a finding, weighed by what was expected."""
+def why_other_bits(folder: Folder, twins: Mapping[str, Artefact]) -> dict[str, list[str]]:
+    """Why other bits are expected of each artefact that was made again: reasons of its own, and of its lineage.
+
+    What the audited folder says of itself decides that, and what its trainings and those made again say they did.
+    """
+    reasons: dict[str, list[str]] = {}
+    for name in parents_first(twins, folder.parents):
+        if name in folder.artefacts:
+            above = [words for parent in folder.parents(name) for words in reasons.get(parent, [])]
+            own = own_differences(folder.artefacts[name].manifest)
+            own += _other_execution(folder.artefacts[name], twins[name]) if name in twins else []
+            reasons[name] = list(dict.fromkeys([*above, *own]))
+    return {name: reasons[name] for name in twins}
+
+
+def _other_execution(audited: Artefact, again: Artefact) -> list[str]:
+    """What two trainings decided otherwise for themselves, such as whether to compile."""
+    told = [each.manifest.metrics.get("execution") for each in (audited, again)]
+    mine, other = (each if isinstance(each, dict) else {} for each in told)
+    return [f"trained with {key} {mine.get(key)}, here {other[key]}" for key in other if mine.get(key) != other[key]]
+
+
+def _weigh_tolerance(reasons: Mapping[str, list[str]], level: Level) -> None:
+    """Say what was expected; that numbers need only be near is granted on the word of what is audited."""
+    granted = Counter(words for each in reasons.values() for words in each)
+    words = [f"{words} ({number} artefacts)" for words, number in granted.items()]
+    level.facts["expected"] = f"within tolerance: {'; '.join(words)}" if words else "equal bits"
+    if words:
+        what = f"numbers need only be near, not equal, because the manifests say so: {'; '.join(words)}"
+        level.warn("tolerance on its word", "lineage", what)
+
+
+def judge(name: str, it: Comparison, stale: bool, reasons: list[str], allowed: Audit, level: Level) -> None:
+    """What a comparison means: equal bits are a fact; anything else is a finding, weighed by what was expected.
+
+    reasons: why other bits are expected; none where equal ones are.
+    """
     counts = level.facts.setdefault("made again", {"equal bits": 0, "within tolerance": 0, "different": 0})
     if it.equal:
         counts["equal bits"] += 1
         return
-    if it.metrics is None and (stale or not bits):
+    is_drawn = name.partition("/")[0] in DRAWN
+    if (is_drawn or not it.is_told) and (stale or reasons):
         counts["nothing to compare"] = counts.get("nothing to compare", 0) + 1
-        level.note("nothing to compare", name, "its files were left out; other bits are expected here")
+        what = "it follows from the table" if is_drawn else "its files were left out"
+        level.note("nothing to compare", name, f"{what}; other bits are expected here")
         return
-    limits = ((it.files, allowed.tensors), (it.metrics, allowed.metrics))
-    within = any(far is not None and far <= most for far, most in limits)
-    counts["within tolerance" if within and not bits else "different"] += 1
-    files = "no file to compare" if it.files is None else "files not comparable" if it.files == float("inf") else ""
-    how = f"{files or f'numbers differ by up to {it.files:.2g}'} ({it.where}), metrics {far_text(it.metrics)}"
+    within, how = it.is_within(allowed), it.in_words()
+    counts["within tolerance" if within and reasons else "different"] += 1
     if stale:
         level.add(Severity.NOTE if within else Severity.WARNING, "other bits", name, f"made by other code; {how}")
-    elif within and not bits:
+    elif within and reasons:
         level.note("other bits", name, f"within tolerance on this machine; {how}")
     else:
         level.fault("other bits", name, f"made again it differs; {how}")

@@ -57,20 +57,25 @@ def _variable(manifest: Manifest, name: str) -> Any:
 
 
 def machine_differences(folder: Folder) -> list[str]:
-    """Why this machine is not expected to give the bits that were made; empty where it is."""
-    here, cpu, found = environment(), hardware()["cpu"], Counter[str]()
-    for manifest in (artefact.manifest for artefact in folder.behind_published()):
-        made_on = str(manifest.metrics.get("device") or manifest.hardware.get("cpu"))
-        if made_on != cpu and made_on not in _gpus():
-            found[f"made on {made_on}, audited on {cpu}"] += 1
-        packages = manifest.environment.get("packages")
-        formats = {FORMATS[suffix] for file in manifest.outputs if (suffix := PurePath(file).suffix) in FORMATS}
-        for name in dict.fromkeys([*manifest.packages, *sorted(formats)]):
-            made = packages.get(name) if isinstance(packages, dict) else None
-            now = here["packages"].get(name)
-            if name in here["packages"] and made != now:
-                found[f"made with {name} {made}, audited with {now}"] += 1
+    """Why this machine is not expected to give the same bits, and of how many artefacts; empty where it is."""
+    found = Counter(words for artefact in folder.behind_published() for words in own_differences(artefact.manifest))
     return [f"{words} ({number} artefacts)" for words, number in found.items()]
+
+
+def own_differences(manifest: Manifest) -> list[str]:
+    """Why an artefact's job is not expected to give the same bits here, from the same parents; empty where it is."""
+    here, cpu, found = environment(), hardware()["cpu"], list[str]()
+    made_on = str(manifest.metrics.get("device") or manifest.hardware.get("cpu"))
+    if made_on != cpu and made_on not in _gpus():
+        found.append(f"made on {made_on}, audited on {cpu}")
+    packages = manifest.environment.get("packages")
+    formats = {FORMATS[suffix] for file in manifest.outputs if (suffix := PurePath(file).suffix) in FORMATS}
+    for name in dict.fromkeys([*manifest.packages, *sorted(formats)]):
+        made = packages.get(name) if isinstance(packages, dict) else None
+        now = here["packages"].get(name)
+        if name in here["packages"] and made != now:
+            found.append(f"made with {name} {made}, audited with {now}")
+    return found
 
 
 @functools.cache

@@ -18,7 +18,7 @@ from capacity.audit.findings import LEVELS, RESTS_ON, Level, Severity
 from capacity.audit.folder import Folder, Published, read_folder
 from capacity.audit.integrity import check_integrity, damaged_names
 from capacity.audit.inventory import check_inventory
-from capacity.audit.machine import check_machine, machine_differences
+from capacity.audit.machine import check_machine
 from capacity.audit.published_tables import check_rows, check_runs
 from capacity.audit.rebuilt_table import has_tables, retabulate
 from capacity.audit.release import Unpacked
@@ -189,9 +189,7 @@ class Work:
         o = self.options
         if o.grid is None or o.config is None:
             return Level(4, skipped=o.no_config)
-        self.execution_level = check_execution(
-            self.folder, o.grid, o.config, o.choice, machine_differences(self.folder), o.jobs, self.scratch
-        )
+        self.execution_level = check_execution(self.folder, o.grid, o.config, o.choice, o.jobs, self.scratch)
         return self.execution_level
 
     def determinism(self) -> Level:

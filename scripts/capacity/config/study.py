@@ -37,6 +37,12 @@ class Audit(Section):
     metrics: Annotated[float, Field(ge=0)] = Field(
         0.02, description="Largest deviation of a metric, relative to max(1, metric); enough where tensors differ more."
     )
+    cells: Annotated[float, Field(ge=0)] = Field(
+        0.1,
+        description="Largest deviation of a measured cell of a table that is made again: of R and of bits in bits per "
+        "parameter, of another number relative to max(1, number). Means over seeds differed by up to 0.07 on another "
+        "kind of processor.",
+    )
 
 
 Loggers = Annotated[list[Literal["csv", "tensorboard", "wandb"]], AfterValidator(unique)]
