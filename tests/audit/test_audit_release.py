@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -318,6 +319,32 @@ def test_a_thousand_headers_of_one_entry_are_one_line(tmp_path: Path):
     with pytest.raises(UserError, match="not a release") as error:
         unpack(tmp_path / "many.tar.gz", tmp_path, None)
     assert "\n" not in str(error.value)
+
+
+NUMBERS = count(10**6)
+
+
+def attributes(size: int, kind: bytes) -> bytes:
+    """A header of further attributes: one of so many bytes, of another name each time."""
+    record = b"%d k%d=" % (size, next(NUMBERS))
+    return header(size, kind) + (record.ljust(size - 1, b"v") + b"\n").ljust(-(-size // 512) * 512, b"\0")
+
+
+def test_a_global_header_is_refused_since_its_attributes_are_held_for_all_that_follow(tmp_path: Path):
+    with gzip.open(tmp_path / "x.tar.gz", "wb") as file:
+        for number in range(3):
+            file.write(attributes(1000, tarfile.XGLTYPE) + entry(f"release/{number}").tobuf())
+    with pytest.raises(UserError, match=r"refused: a global header, which a release has none of; pack it by `make rel"):
+        unpack(tmp_path / "x.tar.gz", tmp_path, None)
+
+
+def test_headers_of_one_entry_are_bounded_together(tmp_path: Path):
+    few, many = ([attributes(2**19 - 512 * number, tarfile.XHDTYPE) for number in range(1, most)] for most in (2, 4))
+    with gzip.open(tmp_path / "x.tar.gz", "wb") as file:
+        file.write(b"".join([*few, entry("release/a").tobuf()] * 4 + [*many, entry("release/b").tobuf()]))
+    with pytest.raises(UserError, match=r"refused: the headers of one entry have 1,569,792 bytes, more than 1,048,576"):
+        unpack(tmp_path / "x.tar.gz", tmp_path, None)
+    assert not (tmp_path / "release" / "b").exists()
 
 
 @pytest.mark.parametrize("version", ["old", "0.0", "0.1", "1.0"])

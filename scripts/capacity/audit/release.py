@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from capacity.artefacts.identity import file_digest
 from capacity.artefacts.manifest import MANIFEST, list_outputs
 from capacity.artefacts.stages import STAGES
-from capacity.audit.bounded_tar import BoundedEntry, OutOfBounds
+from capacity.audit.bounded_tar import BoundedArchive, OutOfBounds
 from capacity.audit.engine import config_text
 from capacity.audit.findings import Level
 from capacity.audit.folder import Folder, Output, Published, is_inside, is_plain_file
@@ -163,7 +163,7 @@ def _write_archive(root: Path, target: Path) -> int:
 def unpack(archive: Path, target: Path, signers: Path | None) -> Unpacked:
     """Unpack a release into an empty folder. Raises UserError for anything that is not one, before writing outside."""
     try:
-        with tarfile.open(archive, "r:gz", tarinfo=BoundedEntry) as tar:
+        with BoundedArchive.open(archive, "r:gz") as tar:
             _extract(tar, archive, target)
     except FileNotFoundError:
         raise UserError(f"ARCHIVE={archive}: no such file") from None

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from capacity.errors import UserError
+from capacity.rewriting.deadline import Connections, deadline
 from capacity.rewriting.prompts import prompt
 from capacity.rewriting.spec import EndpointRewriter
 from capacity.world import streams
@@ -32,11 +33,12 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None
 
 
-DIRECT = urllib.request.build_opener(_NoRedirects)
+HANDLERS = (_NoRedirects, Connections)
+DIRECT = urllib.request.build_opener(*HANDLERS)
 
 
 class EndpointClient:
-    """Writes texts by asking; a request is given up where nothing comes for its timeout, or its answer takes longer."""
+    """Writes texts by asking; a request is given up at its timeout, from connecting to the last byte."""
 
     def __init__(self, settings: EndpointRewriter, world: World, seed: int):
         self.settings, self.world, self.seed = settings, world, seed
@@ -89,18 +91,13 @@ class EndpointClient:
         raise UserError(f"rewriter.url: {self.url}: {reason}; see that it serves and run again; texts so far are kept")
 
     def _answer(self, request: urllib.request.Request) -> bytes:
-        """What comes within the timeout, however slowly it drips."""
-        deadline = time.monotonic() + self.settings.timeout
-        parts, size = [], 0
-        with DIRECT.open(request, timeout=self.settings.timeout) as response:
-            while part := response.read1(65_536):
-                parts.append(part)
-                size += len(part)
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"no whole answer in {self.settings.timeout} s")
-                if size > LARGEST:
-                    raise UserError(f"rewriter.url: {self.url}: an answer of more than {LARGEST} bytes")
-        return b"".join(parts)
+        """The whole answer, where it comes within the timeout."""
+        timeout = self.settings.timeout
+        with deadline(timeout), DIRECT.open(request, timeout=timeout) as response:
+            answer = response.read(LARGEST + 1)
+        if len(answer) > LARGEST:
+            raise UserError(f"rewriter.url: {self.url}: an answer of more than {LARGEST} bytes")
+        return bytes(answer)
 
     def _text_of(self, answer: bytes) -> str:
         try:
