@@ -79,26 +79,34 @@ def exchange(*columns: str, scheme: str = "none") -> Callable[[list[dict[str, An
     return change
 
 
+def another_seed(rows: list[dict[str, Any]]) -> None:
+    """A further row that says to be a seed of the first row's point, and names a scheme of other bits."""
+    int8 = next(row for row in rows if row["scheme"] != "none")
+    none = next(row for row in rows if row["scheme"] == "none" and row["run"] == int8["run"])
+    rows.append({**int8, "variant_id": none["variant_id"], "probe_id": none["probe_id"]})
+
+
 IDS = ("dataset_id", "tokenizer_id", "checkpoint_id", "variant_id", "probe_id")
 
 
 @pytest.mark.parametrize(
-    ("change", "breaks"),
+    ("change", "kinds"),
     [
-        (lambda rows: None, False),
-        (exchange("probe_id"), True),
-        (exchange("variant_id", "probe_id"), True),
-        (exchange(*IDS), True),  # exposures are those of another run
-        (exchange("variant_id", "probe_id", scheme="int8"), False),  # one run, other schemes: names of a configuration
+        (lambda rows: None, set()),
+        (exchange("probe_id"), {"row of several runs"}),
+        (exchange("variant_id", "probe_id"), {"row of several runs"}),
+        (exchange(*IDS), {"row of several runs"}),  # exposures are those of another run
+        (exchange("variant_id", "probe_id", scheme="int8"), {"wrong label"}),  # one run, other schemes
+        (another_seed, {"wrong label"}),
     ],
 )
 def test_rows_that_name_the_scores_of_another_run_are_found_though_every_number_follows_from_them(
-    folder: Folder, change: Callable[[list[dict[str, Any]]], Any], breaks: bool
+    folder: Folder, change: Callable[[list[dict[str, Any]]], Any], kinds: set[str]
 ):
     forged, level = with_rows(folder, change), Level(2)
     table = next(each for each in forged.published_artefacts() if each.stage == "tables")
     check_chain(table, forged, level)
-    assert {finding.kind for finding in level.findings} == ({"row of several runs"} if breaks else set())
+    assert {finding.kind for finding in level.findings} == kinds
     told = [f.what for f in check_currency(forged, tiny_grid()).findings if f.where == "tables/capacity"]
     changed = table.manifest.settings != folder.artefacts[table.name].manifest.settings
     assert told == (["rows changed"] if changed else [])

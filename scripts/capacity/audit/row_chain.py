@@ -5,6 +5,8 @@ from typing import Any
 
 from capacity.audit.findings import Level
 from capacity.audit.folder import Artefact, Folder
+from capacity.tables.naming import FULL_PRECISION
+from capacity.tables.table import GROUP_COLUMNS
 
 # Of a row: an artefact, the role of a parent in its manifest, and the artefact that this has to be.
 LINKS = (
@@ -17,18 +19,48 @@ LINKS = (
 )
 # Of a row: an artefact, and where in its specification a column stands.
 NUMBERS = (
-    ("dataset", ("N",)),
+    *(("dataset", (column,)) for column in ("N", "kind")),
     ("checkpoint", ("seed",)),
-    *(("checkpoint", ("regime", column)) for column in ("exposures", "lr", "batch")),
+    *(("checkpoint", ("regime", column)) for column in ("exposures", "lr", "batch", "zipf")),
+    *(("checkpoint", ("model", column)) for column in ("l", "h")),
 )
+# What the seeds of one point share: their rows differ in none of these, nor do what they name in specification.
+POINT = [column for column in GROUP_COLUMNS if column != "bits_per_weight"]
+SHARED = ("dataset", "tokenizer", "checkpoint", "variant")
+OF_A_SEED = ("seed", "files")
 
 
 def check_chain(table: Artefact, folder: Folder, level: Level) -> None:
     """Each row of a table's specification is one run; what is not here is a finding elsewhere."""
     said = table.manifest.settings.get("rows")
+    points: dict[str, dict[str, Any]] = {}
     for line, row in enumerate(said if isinstance(said, list) else (), start=2):
-        for what in _breaks(row, folder.artefacts) if isinstance(row, dict) else ():
-            level.fault("row of several runs", f"{table.name}, line {line} of its table", what)
+        if isinstance(row, dict):
+            where = f"{table.name}, line {line} of its table"
+            for what in _breaks(row, folder.artefacts):
+                level.fault("row of several runs", where, what)
+            for what in _mislabelled(row, folder.artefacts, points):
+                level.fault("wrong label", where, what)
+
+
+def _mislabelled(
+    row: dict[str, Any], artefacts: Mapping[str, Artefact], points: dict[str, dict[str, Any]]
+) -> Iterator[str]:
+    """Labels that are not of what they stand beside: one label is one specification, and `none` rounds nothing.
+
+    points: what the rows so far named, by their labels.
+    """
+    variant = artefacts.get(_named(row, "variant"))
+    method = variant.manifest.settings.get("method") if variant else None
+    if variant and row.get("scheme") == FULL_PRECISION and method != "none":
+        yield f"the scheme is {FULL_PRECISION}, {variant.name} was made by {method}"
+    known = points.setdefault(str([row.get(column) for column in POINT]), {})
+    for stage in SHARED:
+        made = artefacts.get(_named(row, stage))
+        if made:
+            told = {key: value for key, value in made.manifest.settings.items() if key not in OF_A_SEED}
+            if known.setdefault(stage, told) != told:
+                yield f"{made.name} is of another specification than that of the row's other seeds"
 
 
 def _breaks(row: dict[str, Any], artefacts: Mapping[str, Artefact]) -> Iterator[str]:

@@ -24,6 +24,7 @@ from capacity.audit.rebuilt_table import has_tables, retabulate
 from capacity.audit.release import Unpacked
 from capacity.audit.report import Report
 from capacity.audit.row_chain import check_chain
+from capacity.audit.table_identities import check_identities
 from capacity.config.experiment import Config
 from capacity.environment import git_state
 from capacity.errors import UserError, printable
@@ -172,6 +173,7 @@ class Work:
                 if artefact.stage == "tables":
                     check_chain(artefact, self.folder, level)
                     check_runs(artefact, self.folder, level)
+                    check_identities(artefact, level)
                 if artefact.name not in self.damaged:
                     compared = retabulate(self.folder, artefact, self.options.config, self.scratch, level)
                     self.retabulated |= {artefact.name} if compared else set()
