@@ -11,9 +11,9 @@ from capacity.audit.currency import own_changes
 from capacity.audit.engine import CleanCheckout
 from capacity.audit.findings import Level, Severity
 from capacity.audit.folder import Artefact, Folder, is_plain_file
+from capacity.audit.pictures import is_same_picture
 from capacity.audit.published_tables import SHOWN_CELLS, differing_cells, read_rows
 from capacity.config.experiment import Config
-from capacity.environment import environment, hardware
 from capacity.errors import UserError
 
 
@@ -78,16 +78,11 @@ def _compare(artefact: Artefact, made: Path, weight: Severity, level: Level) -> 
         compared += sum(map(len, mine))
         for place, a, b in differing_cells(mine, other)[:SHOWN_CELLS]:
             level.add(weight, "cell differs", f"{artefact.name}/{name} {place}", f"{a}; made again from {source}: {b}")
-    for name in _others(artefact):
-        if not (made / name).is_file() or (artefact.folder / name).read_bytes() != (made / name).read_bytes():
-            what = "text" if name.endswith(".md") else "picture"
-            level.add(weight, f"{what} differs", f"{artefact.name}/{name}", f"is not what {source} gives here")
+    for name in artefact.manifest.outputs:
+        here, again = artefact.folder / name, made / name
+        if name.endswith(".md") and not (again.is_file() and here.read_bytes() == again.read_bytes()):
+            level.add(weight, "text differs", f"{artefact.name}/{name}", f"is not what {source} gives here")
+        if name.endswith((".png", ".svg")) and not is_same_picture(here, again):
+            level.add(weight, "picture differs", f"{artefact.name}/{name}", f"is not what {source} gives here")
     fact = f"cells made again from {source}"
     level.facts[fact] = level.facts.get(fact, 0) + compared
-
-
-def _others(artefact: Artefact) -> list[str]:
-    """What is compared byte by byte: texts, and pictures that such a machine drew with the same packages."""
-    made, here = artefact.manifest, (environment()["packages"], hardware()["cpu"])
-    is_alike = (made.environment.get("packages"), made.hardware.get("cpu")) == here
-    return [name for name in made.outputs if name.endswith(".md") or (is_alike and name.endswith((".png", ".svg")))]

@@ -19,6 +19,7 @@ from capacity.audit.folder import Folder, Published, read_folder
 from capacity.audit.integrity import check_integrity, damaged_names
 from capacity.audit.inventory import check_inventory
 from capacity.audit.machine import check_machine
+from capacity.audit.pictures import unsafe
 from capacity.audit.published_tables import check_rows, check_runs
 from capacity.audit.rebuilt_table import has_tables, retabulate
 from capacity.audit.release import Unpacked
@@ -168,6 +169,9 @@ class Work:
         for artefact in self.folder.published_artefacts():
             if artefact.manifest.members:
                 level.fault("set", artefact.name, "says that it has members, which nothing that is published has")
+            for name in artefact.manifest.outputs:
+                if name.endswith(".svg") and (why := unsafe(artefact.folder / name)):
+                    level.fault("unsafe picture", f"{artefact.name}/{name}", f"{why}; do not open it")
             if has_tables(artefact):
                 check_rows(artefact, self.folder, level)
                 if artefact.stage == "tables":
