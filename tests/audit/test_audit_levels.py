@@ -326,6 +326,34 @@ def test_forged_cells_whose_every_digest_fits_are_found_where_all_runs_are_made_
     assert level.facts[TABLE_MADE_AGAIN] == "yes"
 
 
+def exchange_lines(text: str) -> str:
+    """A table in which the first two rows have each other's numbers, under labels that stay."""
+    head, *rows = (line.split(",") for line in text.splitlines())
+    measured = [place for place, column in enumerate(head) if column.startswith(("R", "bits_")) and column != "R_max"]
+    for place in measured:
+        rows[0][place], rows[1][place] = rows[1][place], rows[0][place]
+    rows[0][head.index("R")] = str(float(rows[0][head.index("R")]) + 0.3)  # untrained variants differ by less
+    rows[1][head.index("R")] = str(float(rows[1][head.index("R")]) - 0.3)
+    return "\n".join(map(",".join, [head, *rows])) + "\n"
+
+
+def test_rows_that_were_exchanged_are_found_though_every_manifest_names_another_processor(
+    built: Checkout, folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The means of all columns stay, and equal bits cannot be expected."""
+    shutil.copytree(built.path / "results", tmp_path / "forged" / "results")
+    forged = Checkout(tmp_path / "forged")
+    forge_table(forged, exchange_lines)
+    monkeypatch.setattr(CleanCheckout, "engine", engine_that_copies(folder))
+    results = read_folder(forged.path / "results", published_places(tiny_grid()))
+    elsewhere = with_manifests(
+        results, lambda a: {"hardware": {"cpu": "Other"}, "metrics": {**a.manifest.metrics, "device": "Other"}}
+    )
+    level = check_execution(elsewhere, tiny_grid(), CONFIG, Choice("all"), 1, tmp_path)
+    found = [(f.severity, f.kind) for f in level.findings if f.severity > Severity.NOTE]
+    assert found == [(Severity.FAULT, "other bits"), (Severity.WARNING, "tolerance on its word")]
+
+
 @pytest.mark.parametrize(("sample", "answer"), [("1", PARTLY), ("all", YES)])
 def test_an_honest_release_passes_and_says_whether_its_table_was_made_again(
     archive: Path,  # noqa: F811
