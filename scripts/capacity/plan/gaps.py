@@ -1,4 +1,4 @@
-"""Artefacts that are missing although what was made from them is there: said, because no job makes them again."""
+"""What is said beside a plan and a run: artefacts that are missing and that no job makes again, and what else is odd."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,9 @@ from capacity.artefacts.spec import closure
 from capacity.errors import UserError
 from capacity.plan.fixed_paths import published
 from capacity.plan.forecast import wanted_names
+from capacity.plan.known_words import free_text_of
 from capacity.plan.survey import Plan, State
+from capacity.world.records import RecordsWorld
 
 MOST_FORCED = 10  # artefacts that one command names
 
@@ -24,10 +26,11 @@ def gaps(plan: Plan, results: Path) -> list[str]:
 def gap_messages(plan: Plan, results: Path) -> list[str]:
     """The same as lines for people: what is missing, which fixed paths rest on it, and how it is made again.
 
-    A store that is not there yet is missing too: its name may be mistyped.
+    A store that is not there yet is missing too: its name may be mistyped. Before them, the columns of own tables that
+    the account does not fit.
     """
     missing = gaps(plan, results)
-    lines = _new_store(plan.grid.store)
+    lines = [*_free_text(plan), *_new_store(plan.grid.store)]
     if not missing:
         return lines
     more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -42,6 +45,13 @@ def gap_messages(plan: Plan, results: Path) -> list[str]:
         if lost & ancestry(plan, artefact.name):
             lines.append(f"{results}/{next(iter(files.values()))}: its lineage is gone, it rests on what is missing")
     return lines
+
+
+def _free_text(plan: Plan) -> list[str]:
+    """What was seen of columns of free text when the tables of this plan were read, once a table."""
+    own = [spec.settings for spec in plan.specs.values() if spec.settings.get("kind") == "records"]
+    worlds = [RecordsWorld.read(settings) for settings in own]
+    return list(dict.fromkeys(f"note: {world.file}: {line}" for world in worlds for line in free_text_of(world)))
 
 
 def _new_store(store: str | None) -> list[str]:

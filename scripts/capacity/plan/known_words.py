@@ -1,10 +1,14 @@
-"""Words of a user's own facts, counted when their files are read: what plans say of models rests on their number."""
+"""What is seen of a user's own facts when their files are read: how many words there are, and what reads as free text.
+
+What plans say of models rests on the number of words.
+"""
 
 import math
 from collections.abc import Callable, Iterable
 
 import pyarrow as pa
 
+from capacity.plan.free_text import free_text_notes
 from capacity.world.bios import BioSWorld
 from capacity.world.grammar import Grammar
 from capacity.world.records import RecordsWorld
@@ -15,6 +19,7 @@ PHRASE = 5  # words about a value, assumed
 
 _WORDS: dict[str, int] = {}  # a world -> rows of an embedding of all its words
 _TOKENS: dict[str, int] = {}  # a table -> tokens of a text, in the mean
+_FREE_TEXT: dict[str, list[str]] = {}  # a table -> a line for each column of free text
 
 
 def note_words(dataset: RecordsWorld | BioSWorld, grammar: Grammar) -> None:
@@ -31,6 +36,16 @@ def note_tokens(dataset: RecordsWorld, table: pa.Table) -> None:
     values = [str(value) for column in rows.columns for value in column.to_pylist()]
     words = sum(len(list(split(value))) for value in values)
     _TOKENS[_key(dataset)] = 1 + PHRASE * len(dataset.attributes) + math.ceil(words / max(1, rows.num_rows))
+
+
+def note_free_text(dataset: RecordsWorld, grammar: Grammar) -> None:
+    """Remember what is to be said of columns that read as free text."""
+    _FREE_TEXT[_key(dataset)] = free_text_notes(grammar, dataset.attributes, dataset.N)
+
+
+def free_text_of(dataset: RecordsWorld) -> list[str]:
+    """The lines that were noted of a table's columns of free text."""
+    return _FREE_TEXT.get(_key(dataset), [])
 
 
 def words_of(dataset: RecordsWorld | BioSWorld, otherwise: int) -> int:

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import numpy as np
 
+from capacity.plan.free_text import free_text_notes
 from capacity.world.dependence import repeated_columns
 from capacity.world.facts import World
 from capacity.world.records import RecordsWorld, column_entropy
@@ -22,7 +23,7 @@ def table_notes(world: World) -> list[str]:
     settings = world.settings
     if not isinstance(settings, RecordsWorld):
         return []
-    notes = []
+    notes = free_text_notes(world.grammar, settings.attributes, settings.N)
     if dropped := num_dropped(settings):
         notes.append(f"{dropped:,} rows of {settings.file} have an empty cell and are dropped")
     for column, other in repeated_columns(world):

@@ -15,7 +15,7 @@ from capacity.config.scale import Scale
 from capacity.config.tokenizer import Bpe, Tokenizer, Word
 from capacity.environment import REPOSITORY
 from capacity.errors import UserError
-from capacity.plan.known_words import note_tokens, note_words
+from capacity.plan.known_words import note_free_text, note_tokens, note_words
 from capacity.rewriting.spec import RewritingSettings
 from capacity.tokenizers.spec import TOKENIZER_FILE, OwnBpe, TokenizerSettings, WordVocabulary, read_tokenizer
 from capacity.world.biod import BioDWorld
@@ -73,7 +73,9 @@ def _counted(text: str, _: tuple[int, int]) -> Records:
     counted = dataset.model_copy(update={"attributes": table.column_names[1:], "N": dataset.N or table.num_rows})
     world = RecordsWorld(**counted.model_dump(), seed=0, files={})
     _check_texts(world, table)
-    note_words(world, parts_of(table, world)[1])
+    grammar = parts_of(table, world)[1]
+    note_words(world, grammar)
+    note_free_text(world, grammar)
     note_tokens(world, table)
     forget_records()
     return counted
