@@ -11,14 +11,14 @@ from capacity.plan.gaps import gap_messages
 from capacity.plan.preview import account_lines
 from capacity.plan.survey import hold_against
 
-WORDS = "the river carried seven wooden boats past an old mill while nobody watched from its broken bridge".split()
+TEXT = "the river carried seven wooden boats past an old mill while nobody watched from its broken bridge"
 NAMES = ["Abigail", "Jean-Paul", "Maria del Carmen", "Wolfgang Amadeus"]
 SURNAMES = ["Featherstonehaugh", "Fernandez Lopez", "de la Fontaine", "Mozart"]
 
 
 def sentences(count: int, words: int = 11) -> list[str]:
     drawn = random.Random(1)
-    return [" ".join(drawn.choices(WORDS, k=words)) + f" {i}." for i in range(count)]
+    return [" ".join(drawn.choices(TEXT.split(), k=words)) + f" {i}." for i in range(count)]
 
 
 def spec_with(folder: Path, values: list[str], N: int = 300) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What is said beside a plan and a run: artefacts that are missing and that no job makes again, and what else is odd."""
+"""What a plan and a run say beside their jobs: artefacts that are missing and that no job makes again, and the like."""
 
 import os
 from pathlib import Path
